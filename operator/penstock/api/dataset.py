@@ -1,0 +1,234 @@
+"""Dataset: one governed table in a Destination."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from penstock.api.conditions import Condition
+from penstock.api.model import Model
+from penstock.api.scalars import (
+    Bound,
+    Expression,
+    FieldName,
+    LongText,
+    Name,
+    Percent,
+    ShortText,
+    TableName,
+    Time,
+)
+from penstock.api.source import Inspection
+
+FieldType = Annotated[
+    str,
+    Field(
+        max_length=32,
+        pattern=r"^(string|boolean|int|long|double|date|timestamp|timestamptz|decimal\((3[0-8]|[12]?[0-9]), ?(3[0-8]|[12]?[0-9])\))$",
+        description="The column's type, by its Apache Iceberg name: string, boolean, int (32 bits), long (64 bits), "
+        "double, decimal(precision,scale), date, timestamp (microseconds, no zone), timestamptz (microseconds, UTC).",
+    ),
+]
+ORDERED = ("int", "long", "double", "decimal", "date", "timestamp", "timestamptz")
+
+
+class DestinationRef(Model):
+    """A Destination in this namespace."""
+
+    name: Annotated[Name, Field(description="Name of the Destination.")]
+
+
+class SchemaField(Model):
+    """One column of the table: where its value comes from and what makes a value good."""
+
+    name: Annotated[FieldName, Field(description="The column's name in the table.")]
+    type: FieldType
+    from_: Annotated[
+        Expression | None,
+        Field(
+            alias="from",
+            description="Where the value comes from: a column of the stream, or an SQL expression over its columns, "
+            "such as make_date(year::int, month::int, day::int). Columns of text formats are strings. "
+            "Default: the column of the same name.",
+        ),
+    ] = None
+    required: Annotated[bool | None, Field(description="A row without a value here is bad. Default: false.")] = None
+    enum: Annotated[
+        list[ShortText] | None,
+        Field(min_length=1, max_length=256, description="The only values allowed; any other makes the row bad."),
+    ] = None
+    minimum: Annotated[
+        Bound | None, Field(description='The smallest good value, as a string: "-120", "2013-01-01".')
+    ] = None
+    maximum: Annotated[Bound | None, Field(description='The largest good value, as a string: "2000".')] = None
+    formats: Annotated[
+        list[ShortText] | None,
+        Field(
+            min_length=1,
+            max_length=8,
+            description='How dates and times are written, in strftime notation: "%d.%m.%Y". The first that fits wins. '
+            "Default: ISO 8601.",
+        ),
+    ] = None
+    null_values: Annotated[
+        list[ShortText] | None,
+        Field(max_length=32, description='Texts that stand for no value in this column, for instance "NA".'),
+    ] = None
+    sensitive: Annotated[
+        bool | None,
+        Field(description="Mask the value wherever people look: preview, quarantine, messages. Default: false."),
+    ] = None
+    description: Annotated[LongText | None, Field(description="What the column means; stored with the table.")] = None
+
+    @model_validator(mode="after")
+    def _rules_fit_the_type(self) -> Self:
+        bare = self.type.partition("(")[0]
+        if (self.minimum is not None or self.maximum is not None) and bare not in ORDERED:
+            raise ValueError(f"minimum and maximum go with numbers, dates and times, not with {self.type}")
+        if self.formats is not None and bare not in ("date", "timestamp", "timestamptz"):
+            raise ValueError(f"formats go with date, timestamp and timestamptz, not with {self.type}")
+        if self.enum is not None and bare not in ("string", "int", "long"):
+            raise ValueError(f"enum goes with string, int and long, not with {self.type}")
+        return self
+
+
+class Schema(Model):
+    """The table's columns, in order."""
+
+    fields: Annotated[
+        list[SchemaField],
+        Field(min_length=1, max_length=1000, description="The columns, in the table's order; names are unique."),
+    ]
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        seen: set[str] = set()
+        for index, field in enumerate(self.fields):
+            if field.name.lower() in seen:
+                raise ValueError(f'fields[{index}]: the name "{field.name}" stands twice (case does not count)')
+            seen.add(field.name.lower())
+        return self
+
+
+class Quality(Model):
+    """When bad rows are too many."""
+
+    max_bad_ratio: Annotated[
+        Percent,
+        Field(
+            description='How much of what a run read may be bad, as a percentage: "5%". Over it the run fails with '
+            "TooManyBadRows and nothing is committed."
+        ),
+    ] = "100%"
+
+
+class ResourceList(Model):
+    """Amounts of compute resources in Kubernetes notation."""
+
+    cpu: Annotated[str | None, Field(max_length=32, description='Cores: "2" or "500m".')] = None
+    memory: Annotated[str | None, Field(max_length=32, description='Bytes: "512Mi", "4Gi".')] = None
+    ephemeral_storage: Annotated[
+        str | None, Field(alias="ephemeral-storage", max_length=32, description="Scratch on disk, for spilling.")
+    ] = None
+
+
+class Resources(Model):
+    """What a worker container asks for and may use at most."""
+
+    requests: Annotated[ResourceList | None, Field(description="What the scheduler sets aside.")] = None
+    limits: Annotated[ResourceList | None, Field(description="What it may use at most; memory beyond it ends it.")] = (
+        None
+    )
+
+
+class Toleration(Model):
+    """A taint that worker Pods tolerate, as `core/v1.Toleration` has it."""
+
+    key: Annotated[str | None, Field(max_length=316)] = None
+    operator: Literal["Exists", "Equal"] | None = None
+    value: Annotated[str | None, Field(max_length=63)] = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: int | None = None
+
+
+class Worker(Model):
+    """Where the runs that write or deliver this Dataset run."""
+
+    resources: Annotated[Resources | None, Field(description="Requests and limits of the worker container.")] = None
+    node_selector: Annotated[
+        dict[ShortText, ShortText] | None,
+        Field(max_length=32, description="Labels that a node must carry to run the Pod."),
+    ] = None
+    tolerations: Annotated[
+        list[Toleration] | None, Field(max_length=16, description="Taints that the Pod tolerates.")
+    ] = None
+    service_account_name: Annotated[
+        Name | None,
+        Field(description="ServiceAccount of the Pod; its token is never mounted. Default: the namespace's default."),
+    ] = None
+
+
+class DatasetSpec(Model):
+    """One governed table: its columns, what makes a row good, and how it is written."""
+
+    destination_ref: Annotated[
+        DestinationRef, Field(description="The Destination that holds the table; a lake. Immutable.")
+    ]
+    table: Annotated[
+        TableName,
+        Field(description="The table's name in the Destination. It belongs to this Dataset alone. Immutable."),
+    ]
+    description: Annotated[LongText | None, Field(description="What the table holds; stored with it.")] = None
+    schema_: Annotated[Schema, Field(alias="schema", description="The table's columns.")]
+    write_mode: Annotated[
+        Literal["append", "replace"],
+        Field(
+            description="append adds each run's rows to the table; replace puts them in the place of all that is there, "
+            "in one commit."
+        ),
+    ] = "append"
+    quality: Annotated[Quality, Field(description="When bad rows are too many.")] = Quality()
+    worker: Annotated[Worker | None, Field(description="Where and with what resources its runs run.")] = None
+    suspend: Annotated[
+        bool, Field(description="Start nothing that writes or delivers it; what runs already goes on.")
+    ] = False
+
+
+DATASET_RULES: list[dict[str, Any]] = [
+    {
+        "rule": "self.table == oldSelf.table",
+        "message": "table is immutable; create another Dataset",
+        "fieldPath": ".table",
+    },
+    {
+        "rule": "self.destinationRef.name == oldSelf.destinationRef.name",
+        "message": "destinationRef is immutable; create another Dataset",
+        "fieldPath": ".destinationRef",
+    },
+]
+
+
+class Column(Model):
+    """A column as the table has it."""
+
+    name: ShortText
+    type: ShortText
+
+
+class DatasetStatus(Model):
+    """What is known of a Dataset."""
+
+    observed_generation: int = -1
+    conditions: Annotated[list[Condition], Field(max_length=16)] = []
+    migration: Annotated[Inspection | None, Field(description="The newest work on the table's schema.")] = None
+    table: Annotated[str | None, Field(max_length=512, description="The table's full name in its catalog.")] = None
+    columns: Annotated[
+        list[Column], Field(max_length=64, description="The table's columns as they are, at most 64.")
+    ] = []
+    rows: Annotated[int | None, Field(description="Rows in the table after the newest commit.")] = None
+    bytes: Annotated[int | None, Field(description="Size of the table's data files, in bytes.")] = None
+    quarantined_rows: Annotated[int | None, Field(description="Rows in its quarantine table.")] = None
+    snapshot: Annotated[str | None, Field(max_length=64, description="Id of the newest Iceberg snapshot.")] = None
+    last_load_time: Annotated[Time | None, Field(description="When rows were last committed; RFC 3339.")] = None
+    last_run: Annotated[
+        str | None, Field(max_length=253, description="Run id of the newest commit, as the ledger has it.")
+    ] = None

@@ -1,0 +1,38 @@
+"""What every model of the language has in common: frozen, camelCase on the wire, nothing unknown accepted."""
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic.alias_generators import to_camel
+
+
+class Model(BaseModel):
+    """A frozen value; attributes are snake_case here and camelCase in manifests."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    def to_object(self) -> dict[str, Any]:
+        """The JSON object as it stands in a manifest or a status: aliases, without what is not set."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class OneOf(Model):
+    """A union written as an object with exactly one member, the member's name being the choice.
+
+    In the CRD this is `minProperties: 1, maxProperties: 1`, which needs no CEL.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        members = [field.alias or name for name, field in type(self).model_fields.items()]
+        chosen = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(chosen) != 1:
+            raise ValueError(f"choose exactly one of {', '.join(members)}")
+        return self
+
+    @property
+    def choice(self) -> str:
+        """The attribute name of the member that is set."""
+        return next(name for name in type(self).model_fields if getattr(self, name) is not None)

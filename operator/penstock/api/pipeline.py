@@ -1,0 +1,143 @@
+"""Pipeline: moves a Source's streams into Datasets."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from penstock.api.conditions import Condition
+from penstock.api.model import Model
+from penstock.api.scalars import Cron, Duration, Name, Nonce, ShortText, Time, TimeZone
+
+
+class SourceRef(Model):
+    """A Source in this namespace."""
+
+    name: Annotated[Name, Field(description="Name of the Source.")]
+
+
+class DatasetRef(Model):
+    """A Dataset in this namespace."""
+
+    name: Annotated[Name, Field(description="Name of the Dataset.")]
+
+
+class PipelineDataset(Model):
+    """One stream and the Dataset it is loaded into."""
+
+    stream: Annotated[
+        ShortText | None,
+        Field(description="The stream to read; a files Source has one, named like the Source. Default: that one."),
+    ] = None
+    dataset_ref: Annotated[DatasetRef, Field(description="The Dataset that receives the rows.")]
+    sync: Annotated[
+        Literal["full", "incremental"],
+        Field(
+            description="full reads everything each time and goes with writeMode replace; incremental reads what is new "
+            "or changed since the last commit and goes with writeMode append."
+        ),
+    ]
+
+
+class PipelineSpec(Model):
+    """Reads a Source and writes Datasets: on a schedule, or when asked to."""
+
+    source_ref: Annotated[SourceRef, Field(description="The Source to read.")]
+    identity: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=253,
+            description="Whose runs and file ledger these are. Default: <namespace>/<name>. Keep it when renaming the "
+            "Pipeline, so that nothing is loaded twice.",
+        ),
+    ] = None
+    datasets: Annotated[
+        list[PipelineDataset],
+        Field(min_length=1, max_length=16, description="What to load into which Dataset; each Dataset once."),
+    ]
+    schedule: Annotated[
+        list[Cron],
+        Field(max_length=8, description='When to run, as cron expressions: "15 * * * *". Empty: only when asked to.'),
+    ] = []
+    time_zone: Annotated[TimeZone | None, Field(description="Time zone of `schedule`, an IANA name. Default: UTC.")] = (
+        None
+    )
+    run_nonce: Annotated[
+        Nonce,
+        Field(description="Change it to run once now; any text. Echoed in status.handledRunNonce when done."),
+    ] = ""
+    retries: Annotated[
+        int, Field(ge=0, le=10, description="How often a failed run is tried again at once, by its Job.")
+    ] = 3
+    deadline: Annotated[
+        Duration, Field(description="How long one run may take in all, retries included: 90s, 15m, 1h30m.")
+    ] = "1h"
+    history: Annotated[
+        int, Field(ge=1, le=50, description="How many finished runs to keep, as Jobs with their logs.")
+    ] = 10
+    suspend: Annotated[bool, Field(description="Start no run; what runs already goes on.")] = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [entry.dataset_ref.name for entry in self.datasets]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f'datasets: the Dataset "{twice}" stands twice')
+        if self.time_zone is not None and not self.schedule:
+            raise ValueError("timeZone goes with a schedule")
+        return self
+
+
+class Run(Model):
+    """One run, newest attempt."""
+
+    id: Annotated[str, Field(max_length=253, description="Stable over retries: identity, epoch and slot.")]
+    state: Literal["Waiting", "Running", "Succeeded", "Failed", "Cancelled"]
+    job: Annotated[str | None, Field(max_length=253, description="The Job that carries it out.")] = None
+    attempt: Annotated[int | None, Field(description="How many Pods it has taken, from 1.")] = None
+    scheduled_time: Annotated[Time | None, Field(description="The upper end of its interval; RFC 3339.")] = None
+    started_at: Time | None = None
+    finished_at: Time | None = None
+    reason: ShortText | None = None
+    message: Annotated[str | None, Field(max_length=1024)] = None
+    rows_read: Annotated[
+        int | None, Field(description="Rows read: loaded + quarantined + ignored, checked in every run.")
+    ] = None
+    rows_loaded: int | None = None
+    rows_quarantined: int | None = None
+    rows_ignored: int | None = None
+    rows_replaced: Annotated[
+        int | None, Field(description="Earlier rows that left with this commit: of changed files, or of a replace.")
+    ] = None
+    bytes: Annotated[int | None, Field(description="Bytes read from the source.")] = None
+    files: Annotated[int | None, Field(description="Files read.")] = None
+
+
+class PipelineDatasetStatus(Model):
+    """What the newest run did to one Dataset."""
+
+    name: ShortText
+    state: Annotated[
+        Literal["Waiting", "Running", "Written", "Unchanged", "Failed"],
+        Field(description="Unchanged: nothing new at the Source."),
+    ]
+    rows: Annotated[int | None, Field(description="Rows it loaded.")] = None
+    quarantined: int | None = None
+
+
+class PipelineStatus(Model):
+    """How a Pipeline stands."""
+
+    observed_generation: int = -1
+    conditions: Annotated[list[Condition], Field(max_length=16)] = []
+    last_run: Annotated[Run | None, Field(description="The newest run that began.")] = None
+    runs: Annotated[
+        list[Run], Field(max_length=50, description="The newest runs, newest first, `history` of them.")
+    ] = []
+    datasets: Annotated[list[PipelineDatasetStatus], Field(max_length=16)] = []
+    next_run_time: Annotated[Time | None, Field(description="When the schedule fires next; RFC 3339, UTC.")] = None
+    handled_run_nonce: Annotated[str | None, Field(max_length=128, description="The newest runNonce carried out.")] = (
+        None
+    )
+    handled_requested_at: Annotated[
+        str | None, Field(max_length=256, description="The newest penstock.dev/requestedAt carried out.")
+    ] = None

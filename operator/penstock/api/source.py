@@ -1,0 +1,105 @@
+"""Source: where data comes from."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from penstock.api.conditions import Condition
+from penstock.api.model import Model, OneOf
+from penstock.api.places import Auth, Format, Located
+from penstock.api.scalars import Name, ShortText, Time, Url
+
+
+class FilesSource(Located):
+    """Files under a URL."""
+
+    url: Annotated[
+        Url,
+        Field(
+            pattern=r"^(file|https?|s3)://",
+            description="Where the files lie: file:///volumes/<claimName>/…, http(s)://…, or s3://bucket/prefix/. "
+            "A URL that ends in / is a folder; any other is one file.",
+        ),
+    ]
+    glob: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=512,
+            description="Which files beneath a folder URL, as a glob: `*` within a folder, `**` across folders. "
+            "Default: every file. Not for http(s)://, which cannot list.",
+        ),
+    ] = None
+    format: Annotated[Format, Field(description="The format of every file.")]
+    compression: Annotated[
+        Literal["auto", "none", "gzip"],
+        Field(description="How files are compressed; auto goes by the ending, .gz."),
+    ] = "auto"
+
+    @model_validator(mode="after")
+    def _glob_goes_with_a_folder(self) -> Self:
+        folder = self.url.endswith("/")
+        if self.glob is not None and not folder:
+            raise ValueError("glob goes with a url that ends in /")
+        if folder and self.scheme in ("http", "https"):
+            raise ValueError("an http(s) server cannot list files; name one file in url")
+        if self.format.parquet is not None and self.compression == "gzip":
+            raise ValueError("parquet files compress their pages themselves; leave compression out")
+        return self
+
+
+class SourceConnector(OneOf):
+    """What kind of system the Source is; exactly one member."""
+
+    files: Annotated[FilesSource | None, Field(description="Files in a folder, on a web server, or in a bucket.")] = (
+        None
+    )
+
+
+class SourceSpec(Model):
+    """A place where data comes from. It is inspected when its spec changes, and read when a Pipeline runs."""
+
+    connector: Annotated[SourceConnector, Field(description="The system; exactly one member.")]
+    auth: Annotated[Auth | None, Field(description="How to authenticate; absent means anonymous.")] = None
+    suspend: Annotated[bool, Field(description="Start nothing that reads from here; what runs already goes on.")] = (
+        False
+    )
+
+    @model_validator(mode="after")
+    def _auth_fits(self) -> Self:
+        files = self.connector.files
+        if self.auth is not None and files is not None and files.scheme != "s3":
+            raise ValueError(f"auth.aws goes with an s3:// url, not with {files.scheme}://")
+        return self
+
+
+class Stream(Model):
+    """A stream that inspection found; the full catalog is in the ConfigMap that `status.catalog` names."""
+
+    name: Name
+    fields: Annotated[int, Field(description="How many fields it has.")]
+    files: Annotated[int | None, Field(description="How many files it has.")] = None
+
+
+class Inspection(Model):
+    """How the newest inspection stands; what a retry goes on from after a restart."""
+
+    order: Annotated[str, Field(max_length=64, description="Hash of the order that was carried out.")]
+    attempt: Annotated[int, Field(description="Counts up with every attempt at the same order, from 1.")]
+    state: Annotated[Literal["Running", "Succeeded", "Failed"], Field(description="How the attempt stands.")]
+    retry_time: Annotated[Time | None, Field(description="When a failed one is tried again; RFC 3339.")] = None
+    reason: ShortText | None = None
+    message: Annotated[str | None, Field(max_length=1024)] = None
+
+
+class SourceStatus(Model):
+    """What is known of a Source."""
+
+    observed_generation: int = -1
+    conditions: Annotated[list[Condition], Field(max_length=16)] = []
+    last_check_time: Annotated[Time | None, Field(description="When it was last inspected; RFC 3339.")] = None
+    inspection: Annotated[Inspection | None, Field(description="The newest inspection.")] = None
+    streams: Annotated[list[Stream], Field(max_length=64, description="What can be read, at most 64 streams.")] = []
+    catalog: Annotated[
+        str | None, Field(max_length=253, description="ConfigMap with every stream's fields and their types.")
+    ] = None

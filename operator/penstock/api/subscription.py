@@ -1,0 +1,111 @@
+"""Subscription: delivers a Dataset to a Destination under rules."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from penstock.api.conditions import Condition
+from penstock.api.dataset import DestinationRef
+from penstock.api.model import Model
+from penstock.api.pipeline import DatasetRef, Run
+from penstock.api.places import Format
+from penstock.api.scalars import Cron, FieldName, Nonce, Time, TimeZone
+
+CADENCES = {"hourly": "0 * * * *", "daily": "0 0 * * *", "weekly": "0 0 * * 0", "monthly": "0 0 1 * *"}
+"""What each cadence means as a cron expression, as Kubernetes' `@hourly` … `@monthly` do."""
+
+
+class Settings(Model):
+    """How delivered files look and where they go."""
+
+    suffix: Annotated[
+        str | None,
+        Field(
+            max_length=256,
+            pattern=r"^(/?[A-Za-z0-9_=-][A-Za-z0-9._=-]*)+/?$",
+            description="Folder beneath the Destination's URL: daily/flights.",
+        ),
+    ] = None
+    format: Annotated[Format | None, Field(description="Instead of the Destination's format.")] = None
+
+
+class SubscriptionField(Model):
+    """One field of the Dataset and what becomes of it."""
+
+    name: Annotated[FieldName, Field(description="The field in the Dataset.")]
+    as_: Annotated[FieldName | None, Field(alias="as", description="Its name in the delivery. Default: the same.")] = (
+        None
+    )
+    exported: Annotated[bool | None, Field(description="Whether it is delivered. Default: true.")] = None
+
+
+class SubscriptionSpec(Model):
+    """Delivers a Dataset's rows as files: when the Dataset first has data, then by cadence or schedule, or when asked."""
+
+    dataset_ref: Annotated[DatasetRef, Field(description="The Dataset to deliver.")]
+    destination_ref: Annotated[DestinationRef, Field(description="The files Destination that receives it.")]
+    settings: Annotated[Settings, Field(description="How delivered files look and where they go.")] = Settings()
+    fields: Annotated[
+        list[SubscriptionField],
+        Field(
+            max_length=1000,
+            description="What to deliver, in this order. Empty: every field that is not sensitive.",
+        ),
+    ] = []
+    cadence: Annotated[
+        Literal["once", "hourly", "daily", "weekly", "monthly"] | None,
+        Field(description="How often to deliver; once is when the Dataset first has data. Default: once."),
+    ] = None
+    schedule: Annotated[
+        Cron | None, Field(description='When to deliver, as a cron expression; instead of cadence: "0 6 * * *".')
+    ] = None
+    time_zone: Annotated[
+        TimeZone | None, Field(description="Time zone of cadence and schedule, an IANA name. Default: UTC.")
+    ] = None
+    delivery: Annotated[Literal["full"], Field(description="full delivers the whole Dataset each time.")] = "full"
+    run_nonce: Annotated[
+        Nonce, Field(description="Change it to deliver once now; any text. Echoed in status.handledRunNonce.")
+    ] = ""
+    suspend: Annotated[bool, Field(description="Start no delivery; what runs already goes on.")] = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.cadence is not None and self.schedule is not None:
+            raise ValueError("choose cadence or schedule, not both")
+        names = [(field.as_ or field.name).lower() for field in self.fields if field.exported is not False]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f'fields: two delivered fields are named "{twice}"')
+        if self.fields and not names:
+            raise ValueError("fields: at least one must be exported")
+        return self
+
+    @property
+    def cron(self) -> str | None:
+        """When to deliver again, as a cron expression; None is once."""
+        return self.schedule or CADENCES.get(self.cadence or "once")
+
+
+class Delivery(Model):
+    """One delivery that its manifest has made visible."""
+
+    run: Annotated[str, Field(max_length=253)]
+    manifest: Annotated[str | None, Field(max_length=2048, description="URL of the manifest that lists the files.")] = (
+        None
+    )
+    rows: int
+    bytes: int
+    files: int
+    at: Time
+
+
+class SubscriptionStatus(Model):
+    """How a Subscription stands."""
+
+    observed_generation: int = -1
+    conditions: Annotated[list[Condition], Field(max_length=16)] = []
+    last_run: Annotated[Run | None, Field(description="The newest delivery run that began.")] = None
+    runs: Annotated[list[Run], Field(max_length=50, description="The newest runs, newest first.")] = []
+    deliveries: Annotated[list[Delivery], Field(max_length=20, description="The newest deliveries, newest first.")] = []
+    next_delivery_time: Annotated[Time | None, Field(description="When it delivers next; RFC 3339, UTC.")] = None
+    handled_run_nonce: Annotated[str | None, Field(max_length=128)] = None
+    handled_requested_at: Annotated[str | None, Field(max_length=256)] = None

@@ -1,0 +1,110 @@
+"""RunOrder: everything a worker must know to do one piece of work, and nothing secret.
+
+Control writes it into an immutable ConfigMap whose name carries its hash, so a retry reads the same order. What differs
+from run to run (run id, interval) is not in it: it comes by the downward API.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from penstock.api.dataset import Quality, Schema
+from penstock.api.destination import DestinationConnector
+from penstock.api.model import Model
+from penstock.api.places import Auth, Format
+from penstock.api.source import SourceConnector
+from penstock.api.subscription import SubscriptionField
+
+VERSION: Literal["penstock.dev/order-v1"] = "penstock.dev/order-v1"
+
+OrderKind = Literal["inspect-source", "inspect-destination", "migrate", "ingest", "deliver", "preview"]
+
+
+class Subject(Model):
+    """The object on whose behalf the work is done, for messages and identities."""
+
+    kind: Literal["Source", "Destination", "Dataset", "Pipeline", "Subscription"]
+    namespace: str
+    name: str
+
+    @property
+    def marker(self) -> str:
+        """`<namespace>/<name>`: what marks a table's owner, and the default identity of runs."""
+        return f"{self.namespace}/{self.name}"
+
+
+class SourceOrder(Model):
+    """A Source to read."""
+
+    name: str
+    connector: SourceConnector
+    auth: Auth | None = None
+
+
+class DestinationOrder(Model):
+    """A Destination to write or to read a Dataset from."""
+
+    name: str
+    connector: DestinationConnector
+    auth: Auth | None = None
+
+
+class DatasetOrder(Model):
+    """A Dataset and what to do with it. `stream` and `sync` are set where it is to be loaded."""
+
+    owner: Subject
+    destination: DestinationOrder
+    table: str
+    description: str | None = None
+    schema_: Annotated[Schema, Field(alias="schema")]
+    write_mode: Literal["append", "replace"]
+    quality: Quality
+    stream: str | None = None
+    sync: Literal["full", "incremental"] | None = None
+
+
+class DeliveryOrder(Model):
+    """Where and how to deliver the one Dataset of the order."""
+
+    destination: DestinationOrder
+    suffix: str = ""
+    format: Format
+    fields: list[SubscriptionField] = []
+
+
+class PreviewOrder(Model):
+    """What to show of the one Dataset of the order."""
+
+    rows: Annotated[int, Field(ge=1, le=100)] = 10
+    quarantined: bool = False
+
+
+class RunOrder(Model):
+    """One piece of work. Which members are set follows from `kind`.
+
+    - inspect-source: `source`. - inspect-destination: `destination`. - migrate: one of `datasets`.
+    - ingest: `source` and `datasets`, all of which the run covers and each of which commits alone.
+    - deliver: one of `datasets`, and `delivery`. - preview: one of `datasets`, and `preview`.
+    """
+
+    version: Literal["penstock.dev/order-v1"] = VERSION
+    kind: OrderKind
+    subject: Subject
+    identity: str
+    deadline_seconds: Annotated[int, Field(ge=1)]
+    source: SourceOrder | None = None
+    destination: DestinationOrder | None = None
+    datasets: list[DatasetOrder] = []
+    delivery: DeliveryOrder | None = None
+    preview: PreviewOrder | None = None
+
+    def encode(self) -> str:
+        """Canonical JSON: sorted keys, no blanks; equal orders give equal text."""
+        return json.dumps(self.to_object(), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def digest(self) -> str:
+        """The first 16 hex digits of the SHA-256 of `encode()`: the order's identity."""
+        return hashlib.sha256(self.encode().encode()).hexdigest()[:16]

@@ -1,0 +1,36 @@
+"""Where things lie in a worker Pod, and how it ends. The worker resolves each path under `PENSTOCK_POD_ROOT`."""
+
+POD_ROOT = "PENSTOCK_POD_ROOT"
+"""Environment variable: the folder that stands for `/` (default `/`); set by the local process runner."""
+
+ORDER = "/etc/penstock/order/order.json"
+SECRETS = "/etc/penstock/secrets"
+"""Each Secret is a folder here, each of its keys a file: `/etc/penstock/secrets/<secret>/<key>`."""
+SCRATCH = "/scratch"
+"""An emptyDir: spill files, spooled downloads, staging of what is not staged beside its target."""
+VOLUMES = "/volumes"
+"""Each claim is mounted at `/volumes/<claimName>`."""
+TERMINATION_LOG = "/dev/termination-log"
+
+RUN_ID = "PENSTOCK_RUN_ID"
+"""Environment variable, from the Pod annotation `penstock.dev/run-id`: stable over every retry of one run."""
+INTERVAL_END = "PENSTOCK_INTERVAL_END"
+"""Environment variable, from the Pod annotation `penstock.dev/interval-end`: RFC 3339, the slot's upper end."""
+POD_NAME = "PENSTOCK_POD_NAME"
+"""Environment variable: who holds the lease, for messages."""
+MEMORY_LIMIT = "PENSTOCK_MEMORY_LIMIT"
+"""Environment variable: the container's memory limit in bytes, where there is one; else the cgroup tells."""
+
+EXIT_DONE = 0
+EXIT_UNKNOWN = 1
+"""Something unforeseen: the Job tries again, up to its backoffLimit."""
+EXIT_CONFIGURATION = 2
+"""The user must change something: the Job fails at once."""
+EXIT_AGAIN = 3
+"""Something outside is not ready: the Job tries again, up to its backoffLimit."""
+
+CATALOG_LINE = "penstock-catalog "
+"""The log line of an inspection that carries the catalog, as JSON after this prefix; at most 512 KiB; see `Catalog` in
+`report.py`."""
+PREVIEW_LINE = "penstock-preview "
+"""The log line of a preview that carries its rows, as JSON after this prefix; see `Preview` in `report.py`."""

@@ -1,0 +1,185 @@
+"""RunReport: what a run did, small enough for a termination message, and the larger things that go through the log."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from penstock.api.conditions import Reason
+from penstock.api.model import Model
+from penstock.runs.order import OrderKind
+
+VERSION: Literal["penstock.dev/report-v1"] = "penstock.dev/report-v1"
+LIMIT = 4096
+"""Bytes of one container's termination message, https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/."""
+
+
+class Counts(Model):
+    """Rows and bytes of one run for one Dataset: read = loaded + quarantined + ignored + superseded, always."""
+
+    read: int = 0
+    loaded: int = 0
+    quarantined: int = 0
+    ignored: int = 0
+    superseded: int = 0
+    replaced: int = 0
+    """Earlier rows that left the table with this commit."""
+    bytes: int = 0
+    """Bytes of the input files as they lie at the source."""
+    files: int = 0
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every row read is accounted for."""
+        return self.read == self.loaded + self.quarantined + self.ignored + self.superseded
+
+
+class Commit(Model):
+    """One line of the ledger's tail: a committed run and its counts."""
+
+    run: str
+    at: str
+    loaded: int
+    quarantined: int
+
+
+class ColumnReport(Model):
+    """A column as the table has it."""
+
+    name: str
+    type: str
+
+
+class DatasetReport(Model):
+    """What a run did to one Dataset, and how its table stands afterwards."""
+
+    name: str
+    state: Literal["Written", "Unchanged", "Failed", "Ready"]
+    """Ready: the table exists and nothing was to be written (migrate)."""
+    counts: Counts = Counts()
+    earlier: bool = False
+    """The run id was committed before: the counts are those of that commit."""
+    reason: Reason | None = None
+    message: str | None = None
+    rows: int | None = None
+    bytes: int | None = None
+    quarantined: int | None = None
+    snapshot: str | None = None
+    table: str | None = None
+    columns: list[ColumnReport] = []
+    tail: list[Commit] = []
+    """The newest commits in the ledger, newest first, at most 3: status is rebuilt from it when a report was lost."""
+
+
+class StreamReport(Model):
+    """A stream that an inspection found."""
+
+    name: str
+    fields: int
+    files: int | None = None
+
+
+class DeliveryReport(Model):
+    """A delivery that its manifest has made visible."""
+
+    manifest: str
+    rows: int
+    bytes: int
+    files: int
+    at: str
+    earlier: bool = False
+    """The same run had delivered before; nothing was written again."""
+
+
+class RunReport(Model):
+    """What a run did. Times are RFC 3339 in UTC."""
+
+    version: Literal["penstock.dev/report-v1"] = VERSION
+    kind: OrderKind
+    run: str
+    state: Literal["Succeeded", "Failed"]
+    reason: Reason | None = None
+    message: str | None = None
+    attempt: Annotated[int, Field(ge=1)] = 1
+    started_at: str
+    finished_at: str
+    datasets: list[DatasetReport] = []
+    streams: list[StreamReport] = []
+    delivery: DeliveryReport | None = None
+
+    @property
+    def counts(self) -> Counts:
+        """The sums over all Datasets."""
+        totals = {name: sum(getattr(entry.counts, name) for entry in self.datasets) for name in Counts.model_fields}
+        return Counts(**totals)
+
+    def encode(self) -> str:
+        """JSON of at most `LIMIT` bytes: columns, then ledger tails, then long messages give way, never the counts."""
+        report = self
+        for shorten in (_whole, _without_columns, _without_tails, _with_short_messages):
+            report = shorten(report)
+            text = report.model_dump_json(by_alias=True, exclude_none=True, exclude_defaults=True)
+            if len(text.encode()) <= LIMIT:
+                return text
+        return text.encode()[:LIMIT].decode(errors="ignore")
+
+
+def decode(text: str) -> RunReport | None:
+    """The report in a termination message, or None if there is none or it cannot be read."""
+    try:
+        return RunReport.model_validate_json(text)
+    except ValidationError:
+        return None
+
+
+def _whole(report: RunReport) -> RunReport:
+    return report
+
+
+def _each_dataset(report: RunReport, **update: Any) -> RunReport:
+    return report.model_copy(update={"datasets": [entry.model_copy(update=update) for entry in report.datasets]})
+
+
+def _without_columns(report: RunReport) -> RunReport:
+    return _each_dataset(report, columns=[]).model_copy(update={"streams": report.streams[:16]})
+
+
+def _without_tails(report: RunReport) -> RunReport:
+    return _each_dataset(report, tail=[])
+
+
+def _with_short_messages(report: RunReport) -> RunReport:
+    datasets = [entry.model_copy(update={"message": (entry.message or "")[:80] or None}) for entry in report.datasets]
+    return report.model_copy(update={"datasets": datasets, "message": (report.message or "")[:200] or None})
+
+
+class CatalogField(Model):
+    """A field of a stream as inspection found it."""
+
+    name: str
+    type: str
+
+
+class CatalogStream(Model):
+    """A stream with its fields."""
+
+    name: str
+    fields: list[CatalogField]
+
+
+class Catalog(Model):
+    """Every stream of a Source; goes through the log in one line, after `places.CATALOG_LINE`."""
+
+    streams: list[CatalogStream]
+    truncated: bool = False
+
+
+class Preview(Model):
+    """First rows of a Dataset; goes through the log in one line, after `places.PREVIEW_LINE`.
+
+    Values are texts as SQL prints them; None is NULL; sensitive ones are masked as `***`.
+    """
+
+    columns: list[str]
+    rows: list[list[str | None]]
+    total: int
+    """Rows in the table in all."""
