@@ -56,7 +56,7 @@ REASONS: Mapping[Reason, str] = {
     "DatasetNotFound": "The Dataset named by a `datasetRef` does not exist in this namespace.",
     "DatasetNotReady": "The Dataset exists and has no table yet; its own conditions say why.",
     "NameConflict": "An object of the name we need exists and is not ours; we never adopt it. Rename one of the two.",
-    "TableConflict": "The table belongs to another Dataset. Choose another `table`, or delete the other Dataset's table.",
+    "TableConflict": "The table belongs to another Dataset. Choose another `table`.",
     "SchemaChanged": "The Dataset's schema differs from its table's; changing an existing table is not supported yet.",
     "SecretMissing": "The Secret, or a key in it, does not exist in the namespace where the run happens.",
     "WrongCredentials": "The remote refused the credentials.",

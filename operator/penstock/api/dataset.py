@@ -23,7 +23,8 @@ FieldType = Annotated[
     str,
     Field(
         max_length=32,
-        pattern=r"^(string|boolean|int|long|double|date|timestamp|timestamptz|decimal\((3[0-8]|[12]?[0-9]), ?(3[0-8]|[12]?[0-9])\))$",
+        pattern=r"^(string|boolean|int|long|double|date|timestamp|timestamptz|"
+        r"decimal\((3[0-8]|[12]?[0-9]), ?(3[0-8]|[12]?[0-9])\))$",
         description="The column's type, by its Apache Iceberg name: string, boolean, int (32 bits), long (64 bits), "
         "double, decimal(precision,scale), date, timestamp (microseconds, no zone), timestamptz (microseconds, UTC).",
     ),
@@ -182,8 +183,8 @@ class DatasetSpec(Model):
     write_mode: Annotated[
         Literal["append", "replace"],
         Field(
-            description="append adds each run's rows to the table; replace puts them in the place of all that is there, "
-            "in one commit."
+            description="append adds each run's rows to the table; replace puts them in the place of all that is "
+            "there, in one commit."
         ),
     ] = "append"
     quality: Annotated[Quality, Field(description="When bad rows are too many.")] = Quality()

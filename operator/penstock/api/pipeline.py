@@ -32,8 +32,8 @@ class PipelineDataset(Model):
     sync: Annotated[
         Literal["full", "incremental"],
         Field(
-            description="full reads everything each time and goes with writeMode replace; incremental reads what is new "
-            "or changed since the last commit and goes with writeMode append."
+            description="full reads everything each time and goes with writeMode replace; incremental reads what is "
+            "new or changed since the last commit and goes with writeMode append."
         ),
     ]
 

@@ -38,8 +38,8 @@ class Aws(Model):
     secret_ref: Annotated[
         SecretRef,
         Field(
-            description="Secret with the keys `access_key_id` and `secret_access_key`, and `session_token` and `region` "
-            "where they are needed."
+            description="Secret with the keys `access_key_id` and `secret_access_key`, and `session_token` and "
+            "`region` where they are needed."
         ),
     ]
 

@@ -40,7 +40,7 @@ class SubscriptionField(Model):
 
 
 class SubscriptionSpec(Model):
-    """Delivers a Dataset's rows as files: when the Dataset first has data, then by cadence or schedule, or when asked."""
+    """Delivers a Dataset's rows as files: when it first has data, then by cadence or schedule, or when asked."""
 
     dataset_ref: Annotated[DatasetRef, Field(description="The Dataset to deliver.")]
     destination_ref: Annotated[DestinationRef, Field(description="The files Destination that receives it.")]
