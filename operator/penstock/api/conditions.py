@@ -6,10 +6,24 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from penstock.api.model import Model
+from penstock.api.scalars import Time
 
 ConditionType = Literal[
     "Ready", "Reconciling", "Stalled", "Reachable", "Discovered", "SchemaCurrent", "QualityOK", "LastRunSucceeded"
 ]
+
+TYPES: Mapping[ConditionType, str] = {
+    "Ready": "The manifest is accepted and what it needs is in place. An unreachable remote or a failed run leaves it.",
+    "Reconciling": "Work is under way to make it so; absent otherwise.",
+    "Stalled": "It goes no further until somebody changes something; absent otherwise.",
+    "Reachable": "The Source or Destination answered when it was last inspected.",
+    "Discovered": "The Source's streams and fields are known; `status.catalog` names them.",
+    "SchemaCurrent": "The Dataset's table has the schema of the manifest.",
+    "QualityOK": "The newest run had no more bad rows than `quality.maxBadRatio` allows.",
+    "LastRunSucceeded": "The newest finished run succeeded.",
+}
+"""Each condition with what makes it true, for the reference documentation."""
+
 ConditionStatus = Literal["True", "False", "Unknown"]
 
 Reason = Literal[
@@ -81,12 +95,19 @@ REASONS: Mapping[Reason, str] = {
 class Condition(Model):
     """One aspect of an object's state, as `metav1.Condition` has it."""
 
-    type: Annotated[str, Field(max_length=64)]
-    status: ConditionStatus
-    reason: Annotated[str, Field(max_length=64)]
-    message: Annotated[str, Field(max_length=1024)] = ""
-    last_transition_time: Annotated[str, Field(max_length=32)]
-    observed_generation: int = 0
+    type: Annotated[str, Field(max_length=64, description="Which aspect: Ready, Reachable, LastRunSucceeded, …")]
+    status: Annotated[ConditionStatus, Field(description="Whether it holds; Unknown before it could be told.")]
+    reason: Annotated[
+        str, Field(max_length=64, description="Why, in one word of a closed list; see docs/conditions.md.")
+    ]
+    message: Annotated[str, Field(max_length=1024, description="Why, in a sentence: what is wrong and what to do.")] = (
+        ""
+    )
+    last_transition_time: Annotated[Time, Field(description="When the status last changed; RFC 3339.")]
+    observed_generation: Annotated[int, Field(description="The metadata.generation that it was told of.")] = 0
+
+
+Conditions = Annotated[list[Condition], Field(max_length=16, description="How it stands, one entry an aspect.")]
 
 
 class Verdict(Model):
@@ -130,5 +151,5 @@ def find(conditions: Iterable[Condition], kind: ConditionType) -> Condition | No
     return next((condition for condition in conditions if condition.type == kind), None)
 
 
-if missing := set(get_args(Reason)) ^ set(REASONS):  # pragma: no cover - a typo is caught at import
-    raise AssertionError(f"reasons without a meaning, or meanings without a reason: {sorted(missing)}")
+if missing := {*get_args(Reason), *get_args(ConditionType)} ^ {*REASONS, *TYPES}:  # a typo is caught at import
+    raise AssertionError(f"reasons or conditions without a meaning, or meanings without one: {sorted(missing)}")

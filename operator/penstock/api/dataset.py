@@ -4,12 +4,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from penstock.api.conditions import Condition
+from penstock.api.conditions import Conditions
 from penstock.api.model import Model
 from penstock.api.scalars import (
     Bound,
     Expression,
     FieldName,
+    Generation,
     LongText,
     Name,
     Percent,
@@ -144,11 +145,18 @@ class Resources(Model):
 class Toleration(Model):
     """A taint that worker Pods tolerate, as `core/v1.Toleration` has it."""
 
-    key: Annotated[str | None, Field(max_length=316)] = None
-    operator: Literal["Exists", "Equal"] | None = None
-    value: Annotated[str | None, Field(max_length=63)] = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    toleration_seconds: int | None = None
+    key: Annotated[str | None, Field(max_length=316, description="The taint's key; absent with Exists: any.")] = None
+    operator: Annotated[
+        Literal["Exists", "Equal"] | None, Field(description="How key and value are compared. Default: Equal.")
+    ] = None
+    value: Annotated[str | None, Field(max_length=63, description="The taint's value, with Equal.")] = None
+    effect: Annotated[
+        Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None,
+        Field(description="The taint's effect; absent: any."),
+    ] = None
+    toleration_seconds: Annotated[
+        int | None, Field(description="How long a NoExecute taint is tolerated, in seconds. Default: for ever.")
+    ] = None
 
 
 class Worker(Model):
@@ -211,15 +219,15 @@ DATASET_RULES: list[dict[str, Any]] = [
 class Column(Model):
     """A column as the table has it."""
 
-    name: ShortText
-    type: ShortText
+    name: Annotated[ShortText, Field(description="Its name.")]
+    type: Annotated[ShortText, Field(description="Its Iceberg type.")]
 
 
 class DatasetStatus(Model):
     """What is known of a Dataset."""
 
-    observed_generation: int = -1
-    conditions: Annotated[list[Condition], Field(max_length=16)] = []
+    observed_generation: Generation = -1
+    conditions: Conditions = []
     migration: Annotated[Inspection | None, Field(description="The newest work on the table's schema.")] = None
     table: Annotated[str | None, Field(max_length=512, description="The table's full name in its catalog.")] = None
     columns: Annotated[

@@ -4,10 +4,10 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from penstock.api.conditions import Condition
+from penstock.api.conditions import Conditions
 from penstock.api.model import Model, OneOf
 from penstock.api.places import Auth, Compression, Format, Located, Volume
-from penstock.api.scalars import Time, Url
+from penstock.api.scalars import Generation, Time, Url
 from penstock.api.source import Inspection
 
 
@@ -76,7 +76,7 @@ class DestinationSpec(Model):
 class DestinationStatus(Model):
     """What is known of a Destination."""
 
-    observed_generation: int = -1
-    conditions: Annotated[list[Condition], Field(max_length=16)] = []
+    observed_generation: Generation = -1
+    conditions: Conditions = []
     last_check_time: Annotated[Time | None, Field(description="When it was last inspected; RFC 3339.")] = None
     inspection: Annotated[Inspection | None, Field(description="The newest inspection.")] = None

@@ -4,9 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from penstock.api.conditions import Condition
+from penstock.api.conditions import Conditions
 from penstock.api.model import Model
-from penstock.api.scalars import Cron, Duration, Name, Nonce, ShortText, Time, TimeZone
+from penstock.api.scalars import Cron, Duration, Generation, Name, Nonce, ShortText, Time, TimeZone
 
 
 class SourceRef(Model):
@@ -91,20 +91,25 @@ class Run(Model):
     """One run, newest attempt."""
 
     id: Annotated[str, Field(max_length=253, description="Stable over retries: identity, epoch and slot.")]
-    state: Literal["Waiting", "Running", "Succeeded", "Failed", "Cancelled"]
+    state: Annotated[
+        Literal["Waiting", "Running", "Succeeded", "Failed", "Cancelled"],
+        Field(description="Waiting: for its turn. Cancelled: its Job was deleted."),
+    ]
     job: Annotated[str | None, Field(max_length=253, description="The Job that carries it out.")] = None
     attempt: Annotated[int | None, Field(description="How many Pods it has taken, from 1.")] = None
     scheduled_time: Annotated[Time | None, Field(description="The upper end of its interval; RFC 3339.")] = None
-    started_at: Time | None = None
-    finished_at: Time | None = None
-    reason: ShortText | None = None
-    message: Annotated[str | None, Field(max_length=1024)] = None
+    started_at: Annotated[Time | None, Field(description="When its Job began; RFC 3339.")] = None
+    finished_at: Annotated[Time | None, Field(description="When it ended; RFC 3339.")] = None
+    reason: Annotated[ShortText | None, Field(description="Why it failed, in one word.")] = None
+    message: Annotated[str | None, Field(max_length=1024, description="Why it failed, and what to do.")] = None
     rows_read: Annotated[
         int | None, Field(description="Rows read: loaded + quarantined + ignored, checked in every run.")
     ] = None
-    rows_loaded: int | None = None
-    rows_quarantined: int | None = None
-    rows_ignored: int | None = None
+    rows_loaded: Annotated[int | None, Field(description="Rows that are in the table now.")] = None
+    rows_quarantined: Annotated[int | None, Field(description="Bad rows; each lies in quarantine with its reason.")] = (
+        None
+    )
+    rows_ignored: Annotated[int | None, Field(description="Rows left out on purpose.")] = None
     rows_replaced: Annotated[
         int | None, Field(description="Earlier rows that left with this commit: of changed files, or of a replace.")
     ] = None
@@ -115,25 +120,27 @@ class Run(Model):
 class PipelineDatasetStatus(Model):
     """What the newest run did to one Dataset."""
 
-    name: ShortText
+    name: Annotated[ShortText, Field(description="Name of the Dataset.")]
     state: Annotated[
         Literal["Waiting", "Running", "Written", "Unchanged", "Failed"],
         Field(description="Unchanged: nothing new at the Source."),
     ]
     rows: Annotated[int | None, Field(description="Rows it loaded.")] = None
-    quarantined: int | None = None
+    quarantined: Annotated[int | None, Field(description="Bad rows it put into quarantine.")] = None
 
 
 class PipelineStatus(Model):
     """How a Pipeline stands."""
 
-    observed_generation: int = -1
-    conditions: Annotated[list[Condition], Field(max_length=16)] = []
+    observed_generation: Generation = -1
+    conditions: Conditions = []
     last_run: Annotated[Run | None, Field(description="The newest run that began.")] = None
     runs: Annotated[
         list[Run], Field(max_length=50, description="The newest runs, newest first, `history` of them.")
     ] = []
-    datasets: Annotated[list[PipelineDatasetStatus], Field(max_length=16)] = []
+    datasets: Annotated[
+        list[PipelineDatasetStatus], Field(max_length=16, description="What the newest run did to each Dataset.")
+    ] = []
     next_run_time: Annotated[Time | None, Field(description="When the schedule fires next; RFC 3339, UTC.")] = None
     handled_run_nonce: Annotated[str | None, Field(max_length=128, description="The newest runNonce carried out.")] = (
         None

@@ -64,4 +64,7 @@ Cron = Annotated[str, Field(min_length=9, max_length=128), AfterValidator(_cron)
 TimeZone = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_zone)]
 Nonce = Annotated[str, Field(max_length=128)]
 OneCharacter = Annotated[str, Field(min_length=1, max_length=1)]
-Time = Annotated[str, Field(max_length=32)]
+Time = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]
+Generation = Annotated[
+    int, Field(description="The metadata.generation that this was worked out from; -1 before the first time.")
+]

@@ -4,10 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from penstock.api.conditions import Condition
+from penstock.api.conditions import Conditions
 from penstock.api.model import Model, OneOf
 from penstock.api.places import Auth, Format, Located
-from penstock.api.scalars import Name, ShortText, Time, Url
+from penstock.api.scalars import Generation, Name, ShortText, Time, Url
 
 
 class FilesSource(Located):
@@ -76,7 +76,7 @@ class SourceSpec(Model):
 class Stream(Model):
     """A stream that inspection found; the full catalog is in the ConfigMap that `status.catalog` names."""
 
-    name: Name
+    name: Annotated[Name, Field(description="What Pipelines call it.")]
     fields: Annotated[int, Field(description="How many fields it has.")]
     files: Annotated[int | None, Field(description="How many files it has.")] = None
 
@@ -88,15 +88,15 @@ class Inspection(Model):
     attempt: Annotated[int, Field(description="Counts up with every attempt at the same order, from 1.")]
     state: Annotated[Literal["Running", "Succeeded", "Failed"], Field(description="How the attempt stands.")]
     retry_time: Annotated[Time | None, Field(description="When a failed one is tried again; RFC 3339.")] = None
-    reason: ShortText | None = None
-    message: Annotated[str | None, Field(max_length=1024)] = None
+    reason: Annotated[ShortText | None, Field(description="Why it failed, in one word.")] = None
+    message: Annotated[str | None, Field(max_length=1024, description="Why it failed, and what to do.")] = None
 
 
 class SourceStatus(Model):
     """What is known of a Source."""
 
-    observed_generation: int = -1
-    conditions: Annotated[list[Condition], Field(max_length=16)] = []
+    observed_generation: Generation = -1
+    conditions: Conditions = []
     last_check_time: Annotated[Time | None, Field(description="When it was last inspected; RFC 3339.")] = None
     inspection: Annotated[Inspection | None, Field(description="The newest inspection.")] = None
     streams: Annotated[list[Stream], Field(max_length=64, description="What can be read, at most 64 streams.")] = []

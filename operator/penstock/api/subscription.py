@@ -4,12 +4,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from penstock.api.conditions import Condition
+from penstock.api.conditions import Conditions
 from penstock.api.dataset import DestinationRef
 from penstock.api.model import Model
 from penstock.api.pipeline import DatasetRef, Run
 from penstock.api.places import Format
-from penstock.api.scalars import Cron, FieldName, Nonce, Time, TimeZone
+from penstock.api.scalars import Cron, FieldName, Generation, Nonce, Time, TimeZone
 
 CADENCES = {"hourly": "0 * * * *", "daily": "0 0 * * *", "weekly": "0 0 * * 0", "monthly": "0 0 1 * *"}
 """What each cadence means as a cron expression, as Kubernetes' `@hourly` … `@monthly` do."""
@@ -88,24 +88,28 @@ class SubscriptionSpec(Model):
 class Delivery(Model):
     """One delivery that its manifest has made visible."""
 
-    run: Annotated[str, Field(max_length=253)]
+    run: Annotated[str, Field(max_length=253, description="Id of the run that made it.")]
     manifest: Annotated[str | None, Field(max_length=2048, description="URL of the manifest that lists the files.")] = (
         None
     )
-    rows: int
-    bytes: int
-    files: int
-    at: Time
+    rows: Annotated[int, Field(description="Rows delivered.")]
+    bytes: Annotated[int, Field(description="Size of the files, in bytes.")]
+    files: Annotated[int, Field(description="How many files.")]
+    at: Annotated[Time, Field(description="When the manifest was written; RFC 3339.")]
 
 
 class SubscriptionStatus(Model):
     """How a Subscription stands."""
 
-    observed_generation: int = -1
-    conditions: Annotated[list[Condition], Field(max_length=16)] = []
+    observed_generation: Generation = -1
+    conditions: Conditions = []
     last_run: Annotated[Run | None, Field(description="The newest delivery run that began.")] = None
     runs: Annotated[list[Run], Field(max_length=50, description="The newest runs, newest first.")] = []
     deliveries: Annotated[list[Delivery], Field(max_length=20, description="The newest deliveries, newest first.")] = []
     next_delivery_time: Annotated[Time | None, Field(description="When it delivers next; RFC 3339, UTC.")] = None
-    handled_run_nonce: Annotated[str | None, Field(max_length=128)] = None
-    handled_requested_at: Annotated[str | None, Field(max_length=256)] = None
+    handled_run_nonce: Annotated[str | None, Field(max_length=128, description="The newest runNonce carried out.")] = (
+        None
+    )
+    handled_requested_at: Annotated[
+        str | None, Field(max_length=256, description="The newest penstock.dev/requestedAt carried out.")
+    ] = None

@@ -16,6 +16,11 @@ RUN_ID = "PENSTOCK_RUN_ID"
 """Environment variable, from the Pod annotation `penstock.dev/run-id`: stable over every retry of one run."""
 INTERVAL_END = "PENSTOCK_INTERVAL_END"
 """Environment variable, from the Pod annotation `penstock.dev/interval-end`: RFC 3339, the slot's upper end."""
+ATTEMPT = "PENSTOCK_ATTEMPT"
+"""Environment variable, from the Pod annotation `penstock.dev/attempt`: counts the Jobs of one run id, from 1.
+
+The Pods of one Job share an attempt and so the recorded plan; a new attempt plans anew what is not committed.
+"""
 POD_NAME = "PENSTOCK_POD_NAME"
 """Environment variable: who holds the lease, for messages."""
 MEMORY_LIMIT = "PENSTOCK_MEMORY_LIMIT"

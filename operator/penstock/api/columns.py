@@ -1,0 +1,107 @@
+"""What `kubectl get` prints of each kind: the story at a glance, and more with `-o wide`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from penstock.api.conditions import ConditionType
+from penstock.api.objects import KindName
+
+
+@dataclass(frozen=True)
+class Column:
+    """One printer column; `wide` shows it with `-o wide` only."""
+
+    name: str
+    path: str
+    type: Literal["string", "integer", "date"] = "string"
+    wide: bool = False
+
+    def to_object(self) -> dict[str, Any]:
+        """The column as a CustomResourceDefinition has it."""
+        column: dict[str, Any] = {"name": self.name, "type": self.type, "jsonPath": self.path}
+        return column | ({"priority": 1} if self.wide else {})
+
+
+def _condition(kind: ConditionType, part: str) -> str:
+    return f'.status.conditions[?(@.type=="{kind}")].{part}'
+
+
+_READY = Column("Ready", _condition("Ready", "status"))
+_REASON = Column("Reason", _condition("Ready", "reason"))
+_MESSAGE = Column("Message", _condition("Ready", "message"), wide=True)
+_REACHABLE = Column("Reachable", _condition("Reachable", "status"))
+_CHECKED = Column("Checked", ".status.lastCheckTime", "date")
+_AGE = Column("Age", ".metadata.creationTimestamp", "date")
+
+# Times to come are strings: a column of type date prints an age, and of the future "<invalid>".
+OF: Mapping[KindName, tuple[Column, ...]] = {
+    "Source": (
+        _READY,
+        _REASON,
+        _REACHABLE,
+        Column("URL", ".spec.connector.files.url"),
+        Column("Files", ".status.streams[0].files", "integer"),
+        _CHECKED,
+        _AGE,
+        Column("Glob", ".spec.connector.files.glob", wide=True),
+        Column("Problem", _condition("Reachable", "message"), wide=True),
+        _MESSAGE,
+    ),
+    "Destination": (
+        _READY,
+        _REASON,
+        _REACHABLE,
+        Column("Lake", ".spec.connector.lake.warehouse"),
+        Column("Files", ".spec.connector.files.url"),
+        _CHECKED,
+        _AGE,
+        Column("Problem", _condition("Reachable", "message"), wide=True),
+        _MESSAGE,
+    ),
+    "Dataset": (
+        _READY,
+        _REASON,
+        Column("Destination", ".spec.destinationRef.name"),
+        Column("Mode", ".spec.writeMode"),
+        Column("Rows", ".status.rows", "integer"),
+        Column("Bad", ".status.quarantinedRows", "integer"),
+        Column("Loaded", ".status.lastLoadTime", "date"),
+        _AGE,
+        Column("Table", ".status.table", wide=True),
+        Column("Bytes", ".status.bytes", "integer", wide=True),
+        Column("Snapshot", ".status.snapshot", wide=True),
+        _MESSAGE,
+    ),
+    "Pipeline": (
+        _READY,
+        _REASON,
+        Column("Source", ".spec.sourceRef.name"),
+        Column("Schedule", ".spec.schedule"),
+        Column("Last Run", ".status.lastRun.state"),
+        Column("Rows", ".status.lastRun.rowsLoaded", "integer"),
+        Column("Bad", ".status.lastRun.rowsQuarantined", "integer"),
+        Column("Next", ".status.nextRunTime"),
+        _AGE,
+        Column("Read", ".status.lastRun.rowsRead", "integer", wide=True),
+        Column("Finished", ".status.lastRun.finishedAt", "date", wide=True),
+        Column("Outcome", _condition("LastRunSucceeded", "message"), wide=True),
+        _MESSAGE,
+    ),
+    "Subscription": (
+        _READY,
+        _REASON,
+        Column("Dataset", ".spec.datasetRef.name"),
+        Column("Destination", ".spec.destinationRef.name"),
+        Column("Cadence", ".spec.cadence"),
+        Column("Last Run", ".status.lastRun.state"),
+        Column("Rows", ".status.deliveries[0].rows", "integer"),
+        Column("Delivered", ".status.deliveries[0].at", "date"),
+        Column("Next", ".status.nextDeliveryTime"),
+        _AGE,
+        Column("Schedule", ".spec.schedule", wide=True),
+        Column("Manifest", ".status.deliveries[0].manifest", wide=True),
+        Column("Outcome", _condition("LastRunSucceeded", "message"), wide=True),
+        _MESSAGE,
+    ),
+}

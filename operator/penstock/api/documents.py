@@ -1,0 +1,202 @@
+"""YAML as kubectl reads it, with the place of every node.
+
+kubectl reads with go-yaml v2 (sigs.k8s.io/yaml) and hands on JSON: a bare date and `12:30:00` stay strings, `y` and
+`on` are booleans, `1e3` is the number 1000, `017` is 15. PyYAML resolves by other rules, so only its parser is used
+here. One thing is stricter: of a key that stands twice kubectl silently takes the last; here it is an error.
+"""
+
+import base64
+import binascii
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from penstock.api.findings import Path
+
+_SEPARATOR = re.compile(r"^---[ \t]*(#.*)?$")
+_FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
+_TAG = "tag:yaml.org,2002:"
+_PLAIN = "plain"
+
+_WORDS: Mapping[str, bool | None] = {
+    **dict.fromkeys(["y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"], True),
+    **dict.fromkeys(["n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"], False),
+    **dict.fromkeys(["", "~", "null", "Null", "NULL"]),
+}
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """A place in a file; lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Document:
+    """One YAML document: its value as JSON has it, and where each node stands; keys are where their name begins."""
+
+    value: Any
+    positions: Mapping[Path, Position]
+
+    def at(self, path: Path) -> Position:
+        """Where a node stands, or the nearest one around it that is there."""
+        while path not in self.positions:
+            path = path[:-1]
+        return self.positions[path]
+
+
+class Unreadable(Exception):
+    """A document is not YAML that kubectl would read."""
+
+    def __init__(self, position: Position, message: str) -> None:
+        super().__init__(f"{position}: {message}")
+        self.position = position
+        self.message = message
+
+
+def read(text: str, file: str) -> Iterator[Document | Unreadable]:
+    """The documents of a file that are not empty; one that cannot be read does not hide those after it."""
+    for first_line, part in _parts(text):
+        try:
+            node = _Loader(part).get_single_node()
+            if node is None:
+                continue
+            reader = _Reader(file, first_line)
+            yield Document(reader.value(node, ()), reader.positions)
+        except Unreadable as error:
+            yield error
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line, column = (mark.line, mark.column) if mark else (0, 0)
+            yield Unreadable(Position(file, first_line + line, column + 1), _sentence(error))
+        except yaml.YAMLError as error:
+            yield Unreadable(Position(file, first_line, 1), f"is not YAML: {' '.join(str(error).split())}")
+
+
+def _parts(text: str) -> Iterator[tuple[int, str]]:
+    """The text between lines of `---`, each with the number of its first line: as kubectl divides a file."""
+    first, lines = 1, text.splitlines(keepends=True)
+    begin = 0
+    for index, line in enumerate(lines):
+        if _SEPARATOR.match(line.rstrip("\r\n")):
+            yield first, "".join(lines[begin:index])
+            begin, first = index + 1, index + 2
+    yield first, "".join(lines[begin:])
+
+
+def _sentence(error: yaml.MarkedYAMLError) -> str:
+    said = " ".join(part for part in (error.context, error.problem) if part)
+    if "\\t" in said:
+        return "is not YAML: indentation is made of spaces, and here is a tab"
+    return f"is not YAML: {said}"
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's parser; the meaning of plain scalars is left to `scalar`."""
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> Any:
+        if kind is yaml.ScalarNode:
+            return _PLAIN if implicit[0] else f"{_TAG}str"
+        return super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
+
+
+class _Reader:
+    """Turns the nodes of one document into values, and notes where they stand."""
+
+    def __init__(self, file: str, first_line: int) -> None:
+        self._file = file
+        self._first_line = first_line
+        self.positions: dict[Path, Position] = {}
+
+    def value(self, node: yaml.Node, path: Path) -> Any:
+        self.positions.setdefault(path, self._at(node))
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
+        return self._scalar(node)
+
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        for key, inner in node.value:
+            if key.tag == _PLAIN and key.value == "<<":
+                for source in inner.value if isinstance(inner, yaml.SequenceNode) else [inner]:
+                    if not isinstance(source, yaml.MappingNode):
+                        raise Unreadable(self._at(source), "<< takes in a mapping, or a list of mappings")
+                    merged = self._mapping(source, path) | merged
+                continue
+            name = self._key(key)
+            if name in own:
+                raise Unreadable(self._at(key), f'the key "{name}" stands twice; remove one of the two')
+            self.positions[(*path, name)] = self._at(key)
+            own[name] = self.value(inner, (*path, name))
+        return merged | own
+
+    def _key(self, node: yaml.Node) -> str:
+        value = self._scalar(node) if isinstance(node, yaml.ScalarNode) else None
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, str | int | float):
+            return str(value)
+        raise Unreadable(self._at(node), "a key must be a string")
+
+    def _scalar(self, node: yaml.Node) -> Any:
+        text = str(node.value)
+        match node.tag.removeprefix(_TAG):
+            case "plain" | "int" | "float" | "bool" | "null":
+                value = scalar(text)
+            case "binary":
+                try:
+                    value = base64.b64decode(text, validate=False).decode()
+                except (binascii.Error, UnicodeDecodeError):
+                    raise Unreadable(self._at(node), "!!binary must be base64 of UTF-8 text") from None
+            case _:
+                value = text
+        if isinstance(value, float) and not math.isfinite(value):
+            raise Unreadable(self._at(node), f"{text} has no JSON form")
+        return value
+
+    def _at(self, node: yaml.Node) -> Position:
+        mark = node.start_mark
+        return Position(self._file, self._first_line + mark.line, mark.column + 1)
+
+
+def scalar(text: str) -> bool | int | float | str | None:
+    """What an unquoted word means to go-yaml v2: https://github.com/go-yaml/yaml/blob/v2/resolve.go."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text.lower() in (".nan", ".inf", "+.inf", "-.inf"):
+        return float(text.lower().replace(".", "", 1))
+    if not text or text[0] not in "+-.0123456789":
+        return text
+    plain = text.replace("_", "")
+    number = _whole(plain)
+    if number is None and _FLOAT.match(plain):
+        number = float(plain)
+    if number is None or not math.isfinite(number):
+        return text
+    return int(number) if number == int(number) else number
+
+
+def _whole(text: str) -> int | float | None:
+    """A whole number as Go's `ParseInt(text, 0, 64)` reads it: a leading 0 means octal."""
+    sign = -1 if text.startswith("-") else 1
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    if not digits[:1].isdigit():
+        return None
+    base = {"0x": 16, "0o": 8, "0b": 2}.get(digits[:2].lower(), 8 if digits[0] == "0" and len(digits) > 1 else 10)
+    try:
+        return sign * int(digits.removeprefix("0o").removeprefix("0O"), base)
+    except ValueError:
+        return None

@@ -1,0 +1,207 @@
+"""What is wrong with a manifest, in words: pydantic's errors told as a field path, a fault and a remedy."""
+
+import difflib
+import json
+import re
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from penstock.api.model import Model
+
+Path = tuple[str | int, ...]
+
+LISTED = 5
+"""How many faults one message lists; a condition's message is at most 1024 characters."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault: where in the object it lies, and what is wrong and what to do, in one sentence."""
+
+    path: Path
+    message: str
+
+    def __str__(self) -> str:
+        return f"{dotted(self.path)}: {self.message}" if self.path else self.message
+
+
+def dotted(path: Path) -> str:
+    """A path as people write it: `spec.datasets[0].sync`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")
+
+
+def listed(findings: Sequence[Finding]) -> str:
+    """At most five findings, a line each, and how many more there are."""
+    lines = [str(finding) for finding in findings[:LISTED]]
+    if len(findings) > LISTED:
+        lines.append(f"… and {len(findings) - LISTED} more")
+    return "\n".join(lines)
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant; case and underscores do not count (`source_ref` is `sourceRef`)."""
+    plain = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower().replace("_", ""), plain, n=1, cutoff=0.6)
+    return plain[close[0]] if close else None
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """`did you mean x?`, or what there is to choose from."""
+    names = list(known)
+    if meant := nearest(word, names):
+        return f"did you mean {meant}?"
+    if not names:
+        return "nothing is set here"
+    shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    return f"known here: {shown}"
+
+
+def of(error: ValidationError, model: type[Model], under: Path = ("spec",)) -> list[Finding]:
+    """Every fault that validating `model` found; paths are told beneath `under`."""
+    return [_finding(details, model, under) for details in error.errors(include_url=False)]
+
+
+def _finding(details: ErrorDetails, model: type[Model], under: Path) -> Finding:
+    location = details["loc"]
+    tell = _TOLD.get(details["type"], _as_pydantic_says)
+    return Finding((*under, *location), tell(details, model))
+
+
+def _unknown_field(details: ErrorDetails, model: type[Model]) -> str:
+    word, parent = str(details["loc"][-1]), _model_at(model, details["loc"][:-1])
+    return f"unknown field; {suggestion(word, aliases(parent) if parent else [])}"
+
+
+def _missing(details: ErrorDetails, model: type[Model]) -> str:
+    return f"is missing. {_documentation(details, model)}".rstrip()
+
+
+def _not_a_choice(details: ErrorDetails, _model: type[Model]) -> str:
+    choices = re.findall(r"'([^']*)'", details.get("ctx", {}).get("expected", "")) or ["true"]
+    given = details["input"]
+    meant = nearest(given, choices) if isinstance(given, str) else None
+    ending = f"; did you mean {meant}?" if meant else ""
+    return f"{_shown(given)} is not one of {', '.join(choices)}{ending}"
+
+
+def _not_a_string(details: ErrorDetails, _model: type[Model]) -> str:
+    given = details["input"]
+    if isinstance(given, bool | int | float):
+        return f'must be a string: write it in quotes, "{json.dumps(given)}"'
+    return f"must be a string, not {_noun(given)}"
+
+
+def _not_a(noun: str) -> Callable[[ErrorDetails, type[Model]], str]:
+    def told(details: ErrorDetails, _model: type[Model]) -> str:
+        given = details["input"]
+        if isinstance(given, str) and noun in ("a whole number", "true or false"):
+            return f"must be {noun}, and {_shown(given)} in quotes is a string"
+        return f"must be {noun}, not {_noun(given)}"
+
+    return told
+
+
+def _does_not_fit(details: ErrorDetails, model: type[Model]) -> str:
+    pattern = details.get("ctx", {}).get("pattern", "")
+    rule = _PATTERNS.get(pattern) or _documentation(details, model) or f"it must match {pattern}"
+    return f"{_shown(details['input'])} is not accepted here. {rule}"
+
+
+def _our_own_words(details: ErrorDetails, _model: type[Model]) -> str:
+    return str(details.get("ctx", {}).get("error", details["msg"]))
+
+
+def _as_pydantic_says(details: ErrorDetails, _model: type[Model]) -> str:
+    said = details["msg"]
+    return f"{said[0].lower()}{said[1:]}, and this is {_shown(details['input'])}"
+
+
+_PATTERNS: Mapping[str, str] = {
+    r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$": "A name consists of lower-case letters, digits, - and .; it begins and ends "
+    "with a letter or a digit",
+    r"^[A-Za-z_][A-Za-z0-9_]*$": "It consists of letters, digits and _, and does not begin with a digit",
+    r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$": "A duration is written 90s, 15m, 1h30m or 30d",
+    r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%$": 'A percentage is written "5%" or "0.5%", and is at most "100%"',
+}
+
+_TOLD: Mapping[str, Callable[[ErrorDetails, type[Model]], str]] = {
+    "extra_forbidden": _unknown_field,
+    "missing": _missing,
+    "literal_error": _not_a_choice,
+    "string_type": _not_a_string,
+    "int_type": _not_a("a whole number"),
+    "int_from_float": _not_a("a whole number"),
+    "bool_type": _not_a("true or false"),
+    "list_type": _not_a("a list"),
+    "dict_type": _not_a("an object"),
+    "model_type": _not_a("an object"),
+    "string_pattern_mismatch": _does_not_fit,
+    "value_error": _our_own_words,
+}
+
+
+def aliases(model: type[BaseModel]) -> list[str]:
+    """The names of a model's fields as manifests write them."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def model_of(annotation: Any) -> type[BaseModel] | None:
+    """The model inside an annotation such as `list[Stream] | None`, if there is one."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = (model_of(argument) for argument in typing.get_args(annotation))
+    return next((model for model in inner if model is not None), None)
+
+
+def _field_at(model: type[BaseModel], location: Path) -> FieldInfo | None:
+    """The field that a location names; list indexes are stepped over."""
+    names = [part for part in location if isinstance(part, str)]
+    current: type[BaseModel] | None = model
+    found: FieldInfo | None = None
+    for name in names:
+        if current is None:
+            return None
+        fields = {field.alias or key: field for key, field in current.model_fields.items()}
+        found = fields.get(name)
+        current = model_of(found.annotation) if found is not None else None
+    return found
+
+
+def _model_at(model: type[BaseModel], location: Path) -> type[BaseModel] | None:
+    if not any(isinstance(part, str) for part in location):
+        return model
+    field = _field_at(model, location)
+    return model_of(field.annotation) if field is not None else None
+
+
+def _documentation(details: ErrorDetails, model: type[Model]) -> str:
+    field = _field_at(model, details["loc"])
+    return (field.description or "") if field is not None else ""
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def _noun(value: Any) -> str:
+    match value:
+        case None:
+            return "empty (null)"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return "a list"
+        case _:
+            return "an object"

@@ -1,0 +1,124 @@
+"""Sixth station: changes to the cluster, the only effects of a reconciliation but its status patch.
+
+Standing objects are applied server-side, one call for each that differs; Jobs are events and only ever created. What
+the server answers goes into the store at once, so that the next decision sees it.
+"""
+
+import contextlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from penstock.api.errors import InvalidSpec
+from penstock.control.cluster.port import Cluster, Conflict, Manifest, NotFound, Ref
+from penstock.control.cluster.store import Store, owner_of
+from penstock.control.desired import objects as desired_objects
+from penstock.control.desired import orders
+from penstock.control.desired import runs as desired_runs
+from penstock.control.desired.runs import Start
+from penstock.control.drift import Change, Changes
+from penstock.control.observe import Observed, Seen
+from penstock.control.resolve import Graph
+from penstock.runs import places
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What was done: names of objects corrected (they were there and differed), created, and runs started."""
+
+    corrected: tuple[str, ...] = ()
+    created: tuple[str, ...] = ()
+    started: tuple[str, ...] = ()
+
+
+async def changes(graph: Graph, wanted: Changes, starts: Sequence[Start], cluster: Cluster, store: Store) -> Applied:
+    """Apply, create, prune, in this order. Raises `InvalidSpec` (NameConflict) and `port.ClusterError`."""
+    for change in wanted.apply:
+        await _apply(graph, change, cluster, store)
+    for start in starts:
+        await create(graph, desired_runs.job(graph, start), cluster, store)
+    for bell in wanted.suspend:
+        store.put_child(await cluster.patch(Ref.of(bell), {"spec": {"suspend": True}}))
+    for child in wanted.delete:
+        await delete(child, cluster, store)
+    return Applied(
+        corrected=tuple(_name(change.manifest) for change in wanted.apply if not change.new),
+        created=tuple(_name(change.manifest) for change in wanted.apply if change.new),
+        started=tuple(start.run for start in starts),
+    )
+
+
+async def expired(jobs: Sequence[Observed], graph: Graph, cluster: Cluster, store: Store) -> None:
+    """Delete Jobs that are past keeping; their Pods and logs go with them."""
+    by_uid = {child["metadata"]["uid"]: child for child in graph.children}
+    for job in jobs:
+        if job.uid in by_uid:
+            await delete(by_uid[job.uid], cluster, store)
+
+
+async def catalog(graph: Graph, seen: Seen, cluster: Cluster, store: Store) -> None:
+    """Put what the newest inspection of a Source logged into the ConfigMap `<name>-catalog`, once."""
+    newest = next((run for run in seen.of("inspect-source") if run.over), None)
+    if newest is None or newest.state != "Succeeded" or newest.report is None or newest.pod is None:
+        return
+    order = orders.of(graph)
+    if order is None or newest.order != order.digest:
+        return
+    name = desired_objects.catalog_name(graph)
+    known = store.child(Ref("ConfigMap", graph.key.namespace, name))
+    if known is not None and (known["metadata"].get("annotations") or {}).get(desired_objects.CATALOG_OF) == newest.uid:
+        return
+    try:
+        text = await cluster.log(graph.key.namespace, newest.pod)
+    except NotFound:
+        return
+    found = [line for line in text.splitlines() if line.startswith(places.CATALOG_LINE)]
+    if found:
+        manifest = desired_objects.catalog_map(graph, newest.uid, found[-1].removeprefix(places.CATALOG_LINE))
+        await _apply(graph, Change(manifest, () if known is None else ("data",)), cluster, store)
+
+
+async def create(graph: Graph, manifest: Manifest, cluster: Cluster, store: Store) -> None:
+    """Create what must not be made twice; if it is there already and ours, that is as good."""
+    try:
+        store.put_child(await cluster.create(manifest))
+    except Conflict:
+        live = await cluster.get(Ref.of(manifest))
+        _must_be_ours(graph, live)
+        store.put_child(live)
+
+
+async def delete(child: Manifest, cluster: Cluster, store: Store) -> None:
+    """Delete that very object; gone already is fine."""
+    ref, uid = Ref.of(child), child["metadata"]["uid"]
+    await cluster.delete(ref, uid)
+    store.remove_child(ref, uid)
+
+
+async def _apply(graph: Graph, change: Change, cluster: Cluster, store: Store) -> None:
+    ref = Ref.of(change.manifest)
+    if change.new:
+        # Server-side apply cannot say "only if it is not there", and we never adopt what is not ours.
+        with contextlib.suppress(NotFound):
+            _must_be_ours(graph, await cluster.get(ref))
+    else:
+        log.info("%s: correcting %s %s: %s", graph.key, ref.kind, ref.name, ", ".join(change.paths[:5]))
+    store.put_child(await cluster.apply(change.manifest))
+
+
+def _must_be_ours(graph: Graph, live: Manifest) -> None:
+    owners = live["metadata"].get("ownerReferences") or []
+    if owner_of(live) == graph.key and any(owner["uid"] == graph.meta.uid for owner in owners):
+        return
+    kind, name = live["kind"], live["metadata"]["name"]
+    raise InvalidSpec(
+        f"{kind} {name} exists in namespace {graph.key.namespace} and is not ours. Delete or rename it, or rename "
+        f"this {graph.key.kind}.",
+        "NameConflict",
+    )
+
+
+def _name(manifest: Manifest) -> str:
+    return f"{manifest['kind']}/{manifest['metadata']['name']}"

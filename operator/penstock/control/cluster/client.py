@@ -1,0 +1,240 @@
+"""The cluster over HTTP: the only importer of the `kubernetes` client, which carries login, TLS and connections."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import client as kubernetes_client
+from kubernetes.aio import config as kubernetes_config
+
+from penstock.api import objects
+from penstock.control.cluster.port import (
+    RESOURCES,
+    ClusterError,
+    Conflict,
+    Event,
+    Listing,
+    Manifest,
+    NotFound,
+    Ref,
+    Unavailable,
+)
+
+WATCH_SECONDS = 300
+"""How long the server keeps a watch open; then we go on from where it ended."""
+
+_IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+_PAGE = 500
+_APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
+
+
+class TokenBucket:
+    """At most `rate` requests a second, with bursts of `burst`; protects the API server from us."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate, self._burst = rate, burst
+        self._tokens, self._at = burst, time.monotonic()
+
+    async def take(self) -> None:
+        """Wait for a token."""
+        now = time.monotonic()
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate) - 1
+        self._at = now
+        if self._tokens < 0:
+            await asyncio.sleep(-self._tokens / self._rate)
+
+
+class HttpCluster:
+    """Implements `port.Cluster` against a Kubernetes API server."""
+
+    def __init__(self, api: kubernetes_client.ApiClient, bucket: TokenBucket) -> None:
+        self._api = api
+        self._bucket = bucket
+        self.calls: dict[str, int] = {}
+        """Requests made so far, by verb, for metrics and tests."""
+
+    @property
+    def login(self) -> dict[str, Any]:
+        """Address and credentials, by the names that `kopf.ConnectionInfo` gives them: one login for both."""
+        configuration = self._api.configuration
+        token = configuration.api_key.get("BearerToken", "").removeprefix("Bearer ")
+        return {
+            "server": configuration.host,
+            "ca_path": configuration.ssl_ca_cert,
+            "insecure": not configuration.verify_ssl,
+            "token": token or None,
+            "certificate_path": configuration.cert_file,
+            "private_key_path": configuration.key_file,
+        }
+
+    async def list(self, kind: str, namespace: str | None, selector: str = "") -> Listing:
+        items: list[Manifest] = []
+        query = {"labelSelector": selector, "limit": str(_PAGE)}
+        resource = RESOURCES[kind]
+        while True:
+            page = await self._object("GET", resource.path(namespace), query)
+            items += [{"apiVersion": resource.api_version, "kind": kind, **item} for item in page["items"]]
+            token = page["metadata"].get("continue")
+            if not token:
+                return Listing(items, page["metadata"]["resourceVersion"])
+            query["continue"] = token
+
+    async def watch(self, kind: str, namespace: str | None, selector: str, version: str) -> AsyncIterator[Event]:
+        query = {
+            "labelSelector": selector,
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        response = await self._send("GET", RESOURCES[kind].path(namespace), query, seconds=WATCH_SECONDS + 30)
+        try:
+            async for line in _lines(response):
+                event = json.loads(line)
+                yield Event(event["type"], event["object"])
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(0, "ConnectionLost", str(error)) from error
+        finally:
+            response.close()
+
+    async def get(self, ref: Ref) -> Manifest:
+        return await self._object("GET", ref.path)
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        query = {"fieldManager": objects.FIELD_MANAGER, "force": "true"}
+        return await self._object("PATCH", Ref.of(manifest).path, query, body=manifest, content_type=_APPLY)
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        path = RESOURCES[manifest["kind"]].path(manifest["metadata"]["namespace"])
+        return await self._object("POST", path, {"fieldManager": objects.FIELD_MANAGER}, body=manifest)
+
+    async def patch(self, ref: Ref, patch: Manifest) -> Manifest:
+        query = {"fieldManager": objects.FIELD_MANAGER}
+        return await self._object("PATCH", ref.path, query, body=patch, content_type=_MERGE)
+
+    async def patch_status(self, ref: Ref, patch: Manifest) -> Manifest:
+        query = {"fieldManager": objects.FIELD_MANAGER}
+        return await self._object("PATCH", f"{ref.path}/status", query, body=patch, content_type=_MERGE)
+
+    async def delete(self, ref: Ref, uid: str) -> None:
+        options = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        try:
+            await self._object("DELETE", ref.path, body=options)
+        except NotFound:
+            return
+
+    async def log(self, namespace: str, pod: str) -> str:
+        response = await self._send("GET", RESOURCES["Pod"].path(namespace, pod, "log"))
+        return (await response.read()).decode(errors="replace")
+
+    async def follow(self, namespace: str, pod: str) -> AsyncIterator[str]:
+        """A Pod's log line by line, as it is written, until the container ends."""
+        path = RESOURCES["Pod"].path(namespace, pod, "log")
+        response = await self._send("GET", path, {"follow": "true"}, seconds=86_400)
+        try:
+            async for line in _lines(response):
+                yield line.decode(errors="replace")
+        finally:
+            response.close()
+
+    async def _object(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None = None,
+        *,
+        body: Manifest | None = None,
+        content_type: str = "application/json",
+    ) -> Manifest:
+        response = await self._send(method, path, query, body=body, content_type=content_type)
+        answer: Manifest = json.loads(await response.read())
+        return answer
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None = None,
+        *,
+        body: Manifest | None = None,
+        content_type: str = "application/json",
+        seconds: float = 60,
+    ) -> aiohttp.ClientResponse:
+        await self._bucket.take()
+        self.calls[method] = self.calls.get(method, 0) + 1
+        headers = {"Accept": "application/json", "Content-Type": content_type, **self._api.default_headers}
+        url = f"{self._api.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
+        await self._api.update_params_for_auth(headers, [], ["BearerToken"], url, method, body)
+        try:
+            answer = await self._api.call_api(method, url, headers, body=body, _request_timeout=seconds)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unavailable(0, "ConnectionFailed", f"the API server does not answer: {error}") from error
+        response: aiohttp.ClientResponse = answer.response
+        if response.status >= 400:
+            raise _error(response.status, await response.read())
+        return response
+
+
+@asynccontextmanager
+async def connect(
+    kubeconfig: Path | None = None, context: str | None = None, *, rate: float = 50, burst: float = 100
+) -> AsyncIterator[HttpCluster]:
+    """A cluster by kubeconfig (default: `$KUBECONFIG`, `~/.kube/config`), or from inside a Pod.
+
+    `rate` and `burst` are in requests and requests a second. Raises `kubernetes.aio.config.ConfigException` where there
+    is no configuration at all.
+    """
+    configuration = kubernetes_client.Configuration()
+    if kubeconfig is None and in_cluster():
+        kubernetes_config.load_incluster_config(client_configuration=configuration)
+    else:
+        file = str(kubeconfig) if kubeconfig else None
+        await kubernetes_config.load_kube_config(file, context=context, client_configuration=configuration)
+    async with kubernetes_client.ApiClient(configuration) as api:
+        yield HttpCluster(api, TokenBucket(rate, burst))
+
+
+def namespace_of(kubeconfig: Path | None = None, context: str | None = None) -> str:
+    """The namespace that the kubeconfig's context names, as kubectl takes it; `default` where it names none."""
+    file = str(kubeconfig) if kubeconfig else None
+    contexts, active = kubernetes_config.list_kube_config_contexts(file)
+    chosen = next((entry for entry in contexts if entry["name"] == context), active)
+    return str(chosen["context"].get("namespace", "default"))
+
+
+def in_cluster() -> bool:
+    """Whether we run in a Pod with a ServiceAccount token."""
+    return _IN_CLUSTER.exists()
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The lines of a stream, of any length: aiohttp's own `readline` refuses long ones."""
+    rest = b""
+    async for chunk in response.content.iter_any():
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line
+    if rest:
+        yield rest
+
+
+def _error(status: int, body: bytes) -> ClusterError:
+    try:
+        answer = json.loads(body)
+        reason, message = answer.get("reason", ""), answer.get("message", "")
+    except (ValueError, AttributeError):
+        reason, message = "", body[:200].decode(errors="replace")
+    if status == 404:
+        return NotFound(status, reason, message)
+    if status == 409:
+        return Conflict(status, reason, message)
+    if status == 429 or status >= 500:
+        return Unavailable(status, reason, message)
+    return ClusterError(status, reason, message)

@@ -1,0 +1,197 @@
+"""What was seen of the cluster, in memory: the five kinds, our children, and who refers to whom.
+
+Reads cost no API call and what a reconciliation needs is found by index, so its cost does not grow with the number of
+objects. Writes go through to the store, so that a decision never rests on what we have changed since.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from penstock.api import objects
+from penstock.api.objects import Key
+from penstock.control.cluster.port import Manifest, Ref
+
+JOB_NAME = "batch.kubernetes.io/job-name"
+"""Label that the Job controller puts on the Pods of a Job."""
+
+SELECTOR = f"{objects.MANAGED_BY}={objects.FIELD_MANAGER}"
+"""Picks our children, and nothing else, out of a namespace."""
+
+
+class Store:
+    """The newest seen version of each object, with indexes."""
+
+    def __init__(self) -> None:
+        self._objects: dict[Key, Manifest] = {}
+        self._children: dict[Ref, Manifest] = {}
+        self._by_owner: defaultdict[Key, set[Ref]] = defaultdict(set)
+        self._by_dataset: defaultdict[Key, set[Ref]] = defaultdict(set)
+        self._pods_of: defaultdict[tuple[str, str], set[Ref]] = defaultdict(set)
+        self._referrers: defaultdict[Key, set[Key]] = defaultdict(set)
+        self._unfinished: set[Ref] = set()
+
+    # ── the five kinds ──
+
+    def get(self, key: Key) -> Manifest | None:
+        """The object, if it is there."""
+        return self._objects.get(key)
+
+    def known(self) -> list[Key]:
+        """Every object of the five kinds."""
+        return list(self._objects)
+
+    def referrers(self, key: Key) -> set[Key]:
+        """The objects whose spec names this one, whether it exists or not."""
+        return set(self._referrers[key]) if key in self._referrers else set()
+
+    def put(self, manifest: Manifest) -> bool:
+        """Remember an object of the five kinds; False if what is known is as new or newer."""
+        key = objects.key_of(manifest)
+        before = self._objects.get(key)
+        if before is not None and not _newer(manifest, before):
+            return False
+        self._forget_references(key, before)
+        self._objects[key] = manifest
+        for target in references(manifest):
+            self._referrers[target].add(key)
+        return True
+
+    def remove(self, key: Key, uid: str | None = None) -> bool:
+        """Forget an object that was deleted; one created since under the same name (another uid) stays."""
+        before = self._objects.get(key)
+        if before is None or (uid is not None and before["metadata"]["uid"] != uid):
+            return False
+        self._forget_references(key, before)
+        del self._objects[key]
+        return True
+
+    def _forget_references(self, key: Key, manifest: Manifest | None) -> None:
+        for target in references(manifest) if manifest is not None else ():
+            self._referrers[target].discard(key)
+            if not self._referrers[target]:
+                del self._referrers[target]
+
+    # ── children ──
+
+    def child(self, ref: Ref) -> Manifest | None:
+        """One child, if it is there."""
+        return self._children.get(ref)
+
+    def children(self, key: Key) -> list[Manifest]:
+        """Jobs, CronJobs and ConfigMaps that we made for an object, by label."""
+        return [self._children[ref] for ref in sorted(self._by_owner.get(key, ()))]
+
+    def jobs_of_dataset(self, key: Key) -> list[Manifest]:
+        """Jobs that work on a Dataset, whoever owns them."""
+        return [self._children[ref] for ref in sorted(self._by_dataset.get(key, ()))]
+
+    def unfinished_jobs(self) -> list[Manifest]:
+        """Jobs that wait or run: what the gate is rebuilt from."""
+        return [self._children[ref] for ref in sorted(self._unfinished)]
+
+    def pods(self, job: Manifest) -> list[Manifest]:
+        """The Pods of a Job, oldest first."""
+        metadata = job["metadata"]
+        refs = self._pods_of.get((metadata["namespace"], metadata["name"]), ())
+        return sorted((self._children[ref] for ref in refs), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+
+    def put_child(self, manifest: Manifest) -> bool:
+        """Remember a child; False if what is known is as new or newer."""
+        ref = Ref.of(manifest)
+        before = self._children.get(ref)
+        if before is not None and not _newer(manifest, before):
+            return False
+        if before is not None:
+            self._unlink(ref, before)
+        self._children[ref] = manifest
+        for index, entry in self._links(manifest):
+            index[entry].add(ref)
+        if ref.kind == "Job" and not finished(manifest):
+            self._unfinished.add(ref)
+        return True
+
+    def remove_child(self, ref: Ref, uid: str | None = None) -> bool:
+        """Forget a child that was deleted, unless another one has its name by now."""
+        before = self._children.get(ref)
+        if before is None or (uid is not None and before["metadata"]["uid"] != uid):
+            return False
+        self._unlink(ref, before)
+        del self._children[ref]
+        return True
+
+    def refs(self, kind: str) -> set[Ref]:
+        """Every child of a kind: what a sweep compares a fresh list with."""
+        return {ref for ref in self._children if ref.kind == kind}
+
+    def _links(self, manifest: Manifest) -> Iterable[tuple[defaultdict[Any, set[Ref]], Any]]:
+        metadata = manifest["metadata"]
+        if manifest["kind"] == "Pod":
+            yield self._pods_of, (metadata["namespace"], metadata.get("labels", {}).get(JOB_NAME, ""))
+            return
+        if (owner := owner_of(manifest)) is not None:
+            yield self._by_owner, owner
+        if manifest["kind"] == "Job":
+            for dataset in datasets_of(manifest):
+                yield self._by_dataset, dataset
+
+    def _unlink(self, ref: Ref, manifest: Manifest) -> None:
+        self._unfinished.discard(ref)
+        for index, entry in self._links(manifest):
+            index[entry].discard(ref)
+            if not index[entry]:
+                del index[entry]
+
+
+def finished(job: Mapping[str, Any]) -> bool:
+    """Whether a Job has come to its end, well or badly."""
+    conditions = (job.get("status") or {}).get("conditions") or []
+    return any(entry["type"] in ("Complete", "Failed") and entry["status"] == "True" for entry in conditions)
+
+
+def owner_of(child: Mapping[str, Any]) -> Key | None:
+    """The object for which a child was made, by its labels."""
+    metadata = child["metadata"]
+    labels = metadata.get("labels") or {}
+    kind, name = labels.get(objects.OWNER_KIND, ""), labels.get(objects.OWNER_NAME)
+    known = objects.KINDS.get(kind)
+    return Key(known.name, metadata["namespace"], name) if known is not None and name else None
+
+
+def datasets_of(job: Mapping[str, Any]) -> list[Key]:
+    """The Datasets that a Job works on, by its annotation."""
+    metadata = job["metadata"]
+    names = (metadata.get("annotations") or {}).get(objects.DATASETS, "")
+    return [Key("Dataset", metadata["namespace"], name) for name in names.split(",") if name]
+
+
+def references(manifest: Mapping[str, Any]) -> set[Key]:
+    """The objects that a spec names, read leniently: an invalid spec has references too."""
+    namespace = manifest["metadata"].get("namespace", "default")
+    spec = manifest.get("spec") or {}
+    entries = spec.get("datasets")
+    named = [
+        ("Source", spec.get("sourceRef")),
+        ("Destination", spec.get("destinationRef")),
+        ("Dataset", spec.get("datasetRef")),
+        *(
+            ("Dataset", entry.get("datasetRef"))
+            for entry in (entries if isinstance(entries, list) else [])
+            if isinstance(entry, dict)
+        ),
+    ]
+    return {
+        Key(kind, namespace, ref["name"])  # type: ignore[arg-type]  # the three literals above are kinds
+        for kind, ref in named
+        if isinstance(ref, dict) and isinstance(ref.get("name"), str)
+    }
+
+
+def _newer(manifest: Manifest, before: Manifest) -> bool:
+    """Whether to take `manifest` for `before`: another incarnation, or a later version.
+
+    Resource versions of one resource compare as integers: promised since Kubernetes 1.35, true of etcd always.
+    """
+    if manifest["metadata"]["uid"] != before["metadata"]["uid"]:
+        return True
+    return int(manifest["metadata"]["resourceVersion"]) > int(before["metadata"]["resourceVersion"])

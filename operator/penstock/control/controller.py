@@ -1,0 +1,208 @@
+"""The loop around the line: watches feed the store, the store feeds the queue, workers reconcile, the gate admits."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from penstock.api import objects
+from penstock.api.objects import Key
+from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Manifest, Ref
+from penstock.control.cluster.store import SELECTOR, Store, datasets_of, owner_of
+from penstock.control.gate import Gate
+from penstock.control.reconcile import World, reconcile
+from penstock.control.settings import Settings
+from penstock.control.workqueue import WorkQueue
+
+log = logging.getLogger(__name__)
+
+CHILDREN = ("Job", "CronJob", "ConfigMap", "Pod")
+_BACKOFF_SECONDS = (0.2, 60.0)
+
+
+class Controller:
+    """Everything that runs for as long as the operator does."""
+
+    def __init__(self, cluster: Cluster, settings: Settings) -> None:
+        self.store = Store()
+        self.queue: WorkQueue[Key] = WorkQueue(time.monotonic)
+        self.gate = Gate(cluster, self.store, settings, _utc_now)
+        self._cluster = cluster
+        self._settings = settings
+        self._world = World(cluster, self.store, settings)
+        self._failures: dict[Key, int] = {}
+        self._synced = {kind: asyncio.Event() for kind in CHILDREN}
+        self.last_seen = time.monotonic()
+        """When the API server was last heard of, on the monotonic clock: what liveness goes by."""
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for kind in CHILDREN:
+                group.create_task(self._watch(kind), name=f"watch-{kind}")
+            # Without its children an object looks as if nothing had been made for it.
+            await asyncio.gather(*(synced.wait() for synced in self._synced.values()))
+            group.create_task(self.queue.tick(), name="clock")
+            group.create_task(self.gate.keep(), name="gate")
+            group.create_task(self._sweep(), name="sweep")
+            for number in range(self._settings.workers):
+                group.create_task(self._work(), name=f"worker-{number}")
+
+    # ── what is seen ──
+
+    def seen(self, manifest: Manifest, *, deleted: bool = False) -> None:
+        """An object of the five kinds is as `manifest` says, or is gone."""
+        key = objects.key_of(manifest)
+        self.last_seen = time.monotonic()
+        changed = self.store.remove(key, manifest["metadata"]["uid"]) if deleted else self.store.put(manifest)
+        if changed:
+            self._touched(key)
+
+    def _touched(self, key: Key) -> None:
+        self.queue.add(key)
+        for referrer in self.store.referrers(key):
+            self.queue.add(referrer)
+            for second in self.store.referrers(referrer):
+                self.queue.add(second)
+        self.gate.ring()
+
+    def _seen_child(self, manifest: Manifest, *, deleted: bool = False) -> None:
+        ref = Ref.of(manifest)
+        uid = manifest["metadata"]["uid"]
+        changed = self.store.remove_child(ref, uid) if deleted else self.store.put_child(manifest)
+        if not changed:
+            return
+        owner = owner_of(manifest)
+        for key in [*([owner] if owner is not None else []), *datasets_of(manifest)]:
+            self.queue.add(key)
+        if ref.kind == "Job":
+            self.gate.ring()
+
+    # ── watches ──
+
+    async def _watch(self, kind: str) -> None:
+        """List and watch one kind of child, for ever; after a 410 or a lost connection, list again and sweep."""
+        while True:
+            try:
+                version = await self._list_children(kind)
+                self._synced[kind].set()
+                await self._follow(kind, version)
+            except ClusterError as error:
+                log.warning("watch of %s: %s", kind, error.message)
+                await asyncio.sleep(1 + random.random())  # noqa: S311 - jitter
+
+    async def _list_children(self, kind: str) -> str:
+        version = "0"
+        for namespace in self._settings.namespaces or (None,):
+            listing = await self._cluster.list(kind, namespace, SELECTOR)
+            self._sweep_children(kind, namespace, listing.items)
+            version = listing.version
+        return version
+
+    def _sweep_children(self, kind: str, namespace: str | None, items: Iterable[Manifest]) -> None:
+        there = set()
+        for item in items:
+            there.add(Ref.of(item))
+            self._seen_child(item)
+        for ref in self.store.refs(kind) - there:
+            child = self.store.child(ref)
+            if child is not None and namespace in (None, ref.namespace):
+                self._seen_child(child, deleted=True)
+
+    async def _follow(self, kind: str, version: str) -> None:
+        namespaces = self._settings.namespaces or (None,)
+        async with asyncio.TaskGroup() as group:
+            for namespace in namespaces:
+                group.create_task(self._follow_one(kind, namespace, version))
+
+    async def _follow_one(self, kind: str, namespace: str | None, version: str) -> None:
+        while True:
+            async for event in self._cluster.watch(kind, namespace, SELECTOR, version):
+                self.last_seen = time.monotonic()
+                if event.type == "ERROR":
+                    raise ClusterError(event.object.get("code", 0), "Expired", event.object.get("message", ""))
+                version = event.object["metadata"]["resourceVersion"]
+                if event.type != "BOOKMARK":
+                    self._seen_child(event.object, deleted=event.type == "DELETED")
+
+    async def _sweep(self) -> None:
+        """Now and then list the five kinds and look at every object: what a watch lost is found, and drift mended."""
+        while True:
+            await asyncio.sleep(self._settings.sweep_seconds)
+            try:
+                for kind in objects.KINDS:
+                    for namespace in self._settings.namespaces or (None,):
+                        await self._sweep_kind(kind, namespace)
+            except ClusterError as error:
+                log.warning("sweep: %s", error.message)
+
+    async def _sweep_kind(self, kind: str, namespace: str | None) -> None:
+        listing = await self._cluster.list(kind, namespace, "")
+        there = {objects.key_of(item) for item in listing.items}
+        for item in listing.items:
+            self.seen(item)
+        for key in self.store.known():
+            if key.kind == kind and namespace in (None, key.namespace):
+                if key not in there:
+                    self.store.remove(key)
+                self._touched(key)
+
+    # ── work ──
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.get()
+            try:
+                await self._reconcile(key)
+            finally:
+                self.queue.done(key)
+
+    async def _reconcile(self, key: Key) -> None:
+        now = _utc_now()
+        before = self.store.get(key)
+        try:
+            again = await reconcile(key, self._world, now)
+        except Conflict:
+            await self._refresh(key)
+        except Exception as error:
+            self._later(key, error)
+        else:
+            self._failures.pop(key, None)
+            if again is not None:
+                self.queue.add_after(key, max((again - now).total_seconds(), 0.5))
+            else:
+                self.queue.forget(key)
+            if self.store.get(key) is not before:
+                self._wake_referrers(key)
+
+    def _wake_referrers(self, key: Key) -> None:
+        """Our own status patch does not come back as news, and others may have waited for it."""
+        for referrer in self.store.referrers(key):
+            self.queue.add(referrer)
+        self.gate.ring()
+
+    async def _refresh(self, key: Key) -> None:
+        """Someone changed the object since we saw it: take it as it is now, and begin anew."""
+        try:
+            self.store.put(await self._cluster.get(Ref(key.kind, key.namespace, key.name)))
+        except ClusterError as error:
+            self._later(key, error)
+        else:
+            self.queue.add(key)
+
+    def _later(self, key: Key, error: Exception) -> None:
+        """Try again, ever more rarely, with jitter so that many objects do not come back at once."""
+        count = self._failures[key] = self._failures.get(key, 0) + 1
+        first, most = _BACKOFF_SECONDS
+        delay = min(first * 2**count, most) * (0.5 + random.random())  # noqa: S311 - jitter
+        if isinstance(error, ClusterError):
+            log.warning("%s: %s; tried again in %.0f s", key, error.message, delay)
+        else:
+            log.exception("%s: unforeseen; tried again in %.0f s", key, delay)
+        self.queue.add_after(key, delay)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,172 @@
+"""The Job of one run: its name, its Pod, and what of an order must be mounted."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from penstock.api import objects
+from penstock.api.dataset import Worker
+from penstock.api.pipeline import PipelineSpec
+from penstock.api.places import Auth
+from penstock.control.cluster.port import Manifest
+from penstock.control.desired import render
+from penstock.control.resolve import Graph
+from penstock.runs import places
+from penstock.runs.order import OrderKind, RunOrder
+
+GRACE_SECONDS = 60
+"""How far `activeDeadlineSeconds` lies behind the worker's own deadline: it deletes the Pod, and the report with it."""
+
+_VERB: dict[OrderKind, str] = {
+    "inspect-source": "inspect",
+    "inspect-destination": "inspect",
+    "migrate": "migrate",
+    "ingest": "ingest",
+    "deliver": "deliver",
+    "preview": "preview",
+}
+
+
+@dataclass(frozen=True)
+class Start:
+    """One run that must exist now. `run` is its id, stable over attempts; `interval_end` is RFC 3339."""
+
+    order: RunOrder
+    slot: str
+    run: str
+    interval_end: str
+    attempt: int = 1
+    suspended: bool = False
+
+
+def labels(graph: Graph, purpose: OrderKind) -> dict[str, str]:
+    """The labels of everything that we make for a graph."""
+    return {
+        objects.MANAGED_BY: objects.FIELD_MANAGER,
+        objects.OWNER_KIND: graph.key.kind,
+        objects.OWNER_NAME: graph.key.name,
+        objects.PURPOSE: purpose,
+    }
+
+
+def owned(graph: Graph, name: str, purpose: OrderKind, annotations: dict[str, str] | None = None) -> dict[str, Any]:
+    """The metadata of an object that goes when its owner goes."""
+    reference = {
+        "apiVersion": objects.API_VERSION,
+        "kind": graph.key.kind,
+        "name": graph.key.name,
+        "uid": graph.meta.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+    return {
+        "name": name,
+        "namespace": graph.key.namespace,
+        "labels": labels(graph, purpose),
+        "annotations": annotations or {},
+        "ownerReferences": [reference],
+    }
+
+
+def order_name(graph: Graph, order: RunOrder) -> str:
+    """The name of an order's ConfigMap: the content decides it."""
+    return f"{short(graph.key.name, 40)}-order-{order.digest}"
+
+
+def short(name: str, length: int) -> str:
+    """A name cut to `length`, dots replaced, ending in a hash where something was cut."""
+    plain = name.replace(".", "-")
+    if len(plain) <= length:
+        return plain
+    return f"{plain[: length - 7].rstrip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+
+def job(graph: Graph, start: Start) -> Manifest:
+    """The Job of a run. Its name is a function of owner, run id and attempt, so it cannot be made twice."""
+    purpose = start.order.kind
+    digest = hashlib.sha256(f"{graph.meta.uid}\n{start.run}\n{start.attempt}".encode()).hexdigest()[:10]
+    stamps = {
+        objects.RUN_ID: start.run,
+        objects.INTERVAL_END: start.interval_end,
+        objects.ATTEMPT: str(start.attempt),
+    }
+    annotations = {**template_annotations(start.order), **stamps, objects.SLOT: start.slot}
+    return render.manifest(
+        "job",
+        metadata=owned(graph, f"{short(graph.key.name, 40)}-{_VERB[purpose]}-{digest}", purpose, annotations),
+        spec=job_spec(graph, start.order, stamps, suspend=start.suspended),
+    )
+
+
+def template_annotations(order: RunOrder) -> dict[str, str]:
+    """What a Job must say of its order, for the gate and for the Datasets it works on."""
+    return {objects.ORDER: order.digest, objects.DATASETS: ",".join(entry.owner.name for entry in order.datasets)}
+
+
+def job_spec(graph: Graph, order: RunOrder, stamps: dict[str, str], *, suspend: bool) -> dict[str, Any]:
+    """The spec of a Job that carries out `order`; `stamps` are the Pod's annotations, which an admission may add to."""
+    mounts, volumes = _mounts(graph, order)
+    worker = _worker(graph)
+    template = render.manifest(
+        "pod",
+        labels=labels(graph, order.kind),
+        annotations=stamps,
+        service_account=worker.service_account_name or "default",
+        node_selector=worker.node_selector or {},
+        tolerations=[toleration.to_object() for toleration in worker.tolerations or []],
+        image=graph.settings.worker_image,
+        pull_policy=graph.settings.image_pull_policy,
+        resources=(worker.resources or graph.settings.resources).to_object(),
+        mounts=mounts,
+        volumes=volumes,
+    )
+    return render.manifest(
+        "jobspec",
+        suspend=suspend,
+        retries=graph.spec.retries if isinstance(graph.spec, PipelineSpec) else 3,
+        deadline_seconds=order.deadline_seconds + GRACE_SECONDS,
+        template=template,
+    )
+
+
+def _worker(graph: Graph) -> Worker:
+    """Where the run runs: as the first Dataset that says something wishes."""
+    specs = [graph.spec, graph.dataset and graph.dataset.spec, *(entry.dataset.spec for entry in graph.entries)]
+    wishes = [getattr(spec, "worker", None) for spec in specs]
+    return next((wish for wish in wishes if wish is not None), Worker())
+
+
+def _mounts(graph: Graph, order: RunOrder) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    mounts: list[dict[str, Any]] = [
+        {"name": "order", "mountPath": places.ORDER.rpartition("/")[0], "readOnly": True},
+        {"name": "scratch", "mountPath": places.SCRATCH},
+    ]
+    volumes: list[dict[str, Any]] = [
+        {"name": "order", "configMap": {"name": order_name(graph, order)}},
+        {"name": "scratch", "emptyDir": {}},
+    ]
+    for number, secret in enumerate(_secrets(order)):
+        mounts.append({"name": f"secret-{number}", "mountPath": f"{places.SECRETS}/{secret}", "readOnly": True})
+        # Optional: a Pod whose Secret is missing would hang without a word; the worker says SecretMissing.
+        volumes.append({"name": f"secret-{number}", "secret": {"secretName": secret, "optional": True}})
+    for number, claim in enumerate(_claims(order)):
+        mounts.append({"name": f"claim-{number}", "mountPath": f"{places.VOLUMES}/{claim}"})
+        volumes.append({"name": f"claim-{number}", "persistentVolumeClaim": {"claimName": claim}})
+    return mounts, volumes
+
+
+def _secrets(order: RunOrder) -> list[str]:
+    auths: list[Auth | None] = [place.auth for place in (order.source, order.destination) if place is not None]
+    auths += [entry.destination.auth for entry in order.datasets]
+    if order.delivery is not None:
+        auths.append(order.delivery.destination.auth)
+    return sorted({auth.aws.secret_ref.name for auth in auths if auth is not None and auth.aws is not None})
+
+
+def _claims(order: RunOrder) -> list[str]:
+    connectors = [place.connector for place in (order.source, order.destination) if place is not None]
+    connectors += [entry.destination.connector for entry in order.datasets]
+    if order.delivery is not None:
+        connectors.append(order.delivery.destination.connector)
+    volumes = [getattr(connector, connector.choice).volume for connector in connectors]
+    return sorted({volume.claim_name for volume in volumes if volume is not None})

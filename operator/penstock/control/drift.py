@@ -1,0 +1,124 @@
+"""Fifth station: wanted objects against live ones, by the fields that we own. Pure; the only importer of deepdiff."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from deepdiff import DeepDiff
+
+from penstock.control.cluster.port import Manifest, Ref
+from penstock.control.cluster.store import finished
+
+_SUFFIXES = {
+    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": Decimal(10**3), "M": Decimal(10**6),
+    "G": Decimal(10**9), "T": Decimal(10**12), "P": Decimal(10**15), "E": Decimal(10**18),
+    "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40), "Pi": Decimal(2**50),
+    "Ei": Decimal(2**60),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Change:
+    """An object to apply, and why: the paths that differ, empty when it is not there at all."""
+
+    manifest: Manifest
+    paths: tuple[str, ...]
+
+    @property
+    def new(self) -> bool:
+        """Whether the object is not there yet."""
+        return not self.paths
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What to do to the standing objects."""
+
+    apply: tuple[Change, ...] = ()
+    suspend: tuple[Manifest, ...] = ()
+    """CronJobs that are not wanted any more and whose Jobs have not finished."""
+    delete: tuple[Manifest, ...] = ()
+
+
+def between(wanted: Sequence[Manifest] | None, children: Iterable[Manifest]) -> Changes:
+    """What turns `children` into `wanted`. With nothing wanted (None: the graph has a problem), all stays."""
+    if wanted is None:
+        return Changes()
+    live = {Ref.of(child): child for child in children}
+    names = {Ref.of(manifest) for manifest in wanted}
+    changes = [change for manifest in wanted if (change := _change(manifest, live.get(Ref.of(manifest)))) is not None]
+    orphans = [child for ref, child in live.items() if ref not in names]
+    jobs = [child for child in live.values() if child["kind"] == "Job"]
+    bells = [child for child in orphans if child["kind"] == "CronJob"]
+    busy = [bell for bell in bells if any(_rung_by(job, bell) and not finished(job) for job in jobs)]
+    idle = [bell for bell in bells if bell not in busy]
+    orders = [child for child in orphans if _is_order(child) and not _named(child, live.values())]
+    return Changes(
+        apply=tuple(changes),
+        suspend=tuple(bell for bell in busy if not bell["spec"].get("suspend")),
+        delete=(*idle, *orders),
+    )
+
+
+def _change(manifest: Manifest, live: Manifest | None) -> Change | None:
+    if live is None:
+        return Change(manifest, ())
+    difference = DeepDiff(_canonical(manifest), _canonical(_projection(live, manifest)), ignore_order=False)
+    if not difference:
+        return None
+    return Change(manifest, tuple(difference.affected_paths))
+
+
+def _projection(live: Any, wanted: Any) -> Any:
+    """The part of a live value that `wanted` speaks of; what the server or others added is left out."""
+    if isinstance(wanted, Mapping) and isinstance(live, Mapping):
+        return {key: _projection(live[key], value) for key, value in wanted.items() if key in live}
+    if isinstance(wanted, list) and isinstance(live, list) and len(wanted) == len(live):
+        return [_projection(ours, theirs) for ours, theirs in zip(live, wanted, strict=True)]
+    return live
+
+
+def _canonical(value: Any, path: tuple[str, ...] = ()) -> Any:
+    """Quantities as numbers, and empty maps and lists as absent, as the server sees them."""
+    if isinstance(value, Mapping):
+        members = {key: _canonical(member, (*path, key)) for key, member in value.items()}
+        return {key: member for key, member in members.items() if member not in ({}, [], None, "")}
+    if isinstance(value, list):
+        return [_canonical(member, path) for member in value]
+    if isinstance(value, str) and len(path) > 1 and path[-2] in ("requests", "limits"):
+        return quantity(value)
+    return value
+
+
+def quantity(text: str) -> Decimal | str:
+    """The number that a Kubernetes quantity such as `500m` or `1Gi` says; the text itself if it is none."""
+    for length in (2, 1, 0):
+        number, suffix = text[: len(text) - length], text[len(text) - length :]
+        if length == 0 or suffix in _SUFFIXES:
+            try:
+                return (Decimal(number) * _SUFFIXES.get(suffix, Decimal(1))).normalize()
+            except InvalidOperation:
+                return text
+    return text
+
+
+def _is_order(child: Manifest) -> bool:
+    return child["kind"] == "ConfigMap" and bool(child.get("immutable"))
+
+
+def _named(order: Manifest, children: Iterable[Manifest]) -> bool:
+    """Whether a Job or CronJob mounts an order."""
+    name = order["metadata"]["name"]
+    return any(name in _mounted_maps(child) for child in children if child["kind"] in ("Job", "CronJob"))
+
+
+def _mounted_maps(child: Manifest) -> set[str]:
+    spec = child["spec"]["jobTemplate"]["spec"] if child["kind"] == "CronJob" else child["spec"]
+    volumes = spec["template"]["spec"].get("volumes") or []
+    return {volume["configMap"]["name"] for volume in volumes if "configMap" in volume}
+
+
+def _rung_by(job: Manifest, bell: Manifest) -> bool:
+    owners = job["metadata"].get("ownerReferences") or []
+    return any(owner["uid"] == bell["metadata"]["uid"] for owner in owners)

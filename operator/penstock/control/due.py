@@ -1,0 +1,233 @@
+"""Fourth station: which runs must exist now, which may start, which are past keeping. Pure; time is passed in."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import cast
+
+from penstock.api import objects, times
+from penstock.api.conditions import Reason
+from penstock.api.dataset import DatasetStatus
+from penstock.api.destination import DestinationStatus
+from penstock.api.pipeline import PipelineSpec, PipelineStatus
+from penstock.api.source import Inspection, SourceStatus
+from penstock.api.subscription import SubscriptionSpec, SubscriptionStatus
+from penstock.control.desired import orders
+from penstock.control.desired.runs import Start
+from penstock.control.observe import Observed, Seen
+from penstock.control.resolve import Graph
+from penstock.control.settings import Settings
+from penstock.runs.order import OrderKind, RunOrder
+
+UPKEEP: tuple[OrderKind, ...] = ("inspect-source", "inspect-destination", "migrate")
+"""What is done once for a spec, and again until it succeeds."""
+
+RUNS: tuple[OrderKind, ...] = ("ingest", "deliver")
+"""What is done again and again, and is admitted by the gate."""
+
+OUTSIDE: frozenset[Reason] = frozenset(
+    {
+        "SecretMissing",
+        "WrongCredentials",
+        "ResourceNotFound",
+        "WrongSpecification",
+        "Unreachable",
+        "Timeout",
+        "StorageFull",
+        "LeaseHeld",
+        "DatasetNotReady",
+        "ReportLost",
+        "UnknownError",
+    }
+)
+"""Failures whose cause can go without our seeing it: such a run is tried again by itself, ever more rarely."""
+
+UPKEEP_HISTORY = 2
+PREVIEW_SECONDS = 600
+
+FIRST = "first"
+
+
+def runs(graph: Graph, seen: Seen, now: datetime) -> list[Start]:
+    """The runs that must exist now and do not. Nothing for a graph with a problem or that is suspended."""
+    order = orders.of(graph)
+    if order is None or graph.suspended is not None or graph.meta.deleting:
+        return []
+    if order.kind in UPKEEP:
+        return _upkeep(graph, order, seen, now)
+    events = [*_asked_for(graph), *_first_delivery(graph, seen)]
+    starts = [
+        Start(order, slot, run_id(graph, slot), times.text(now), suspended=True)
+        for slot in events
+        if seen.by_id(run_id(graph, slot)) is None
+    ]
+    return starts or _again(graph, order, seen, now)
+
+
+def run_id(graph: Graph, slot: str) -> str:
+    """The id under which the ledger knows a run: identity and slot."""
+    return f"{graph.identity}/{slot}"
+
+
+def target(graph: Graph, order: RunOrder) -> str:
+    """What an inspection or migration is for: the order, and the newest request to do it again."""
+    requested = graph.meta.annotations.get(objects.REQUESTED_AT)
+    if requested is None:
+        return order.digest
+    return hashlib.sha256(f"{order.digest}\n{requested}".encode()).hexdigest()[:16]
+
+
+def next_time(graph: Graph, seen: Seen, now: datetime) -> datetime | None:
+    """When to look at the graph again though nothing happens: the next retry, or the end of a preview's keep."""
+    order = orders.of(graph)
+    if order is None or graph.suspended is not None:
+        return None
+    if order.kind in UPKEEP:
+        last = _last_upkeep(graph, order, seen)
+        moments = [last.retry] if last is not None and last.failed else []
+    else:
+        newest = _newest(seen)
+        moments = [retry_time(newest, graph.settings)] if newest is not None and _tried_again(newest, order) else []
+    moments += [_preview_end(preview) for preview in seen.of("preview")]
+    ahead = [moment for moment in moments if moment is not None and moment > now]
+    return min(ahead, default=None)
+
+
+def held(graph: Graph, purpose: OrderKind, rivals: Iterable[Observed]) -> str | None:
+    """What keeps a waiting run from starting, in words; None when it may start.
+
+    `rivals` are the runs under way on the same Datasets: one writer at a time.
+    """
+    if graph.problem is not None:
+        return graph.problem.message
+    if (suspended := graph.suspended) is not None:
+        return suspended
+    for node in graph.nodes:
+        reachable, ready = node.condition("Reachable"), node.condition("Ready")
+        if reachable is not None and reachable.status == "False":
+            return f"{node.key.kind} {node.name}: {reachable.message}"
+        if node.key.kind == "Dataset" and (ready is None or ready.status != "True"):
+            return f"Dataset {node.name} is not ready yet"
+    writer = next((rival for rival in rivals if purpose == "ingest" and rival.purpose in ("ingest", "migrate")), None)
+    return f"Job {writer.job} is writing the same Dataset" if writer is not None else None
+
+
+def expired(graph: Graph, seen: Seen, now: datetime) -> list[Observed]:
+    """Jobs to delete: over, harvested, beyond the history, and neither the latest success nor the latest failure."""
+    keep = graph.spec.history if isinstance(graph.spec, PipelineSpec) else 10
+    harvested = {run.id for run in getattr(graph.status, "runs", []) if run.finished_at is not None}
+    past = _beyond([run for run in seen.of(*RUNS) if run.over], keep)
+    gone = [run for run in past if run.run in harvested]
+    gone += _beyond([run for run in seen.of(*UPKEEP) if run.over], UPKEEP_HISTORY)
+    gone += [run for run in seen.of("preview") if (end := _preview_end(run)) is not None and end <= now]
+    return gone
+
+
+# ── inspections and migrations ──
+
+
+class _Last:
+    """How the newest attempt at an inspection or migration ended, from its Job or else from status."""
+
+    def __init__(self, attempt: int, *, failed: bool, retry: datetime | None) -> None:
+        self.attempt, self.failed, self.retry = attempt, failed, retry
+
+
+def _upkeep(graph: Graph, order: RunOrder, seen: Seen, now: datetime) -> list[Start]:
+    if any(_is_false(node.condition("Reachable")) for node in graph.nodes if node.key.kind == "Destination"):
+        return []
+    last = _last_upkeep(graph, order, seen)
+    if last is not None and not (last.failed and (last.retry is None or last.retry <= now)):
+        return []
+    attempt = last.attempt + 1 if last is not None else 1
+    slot = f"{target(graph, order)}/{attempt}"
+    return [Start(order, slot, f"{graph.identity}/{slot}", times.text(now), attempt)]
+
+
+def _last_upkeep(graph: Graph, order: RunOrder, seen: Seen) -> _Last | None:
+    wanted = target(graph, order)
+    job = next((run for run in seen.of(order.kind) if run.slot.startswith(f"{wanted}/")), None)
+    if job is not None:
+        return _Last(job.attempt, failed=job.state == "Failed", retry=retry_time(job, graph.settings))
+    known = upkeep_status(graph)
+    if known is None or known.order != wanted:
+        return None
+    retry = times.parse(known.retry_time) if known.retry_time else None
+    return _Last(known.attempt, failed=known.state != "Succeeded", retry=retry)
+
+
+def upkeep_status(graph: Graph) -> Inspection | None:
+    """The inspection or migration as status has it."""
+    status = graph.status
+    if isinstance(status, DatasetStatus):
+        return status.migration
+    return status.inspection if isinstance(status, SourceStatus | DestinationStatus) else None
+
+
+def _is_false(condition: object) -> bool:
+    return getattr(condition, "status", None) == "False"
+
+
+# ── runs ──
+
+
+def _asked_for(graph: Graph) -> list[str]:
+    """The slots of a new nonce and of a new request by annotation."""
+    status = cast("PipelineStatus | SubscriptionStatus", graph.status)
+    nonce = cast("PipelineSpec | SubscriptionSpec", graph.spec).run_nonce
+    requested = graph.meta.annotations.get(objects.REQUESTED_AT, "")
+    slots = []
+    if nonce and nonce != status.handled_run_nonce:
+        slots.append(f"nonce/{nonce}")
+    if requested and requested != status.handled_requested_at:
+        slots.append(f"requested/{requested}")
+    return slots
+
+
+def _first_delivery(graph: Graph, seen: Seen) -> list[str]:
+    """A Subscription delivers first when its Dataset has data."""
+    status, dataset = graph.status, graph.dataset
+    if not isinstance(status, SubscriptionStatus) or dataset is None:
+        return []
+    loaded = cast(DatasetStatus, dataset.status).last_load_time is not None
+    return [FIRST] if loaded and not status.deliveries and not status.runs and not seen.of("deliver") else []
+
+
+def _again(graph: Graph, order: RunOrder, seen: Seen, now: datetime) -> list[Start]:
+    """A new attempt at the newest run, if it failed and there is a reason to hope."""
+    newest = _newest(seen)
+    if newest is None or not _tried_again(newest, order):
+        return []
+    retry = retry_time(newest, graph.settings)
+    if newest.order == order.digest and retry is not None and retry > now:
+        return []
+    end = newest.interval_end or times.text(now)
+    return [Start(order, newest.slot, newest.run, end, newest.attempt + 1, suspended=True)]
+
+
+def _newest(seen: Seen) -> Observed | None:
+    """The newest run, if none is under way."""
+    ours = seen.of(*RUNS)
+    return ours[0] if ours and all(run.over for run in ours) else None
+
+
+def _tried_again(run: Observed, order: RunOrder) -> bool:
+    return run.state == "Failed" and bool(run.run) and (run.order != order.digest or run.reason in OUTSIDE)
+
+
+def retry_time(run: Observed, settings: Settings) -> datetime | None:
+    """When to try again what failed: after 15 s, doubled with each attempt, up to 10 minutes, by default."""
+    if run.finished is None:
+        return None
+    delay = min(settings.retry_seconds * 2 ** min(run.attempt - 1, 16), settings.retry_limit_seconds)
+    return times.parse(run.finished) + timedelta(seconds=delay)
+
+
+def _beyond(over: Sequence[Observed], keep: int) -> list[Observed]:
+    """Of finished runs, newest first, those past `keep` that are neither the newest success nor the newest failure."""
+    newest = {next((run.uid for run in over if run.state == state), None) for state in ("Succeeded", "Failed")}
+    return [run for run in over[keep:] if run.uid not in newest]
+
+
+def _preview_end(run: Observed) -> datetime | None:
+    return times.parse(run.finished) + timedelta(seconds=PREVIEW_SECONDS) if run.finished is not None else None

@@ -1,0 +1,183 @@
+"""Second station: what the Jobs did. Pure table logic over Jobs, their Pods and the reports that they left."""
+
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from penstock.api import objects
+from penstock.api.conditions import Reason
+from penstock.control.cluster.port import Manifest
+from penstock.runs import places, report
+from penstock.runs.order import OrderKind
+from penstock.runs.report import RunReport
+
+CRON_TIME = "batch.kubernetes.io/cronjob-scheduled-timestamp"
+"""Annotation that the CronJob controller puts on its Jobs: when the bell was due."""
+
+State = Literal["Waiting", "Running", "Succeeded", "Failed"]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One Job: what it was to do, how it stands, and what it reported. Times are RFC 3339."""
+
+    job: str
+    uid: str
+    purpose: OrderKind
+    run: str
+    slot: str
+    interval_end: str | None
+    attempt: int
+    order: str
+    state: State
+    created: str
+    started: str | None
+    finished: str | None
+    pods: int
+    pod: str | None
+    report: RunReport | None
+    reason: Reason | None
+    message: str | None
+
+    @property
+    def over(self) -> bool:
+        """Whether it has come to its end."""
+        return self.state in ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Every Job of a graph, newest first."""
+
+    runs: tuple[Observed, ...]
+
+    def of(self, *purposes: OrderKind) -> list[Observed]:
+        """Those with one of these purposes, newest first."""
+        return [run for run in self.runs if run.purpose in purposes]
+
+    def by_id(self, run: str) -> Observed | None:
+        """The newest Job of a run id."""
+        return next((observed for observed in self.runs if observed.run == run), None)
+
+
+def runs(jobs: Iterable[Manifest], pods: Mapping[str, Sequence[Manifest]]) -> Seen:
+    """What `jobs` did; `pods` are theirs by Job name, oldest first. Objects that are not Jobs are passed over."""
+    seen = [job(child, pods.get(child["metadata"]["name"], ())) for child in jobs if child["kind"] == "Job"]
+    return Seen(tuple(sorted(seen, key=lambda run: (run.created, run.attempt, run.job), reverse=True)))
+
+
+def job(manifest: Manifest, pods: Sequence[Manifest]) -> Observed:
+    """What one Job did."""
+    metadata, spec, status = manifest["metadata"], manifest["spec"], manifest.get("status") or {}
+    annotations = metadata.get("annotations") or {}
+    state, failure = _state(spec, status)
+    told = _newest_report(pods)
+    reason, message = _cause(state, failure, told, pods)
+    return Observed(
+        job=metadata["name"],
+        uid=metadata["uid"],
+        purpose=metadata["labels"][objects.PURPOSE],
+        slot=slot(manifest),
+        run=annotations.get(objects.RUN_ID, ""),
+        interval_end=annotations.get(objects.INTERVAL_END),
+        attempt=int(annotations.get(objects.ATTEMPT, "1")),
+        order=annotations.get(objects.ORDER, ""),
+        state=state,
+        created=metadata["creationTimestamp"],
+        started=status.get("startTime"),
+        finished=_finish_time(status),
+        pods=len(pods),
+        pod=pods[-1]["metadata"]["name"] if pods else None,
+        report=told,
+        reason=reason,
+        message=message,
+    )
+
+
+def slot(manifest: Manifest) -> str:
+    """Which event a Job answers: our own annotation, the bell's time, or the Job itself where a person made it."""
+    metadata = manifest["metadata"]
+    annotations = metadata.get("annotations") or {}
+    if objects.SLOT in annotations:
+        return str(annotations[objects.SLOT])
+    if CRON_TIME in annotations:
+        return f"schedule/{annotations[CRON_TIME]}"
+    return f"manual/{metadata['uid']}"
+
+
+def _state(spec: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[State, Mapping[str, Any] | None]:
+    for condition in status.get("conditions") or []:
+        if condition["status"] == "True" and condition["type"] == "Complete":
+            return "Succeeded", None
+        if condition["status"] == "True" and condition["type"] == "Failed":
+            return "Failed", condition
+    return ("Waiting" if spec.get("suspend") else "Running"), None
+
+
+def _finish_time(status: Mapping[str, Any]) -> str | None:
+    ends = [
+        condition["lastTransitionTime"]
+        for condition in status.get("conditions") or []
+        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True"
+    ]
+    return status.get("completionTime") or (ends[0] if ends else None)
+
+
+def _terminated(pod: Manifest) -> Mapping[str, Any] | None:
+    containers = (pod.get("status") or {}).get("containerStatuses") or []
+    return next((entry["state"]["terminated"] for entry in containers if "terminated" in entry.get("state", {})), None)
+
+
+def _newest_report(pods: Sequence[Manifest]) -> RunReport | None:
+    for pod in reversed(pods):
+        ended = _terminated(pod)
+        if ended is not None:
+            return report.decode(ended.get("message", ""))
+    return None
+
+
+def _cause(
+    state: State, failure: Mapping[str, Any] | None, told: RunReport | None, pods: Sequence[Manifest]
+) -> tuple[Reason | None, str | None]:
+    """Why it failed, or what holds it up."""
+    if failure is not None:
+        return _failure(failure, told, pods)
+    if state == "Succeeded" and told is None:
+        return "ReportLost", "the run succeeded; its report is gone with its Pod"
+    return None, _hold_up(pods) if state == "Running" else None
+
+
+def _failure(failure: Mapping[str, Any], told: RunReport | None, pods: Sequence[Manifest]) -> tuple[Reason, str | None]:
+    """The worker's own word first, then the Pod's, then the Job's."""
+    if told is not None and told.state == "Failed":
+        return told.reason or "UnknownError", told.message
+    ended = _terminated(pods[-1]) if pods else None
+    if ended is not None and ended.get("exitCode") != places.EXIT_DONE:
+        return _abrupt_end(ended)
+    if failure.get("reason") == "DeadlineExceeded":
+        return "DeadlineExceeded", "the run took longer than its deadline and was ended"
+    return "ReportLost", f"the Job failed ({failure.get('reason')}) and its Pod is gone with the report"
+
+
+def _abrupt_end(ended: Mapping[str, Any]) -> tuple[Reason, str]:
+    code = ended.get("exitCode")
+    if ended.get("reason") == "OOMKilled":
+        return (
+            "OutOfMemory",
+            "the worker exceeded its memory limit; raise worker.resources.limits.memory of the Dataset",
+        )
+    if code == 128 + signal.SIGKILL:
+        return "UnknownError", "the worker was killed (exit code 137) and left no report; often that is memory"
+    return "UnknownError", f"the worker ended with exit code {code} and left no report; see its log"
+
+
+def _hold_up(pods: Sequence[Manifest]) -> str | None:
+    """Why the newest Pod does not start, in the kubelet's words."""
+    if not pods:
+        return None
+    for container in (pods[-1].get("status") or {}).get("containerStatuses") or []:
+        waiting = container.get("state", {}).get("waiting")
+        if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+            return f"Pod {pods[-1]['metadata']['name']} waits: {waiting['reason']}: {waiting.get('message', '')}"
+    return None

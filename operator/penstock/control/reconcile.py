@@ -1,0 +1,76 @@
+"""THE LINE of control: one object from its manifest to its status, station by station."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from penstock.api.errors import InvalidSpec
+from penstock.api.objects import Key
+from penstock.control import apply, drift, due, observe, resolve, status
+from penstock.control.cluster.port import Cluster, NotFound, Ref
+from penstock.control.cluster.store import Store
+from penstock.control.desired import objects as desired
+from penstock.control.desired.runs import Start
+from penstock.control.resolve import Graph, Problem
+from penstock.control.settings import Settings
+
+
+@dataclass(frozen=True)
+class World:
+    """What a reconciliation works with."""
+
+    cluster: Cluster
+    store: Store
+    settings: Settings
+
+
+async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
+    """Make the cluster agree with one object, and tell how it stands; when to look again though nothing happens.
+
+    Raises `port.ClusterError` where the API refuses; everything else that is wrong becomes a condition.
+    """
+    graph = resolve.references(key, world.store, world.settings)  # manifest -> typed model -> closed graph
+    if graph is None or graph.meta.deleting:
+        return None  # what we made for it goes by owner reference
+    seen = observe.runs((*graph.children, *graph.dataset_jobs), graph.pods)  # what Jobs did: reports, failures, causes
+    wanted = desired.objects(graph)  # standing objects: orders, CronJobs
+    starts = due.runs(graph, seen, now)  # events: Jobs that must exist now
+    changes = drift.between(wanted, graph.children)  # owned fields only
+    problem = await _applied(graph, changes, starts, world)  # server-side apply, prune; Jobs are create-only
+    await apply.catalog(graph, seen, world.cluster, world.store)
+    graph, seen = _now(graph, world)
+    outcome = status.of(graph, seen, now, problem=problem)
+    await _publish(graph, outcome, world)  # one status patch, if anything changed
+    await apply.expired(due.expired(graph, seen, now), graph, world.cluster, world.store)
+    return outcome.again
+
+
+async def _applied(graph: Graph, changes: drift.Changes, starts: list[Start], world: World) -> Problem | None:
+    try:
+        await apply.changes(graph, changes, starts, world.cluster, world.store)
+    except InvalidSpec as invalid:
+        return Problem(invalid.reason, invalid.message)
+    return None
+
+
+def _now(graph: Graph, world: World) -> tuple[Graph, observe.Seen]:
+    """The graph with what we have just made: the store knows it already."""
+    fresh = resolve.references(graph.key, world.store, world.settings) or graph
+    return fresh, observe.runs((*fresh.children, *fresh.dataset_jobs), fresh.pods)
+
+
+async def _publish(graph: Graph, outcome: status.Outcome, world: World) -> None:
+    live = world.store.get(graph.key)
+    if live is None:
+        return
+    patch = status.patch(live.get("status") or {}, outcome.status.to_object())
+    if not patch:
+        return
+    body = {"metadata": {"resourceVersion": live["metadata"]["resourceVersion"]}, "status": patch}
+    try:
+        world.store.put(await world.cluster.patch_status(Ref(*_names(graph.key)), body))
+    except NotFound:
+        world.store.remove(graph.key, graph.meta.uid)
+
+
+def _names(key: Key) -> tuple[str, str, str]:
+    return key.kind, key.namespace, key.name

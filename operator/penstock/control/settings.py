@@ -1,0 +1,38 @@
+"""What an operator is told at its start; each value with its reason."""
+
+from dataclasses import dataclass, field
+
+from penstock.api.dataset import ResourceList, Resources
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one operator."""
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to watch; empty is all of them."""
+
+    worker_image: str = "penstock-worker:dev"
+    """Image of every worker Pod; a manifest cannot choose another."""
+
+    image_pull_policy: str = "IfNotPresent"
+    """As Pods have it; `Never` where images are only ever imported."""
+
+    resources: Resources = field(
+        default_factory=lambda: Resources(
+            requests=ResourceList(cpu="250m", memory="512Mi"), limits=ResourceList(memory="2Gi")
+        )
+    )
+    """Of workers whose Dataset says nothing."""
+
+    workers: int = 8
+    """Objects that are reconciled at the same time; each mostly waits for the API server."""
+
+    sweep_seconds: float = 300
+    """How often everything is listed and reconciled anew, in case a watch lost something."""
+
+    retry_seconds: float = 15
+    """After a failed inspection, migration or run: the first delay, doubled each time."""
+
+    retry_limit_seconds: float = 600
+    """The longest such delay."""
