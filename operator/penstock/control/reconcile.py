@@ -1,17 +1,20 @@
 """THE LINE of control: one object from its manifest to its status, station by station."""
 
+import contextlib
 from dataclasses import dataclass
 from datetime import datetime
 
 from penstock.api.errors import InvalidSpec
 from penstock.api.objects import Key
-from penstock.control import apply, drift, due, observe, resolve, status
-from penstock.control.cluster.port import Cluster, NotFound, Ref
+from penstock.control import apply, drift, due, observe, resolve
+from penstock.control.cluster.port import Cluster, ClusterError, NotFound, Ref
 from penstock.control.cluster.store import Store
 from penstock.control.desired import objects as desired
 from penstock.control.desired.runs import Start
 from penstock.control.resolve import Graph, Problem
 from penstock.control.settings import Settings
+from penstock.control.status import events
+from penstock.control.status import publish as status
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
     await apply.catalog(graph, seen, world.cluster, world.store)
     graph, seen = _now(graph, world)
     outcome = status.of(graph, seen, now, problem=problem)
-    await _publish(graph, outcome, world)  # one status patch, if anything changed
+    await _publish(graph, outcome, now, world)  # one status patch, if anything changed; events on transitions
     await apply.expired(due.expired(graph, seen, now), graph, world.cluster, world.store)
     return outcome.again
 
@@ -58,7 +61,7 @@ def _now(graph: Graph, world: World) -> tuple[Graph, observe.Seen]:
     return fresh, observe.runs((*fresh.children, *fresh.dataset_jobs), fresh.pods)
 
 
-async def _publish(graph: Graph, outcome: status.Outcome, world: World) -> None:
+async def _publish(graph: Graph, outcome: status.Outcome, now: datetime, world: World) -> None:
     live = world.store.get(graph.key)
     if live is None:
         return
@@ -70,6 +73,10 @@ async def _publish(graph: Graph, outcome: status.Outcome, world: World) -> None:
         world.store.put(await world.cluster.patch_status(Ref(*_names(graph.key)), body))
     except NotFound:
         world.store.remove(graph.key, graph.meta.uid)
+        return
+    for event in events.of(graph, outcome.status, now):
+        with contextlib.suppress(ClusterError):  # an Event is a courtesy; what it tells is in status
+            await world.cluster.create(event)
 
 
 def _names(key: Key) -> tuple[str, str, str]:

@@ -1,0 +1,69 @@
+"""Events for `kubectl describe`: on transitions only, so that an unchanged object writes none."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from penstock.api import conditions, objects, times
+from penstock.api.conditions import Condition
+from penstock.api.model import Model
+from penstock.api.pipeline import Run
+from penstock.control.cluster.port import Manifest
+from penstock.control.resolve import Graph
+
+_TOLD = ("Ready", "Reachable", "SchemaCurrent", "QualityOK")
+
+
+def of(graph: Graph, after: Model, now: datetime) -> list[Manifest]:
+    """The events that turn the status as published into `after`."""
+    told = [*_conditions(graph, after), *_runs(graph, after)]
+    return [_event(graph, reason, message, now, warning=warning) for reason, message, warning in told]
+
+
+def _conditions(graph: Graph, after: Model) -> Iterator[tuple[str, str, bool]]:
+    before: list[Condition] = getattr(graph.status, "conditions", [])
+    for condition in getattr(after, "conditions", []):
+        known = conditions.find(before, condition.type)
+        moved = known is None or known.status != condition.status or known.reason != condition.reason
+        if condition.type not in _TOLD or not moved or condition.reason in ("Progressing", "NeverRan"):
+            continue
+        if condition.status == "True":
+            yield condition.type, condition.message, False
+        elif condition.status == "False":
+            yield condition.reason, f"{condition.type} is False: {condition.message}", True
+
+
+def _runs(graph: Graph, after: Model) -> Iterator[tuple[str, str, bool]]:
+    before: list[Run] = getattr(graph.status, "runs", [])
+    known = {(run.id, run.job): run.state for run in before}
+    for run in getattr(after, "runs", []):
+        if run.state in ("Waiting", known.get((run.id, run.job))):
+            continue
+        words = {"Running": "RunStarted", "Succeeded": "RunSucceeded", "Failed": "RunFailed", "Cancelled": "Cancelled"}
+        counts = (
+            "" if run.rows_loaded is None else f": {run.rows_loaded:,} loaded, {run.rows_quarantined:,} quarantined"
+        )
+        told = f": {run.message}" if run.message else counts
+        yield words[run.state], f"run {run.id}{told}", run.state in ("Failed", "Cancelled")
+
+
+def _event(graph: Graph, reason: str, message: str, now: datetime, *, warning: bool) -> Manifest:
+    moment = times.text(now)
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{graph.key.name}.", "namespace": graph.key.namespace},
+        "involvedObject": {
+            "apiVersion": objects.API_VERSION,
+            "kind": graph.key.kind,
+            "namespace": graph.key.namespace,
+            "name": graph.key.name,
+            "uid": graph.meta.uid,
+        },
+        "type": "Warning" if warning else "Normal",
+        "reason": reason,
+        "message": message[:1024],
+        "source": {"component": "penstock"},
+        "firstTimestamp": moment,
+        "lastTimestamp": moment,
+        "count": 1,
+    }

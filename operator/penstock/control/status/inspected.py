@@ -1,0 +1,94 @@
+"""What there is to tell of a Source or a Destination: whether it answers, and what it has."""
+
+from datetime import datetime
+from typing import Any, cast
+
+from penstock.api import times
+from penstock.api.conditions import Reason, Verdict
+from penstock.api.destination import DestinationStatus
+from penstock.api.model import Model
+from penstock.api.source import Inspection, SourceStatus, Stream
+from penstock.control import due
+from penstock.control.desired import objects as desired_objects
+from penstock.control.desired import orders
+from penstock.control.observe import Observed, Seen
+from penstock.control.resolve import Graph, Problem
+from penstock.control.status import verdicts
+
+ABSENT: frozenset[Reason] = frozenset({"ResourceNotFound", "WrongSpecification", "InvalidSpec"})
+"""Failed inspections after which a Source still counts as reachable: it answered."""
+
+
+def status(graph: Graph, seen: Seen, now: datetime, trouble: Problem | None) -> tuple[Model, list[datetime | None]]:
+    """The status of a Source or a Destination."""
+    run = upkeep_run(graph, seen)
+    newest = inspection(graph, run, due.upkeep_status(graph))
+    found = [verdicts.accepted(graph, trouble, "accepted"), _reachable(graph, run)]
+    fields: dict[str, Any] = {"observed_generation": graph.meta.generation, "inspection": newest}
+    fields["last_check_time"] = run.finished if run is not None and run.over else _last_check(graph)
+    if graph.key.kind == "Destination":
+        return DestinationStatus(conditions=verdicts.published(graph, found, now), **fields), []
+    found.append(_discovered(graph, run))
+    before = cast(SourceStatus, graph.status)
+    told = run.report if run is not None and run.state == "Succeeded" else None
+    streams = before.streams if told is None else [Stream(**entry.model_dump()) for entry in told.streams]
+    catalog = before.catalog if told is None else desired_objects.catalog_name(graph)
+    return SourceStatus(
+        conditions=verdicts.published(graph, found, now), streams=streams, catalog=catalog, **fields
+    ), []
+
+
+def _last_check(graph: Graph) -> str | None:
+    return cast("SourceStatus | DestinationStatus", graph.status).last_check_time
+
+
+def upkeep_run(graph: Graph, seen: Seen) -> Observed | None:
+    """The newest attempt at what the spec now asks for."""
+    order = orders.of(graph)
+    if order is None:
+        return None
+    wanted = due.target(graph, order)
+    return next((run for run in seen.of(*due.UPKEEP) if run.slot.startswith(f"{wanted}/")), None)
+
+
+def inspection(graph: Graph, run: Observed | None, known: Inspection | None) -> Inspection | None:
+    """How the newest attempt stands, by its Job or, where that is gone, as it was `known`."""
+    if run is None:
+        return known
+    failed = run.state == "Failed"
+    retry = due.retry_time(run, graph.settings) if failed else None
+    return Inspection(
+        order=run.slot.partition("/")[0],
+        attempt=run.attempt,
+        state="Succeeded" if run.state == "Succeeded" else "Failed" if failed else "Running",
+        retry_time=times.text(retry) if retry is not None else None,
+        reason=run.reason if failed else None,
+        message=run.message[:1024] if run.message else None,
+    )
+
+
+def _reachable(graph: Graph, run: Observed | None) -> Verdict:
+    waiting = verdicts.unknown("Reachable", "Progressing", "not inspected yet")
+    if run is None or not run.over:
+        return verdicts.as_before(graph, "Reachable", waiting)
+    if run.state == "Succeeded":
+        return verdicts.true("Reachable", "answered the inspection")
+    reason = run.reason or "UnknownError"
+    if graph.key.kind == "Source" and reason in ABSENT:
+        return verdicts.true("Reachable", "answered the inspection")
+    return verdicts.false("Reachable", reason, run.message or "the inspection failed")
+
+
+def _discovered(graph: Graph, run: Observed | None) -> Verdict:
+    waiting = verdicts.unknown("Discovered", "Progressing", "not inspected yet")
+    if run is None or not run.over:
+        return verdicts.as_before(graph, "Discovered", waiting)
+    if run.state == "Failed" or run.report is None:
+        return verdicts.false("Discovered", run.reason or "UnknownError", run.message or "the inspection failed")
+    streams = run.report.streams
+    told = ", ".join(_stream_in_words(entry.name, entry.fields, entry.files) for entry in streams[:3])
+    return verdicts.true("Discovered", told or "no streams")
+
+
+def _stream_in_words(name: str, fields: int, files: int | None) -> str:
+    return f"{name}: {fields} fields" + (f" in {files} file{'s' * (files != 1)}" if files is not None else "")

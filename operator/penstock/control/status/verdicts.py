@@ -1,0 +1,51 @@
+"""Conditions in the making: small words for verdicts, and their publication with kstatus' abnormal-true pair."""
+
+from datetime import datetime
+from typing import cast
+
+from penstock.api import conditions, times
+from penstock.api.conditions import Condition, ConditionType, Reason, Verdict
+from penstock.control.resolve import Graph, Problem
+
+
+def published(graph: Graph, verdicts: list[Verdict], now: datetime) -> list[Condition]:
+    """With kstatus' abnormal-true pair: Reconciling while we work, Stalled when only the user can go on."""
+    ready = verdicts[0]
+    if ready.reason == "Progressing":
+        verdicts = [*verdicts, Verdict(type="Reconciling", status="True", reason="Progressing", message=ready.message)]
+    elif ready.status == "False":
+        verdicts = [*verdicts, Verdict(type="Stalled", status="True", reason=ready.reason, message=ready.message)]
+    before = getattr(graph.status, "conditions", [])
+    return conditions.merge(before, verdicts, graph.meta.generation, times.text(now))
+
+
+def true(kind: ConditionType, message: str = "", reason: Reason = "Succeeded") -> Verdict:
+    """It holds."""
+    return Verdict(type=kind, status="True", reason=reason, message=message)
+
+
+def false(kind: ConditionType, reason: Reason, message: str) -> Verdict:
+    """It does not hold, for this reason."""
+    return Verdict(type=kind, status="False", reason=reason, message=message)
+
+
+def unknown(kind: ConditionType, reason: Reason, message: str) -> Verdict:
+    """It cannot be told yet."""
+    return Verdict(type=kind, status="Unknown", reason=reason, message=message)
+
+
+def as_before(graph: Graph, kind: ConditionType, otherwise: Verdict) -> Verdict:
+    """What was published last, or `otherwise` where nothing was."""
+    known = conditions.find(getattr(graph.status, "conditions", []), kind)
+    if known is None:
+        return otherwise
+    return Verdict(type=kind, status=known.status, reason=cast(Reason, known.reason), message=known.message)
+
+
+def accepted(graph: Graph, trouble: Problem | None, message: str) -> Verdict:
+    """Ready as it is for kinds that need nothing but a valid spec, resolved references, and their children in place."""
+    if trouble is not None:
+        return false("Ready", trouble.reason, trouble.message)
+    if (suspended := graph.suspended) is not None:
+        return true("Ready", suspended, "Suspended")
+    return true("Ready", message)
