@@ -92,9 +92,8 @@ async def create(graph: Graph, manifest: Manifest, cluster: Cluster, store: Stor
 
 async def delete(child: Manifest, cluster: Cluster, store: Store) -> None:
     """Delete that very object; gone already is fine."""
-    ref, uid = Ref.of(child), child["metadata"]["uid"]
-    await cluster.delete(ref, uid)
-    store.remove_child(ref, uid)
+    await cluster.delete(Ref.of(child), child["metadata"]["uid"])
+    store.remove_child(child)
 
 
 async def _apply(graph: Graph, change: Change, cluster: Cluster, store: Store) -> None:

@@ -18,6 +18,9 @@ JOB_NAME = "batch.kubernetes.io/job-name"
 SELECTOR = f"{objects.MANAGED_BY}={objects.FIELD_MANAGER}"
 """Picks our children, and nothing else, out of a namespace."""
 
+_REMEMBERED = 10_000
+"""How many deleted objects are remembered; the news of an older version comes within seconds of the deletion."""
+
 
 class Store:
     """The newest seen version of each object, with indexes."""
@@ -30,6 +33,7 @@ class Store:
         self._pods_of: defaultdict[tuple[str, str], set[Ref]] = defaultdict(set)
         self._referrers: defaultdict[Key, set[Key]] = defaultdict(set)
         self._unfinished: set[Ref] = set()
+        self._gone: dict[str, int] = {}
 
     # ── the five kinds ──
 
@@ -49,7 +53,7 @@ class Store:
         """Remember an object of the five kinds; False if what is known is as new or newer."""
         key = objects.key_of(manifest)
         before = self._objects.get(key)
-        if before is not None and not _newer(manifest, before):
+        if not self._news(manifest, before):
             return False
         self._forget_references(key, before)
         self._objects[key] = manifest
@@ -57,10 +61,12 @@ class Store:
             self._referrers[target].add(key)
         return True
 
-    def remove(self, key: Key, uid: str | None = None) -> bool:
+    def remove(self, manifest: Manifest) -> bool:
         """Forget an object that was deleted; one created since under the same name (another uid) stays."""
+        key = objects.key_of(manifest)
         before = self._objects.get(key)
-        if before is None or (uid is not None and before["metadata"]["uid"] != uid):
+        self._bury(manifest)
+        if before is None or _uid(before) != _uid(manifest):
             return False
         self._forget_references(key, before)
         del self._objects[key]
@@ -100,7 +106,7 @@ class Store:
         """Remember a child; False if what is known is as new or newer."""
         ref = Ref.of(manifest)
         before = self._children.get(ref)
-        if before is not None and not _newer(manifest, before):
+        if not self._news(manifest, before):
             return False
         if before is not None:
             self._unlink(ref, before)
@@ -111,10 +117,12 @@ class Store:
             self._unfinished.add(ref)
         return True
 
-    def remove_child(self, ref: Ref, uid: str | None = None) -> bool:
+    def remove_child(self, manifest: Manifest) -> bool:
         """Forget a child that was deleted, unless another one has its name by now."""
+        ref = Ref.of(manifest)
         before = self._children.get(ref)
-        if before is None or (uid is not None and before["metadata"]["uid"] != uid):
+        self._bury(manifest)
+        if before is None or _uid(before) != _uid(manifest):
             return False
         self._unlink(ref, before)
         del self._children[ref]
@@ -123,6 +131,21 @@ class Store:
     def refs(self, kind: str) -> set[Ref]:
         """Every child of a kind: what a sweep compares a fresh list with."""
         return {ref for ref in self._children if ref.kind == kind}
+
+    def _news(self, manifest: Manifest, before: Manifest | None) -> bool:
+        """Whether to take `manifest` for `before`: a later version, or another incarnation that is not gone already.
+
+        The answer to a request of ours may arrive after the watch has told that the object is gone.
+        """
+        if version_of(manifest) <= self._gone.get(_uid(manifest), -1):
+            return False
+        return before is None or _uid(manifest) != _uid(before) or version_of(manifest) > version_of(before)
+
+    def _bury(self, manifest: Manifest) -> None:
+        uid = _uid(manifest)
+        self._gone[uid] = max(version_of(manifest), self._gone.pop(uid, -1))
+        if len(self._gone) > _REMEMBERED:
+            del self._gone[next(iter(self._gone))]
 
     def _links(self, manifest: Manifest) -> Iterable[tuple[defaultdict[Any, set[Ref]], Any]]:
         metadata = manifest["metadata"]
@@ -187,11 +210,13 @@ def references(manifest: Mapping[str, Any]) -> set[Key]:
     }
 
 
-def _newer(manifest: Manifest, before: Manifest) -> bool:
-    """Whether to take `manifest` for `before`: another incarnation, or a later version.
+def version_of(manifest: Mapping[str, Any]) -> int:
+    """The resource version of an object.
 
     Resource versions of one resource compare as integers: promised since Kubernetes 1.35, true of etcd always.
     """
-    if manifest["metadata"]["uid"] != before["metadata"]["uid"]:
-        return True
-    return int(manifest["metadata"]["resourceVersion"]) > int(before["metadata"]["resourceVersion"])
+    return int(manifest["metadata"]["resourceVersion"])
+
+
+def _uid(manifest: Mapping[str, Any]) -> str:
+    return str(manifest["metadata"]["uid"])

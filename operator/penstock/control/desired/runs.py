@@ -17,6 +17,8 @@ from penstock.runs.order import OrderKind, RunOrder
 GRACE_SECONDS = 60
 """How far `activeDeadlineSeconds` lies behind the worker's own deadline: it deletes the Pod, and the report with it."""
 
+DELIVERY_RETRIES = 3
+
 _VERB: dict[OrderKind, str] = {
     "inspect-source": "inspect",
     "inspect-destination": "inspect",
@@ -123,10 +125,17 @@ def job_spec(graph: Graph, order: RunOrder, stamps: dict[str, str], *, suspend: 
     return render.manifest(
         "jobspec",
         suspend=suspend,
-        retries=graph.spec.retries if isinstance(graph.spec, PipelineSpec) else 3,
+        retries=_retries(graph, order),
         deadline_seconds=order.deadline_seconds + GRACE_SECONDS,
         template=template,
     )
+
+
+def _retries(graph: Graph, order: RunOrder) -> int:
+    """How often the Job tries again by itself. What is repeated as new attempts of ours is not repeated by the Job."""
+    if isinstance(graph.spec, PipelineSpec) and order.kind == "ingest":
+        return graph.spec.retries
+    return DELIVERY_RETRIES if order.kind == "deliver" else 0
 
 
 def _worker(graph: Graph) -> Worker:

@@ -1,0 +1,220 @@
+"""Bad input: a typed reason, a message that says what to change, nothing half-written, and healing by itself."""
+
+import pytest
+
+from support import manifests
+from support.clusters import Session
+from support.manifests import GOOD, Manifest
+
+MISSING: list[tuple[str, Manifest, list[Manifest], str, str]] = [
+    (
+        "pipeline",
+        manifests.pipeline(),
+        [manifests.lake(), manifests.dataset()],
+        "SourceNotFound",
+        "Source cities does not exist",
+    ),
+    (
+        "pipeline",
+        manifests.pipeline(),
+        [manifests.source(), manifests.lake()],
+        "DatasetNotFound",
+        "Dataset cities does not exist",
+    ),
+    ("dataset", manifests.dataset(), [], "DestinationNotFound", "Destination lake does not exist"),
+    (
+        "dataset",
+        manifests.dataset(destinationRef={"name": "outbox"}),
+        [manifests.outbox()],
+        "InvalidSpec",
+        "a Dataset's table lives in a lake",
+    ),
+    (
+        "pipeline",
+        manifests.pipeline(),
+        [manifests.source(), manifests.lake(), manifests.dataset(writeMode="replace")],
+        "InvalidSpec",
+        "sync incremental goes with writeMode append",
+    ),
+    (
+        "subscription",
+        manifests.subscription(fields=[{"name": "citty"}]),
+        [manifests.lake(), manifests.dataset(), manifests.outbox()],
+        "InvalidSpec",
+        "city",
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "manifest", "others", "reason", "words"), MISSING)
+def test_what_a_spec_lacks_is_named(
+    session: Session, kind: str, manifest: Manifest, others: list[Manifest], reason: str, words: str
+) -> None:
+    session.apply(*others, manifest)
+    ready = session.until(
+        lambda: (found := session.condition(kind, "cities", "Ready")).get("reason") == reason and found,
+        f"Ready is False with {reason}",
+    )
+    assert words in ready["message"]
+
+
+def test_a_missing_reference_heals_when_it_appears(session: Session) -> None:
+    (session.claim("in") / "a.csv").write_text(GOOD)
+    session.apply(manifests.pipeline(), manifests.dataset())
+    session.until(lambda: session.condition("pipeline", "cities", "Ready").get("status") == "False", "not ready")
+    session.apply(manifests.source(), manifests.lake())
+    assert session.last_run("pipeline", "cities", "nonce/1")["rowsLoaded"] == 3
+
+
+def test_a_missing_file_is_told_and_read_once_it_is_there(session: Session) -> None:
+    session.claim("in")
+    source = manifests.source(url="file:///volumes/in/a.csv")
+    del source["spec"]["connector"]["files"]["glob"]
+    session.apply(source, manifests.lake(), manifests.dataset(), manifests.pipeline())
+    failed = session.last_run("pipeline", "cities", "nonce/1")
+    assert (failed["state"], failed["reason"]) == ("Failed", "ResourceNotFound")
+    assert "a.csv" in failed["message"]
+    (session.claim("in") / "a.csv").write_text(GOOD)
+    session.until(
+        lambda: session.get("pipeline", "cities")["status"]["lastRun"].get("rowsLoaded") == 3, "it heals by itself", 90
+    )
+
+
+def test_a_missing_secret_is_named_and_heals(session: Session) -> None:
+    source = manifests.of(
+        "Source",
+        "cities",
+        {
+            "connector": {
+                "files": {"url": "s3://b/", "endpointUrl": "http://127.0.0.1:1", "format": {"csv": {}}},
+            },
+            "auth": {"aws": {"secretRef": {"name": "keys"}}},
+        },
+    )
+    session.apply(source)
+    told = session.until(
+        lambda: (found := session.condition("source", "cities", "Reachable")).get("status") == "False" and found, "told"
+    )
+    assert told["reason"] == "SecretMissing"
+    assert "keys" in told["message"]
+    session.kubectl(
+        "create", "secret", "generic", "keys", "--from-literal=access_key_id=a", "--from-literal=secret_access_key=hush"
+    )
+    told = session.until(
+        lambda: (found := session.condition("source", "cities", "Reachable")).get("reason") == "Unreachable" and found,
+        "the next attempt finds the Secret, and nobody who answers",
+        seconds=60,
+    )
+    assert "hush" not in session.kubectl("get", "penstock,jobs,configmaps,events", "-o", "yaml")
+
+
+def test_an_unreadable_file_fails_the_run_and_writes_nothing(session: Session) -> None:
+    (session.claim("in") / "a.csv").write_text("id;city;amount\n1;Oslo;1.5\n")
+    session.apply(manifests.source(), manifests.lake(), manifests.dataset(), manifests.pipeline())
+    failed = session.last_run("pipeline", "cities", "nonce/1")
+    assert (failed["state"], failed["reason"]) == ("Failed", "WrongSpecification")
+    assert "a.csv" in failed["message"]
+    assert session.get("dataset", "cities")["status"].get("rows", 0) == 0
+
+
+def test_too_many_bad_rows_commit_nothing(session: Session) -> None:
+    (session.claim("in") / "a.csv").write_text(GOOD + "x,Oslo,1\n")
+    dataset = manifests.dataset(quality={"maxBadRatio": "10%"})
+    session.apply(manifests.source(), manifests.lake(), dataset, manifests.pipeline())
+    failed = session.last_run("pipeline", "cities", "nonce/1")
+    assert (failed["state"], failed["reason"]) == ("Failed", "TooManyBadRows")
+    assert session.condition("dataset", "cities", "QualityOK")["status"] == "False"
+    dataset["spec"]["quality"]["maxBadRatio"] = "50%"
+    session.apply(dataset)
+    session.until(
+        lambda: session.get("pipeline", "cities")["status"]["lastRun"].get("rowsLoaded") == 3,
+        "what it was ordered from has changed, so it is tried again",
+    )
+
+
+def test_a_table_of_another_dataset_is_refused(session: Session) -> None:
+    session.apply(manifests.lake(), manifests.dataset())
+    session.wait("dataset", "cities", "Ready")
+    session.apply(manifests.dataset("thief", table="cities"))
+    told = session.until(
+        lambda: (found := session.condition("dataset", "thief", "Ready")).get("reason") == "TableConflict" and found,
+        "TableConflict",
+    )
+    assert f"{session.namespace}/cities" in told["message"]
+
+
+def test_a_changed_schema_of_an_existing_table_is_refused_with_what_differs(session: Session) -> None:
+    session.apply(manifests.lake(), manifests.dataset())
+    session.wait("dataset", "cities", "Ready")
+    session.apply(manifests.dataset(schema={"fields": [*manifests.FIELDS, {"name": "extra", "type": "string"}]}))
+    told = session.until(
+        lambda: (
+            (found := session.condition("dataset", "cities", "SchemaCurrent")).get("reason") == "SchemaChanged"
+            and found
+        ),
+        "SchemaChanged",
+    )
+    assert "extra" in told["message"]
+
+
+def test_a_foreign_object_of_our_name_is_never_adopted(session: Session) -> None:
+    foreign = {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": "cities-pipeline-0"},
+        "spec": {
+            "schedule": "0 0 1 1 *",
+            "suspend": True,
+            "jobTemplate": {
+                "spec": {
+                    "template": {
+                        "spec": {
+                            "restartPolicy": "Never",
+                            "containers": [{"name": "worker", "image": "penstock-worker:dev"}],
+                        }
+                    }
+                }
+            },
+        },
+    }
+    session.apply(foreign, manifests.source(), manifests.lake(), manifests.dataset())
+    session.apply(manifests.pipeline(runNonce="", schedule=["0 1 1 1 *"]))
+    told = session.until(
+        lambda: (found := session.condition("pipeline", "cities", "Ready")).get("reason") == "NameConflict" and found,
+        "NameConflict",
+    )
+    assert "cities-pipeline-0" in told["message"]
+    assert session.get("cronjob", "cities-pipeline-0")["spec"]["schedule"] == "0 0 1 1 *"
+    session.kubectl("delete", "cronjob", "cities-pipeline-0")
+    session.kubectl("annotate", "pipeline", "cities", "touched=yes")
+    session.wait("pipeline", "cities", "Ready")
+
+
+BAD_VALUES = [
+    (manifests.pipeline(retries=99), "retries"),
+    (manifests.pipeline(datasets=[]), "datasets"),
+    (manifests.source(compression="zip"), "compression"),
+    (manifests.dataset(writeMode="upsert"), "writeMode"),
+    (manifests.of("Source", "cities", {"connector": {}}), "connector"),
+]
+
+
+@pytest.mark.parametrize(("manifest", "field"), BAD_VALUES)
+def test_the_api_server_refuses_wrong_values_by_field(session: Session, manifest: Manifest, field: str) -> None:
+    with pytest.raises(AssertionError, match=field):
+        session.apply(manifest)
+
+
+def test_what_only_we_can_judge_becomes_a_condition(session: Session) -> None:
+    session.apply(manifests.pipeline(schedule=["61 25 * * *"]))
+    told = session.until(
+        lambda: (found := session.condition("pipeline", "cities", "Ready")).get("reason") == "InvalidSpec" and found,
+        "InvalidSpec",
+    )
+    assert "spec.schedule[0]" in told["message"]
+
+
+def test_an_immutable_field_is_refused_with_the_remedy(session: Session) -> None:
+    session.apply(manifests.lake(), manifests.dataset())
+    with pytest.raises(AssertionError, match="immutable"):
+        session.apply(manifests.dataset(table="other"))

@@ -1,0 +1,86 @@
+"""Every example, run as its README says: with kubectl, real data, and counts that must come out exactly."""
+
+import csv
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet
+
+from penstock.cli import sample
+from support import s3
+from support.clusters import ROOT, Session
+
+EXAMPLES = ROOT / "examples"
+FLIGHTS = 336_776
+
+
+def test_every_example_is_tested_here() -> None:
+    folders = {folder.name for folder in EXAMPLES.iterdir() if folder.is_dir()}
+    assert folders == {"01-quickstart", "02-s3", "03-json-lines"}
+
+
+def test_the_quickstart_loads_a_year_of_flights_and_delivers_it(session: Session) -> None:
+    sample.write(session.claim("exports") / "flights")
+    session.kubectl("apply", "-f", str(EXAMPLES / "01-quickstart"))
+    for kind, name in (("source", "flights"), ("destination", "lake"), ("dataset", "flights"), ("pipeline", "flights")):
+        session.wait(kind, name, "Ready")
+
+    run = session.last_run("pipeline", "flights", "nonce/first", seconds=120)
+    assert run["state"] == "Succeeded", run
+    assert run["rowsRead"] == FLIGHTS == run["rowsLoaded"] + run["rowsQuarantined"]
+    assert run["rowsQuarantined"] == 67
+
+    session.wait("subscription", "delays", "LastRunSucceeded", seconds=120)
+    delivered = session.get("subscription", "delays")["status"]["deliveries"][0]
+    assert delivered["rows"] == run["rowsLoaded"]
+    rows = [row for file in sorted((session.claim("outbox") / "delays").rglob("*.csv.gz")) for row in _csv(file)]
+    assert len(rows) == run["rowsLoaded"]
+    assert list(rows[0]) == ["date", "carrier", "from", "to", "delay_minutes"]
+
+    assert session.get("dataset", "flights")["status"]["rows"] == run["rowsLoaded"]
+
+
+def test_s3_reads_a_bucket_and_delivers_into_one(session: Session, tmp_path: Path) -> None:
+    with s3.running(tmp_path) as server:
+        for file in (EXAMPLES / "02-s3" / "data").iterdir():
+            server.put("shop", f"orders/{file.name}", file.read_bytes())
+        server.create("partner")
+        session.kubectl(
+            "create", "secret", "generic", "shop-s3",
+            f"--from-literal=access_key_id={server.access_key}",
+            f"--from-literal=secret_access_key={server.secret_key}",
+        )  # fmt: skip
+        manifests = (EXAMPLES / "02-s3" / "orders.yaml").read_text()
+        session.kubectl("apply", "-f", "-", stdin=manifests.replace("http://127.0.0.1:9000", server.url))
+        run = session.last_run("pipeline", "orders", "nonce/first", seconds=120)
+        assert run["state"] == "Succeeded", run
+        assert run["rowsRead"] == run["rowsLoaded"] + run["rowsQuarantined"]
+        session.wait("subscription", "orders", "LastRunSucceeded", seconds=120)
+        keys = server.keys("partner")
+        parquet = [key for key in keys if key.endswith(".parquet")]
+        assert parquet, keys
+        (tmp_path / "delivered.parquet").write_bytes(server.get("partner", parquet[0]))
+        assert pyarrow.parquet.read_table(tmp_path / "delivered.parquet").num_rows == run["rowsLoaded"]
+
+
+def test_json_lines_replace_a_snapshot(session: Session) -> None:
+    shutil.copytree(EXAMPLES / "03-json-lines" / "data", session.claim("readings") / "in")
+    session.kubectl("apply", "-f", str(EXAMPLES / "03-json-lines"))
+    first = session.last_run("pipeline", "readings", "nonce/first", seconds=120)
+    assert first["state"] == "Succeeded", first
+    session.wait("subscription", "readings", "LastRunSucceeded", seconds=120)
+
+    session.kubectl("patch", "pipeline", "readings", "--type=merge", "-p", '{"spec":{"runNonce":"second"}}')
+    second = session.last_run("pipeline", "readings", "nonce/second", seconds=120)
+    assert second["rowsLoaded"] == first["rowsLoaded"] == second["rowsReplaced"]
+    assert session.get("dataset", "readings")["status"]["rows"] == first["rowsLoaded"]
+    delivered = sorted((session.claim("readings") / "out").rglob("*.json*"))
+    lines = [line for file in delivered if "manifest" not in file.name for line in file.read_text().splitlines()]
+    assert len([json.loads(line) for line in lines]) == first["rowsLoaded"]
+
+
+def _csv(file: Path) -> list[dict[str, str]]:
+    with gzip.open(file, "rt", newline="") as text:
+        return list(csv.DictReader(text))

@@ -1,0 +1,152 @@
+"""What starts a run, what holds it back, and what is told of it."""
+
+import json
+import signal
+import time
+
+from support import manifests
+from support.clusters import Cluster, Session
+from support.manifests import GOOD
+
+
+def _loaded(session: Session, *more: manifests.Manifest) -> None:
+    (session.claim("in") / "a.csv").write_text(GOOD)
+    session.apply(manifests.source(), manifests.lake(), manifests.dataset(), *more)
+
+
+def test_a_changed_nonce_and_an_annotation_each_start_one_run(session: Session) -> None:
+    _loaded(session, manifests.pipeline())
+    assert session.last_run("pipeline", "cities", "nonce/1")["rowsLoaded"] == 3
+
+    (session.claim("in") / "b.csv").write_text("id,city,amount\n4,Vadso,4\n")
+    session.kubectl("annotate", "pipeline", "cities", "penstock.dev/requestedAt=today")
+    run = session.last_run("pipeline", "cities", "requested/today")
+    assert (run["rowsLoaded"], run["files"]) == (1, 1)
+
+    session.kubectl("patch", "pipeline", "cities", "--type=merge", "-p", '{"spec":{"runNonce":"2"}}')
+    again = session.last_run("pipeline", "cities", "nonce/2")
+    assert again["state"] == "Succeeded"
+    assert again["rowsRead"] == 0
+    status = session.get("pipeline", "cities")["status"]
+    assert (status["handledRunNonce"], status["handledRequestedAt"]) == ("2", "today")
+    assert len(session.items("jobs")) >= 3
+    assert session.get("dataset", "cities")["status"]["rows"] == 4
+
+
+def test_a_changed_file_is_read_again_and_its_earlier_rows_leave(session: Session) -> None:
+    _loaded(session, manifests.pipeline())
+    session.last_run("pipeline", "cities", "nonce/1")
+    (session.claim("in") / "a.csv").write_text(GOOD + "4,Vadso,4\n")
+    session.kubectl("patch", "pipeline", "cities", "--type=merge", "-p", '{"spec":{"runNonce":"2"}}')
+    run = session.last_run("pipeline", "cities", "nonce/2")
+    assert (run["rowsRead"], run["rowsLoaded"], run["rowsReplaced"]) == (4, 4, 3)
+    assert session.get("dataset", "cities")["status"]["rows"] == 4
+
+
+def test_create_job_from_the_cronjob_is_admitted_as_a_run(session: Session) -> None:
+    _loaded(session, manifests.pipeline(runNonce="", schedule=["0 0 1 1 *"]))
+    session.wait("pipeline", "cities", "Ready")
+    session.kubectl("create", "job", "by-hand", "--from=cronjob/cities-pipeline-0")
+    uid = session.get("job", "by-hand")["metadata"]["uid"]
+    assert session.last_run("pipeline", "cities", f"manual/{uid}")["rowsLoaded"] == 3
+
+
+def test_a_bell_that_rings_is_a_run_whose_interval_ends_then(session: Session) -> None:
+    _loaded(session, manifests.pipeline(runNonce="", schedule=["* * * * *"]))
+    run = session.until(
+        lambda: (
+            session.get("pipeline", "cities").get("status", {}).get("lastRun", {}).get("finishedAt")
+            and session.get("pipeline", "cities")["status"]["lastRun"]
+        ),
+        "the schedule's first run",
+        seconds=100,
+    )
+    assert run["state"] == "Succeeded"
+    assert run["id"] == f"{session.namespace}/cities/schedule/{run['scheduledTime']}"
+    assert run["scheduledTime"].endswith(":00Z")
+
+
+def test_a_suspended_pipeline_starts_nothing_until_it_is_resumed(session: Session) -> None:
+    _loaded(session, manifests.pipeline(suspend=True))
+    session.until(lambda: session.condition("pipeline", "cities", "Ready").get("reason") == "Suspended", "Suspended")
+    session.wait("dataset", "cities", "Ready")
+    assert not [job for job in session.items("jobs") if "ingest" in job["metadata"]["name"]]
+    session.kubectl("patch", "pipeline", "cities", "--type=merge", "-p", '{"spec":{"suspend":false}}')
+    assert session.last_run("pipeline", "cities", "nonce/1")["state"] == "Succeeded"
+
+
+def test_two_pipelines_of_one_dataset_take_turns(session: Session) -> None:
+    (session.claim("in2") / "b.csv").write_text(GOOD)
+    other = manifests.source("others", url="file:///volumes/in2/", volume={"claimName": "in2"})
+    second = manifests.pipeline("others", sourceRef={"name": "others"})
+    _loaded(session, other, manifests.pipeline(), second)
+    first, last = (session.last_run("pipeline", name, "nonce/1") for name in ("cities", "others"))
+    assert (first["state"], last["state"]) == ("Succeeded", "Succeeded")
+    spans = sorted((run["startedAt"], run["finishedAt"]) for run in (first, last))
+    assert spans[0][1] <= spans[1][0]
+    assert session.get("dataset", "cities")["status"]["rows"] == 6
+
+
+def test_a_deleted_job_is_a_cancelled_run_and_stays_so(session: Session) -> None:
+    _loaded(session, manifests.pipeline())
+    session.kubectl("patch", "destination", "lake", "--type=merge", "-p", '{"spec":{"suspend":true}}')
+    session.until(lambda: [job for job in session.items("jobs") if "ingest" in job["metadata"]["name"]], "a Job")
+    session.until(lambda: session.get("pipeline", "cities").get("status", {}).get("lastRun"), "the run is told")
+    for job in session.items("jobs"):
+        if "ingest" in job["metadata"]["name"]:
+            session.kubectl("delete", "job", job["metadata"]["name"])
+    session.until(
+        lambda: session.get("pipeline", "cities")["status"]["lastRun"]["state"] in ("Cancelled", "Succeeded"),
+        "the run is cancelled",
+    )
+    time.sleep(1)
+    assert not [job for job in session.items("jobs") if "ingest" in job["metadata"]["name"]]
+
+
+def test_what_people_change_of_ours_is_put_back(session: Session) -> None:
+    _loaded(session, manifests.pipeline(runNonce="", schedule=["0 0 1 1 *"]))
+    session.wait("pipeline", "cities", "Ready")
+    session.kubectl("patch", "cronjob", "cities-pipeline-0", "--type=merge", "-p", '{"spec":{"schedule":"1 1 1 1 *"}}')
+    session.until(
+        lambda: session.get("cronjob", "cities-pipeline-0")["spec"]["schedule"] == "0 0 1 1 *", "the schedule is back"
+    )
+    session.kubectl("delete", "cronjob", "cities-pipeline-0")
+    session.until(lambda: session.items("cronjobs"), "the CronJob is back")
+    session.kubectl("patch", "pipeline", "cities", "--type=merge", "-p", '{"spec":{"schedule":[]}}')
+    session.until(lambda: not session.items("cronjobs"), "the CronJob is pruned")
+
+
+def test_nothing_is_written_when_nothing_changed_nor_after_a_restart(cluster: Cluster, session: Session) -> None:
+    _loaded(session, manifests.outbox(), manifests.pipeline(), manifests.subscription())
+    session.last_run("pipeline", "cities", "nonce/1")
+    session.wait("subscription", "cities", "LastRunSucceeded")
+    time.sleep(2)
+    before = _versions(session)
+    cluster.stop_operator(signal.SIGKILL)
+    cluster.start_operator()
+    time.sleep(5)
+    assert _versions(session) == before
+    session.kubectl("patch", "pipeline", "cities", "--type=merge", "-p", '{"spec":{"runNonce":"alive"}}')
+    session.last_run("pipeline", "cities", "nonce/alive")
+
+
+def test_deleting_a_pipeline_takes_its_jobs_and_leaves_the_data(session: Session) -> None:
+    _loaded(session, manifests.pipeline())
+    session.last_run("pipeline", "cities", "nonce/1")
+    session.kubectl("delete", "pipeline", "cities")
+    session.until(
+        lambda: not [job for job in session.items("jobs") if "ingest" in job["metadata"]["name"]], "its Jobs are gone"
+    )
+    session.apply(manifests.pipeline(runNonce="again"))
+    run = session.last_run("pipeline", "cities", "nonce/again")
+    assert run["rowsRead"] == 0, "the ledger remembers the files"
+
+
+def _versions(session: Session) -> dict[str, str]:
+    kinds = "penstock,jobs,cronjobs,configmaps,events"
+    found = json.loads(session.kubectl("get", kinds, "-o", "json"))["items"]
+    return {
+        f"{item['kind']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"]
+        for item in found
+        if item.get("involvedObject", {}).get("kind") not in ("Pod", "Job", "CronJob")
+    }
