@@ -158,7 +158,7 @@ class _Reader:
                 value = scalar(text)
             case "binary":
                 try:
-                    value = base64.b64decode(text, validate=False).decode()
+                    value = base64.b64decode("".join(text.split()), validate=True).decode()
                 except (binascii.Error, UnicodeDecodeError):
                     raise Unreadable(self._at(node), "!!binary must be base64 of UTF-8 text") from None
             case _:

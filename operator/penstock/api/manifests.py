@@ -66,8 +66,8 @@ def read(manifest: Mapping[str, Any]) -> tuple[Model | None, list[Finding]]:
     if kind is None:
         return None, [Finding(("kind",), f'"{name}" is not one of ours; {findings.suggestion(name, objects.KINDS)}')]
     try:
-        # Strict, as the API server is: "3" is not a number and 3 is not a string.
-        return kind.spec.model_validate(manifest.get("spec"), strict=True), []
+        # As the API server reads: "3" is no number, 3 is no string, and time_zone is not timeZone.
+        return kind.spec.model_validate(manifest.get("spec"), strict=True, by_alias=True, by_name=False), []
     except ValidationError as error:
         return None, findings.of(error, kind.spec)
 

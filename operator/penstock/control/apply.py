@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from penstock.api.errors import InvalidSpec
-from penstock.control.cluster.port import Cluster, Conflict, Manifest, NotFound, Ref
+from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Manifest, NotFound, Ref
 from penstock.control.cluster.store import Store, owner_of
 from penstock.control.desired import objects as desired_objects
 from penstock.control.desired import orders
@@ -34,20 +34,24 @@ class Applied:
 
 
 async def changes(graph: Graph, wanted: Changes, starts: Sequence[Start], cluster: Cluster, store: Store) -> Applied:
-    """Apply, create, prune, in this order. Raises `InvalidSpec` (NameConflict) and `port.ClusterError`."""
+    """Apply, create, suspend, in this order. Raises `InvalidSpec` (NameConflict) and `port.ClusterError`."""
     for change in wanted.apply:
         await _apply(graph, change, cluster, store)
     for start in starts:
         await create(graph, desired_runs.job(graph, start), cluster, store)
     for bell in wanted.suspend:
         store.put_child(await cluster.patch(Ref.of(bell), {"spec": {"suspend": True}}))
-    for child in wanted.delete:
-        await delete(child, cluster, store)
     return Applied(
         corrected=tuple(_name(change.manifest) for change in wanted.apply if not change.new),
         created=tuple(_name(change.manifest) for change in wanted.apply if change.new),
         started=tuple(start.run for start in starts),
     )
+
+
+async def prune(wanted: Changes, cluster: Cluster, store: Store) -> None:
+    """Delete what is not wanted any more. With a CronJob go its Jobs, so what they reported must be in status."""
+    for child in wanted.delete:
+        await delete(child, cluster, store)
 
 
 async def expired(jobs: Sequence[Observed], graph: Graph, cluster: Cluster, store: Store) -> None:
@@ -72,7 +76,8 @@ async def catalog(graph: Graph, seen: Seen, cluster: Cluster, store: Store) -> N
         return
     try:
         text = await cluster.log(graph.key.namespace, newest.pod)
-    except NotFound:
+    except ClusterError as error:  # the Pod or its node is gone: no reason to hold up the status
+        log.info("%s: no catalog: %s", graph.key, error.message)
         return
     found = [line for line in text.splitlines() if line.startswith(places.CATALOG_LINE)]
     if found:

@@ -4,13 +4,12 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from penstock.api import objects
 from penstock.api.objects import Key
-from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Manifest, Ref
-from penstock.control.cluster.store import SELECTOR, Store, datasets_of, owner_of
+from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Listing, Manifest, NotFound, Ref
+from penstock.control.cluster.store import SELECTOR, Store, datasets_of, owner_of, version_of
 from penstock.control.gate import Gate
 from penstock.control.reconcile import World, reconcile
 from penstock.control.settings import Settings
@@ -33,17 +32,20 @@ class Controller:
         self._settings = settings
         self._world = World(cluster, self.store, settings)
         self._failures: dict[Key, int] = {}
-        self._synced = {kind: asyncio.Event() for kind in CHILDREN}
+        self._namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
         self.last_seen = time.monotonic()
         """When the API server was last heard of, on the monotonic clock: what liveness goes by."""
 
     async def run(self) -> None:
         """Work until cancelled."""
+        watched = [(kind, namespace, asyncio.Event()) for kind in CHILDREN for namespace in self._namespaces]
         async with asyncio.TaskGroup() as group:
-            for kind in CHILDREN:
-                group.create_task(self._watch(kind), name=f"watch-{kind}")
-            # Without its children an object looks as if nothing had been made for it.
-            await asyncio.gather(*(synced.wait() for synced in self._synced.values()))
+            for kind, namespace, synced in watched:
+                group.create_task(self._watch(kind, namespace, synced), name=f"watch-{kind}")
+            # Without its children an object looks as if nothing had been made for it, and without what it refers to as
+            # if that did not exist.
+            await asyncio.gather(*(synced.wait() for _, _, synced in watched))
+            await self._see_all()
             group.create_task(self.queue.tick(), name="clock")
             group.create_task(self.gate.keep(), name="gate")
             group.create_task(self._sweep(), name="sweep")
@@ -56,7 +58,7 @@ class Controller:
         """An object of the five kinds is as `manifest` says, or is gone."""
         key = objects.key_of(manifest)
         self.last_seen = time.monotonic()
-        changed = self.store.remove(key, manifest["metadata"]["uid"]) if deleted else self.store.put(manifest)
+        changed = self.store.remove(manifest) if deleted else self.store.put(manifest)
         if changed:
             self._touched(key)
 
@@ -69,55 +71,41 @@ class Controller:
         self.gate.ring()
 
     def _seen_child(self, manifest: Manifest, *, deleted: bool = False) -> None:
-        ref = Ref.of(manifest)
-        uid = manifest["metadata"]["uid"]
-        changed = self.store.remove_child(ref, uid) if deleted else self.store.put_child(manifest)
+        changed = self.store.remove_child(manifest) if deleted else self.store.put_child(manifest)
         if not changed:
             return
         owner = owner_of(manifest)
         for key in [*([owner] if owner is not None else []), *datasets_of(manifest)]:
             self.queue.add(key)
-        if ref.kind == "Job":
+        if manifest["kind"] == "Job":
             self.gate.ring()
 
     # ── watches ──
 
-    async def _watch(self, kind: str) -> None:
+    async def _watch(self, kind: str, namespace: str | None, synced: asyncio.Event) -> None:
         """List and watch one kind of child, for ever; after a 410 or a lost connection, list again and sweep."""
         while True:
             try:
-                version = await self._list_children(kind)
-                self._synced[kind].set()
-                await self._follow(kind, version)
+                listing = await self._cluster.list(kind, namespace, SELECTOR)
+                self._sweep_children(kind, namespace, listing)
+                synced.set()
+                await self._follow(kind, namespace, listing.version)
             except ClusterError as error:
                 log.warning("watch of %s: %s", kind, error.message)
-                await asyncio.sleep(1 + random.random())  # noqa: S311 - jitter
+            except Exception:
+                log.exception("watch of %s: unforeseen", kind)  # one odd answer must not end the operator
+            await asyncio.sleep(1 + random.random())  # noqa: S311 - jitter
 
-    async def _list_children(self, kind: str) -> str:
-        version = "0"
-        for namespace in self._settings.namespaces or (None,):
-            listing = await self._cluster.list(kind, namespace, SELECTOR)
-            self._sweep_children(kind, namespace, listing.items)
-            version = listing.version
-        return version
-
-    def _sweep_children(self, kind: str, namespace: str | None, items: Iterable[Manifest]) -> None:
-        there = set()
-        for item in items:
-            there.add(Ref.of(item))
+    def _sweep_children(self, kind: str, namespace: str | None, listing: Listing) -> None:
+        there = {Ref.of(item) for item in listing.items}
+        for item in listing.items:
             self._seen_child(item)
         for ref in self.store.refs(kind) - there:
             child = self.store.child(ref)
-            if child is not None and namespace in (None, ref.namespace):
+            if child is not None and namespace in (None, ref.namespace) and _older(child, listing):
                 self._seen_child(child, deleted=True)
 
-    async def _follow(self, kind: str, version: str) -> None:
-        namespaces = self._settings.namespaces or (None,)
-        async with asyncio.TaskGroup() as group:
-            for namespace in namespaces:
-                group.create_task(self._follow_one(kind, namespace, version))
-
-    async def _follow_one(self, kind: str, namespace: str | None, version: str) -> None:
+    async def _follow(self, kind: str, namespace: str | None, version: str) -> None:
         while True:
             async for event in self._cluster.watch(kind, namespace, SELECTOR, version):
                 self.last_seen = time.monotonic()
@@ -131,23 +119,33 @@ class Controller:
         """Now and then list the five kinds and look at every object: what a watch lost is found, and drift mended."""
         while True:
             await asyncio.sleep(self._settings.sweep_seconds)
+            await self._see_all()
+            for key in self.store.known():
+                self._touched(key)
+
+    async def _see_all(self) -> None:
+        """List the five kinds, until that has worked once."""
+        while True:
             try:
                 for kind in objects.KINDS:
-                    for namespace in self._settings.namespaces or (None,):
-                        await self._sweep_kind(kind, namespace)
+                    for namespace in self._namespaces:
+                        self._sweep_kind(kind, namespace, await self._cluster.list(kind, namespace, ""))
             except ClusterError as error:
                 log.warning("sweep: %s", error.message)
+                await asyncio.sleep(1 + random.random())  # noqa: S311 - jitter
+            else:
+                return
 
-    async def _sweep_kind(self, kind: str, namespace: str | None) -> None:
-        listing = await self._cluster.list(kind, namespace, "")
+    def _sweep_kind(self, kind: str, namespace: str | None, listing: Listing) -> None:
         there = {objects.key_of(item) for item in listing.items}
         for item in listing.items:
             self.seen(item)
         for key in self.store.known():
-            if key.kind == kind and namespace in (None, key.namespace):
-                if key not in there:
-                    self.store.remove(key)
-                self._touched(key)
+            known = self.store.get(key)
+            if known is None or key in there or key.kind != kind or namespace not in (None, key.namespace):
+                continue
+            if _older(known, listing):
+                self.seen(known, deleted=True)
 
     # ── work ──
 
@@ -164,8 +162,8 @@ class Controller:
         before = self.store.get(key)
         try:
             again = await reconcile(key, self._world, now)
-        except Conflict:
-            await self._refresh(key)
+        except Conflict as conflict:
+            await self._refresh(key, conflict)
         except Exception as error:
             self._later(key, error)
         else:
@@ -176,21 +174,26 @@ class Controller:
                 self.queue.forget(key)
             if self.store.get(key) is not before:
                 self._wake_referrers(key)
+            self.gate.ring()  # what we made ourselves does not come back as news
 
     def _wake_referrers(self, key: Key) -> None:
         """Our own status patch does not come back as news, and others may have waited for it."""
         for referrer in self.store.referrers(key):
             self.queue.add(referrer)
-        self.gate.ring()
 
-    async def _refresh(self, key: Key) -> None:
+    async def _refresh(self, key: Key, conflict: Conflict) -> None:
         """Someone changed the object since we saw it: take it as it is now, and begin anew."""
+        before = self.store.get(key)
         try:
-            self.store.put(await self._cluster.get(Ref(key.kind, key.namespace, key.name)))
+            self.seen(await self._cluster.get(Ref(key.kind, key.namespace, key.name)))
+        except NotFound:
+            if before is not None:
+                self.seen(before, deleted=True)
         except ClusterError as error:
             self._later(key, error)
         else:
-            self.queue.add(key)
+            if self.store.get(key) is before:  # so it was not the object itself: do not ask again at once
+                self._later(key, conflict)
 
     def _later(self, key: Key, error: Exception) -> None:
         """Try again, ever more rarely, with jitter so that many objects do not come back at once."""
@@ -202,6 +205,11 @@ class Controller:
         else:
             log.exception("%s: unforeseen; tried again in %.0f s", key, delay)
         self.queue.add_after(key, delay)
+
+
+def _older(manifest: Manifest, listing: Listing) -> bool:
+    """Whether a list would show an object if it were still there; what we wrote meanwhile is newer than the list."""
+    return version_of(manifest) <= int(listing.version)
 
 
 def _utc_now() -> datetime:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from deepdiff import DeepDiff
 
+from penstock.api import times
 from penstock.control.cluster.port import Manifest, Ref
 from penstock.control.cluster.store import finished
 
@@ -16,6 +18,12 @@ _SUFFIXES = {
     "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40), "Pi": Decimal(2**50),
     "Ei": Decimal(2**60),
 }  # fmt: skip
+
+ORDER_GRACE = timedelta(minutes=10)
+"""How old an order is at least when it goes: it is written before the Job that names it."""
+
+_MERGE_KEYS = ("uid", "mountPath", "name")
+"""By which server-side apply merges lists of owner references, of mounts, and of volumes, variables and containers."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ class Changes:
     delete: tuple[Manifest, ...] = ()
 
 
-def between(wanted: Sequence[Manifest] | None, children: Iterable[Manifest]) -> Changes:
+def between(wanted: Sequence[Manifest] | None, children: Iterable[Manifest], now: datetime) -> Changes:
     """What turns `children` into `wanted`. With nothing wanted (None: the graph has a problem), all stays."""
     if wanted is None:
         return Changes()
@@ -53,7 +61,7 @@ def between(wanted: Sequence[Manifest] | None, children: Iterable[Manifest]) -> 
     bells = [child for child in orphans if child["kind"] == "CronJob"]
     busy = [bell for bell in bells if any(_rung_by(job, bell) and not finished(job) for job in jobs)]
     idle = [bell for bell in bells if bell not in busy]
-    orders = [child for child in orphans if _is_order(child) and not _named(child, live.values())]
+    orders = [child for child in orphans if _is_old_order(child, now) and not _named(child, live.values())]
     return Changes(
         apply=tuple(changes),
         suspend=tuple(bell for bell in busy if not bell["spec"].get("suspend")),
@@ -74,9 +82,23 @@ def _projection(live: Any, wanted: Any) -> Any:
     """The part of a live value that `wanted` speaks of; what the server or others added is left out."""
     if isinstance(wanted, Mapping) and isinstance(live, Mapping):
         return {key: _projection(live[key], value) for key, value in wanted.items() if key in live}
-    if isinstance(wanted, list) and isinstance(live, list) and len(wanted) == len(live):
-        return [_projection(ours, theirs) for ours, theirs in zip(live, wanted, strict=True)]
+    if isinstance(wanted, list) and isinstance(live, list):
+        live = _without_others(live, wanted)
+        if len(wanted) == len(live):
+            return [_projection(ours, theirs) for ours, theirs in zip(live, wanted, strict=True)]
     return live
+
+
+def _without_others(live: list[Any], wanted: list[Any]) -> list[Any]:
+    """The entries of a merged list that we speak of, in our order; what others added stays, so it is no difference."""
+    entries = [*live, *wanted]
+    if not wanted or not all(isinstance(entry, Mapping) for entry in entries):
+        return live
+    key = next((key for key in _MERGE_KEYS if all(key in entry for entry in entries)), None)
+    if key is None:
+        return live
+    named = {entry[key]: entry for entry in live}
+    return [named[entry[key]] for entry in wanted if entry[key] in named]
 
 
 def _canonical(value: Any, path: tuple[str, ...] = ()) -> Any:
@@ -103,8 +125,10 @@ def quantity(text: str) -> Decimal | str:
     return text
 
 
-def _is_order(child: Manifest) -> bool:
-    return child["kind"] == "ConfigMap" and bool(child.get("immutable"))
+def _is_old_order(child: Manifest, now: datetime) -> bool:
+    if child["kind"] != "ConfigMap" or not child.get("immutable"):
+        return False
+    return times.parse(child["metadata"]["creationTimestamp"]) + ORDER_GRACE <= now
 
 
 def _named(order: Manifest, children: Iterable[Manifest]) -> bool:

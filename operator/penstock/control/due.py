@@ -9,9 +9,9 @@ from penstock.api import objects, times
 from penstock.api.conditions import Reason
 from penstock.api.dataset import DatasetStatus
 from penstock.api.destination import DestinationStatus
-from penstock.api.pipeline import PipelineSpec, PipelineStatus
+from penstock.api.pipeline import PipelineSpec, PipelineStatus, Run
 from penstock.api.source import Inspection, SourceStatus
-from penstock.api.subscription import SubscriptionSpec, SubscriptionStatus
+from penstock.api.subscription import SubscriptionStatus
 from penstock.control.desired import orders
 from penstock.control.desired.runs import Start
 from penstock.control.observe import Observed, Seen
@@ -47,6 +47,12 @@ PREVIEW_SECONDS = 600
 
 FIRST = "first"
 
+REQUEST_LENGTH = 256
+"""How much of the annotation `penstock.dev/requestedAt` counts, as status holds it."""
+
+RUN_ID_LENGTH = 253
+"""Longest run id, as status holds it."""
+
 
 def runs(graph: Graph, seen: Seen, now: datetime) -> list[Start]:
     """The runs that must exist now and do not. Nothing for a graph with a problem or that is suspended."""
@@ -55,7 +61,7 @@ def runs(graph: Graph, seen: Seen, now: datetime) -> list[Start]:
         return []
     if order.kind in UPKEEP:
         return _upkeep(graph, order, seen, now)
-    events = [*_asked_for(graph), *_first_delivery(graph, seen)]
+    events = _asked_for(graph) or _first_delivery(graph, seen)
     starts = [
         Start(order, slot, run_id(graph, slot), times.text(now), suspended=True)
         for slot in events
@@ -65,8 +71,18 @@ def runs(graph: Graph, seen: Seen, now: datetime) -> list[Start]:
 
 
 def run_id(graph: Graph, slot: str) -> str:
-    """The id under which the ledger knows a run: identity and slot."""
-    return f"{graph.identity}/{slot}"
+    """The id under which the ledger knows a run: identity and slot; one that is too long ends in its hash."""
+    whole = f"{graph.identity}/{slot}"
+    if len(whole) <= RUN_ID_LENGTH:
+        return whole
+    return f"{whole[: RUN_ID_LENGTH - 17]}-{hashlib.sha256(whole.encode()).hexdigest()[:16]}"
+
+
+def asked(graph: Graph) -> dict[str, str]:
+    """What a person asks a run of: the nonce and the request by annotation, as far as status can echo them."""
+    nonce = getattr(graph.spec, "run_nonce", "")
+    requested = graph.meta.annotations.get(objects.REQUESTED_AT, "")[:REQUEST_LENGTH]
+    return {"nonce": nonce, "requested": requested}
 
 
 def target(graph: Graph, order: RunOrder) -> str:
@@ -87,7 +103,8 @@ def next_time(graph: Graph, seen: Seen, now: datetime) -> datetime | None:
         moments = [last.retry] if last is not None and last.failed else []
     else:
         newest = _newest(seen)
-        moments = [retry_time(newest, graph.settings)] if newest is not None and _tried_again(newest, order) else []
+        again = newest is not None and _tried_again(newest, order) and not _cancelled_since(graph, seen, newest)
+        moments = [retry_time(newest, graph.settings)] if newest is not None and again else []
     moments += [_preview_end(preview) for preview in seen.of("preview")]
     ahead = [moment for moment in moments if moment is not None and moment > now]
     return min(ahead, default=None)
@@ -113,11 +130,12 @@ def held(graph: Graph, purpose: OrderKind, rivals: Iterable[Observed]) -> str | 
 
 
 def expired(graph: Graph, seen: Seen, now: datetime) -> list[Observed]:
-    """Jobs to delete: over, harvested, beyond the history, and neither the latest success nor the latest failure."""
+    """Jobs to delete: over, beyond the history, and neither the latest success nor the latest failure.
+
+    Ask only after what was `seen` has been published: what a Job reported goes with it.
+    """
     keep = graph.spec.history if isinstance(graph.spec, PipelineSpec) else 10
-    harvested = {run.id for run in getattr(graph.status, "runs", []) if run.finished_at is not None}
-    past = _beyond([run for run in seen.of(*RUNS) if run.over], keep)
-    gone = [run for run in past if run.run in harvested]
+    gone = _beyond([run for run in seen.of(*RUNS) if run.over], keep)
     gone += _beyond([run for run in seen.of(*UPKEEP) if run.over], UPKEEP_HISTORY)
     gone += [run for run in seen.of("preview") if (end := _preview_end(run)) is not None and end <= now]
     return gone
@@ -174,14 +192,8 @@ def _is_false(condition: object) -> bool:
 def _asked_for(graph: Graph) -> list[str]:
     """The slots of a new nonce and of a new request by annotation."""
     status = cast("PipelineStatus | SubscriptionStatus", graph.status)
-    nonce = cast("PipelineSpec | SubscriptionSpec", graph.spec).run_nonce
-    requested = graph.meta.annotations.get(objects.REQUESTED_AT, "")
-    slots = []
-    if nonce and nonce != status.handled_run_nonce:
-        slots.append(f"nonce/{nonce}")
-    if requested and requested != status.handled_requested_at:
-        slots.append(f"requested/{requested}")
-    return slots
+    handled = {"nonce": status.handled_run_nonce, "requested": status.handled_requested_at}
+    return [f"{event}/{value}" for event, value in asked(graph).items() if value and value != handled[event]]
 
 
 def _first_delivery(graph: Graph, seen: Seen) -> list[str]:
@@ -196,7 +208,7 @@ def _first_delivery(graph: Graph, seen: Seen) -> list[str]:
 def _again(graph: Graph, order: RunOrder, seen: Seen, now: datetime) -> list[Start]:
     """A new attempt at the newest run, if it failed and there is a reason to hope."""
     newest = _newest(seen)
-    if newest is None or not _tried_again(newest, order):
+    if newest is None or not _tried_again(newest, order) or _cancelled_since(graph, seen, newest):
         return []
     retry = retry_time(newest, graph.settings)
     if newest.order == order.digest and retry is not None and retry > now:
@@ -213,6 +225,22 @@ def _newest(seen: Seen) -> Observed | None:
 
 def _tried_again(run: Observed, order: RunOrder) -> bool:
     return run.state == "Failed" and bool(run.run) and (run.order != order.digest or run.reason in OUTSIDE)
+
+
+def _cancelled_since(graph: Graph, seen: Seen, newest: Observed) -> bool:
+    """Whether somebody deleted the Job of a later attempt or run: a cancelled run stays so, and wakes no older one."""
+    jobs = {run.job for run in seen.runs}
+    for run in getattr(graph.status, "runs", []):
+        later = (run.started_at or run.scheduled_time or "") > newest.created
+        unfinished = run.state in ("Waiting", "Running", "Cancelled") and run.job not in jobs
+        if unfinished and (superseded(newest, run) if run.id == newest.run else later):
+            return True
+    return False
+
+
+def superseded(observed: Observed, run: Run) -> bool:
+    """Whether status knows of a later attempt at a run than its newest Job."""
+    return (run.attempt or 1) > observed.attempt
 
 
 def retry_time(run: Observed, settings: Settings) -> datetime | None:

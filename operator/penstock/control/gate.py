@@ -11,15 +11,17 @@ from collections.abc import Callable
 from datetime import datetime
 
 from penstock.api import objects, times
+from penstock.api.errors import PenstockError
 from penstock.control import apply, due, observe, resolve
-from penstock.control.cluster.port import Cluster, ClusterError, Manifest, Ref
-from penstock.control.cluster.store import Store, datasets_of, owner_of
+from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Manifest, NotFound, Ref, Unavailable
+from penstock.control.cluster.store import Store, datasets_of, finished, owner_of
 from penstock.control.desired import orders
 from penstock.control.desired import runs as desired_runs
 from penstock.control.desired.runs import Start
 from penstock.control.observe import Observed
 from penstock.control.resolve import Graph
 from penstock.control.settings import Settings
+from penstock.runs.order import RunOrder
 
 log = logging.getLogger(__name__)
 
@@ -45,43 +47,60 @@ class Gate:
         while True:
             await self._bell.wait()
             self._bell.clear()
-            try:
-                await self.admit()
-            except ClusterError as error:
-                log.warning("admission is tried again: %s", error.message)
+            if not await self.admit():
                 await asyncio.sleep(RETRY_SECONDS)
                 self._bell.set()
 
-    async def admit(self) -> None:
-        """One pass over the waiting Jobs, oldest first."""
-        unfinished = self._store.unfinished_jobs()
+    async def admit(self) -> bool:
+        """One pass over the waiting Jobs, oldest first; False if it should be repeated soon.
+
+        What is wrong with one Job holds up no other.
+        """
         waiting = sorted(
-            (job for job in unfinished if job["spec"].get("suspend")),
+            (job for job in self._store.unfinished_jobs() if _waits(job)),
             key=lambda job: (str(job["metadata"]["creationTimestamp"]), str(job["metadata"]["name"])),
         )
-        for job in waiting:
-            owner = owner_of(job)
-            graph = resolve.references(owner, self._store, self._settings) if owner is not None else None
-            if graph is None or "deletionTimestamp" in job["metadata"]:
-                continue
-            seen = observe.job(job, ())
-            if due.held(graph, seen.purpose, self._rivals(job)) is None:
-                await self._start(graph, job, seen)
+        complete = True
+        for ref in [Ref.of(job) for job in waiting]:
+            try:
+                await self._consider(ref)
+            except (Conflict, Unavailable) as error:
+                log.warning("%s: admission is tried again: %s", ref.name, error.message)
+                complete = False
+            except (ClusterError, PenstockError) as error:
+                log.warning("%s cannot be admitted: %s", ref.name, error.message)
+            except Exception:
+                log.exception("%s cannot be admitted", ref.name)
+            await asyncio.sleep(0)  # many may wait, and nothing above need have paused
+        return complete
+
+    async def _consider(self, ref: Ref) -> None:
+        job = self._store.child(ref)
+        owner = owner_of(job) if job is not None else None
+        if job is None or owner is None or not _waits(job):
+            return  # things have changed since the pass began
+        graph = resolve.references(owner, self._store, self._settings)
+        if graph is None or job["metadata"]["uid"] not in {child["metadata"]["uid"] for child in graph.children}:
+            return
+        seen = observe.job(job, ())
+        if due.held(graph, seen.purpose, self._rivals(job)) is None:
+            await self._start(graph, job, seen)
 
     def _rivals(self, job: Manifest) -> list[Observed]:
         """Runs under way on the Datasets that a Job works on."""
-        ours = set(datasets_of(job))
-        return [
-            observe.job(other, ())
-            for other in self._store.unfinished_jobs()
-            if not other["spec"].get("suspend") and ours & set(datasets_of(other))
-        ]
+        others = {
+            other["metadata"]["uid"]: other
+            for dataset in datasets_of(job)
+            for other in self._store.jobs_of_dataset(dataset)
+            if not finished(other) and not other["spec"].get("suspend")
+        }
+        return [observe.job(other, ()) for other in others.values()]
 
     async def _start(self, graph: Graph, job: Manifest, seen: Observed) -> None:
         order = orders.of(graph)
-        if order is None:
+        if order is None or not self._written(graph, order):
             return
-        slot, end = self._slot(seen)
+        slot, end = seen.slot, seen.interval_end or times.text(self._clock())
         run = seen.run or due.run_id(graph, slot)
         if seen.order != order.digest:
             # A waiting Job's volumes cannot be changed, and it was made with an older order.
@@ -96,12 +115,16 @@ class Gate:
             "spec": {"suspend": False, "template": {"metadata": {"annotations": stamps}}},
         }
         log.info("%s: run %s starts as Job %s", graph.key, run, seen.job)
-        self._store.put_child(await self._cluster.patch(Ref.of(job), patch))
+        try:
+            self._store.put_child(await self._cluster.patch(Ref.of(job), patch))
+        except NotFound:
+            self._store.remove_child(job)
 
-    def _slot(self, seen: Observed) -> tuple[str, str]:
-        """The event that a run answers, and the upper end of its interval."""
-        kind, _, value = seen.slot.partition("/")
-        if kind == "schedule":
-            end = times.text(times.parse(value))
-            return f"schedule/{end}", end
-        return seen.slot, seen.interval_end or times.text(self._clock())
+    def _written(self, graph: Graph, order: RunOrder) -> bool:
+        """Whether the order is there to be mounted; else the reconciliation that writes it rings again."""
+        ref = Ref("ConfigMap", graph.key.namespace, desired_runs.order_name(graph, order))
+        return self._store.child(ref) is not None
+
+
+def _waits(job: Manifest) -> bool:
+    return bool(job["spec"].get("suspend")) and not finished(job) and "deletionTimestamp" not in job["metadata"]

@@ -15,8 +15,14 @@ import kopf
 
 from penstock.api import objects
 from penstock.control.cluster import client
+from penstock.control.cluster.port import NotFound, Unavailable
 from penstock.control.controller import Controller
 from penstock.control.settings import Settings
+
+log = logging.getLogger(__name__)
+
+WAIT_SECONDS = 5
+"""Between two looks for what the operator needs to begin."""
 
 BLIND_SECONDS = 600
 """Nothing heard from the API server for so long, bookmarks included: the liveness probe fails."""
@@ -34,6 +40,7 @@ class Connection:
 async def operate(settings: Settings, connection: Connection, ready: asyncio.Event | None = None) -> None:
     """Run the operator until cancelled. `ready` is set when it watches."""
     async with client.connect(connection.kubeconfig, connection.context) as cluster:
+        await _served(cluster, settings)
         controller = Controller(cluster, settings)
         operator = kopf.operator(
             registry=_registry(controller, cluster),
@@ -50,6 +57,21 @@ async def operate(settings: Settings, connection: Connection, ready: asyncio.Eve
                 await operator
             finally:
                 work.cancel()
+
+
+async def _served(cluster: client.HttpCluster, settings: Settings) -> None:
+    """Wait until the API serves the five kinds: kopf would never look for them again."""
+    namespace = next(iter(settings.namespaces), None)
+    for kind in objects.KINDS:
+        while True:
+            try:
+                await cluster.list(kind, namespace, f"{objects.GROUP}/nothing=carries-this")
+                break
+            except NotFound:
+                log.warning("the API does not know the kind %s yet. Please: kubectl apply -f crds/", kind)
+            except Unavailable as error:
+                log.warning("%s", error.message)
+            await asyncio.sleep(WAIT_SECONDS)
 
 
 def main(settings: Settings, connection: Connection) -> None:

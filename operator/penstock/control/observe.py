@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from penstock.api import objects
+from penstock.api import objects, times
 from penstock.api.conditions import Reason
 from penstock.control.cluster.port import Manifest
 from penstock.runs import places, report
@@ -62,9 +62,14 @@ class Seen:
 
 
 def runs(jobs: Iterable[Manifest], pods: Mapping[str, Sequence[Manifest]]) -> Seen:
-    """What `jobs` did; `pods` are theirs by Job name, oldest first. Objects that are not Jobs are passed over."""
-    seen = [job(child, pods.get(child["metadata"]["name"], ())) for child in jobs if child["kind"] == "Job"]
+    """What `jobs` did, each once; `pods` are theirs by Job name, oldest first. What is not a run is passed over."""
+    ours = {child["metadata"]["uid"]: child for child in jobs if _is_run(child)}
+    seen = [job(child, pods.get(child["metadata"]["name"], ())) for child in ours.values()]
     return Seen(tuple(sorted(seen, key=lambda run: (run.created, run.attempt, run.job), reverse=True)))
+
+
+def _is_run(child: Manifest) -> bool:
+    return child["kind"] == "Job" and objects.PURPOSE in (child["metadata"].get("labels") or {})
 
 
 def job(manifest: Manifest, pods: Sequence[Manifest]) -> Observed:
@@ -74,13 +79,14 @@ def job(manifest: Manifest, pods: Sequence[Manifest]) -> Observed:
     state, failure = _state(spec, status)
     told = _newest_report(pods)
     reason, message = _cause(state, failure, told, pods)
+    event = slot(manifest)
     return Observed(
         job=metadata["name"],
         uid=metadata["uid"],
         purpose=metadata["labels"][objects.PURPOSE],
-        slot=slot(manifest),
+        slot=event,
         run=annotations.get(objects.RUN_ID, ""),
-        interval_end=annotations.get(objects.INTERVAL_END),
+        interval_end=annotations.get(objects.INTERVAL_END) or _scheduled_time(event),
         attempt=int(annotations.get(objects.ATTEMPT, "1")),
         order=annotations.get(objects.ORDER, ""),
         state=state,
@@ -102,8 +108,14 @@ def slot(manifest: Manifest) -> str:
     if objects.SLOT in annotations:
         return str(annotations[objects.SLOT])
     if CRON_TIME in annotations:
-        return f"schedule/{annotations[CRON_TIME]}"
+        # It is written in the CronJob's time zone; the slot is the same moment whatever the zone.
+        return f"schedule/{times.text(times.parse(annotations[CRON_TIME]))}"
     return f"manual/{metadata['uid']}"
+
+
+def _scheduled_time(event: str) -> str | None:
+    kind, _, value = event.partition("/")
+    return value if kind == "schedule" else None
 
 
 def _state(spec: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[State, Mapping[str, Any] | None]:

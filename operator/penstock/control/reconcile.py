@@ -1,9 +1,11 @@
 """THE LINE of control: one object from its manifest to its status, station by station."""
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from penstock.api.conditions import Reason
 from penstock.api.errors import InvalidSpec
 from penstock.api.objects import Key
 from penstock.control import apply, drift, due, observe, resolve
@@ -15,6 +17,12 @@ from penstock.control.resolve import Graph, Problem
 from penstock.control.settings import Settings
 from penstock.control.status import events
 from penstock.control.status import publish as status
+
+REFUSED: Mapping[int, Reason] = {400: "InvalidSpec", 403: "UnknownError", 422: "InvalidSpec"}
+"""Answers of the API server that only a person can change: a bad quantity in `worker`, a quota, a policy."""
+
+REFUSED_DELAY = timedelta(seconds=60)
+"""When to try again what was refused or whose name was taken: nothing tells us that the cause is gone."""
 
 
 @dataclass(frozen=True)
@@ -37,21 +45,30 @@ async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
     seen = observe.runs((*graph.children, *graph.dataset_jobs), graph.pods)  # what Jobs did: reports, failures, causes
     wanted = desired.objects(graph)  # standing objects: orders, CronJobs
     starts = due.runs(graph, seen, now)  # events: Jobs that must exist now
-    changes = drift.between(wanted, graph.children)  # owned fields only
-    problem = await _applied(graph, changes, starts, world)  # server-side apply, prune; Jobs are create-only
-    await apply.catalog(graph, seen, world.cluster, world.store)
+    changes = drift.between(wanted, graph.children, now)  # owned fields only
+    problem = await _applied(graph, changes, starts, seen, world)  # server-side apply; Jobs are create-only
     graph, seen = _now(graph, world)
     outcome = status.of(graph, seen, now, problem=problem)
     await _publish(graph, outcome, now, world)  # one status patch, if anything changed; events on transitions
+    await apply.prune(changes, world.cluster, world.store)  # harvest before prune: only now
     await apply.expired(due.expired(graph, seen, now), graph, world.cluster, world.store)
-    return outcome.again
+    moments = [outcome.again, now + REFUSED_DELAY if problem is not None else None]
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
-async def _applied(graph: Graph, changes: drift.Changes, starts: list[Start], world: World) -> Problem | None:
+async def _applied(
+    graph: Graph, changes: drift.Changes, starts: list[Start], seen: observe.Seen, world: World
+) -> Problem | None:
+    """Carry it out; what only a person can mend comes back as a problem."""
     try:
         await apply.changes(graph, changes, starts, world.cluster, world.store)
+        await apply.catalog(graph, seen, world.cluster, world.store)
     except InvalidSpec as invalid:
         return Problem(invalid.reason, invalid.message)
+    except ClusterError as error:
+        if error.status not in REFUSED:
+            raise
+        return Problem(REFUSED[error.status], f"the API server refuses what this needs: {error.message}")
     return None
 
 
@@ -72,7 +89,7 @@ async def _publish(graph: Graph, outcome: status.Outcome, now: datetime, world: 
     try:
         world.store.put(await world.cluster.patch_status(Ref(*_names(graph.key)), body))
     except NotFound:
-        world.store.remove(graph.key, graph.meta.uid)
+        world.store.remove(live)
         return
     for event in events.of(graph, outcome.status, now):
         with contextlib.suppress(ClusterError):  # an Event is a courtesy; what it tells is in status

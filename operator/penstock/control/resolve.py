@@ -85,7 +85,7 @@ class Graph:
     entries: tuple[Entry, ...] = ()
     children: tuple[Manifest, ...] = ()
     dataset_jobs: tuple[Manifest, ...] = ()
-    """Jobs, anyone's, that work on the Datasets of this graph."""
+    """Jobs, anyone's, that work on this Dataset: their reports tell of its table."""
     pods: Mapping[str, tuple[Manifest, ...]] = field(default_factory=dict)
     """Pods by the name of their Job, oldest first."""
 
@@ -124,11 +124,12 @@ def references(key: Key, store: Store, settings: Settings) -> Graph | None:
     manifest = store.get(key)
     if manifest is None:
         return None
-    children = store.children(key)
+    meta = Meta.of(manifest)
+    children = [child for child in store.children(key) if not _left_over(child, key, meta)]
     jobs = [child for child in children if child["kind"] == "Job"]
     bare = Graph(
         key=key,
-        meta=Meta.of(manifest),
+        meta=meta,
         spec=None,
         status=_status(key.kind, manifest),
         settings=settings,
@@ -173,8 +174,7 @@ def _pipeline(graph: Graph, store: Store) -> Graph:
         checks.pipeline_dataset(entry, dataset.spec)
         name = dataset.spec.destination_ref.name
         entries.append(Entry(entry, dataset, _find(store, graph.key, "Destination", name, DestinationSpec)))
-    jobs = tuple(job for entry in entries for job in store.jobs_of_dataset(entry.dataset.key))
-    return _with(graph, source=source, entries=tuple(entries), dataset_jobs=jobs)
+    return _with(graph, source=source, entries=tuple(entries))
 
 
 def _subscription(graph: Graph, store: Store) -> Graph:
@@ -208,6 +208,18 @@ def _find(store: Store, by: Key, kind: KindName, name: str, spec: type[S]) -> No
         raise InvalidSpec(f"{kind} {name} is invalid: {invalid.message}") from None
     assert isinstance(parsed, spec)  # noqa: S101 - the kind decides the model
     return Node(key, parsed, _status(kind, manifest))
+
+
+def _left_over(child: Manifest, key: Key, meta: Meta) -> bool:
+    """Whether a Job was made for a former object of this name, so that the garbage collector is about to take it.
+
+    Its run is not a run of this object: a nonce that it answered has not been answered here. (Orders and CronJobs of
+    the former object are taken over: their names are the same.)
+    """
+    if child["kind"] != "Job":
+        return False
+    owners = child["metadata"].get("ownerReferences") or []
+    return any(owner["kind"] == key.kind and owner["name"] == key.name and owner["uid"] != meta.uid for owner in owners)
 
 
 def _status(kind: KindName, manifest: Manifest) -> Model:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+_SLACK = 64
+"""Superseded wake-ups that may lie around before they are cleared away."""
 
 
 class WorkQueue(Generic[T]):
@@ -38,6 +40,8 @@ class WorkQueue(Generic[T]):
         self._count += 1
         self._due[key] = self._clock() + delay
         heapq.heappush(self._later, (self._due[key], self._count, key))
+        if len(self._later) > 2 * len(self._due) + _SLACK:
+            self._compact()
         self._changed.set()
 
     def forget(self, key: T) -> None:
@@ -57,6 +61,11 @@ class WorkQueue(Generic[T]):
         if key in self._again:
             self._again.discard(key)
             self.add(key)
+
+    def _compact(self) -> None:
+        """Drop what was replaced or forgotten: a key that is set for tomorrow again and again leaves one entry each."""
+        self._later = [entry for entry in self._later if self._due.get(entry[2]) == entry[0]]
+        heapq.heapify(self._later)
 
     @property
     def idle(self) -> bool:

@@ -6,13 +6,14 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
 import orjson
 import yaml
 
-Json = dict[str, Any]
+from penstock.embedded.objects import Json
+
 MERGE = "application/merge-patch+json"
 
 

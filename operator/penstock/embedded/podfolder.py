@@ -16,7 +16,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.embedded.apiclient import ApiError, Json
+from penstock.embedded.apiclient import ApiError
+from penstock.embedded.objects import Json
 
 Fetch = Callable[[str, str, str], Awaitable[Json]]
 """(plural, namespace, name) -> ConfigMap or Secret; raises ApiError."""
@@ -97,7 +98,7 @@ def _within(root: Path, path: str) -> Path:
 
 async def _volume(volume: Json, pod: Json, folder: Path, sources: tuple[Callable[[str, str], Path], Fetch]) -> Path:
     claims, fetch = sources
-    namespace, place = pod["metadata"]["namespace"], folder / "volumes" / volume["name"]
+    namespace, place = pod["metadata"]["namespace"], folder / "volumes" / str(volume["name"])
     if "persistentVolumeClaim" in volume:
         return claims(namespace, str(volume["persistentVolumeClaim"]["claimName"]))
     if not volume["name"].startswith(_TOKEN_VOLUME) and not {"configMap", "secret", "emptyDir"} & volume.keys():

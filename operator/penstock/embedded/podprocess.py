@@ -8,7 +8,6 @@
 import asyncio
 import contextlib
 import ctypes
-import datetime
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import orjson
 
+from penstock.embedded import objects
 from penstock.embedded.podfolder import Command
 
 _PR_SET_PDEATHSIG = 1  # prctl(2): the kernel kills a child whose parent dies, however it dies
@@ -33,11 +33,6 @@ class Ending:
     started: str
     finished: str
     lost: bool = False
-
-
-def now() -> str:
-    """RFC 3339 in UTC, to the second, as Kubernetes writes times."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 async def start(command: Command, folder: Path) -> asyncio.subprocess.Process:
@@ -61,7 +56,7 @@ async def start(command: Command, folder: Path) -> asyncio.subprocess.Process:
             start_new_session=True,
             preexec_fn=die_with_parent,
         )
-    _save(folder / "started", {"pid": process.pid, "ticks": _ticks(process.pid), "at": now()})
+    _save(folder / "started", {"pid": process.pid, "ticks": _ticks(process.pid), "at": objects.now()})
     return process
 
 
@@ -80,7 +75,7 @@ async def ended(
         asked.cancel()
         _kill_group(process.pid)  # as a container ends with its first process
     code = await exited
-    _save(folder / "ended", {"code": code if code >= 0 else 128 - code, "at": now()})
+    _save(folder / "ended", {"code": code if code >= 0 else 128 - code, "at": objects.now()})
 
 
 def has_started(folder: Path) -> bool:
@@ -97,7 +92,7 @@ def ending(folder: Path) -> Ending:
     """How the Pod's process ended; 137 when its end was not seen because the runner died first."""
     started = orjson.loads((folder / "started").read_bytes())["at"]
     if not (folder / "ended").exists():
-        return Ending(_LOST, started, now(), lost=True)
+        return Ending(_LOST, started, objects.now(), lost=True)
     seen = orjson.loads((folder / "ended").read_bytes())
     return Ending(seen["code"], started, seen["at"])
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from penstock.embedded import podfolder, podprocess
-from penstock.embedded.apiclient import Json
+from penstock.embedded import objects, podfolder, podprocess
+from penstock.embedded.objects import Json
 
 _MESSAGE_LIMIT = 4096  # bytes of a termination message
 _LOG_TAIL = 2048  # bytes, with terminationMessagePolicy FallbackToLogsOnError
@@ -21,12 +21,12 @@ def waiting(pod: Json, reason: str, message: str) -> Json:
 
 def running(pod: Json) -> Json:
     """Its process has started."""
-    return _status(pod, "Running", {"running": {"startedAt": podprocess.now()}})
+    return _status(pod, "Running", {"running": {"startedAt": objects.now()}})
 
 
 def never_started(pod: Json, message: str) -> Json:
     """Deleted before, or unable to, start."""
-    times = {"startedAt": podprocess.now(), "finishedAt": podprocess.now()}
+    times = {"startedAt": objects.now(), "finishedAt": objects.now()}
     return _status(
         pod, "Failed", {"terminated": {"exitCode": 128, "reason": "StartError", "message": message, **times}}
     )
@@ -61,7 +61,7 @@ def _status(pod: Json, phase: str, state: Json) -> Json:
     reason = {"Succeeded": "PodCompleted", "Failed": "PodFailed", "Pending": "ContainersNotReady"}.get(phase)
     return {
         "phase": phase,
-        "startTime": started or podprocess.now(),
+        "startTime": started or objects.now(),
         "hostIP": "127.0.0.1",
         "podIP": "127.0.0.1",
         "conditions": [
@@ -91,5 +91,5 @@ def _condition(pod: Json, kind: str, holds: bool, reason: str | None) -> Json:
             since = old.get("lastTransitionTime")
             break
     else:
-        since = podprocess.now()
+        since = objects.now()
     return {"type": kind, "status": status, "lastTransitionTime": since} | ({"reason": reason} if reason else {})

@@ -21,8 +21,9 @@ from pathlib import Path
 
 import aiohttp
 
-from penstock.embedded import kubelet, podfolder, podprocess, podstatus
-from penstock.embedded.apiclient import MERGE, Access, ApiError, Client, Json
+from penstock.embedded import kubelet, objects, podfolder, podprocess, podstatus
+from penstock.embedded.apiclient import MERGE, Access, ApiError, Client
+from penstock.embedded.objects import Json
 
 NODE = "penstock-local"
 _RETRY = 1.0  # seconds until a missing Secret, or an API that is away, is tried again
@@ -136,6 +137,7 @@ class Runner:
             except OSError as error:
                 return podstatus.never_started(seat.pod, str(error))
             told = asyncio.create_task(self._report(seat, podstatus.running(seat.pod)))
+            await self._tell_event(seat, "Started", "Container started")
             await podprocess.ended(process, seat.leaving, lambda: _grace(seat), folder)
             await told
         # Started before: by a runner that is no more, which is told and not repeated.
@@ -147,6 +149,8 @@ class Runner:
         meta = {"name": seat.pod["metadata"]["name"], "uid": seat.pod["metadata"]["uid"]}
         body = {"apiVersion": "v1", "kind": "Binding", "metadata": meta, "target": target}
         await self._tell(lambda: self._api.call("POST", f"{seat.path}/binding", body))  # 409: a scheduler was first
+        where = f"{seat.pod['metadata']['namespace']}/{meta['name']}"
+        await self._tell_event(seat, "Scheduled", f"Successfully assigned {where} to {NODE}")
 
     async def _prepared(self, seat: _Seat, folder: Path) -> podfolder.Command | None:
         """The Pod's folder filled; waits, saying why, while something is missing. None: it has to leave first."""
@@ -160,6 +164,7 @@ class Runner:
                     trouble = ("CreateContainerConfigError", str(error))
             if trouble != said:
                 await self._report(seat, podstatus.waiting(seat.pod, *trouble))
+                await self._tell_event(seat, "Failed", f"Error: {trouble[1]}", kind="Warning")
                 said = trouble
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(seat.leaving.wait(), _RETRY)
@@ -171,6 +176,16 @@ class Runner:
     async def _report(self, seat: _Seat, status: Json) -> None:
         body = {"metadata": {"uid": seat.pod["metadata"]["uid"]}, "status": status}
         await self._tell(lambda: self._api.call("PATCH", f"{seat.path}/status", body, MERGE))
+
+    async def _tell_event(self, seat: _Seat, reason: str, message: str, kind: str = "Normal") -> None:
+        """For `kubectl describe`; a lost one is no harm."""
+        meta, moment = seat.pod["metadata"], objects.now()
+        subject = {"apiVersion": "v1", "kind": "Pod"} | {key: meta[key] for key in ("namespace", "name", "uid")}
+        body = {"metadata": {"generateName": f"{meta['name']}."}, "involvedObject": subject, "count": 1, "type": kind}
+        body |= {"reason": reason, "message": message, "firstTimestamp": moment, "lastTimestamp": moment}
+        body["source"] = {"component": "kubelet", "host": NODE}
+        with contextlib.suppress(ApiError, aiohttp.ClientError, TimeoutError, OSError):
+            await self._api.call("POST", f"/api/v1/namespaces/{meta['namespace']}/events", body)
 
     async def _tell(self, call: Callable[[], Awaitable[Json]]) -> None:
         """Until the API has heard it, or it no longer matters."""
@@ -193,7 +208,7 @@ class Runner:
         while True:
             ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "Pods run as processes"}
             status = {
-                "conditions": [ready | {"lastHeartbeatTime": podprocess.now()}],
+                "conditions": [ready | {"lastHeartbeatTime": objects.now()}],
                 "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
                 "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
                 "nodeInfo": dict.fromkeys(_NODE_INFO, ""),

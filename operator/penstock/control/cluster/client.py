@@ -99,7 +99,7 @@ class HttpCluster:
             async for line in _lines(response):
                 event = json.loads(line)
                 yield Event(event["type"], event["object"])
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:  # ValueError: cut off within a line
             raise Unavailable(0, "ConnectionLost", str(error)) from error
         finally:
             response.close()
@@ -127,7 +127,7 @@ class HttpCluster:
         options = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
         try:
             await self._object("DELETE", ref.path, body=options)
-        except NotFound:
+        except (NotFound, Conflict):  # a conflict says that another object has its name by now
             return
 
     async def log(self, namespace: str, pod: str) -> str:

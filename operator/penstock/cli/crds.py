@@ -1,0 +1,28 @@
+"""`penstock crds`: what is generated from the models, written or compared."""
+
+from pathlib import Path
+
+import click
+
+from penstock.api import crds as definitions
+from penstock.api import reference
+from penstock.cli import terminal
+
+
+@click.command(epilog="Examples:\n\n\b\n  penstock crds -o - | kubectl apply -f -\n  penstock crds --check")
+@click.option("--check", is_flag=True, help="Write nothing; exit code 1 if a file is not as the models say.")
+@click.option("-o", "--output", default="crds", show_default=True, metavar="DIR|-", help="Where to; - prints them.")
+@click.option("--docs", metavar="DIR", help="Write (or check) conditions.md into this folder, too.")
+def crds(check: bool, output: str, docs: str | None) -> None:
+    """Write the CustomResourceDefinitions of the five kinds, generated from their models."""
+    if output == "-":
+        click.echo("---\n".join(definitions.files().values()), nl=False)
+        return
+    if check:
+        definitions.check(Path(output))
+        if docs:
+            reference.check(Path(docs))
+        return
+    changed = definitions.write(Path(output)) + (reference.write(Path(docs)) if docs else [])
+    for path in changed:
+        terminal.console().print(f"wrote {path}")

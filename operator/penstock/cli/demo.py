@@ -1,0 +1,281 @@
+"""`penstock demo`: a tour of about a minute, of what nobody else has. Real data, real kubectl, nothing to install."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import time
+from collections import Counter
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+import penstock
+from penstock.api.errors import InvalidSpec
+from penstock.api.objects import Key
+from penstock.cli import audit, feed, local, picture, preview, sample, terminal
+from penstock.cli.connection import Target
+from penstock.cli.local import Local
+from penstock.cli.stage import Stage
+
+FIRST, SECOND = range(1, 7), range(7, 13)
+"""Months whose files are there at the beginning, and those that arrive later."""
+
+RETRY_SECONDS = 2.0
+"""How long a killed worker's Job waits here; on a cluster it is 10 s."""
+
+_FINISHED = ("Succeeded", "Failed", "Cancelled")
+
+
+@click.command()
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".penstock/demo"),
+    show_default=True,
+    help="Where the tour's cluster lies. It is made anew, and stays afterwards.",
+)
+@click.option("--data-only", type=click.Path(path_type=Path), metavar="DIR", help="Only write the flights, to DIR.")
+def demo(folder: Path, data_only: Path | None) -> None:
+    """Watch a year of flights go from Source to Destination, survive a kill, and every row be accounted for.
+
+    About a minute. Starts a small Kubernetes API and the operator on this machine, drives them with real kubectl, and
+    ends both. Nothing is left running; the folder stays, to go on with.
+    """
+    if data_only is not None:
+        for path in sample.write(data_only):
+            click.echo(path)
+        return
+    _made_anew(folder)
+    local.run(folder, _tour, backoff=RETRY_SECONDS)
+
+
+async def _tour(started: Local) -> None:
+    stage = Stage(terminal.console(), started.kubeconfig, started.folder)
+    following = asyncio.create_task(stage.follow())
+    try:
+        await _welcome(stage, started)
+        await _apply(stage, started)
+        await _bad_rows(stage)
+        await _kill(stage, started)
+        await _delivery(stage, started)
+        await _drift(stage, started)
+        _farewell(stage)
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+
+
+async def _welcome(stage: Stage, started: Local) -> None:
+    stage.act("A Kubernetes API and the operator, on this machine")
+    stage.say("No cluster, no images, no installation: one process, and workers beside it.")
+    stage.show(f"export KUBECONFIG={started.kubeconfig}")
+    written = await asyncio.to_thread(sample.write, _exports(started), FIRST)
+    stage.say(
+        f"\nHalf a year of real flights is waiting: {len(written)} CSV files, some gzipped, in the claim `exports`."
+    )
+
+
+async def _apply(stage: Stage, started: Local) -> None:
+    stage.act("Six manifests are all there is to write")
+    manifests = started.folder / "manifests"
+    await asyncio.to_thread(shutil.copytree, _examples(), manifests)
+    await stage.kubectl("apply", "-f", str(manifests), shown_as="apply -f examples/01-quickstart")
+    await stage.kubectl("wait", "--for=condition=Ready", "penstock", "--all", "--timeout=90s")
+    stage.say("\nThe Source was looked at, the table was made, and the Pipeline's first run is under way:")
+    await stage.until(lambda: _over(stage, "Pipeline", "flights", 1), "the first run has ended")
+    stage.show(_line(stage, "Pipeline", "flights"))
+    _require(stage, "Pipeline", "flights")
+    await stage.kubectl("get", "penstock")
+
+
+async def _bad_rows(stage: Stage) -> None:
+    stage.act("What was not loaded, and why")
+    stage.say("A bad row is not lost and does not stop the good ones. It lies in quarantine, whole, with its reason:")
+    async with Target(kubeconfig=stage.kubeconfig, given="default").open() as cluster:
+        shown = await preview.read(cluster, Key("Dataset", "default", "flights"), 100, quarantined=True)
+    stage.show(_reasons(shown.columns, shown.rows))
+    run = _run(stage, "Pipeline", "flights")
+    stage.good(
+        f"{run['rowsRead']:,} rows read = {run['rowsLoaded']:,} loaded + {run['rowsQuarantined']:,} in quarantine. "
+        "Checked in every run; otherwise it fails."
+    )
+
+
+async def _kill(stage: Stage, started: Local) -> None:
+    stage.act("kill -9 in the middle of a load")
+    await asyncio.to_thread(sample.write, _exports(started), SECOND)
+    stage.say("The other six months have arrived. We ask for a run, and kill its worker while it is writing:")
+    before = _parquet_files(started)
+    await stage.kubectl("patch", "pipeline", "flights", "--type=merge", "-p", '{"spec":{"runNonce":"second"}}')
+    written = await stage.poll(lambda: len(_parquet_files(started) - before) >= 2, seconds=60)
+    pid = _worker(started) if written else None
+    if pid is None:
+        raise InvalidSpec(f"no worker was seen writing; {started.folder}/operator.log tells more")
+    os.kill(pid, signal.SIGKILL)
+    half = len(_parquet_files(started) - before)
+    stage.console.print(
+        Text(f"$ kill -9 {pid}", style="bold red") + Text(f"   # with {half} data files written", "dim")
+    )
+    await asyncio.sleep(0.5)
+    await stage.kubectl("get", "pods", "-l", "penstock.dev/purpose=ingest,penstock.dev/owner-name=flights")
+    stage.say("\nNo reader sees any of that. The Job tries again, with the plan that the first attempt recorded:")
+    await stage.until(lambda: _over(stage, "Pipeline", "flights", 2), "the second run has ended")
+    stage.show(_line(stage, "Pipeline", "flights"))
+    _require(stage, "Pipeline", "flights")
+    await _audited(stage, started)
+
+
+async def _audited(stage: Stage, started: Local) -> None:
+    stage.say("\nAn auditor reads the files and the table with DuckDB and plain Iceberg, and none of our code:")
+    warehouse = started.volumes / "default" / "lake" / "warehouse"
+    found = await asyncio.to_thread(audit.audit, _exports(started), warehouse, "flights")
+    table = Table(box=None, padding=(0, 3, 0, 0))
+    for heading in ("", "rows", "checksum over every value"):
+        table.add_column(heading, justify="right" if heading == "rows" else "left", header_style="dim")
+    table.add_row("in the files, less the bad ones", f"{found.files.rows:,}", f"{found.files.checksum:09}")
+    table.add_row("in the table", f"{found.table.rows:,}", f"{found.table.checksum:09}")
+    stage.show(table)
+    if not found.balanced:
+        raise InvalidSpec(f"the books do not balance: {found}")
+    stage.good(f"{found.lines:,} = {found.table.rows:,} + {found.bad:,}. Nothing lost, nothing twice, nothing changed.")
+
+
+async def _delivery(stage: Stage, started: Local) -> None:
+    stage.act("A partner gets a file, and a manifest that says it is whole")
+    stage.say(
+        "The Subscription delivered when there was data first. It delivers daily from now on; we ask for today's:"
+    )
+    await stage.kubectl("patch", "subscription", "delays", "--type=merge", "-p", '{"spec":{"runNonce":"today"}}')
+    await stage.until(lambda: _asked(stage, "Subscription", "delays", "today"), "the delivery has ended")
+    _require(stage, "Subscription", "delays")
+    delivered = stage.status("Subscription", "delays")["deliveries"][0]
+    stage.show(f"{delivered['rows']:,} rows in {delivered['files']} files, {delivered['bytes']:,} bytes")
+    outbox = started.volumes / "default" / "outbox"
+    manifest = outbox / str(delivered["manifest"]).partition("/volumes/outbox/")[2]
+    stage.show(f"{manifest.relative_to(started.folder)}")
+    told = json.loads(await asyncio.to_thread(manifest.read_text))
+    stage.show("\n".join([*json.dumps(told, indent=2).splitlines()[:14], "  …"]))
+
+
+async def _drift(stage: Stage, started: Local) -> None:
+    stage.act("Drift is mended")
+    stage.say("Somebody edits what the operator made:")
+    schedule = ("get", "cronjob", "flights-pipeline-0", "-o", "jsonpath={.spec.schedule}")
+    patch = '{"spec":{"schedule":"0 0 1 1 *"}}'
+    began = time.monotonic()
+    await stage.kubectl("patch", "cronjob", "flights-pipeline-0", "--type=merge", "-p", patch)
+    await _until_printed(stage, schedule, "15 3 * * *")
+    stage.good(f'back to "15 3 * * *" after {time.monotonic() - began:.1f} s: the manifest says so')
+    stage.say("\nThe manifest itself changes, as it would in a pull request:")
+    pipeline = started.folder / "manifests" / "5-pipeline.yaml"
+    text = await asyncio.to_thread(pipeline.read_text)
+    changed = text.replace("15 3 * * *", "45 5 * * *").replace("runNonce: first", "runNonce: second")
+    await asyncio.to_thread(pipeline.write_text, changed)
+    await stage.kubectl("apply", "-f", str(pipeline), shown_as="apply -f 5-pipeline.yaml    # schedule: 45 5 * * *")
+    await _until_printed(stage, schedule, "45 5 * * *")
+    await stage.kubectl("get", "cronjobs")
+
+
+async def _until_printed(stage: Stage, command: tuple[str, ...], wanted: str) -> None:
+    for _ in range(100):
+        if await stage.kubectl(*command, show=False) == wanted:
+            return
+        await asyncio.sleep(0.05)
+    raise InvalidSpec(f"{' '.join(command)} does not become {wanted}")
+
+
+def _farewell(stage: Stage) -> None:
+    stage.act("How it all hangs together")
+    stage.show(picture.of(stage.objects, datetime.now(UTC)))
+    stage.console.print()
+    stage.good(f"Done in {stage.elapsed:.0f} s. Nothing is left running.")
+    place = stage.folder.relative_to(Path.cwd()) if stage.folder.is_relative_to(Path.cwd()) else stage.folder
+    stage.say("\nTo go on with the very same cluster, and to see what else there is:")
+    stage.show(
+        f"penstock up --folder {place}\n"
+        f"export KUBECONFIG={stage.kubeconfig}      # in another terminal\n"
+        "penstock get\n"
+        "penstock preview flights\n"
+        f"$EDITOR {place}/manifests/4-dataset.yaml; kubectl apply -f {place}/manifests"
+    )
+
+
+# ── what the acts ask ──
+
+
+def _over(stage: Stage, kind: str, name: str, runs: int) -> bool:
+    known = stage.status(kind, name).get("runs") or []
+    return len(known) >= runs and known[0]["state"] in _FINISHED
+
+
+def _asked(stage: Stage, kind: str, name: str, nonce: str) -> bool:
+    known = stage.status(kind, name).get("runs") or []
+    return any(run["id"].endswith(f"/nonce/{nonce}") and run["state"] in _FINISHED for run in known)
+
+
+def _run(stage: Stage, kind: str, name: str) -> dict[str, Any]:
+    run: dict[str, Any] = stage.status(kind, name)["runs"][0]
+    return run
+
+
+def _line(stage: Stage, kind: str, name: str) -> str:
+    return f"{kind} {name}: {feed.outcome(_run(stage, kind, name))}"
+
+
+def _require(stage: Stage, kind: str, name: str) -> None:
+    if _run(stage, kind, name)["state"] != "Succeeded":
+        raise InvalidSpec(_line(stage, kind, name))
+
+
+def _reasons(columns: list[str], rows: list[list[str | None]]) -> Table:
+    """The bad rows by field and reason, each with the first place where it was met."""
+    field, error, file, line = (columns.index(name) for name in ("field", "error", "file", "line"))
+    counts = Counter((row[field], row[error]) for row in rows)
+    first = {(row[field], row[error]): row for row in reversed(rows)}
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
+    for heading in ("rows", "field", "why", "first in"):
+        table.add_column(heading, justify="right" if heading == "rows" else "left", overflow="fold")
+    for reason, count in counts.most_common():
+        row = first[reason]
+        table.add_row(str(count), reason[0], reason[1], f"{Path(row[file] or '').name}:{row[line]}")
+    return table
+
+
+def _exports(started: Local) -> Path:
+    return started.volumes / "default" / "exports" / "flights"
+
+
+def _parquet_files(started: Local) -> set[Path]:
+    return set((started.volumes / "default" / "lake" / "warehouse").rglob("*.parquet"))
+
+
+def _worker(started: Local) -> int | None:
+    """The process of the newest load that is running."""
+    pods = [pod for pod in started.pods.glob("default_flights-ingest-*") if not (pod / "ended").exists()]
+    with suppress(FileNotFoundError, ValueError):
+        newest = max(pods, key=lambda pod: (pod / "started").stat().st_mtime)
+        return int(json.loads((newest / "started").read_text())["pid"])
+    return None
+
+
+def _examples() -> Path:
+    """The quickstart's manifests, in the source tree that we run from."""
+    folder = Path(penstock.__file__).parents[2] / "examples" / "01-quickstart"
+    if not folder.is_dir():
+        raise InvalidSpec("the demo's manifests are in the source tree. Please: git clone it, and make demo")
+    return folder
+
+
+def _made_anew(folder: Path) -> None:
+    """Remove what an earlier tour left; nothing that is not a tour's."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / "cluster.db").exists():
+        raise InvalidSpec(f"{folder} holds something else than a tour's cluster. Choose another --folder.")
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,92 @@
+"""What has happened to an object between two looks at it, in lines for a live feed. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.text import Text
+
+Object = Mapping[str, Any]
+
+_COLOURS = {"Succeeded": "green", "Failed": "red", "Cancelled": "yellow", "Running": "cyan", "Waiting": "yellow"}
+_TOLD = ("Ready", "Reachable", "SchemaCurrent", "QualityOK")
+_SUBJECT_WIDTH = 24
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that happened: to what, what, and in which colour."""
+
+    subject: str
+    what: str
+    style: str = ""
+
+    def text(self, at: str) -> Text:
+        """The line as printed; `at` is the time of day."""
+        return Text.assemble(
+            (f"{at}  ", "dim"), (f"{self.subject:<{_SUBJECT_WIDTH}}  ", "bold"), (self.what, self.style)
+        )
+
+
+def lines(before: Object | None, after: Object | None) -> Iterator[Line]:
+    """What happened; None before it was there, or after it is gone."""
+    subject = _subject(after or before or {})
+    if after is None:
+        yield Line(subject, "deleted", "yellow")
+        return
+    if before is None:
+        yield Line(subject, "created", "dim")
+    yield from _conditions(subject, before or {}, after)
+    yield from _runs(subject, before or {}, after)
+    yield from _deliveries(subject, before or {}, after)
+
+
+def _subject(manifest: Object) -> str:
+    metadata = manifest["metadata"]
+    namespace = metadata.get("namespace", "default")
+    return f"{manifest['kind']} {metadata['name']}" + (f" ({namespace})" if namespace != "default" else "")
+
+
+def _conditions(subject: str, before: Object, after: Object) -> Iterator[Line]:
+    known = {entry["type"]: (entry["status"], entry["reason"]) for entry in _status(before).get("conditions") or []}
+    for entry in _status(after).get("conditions") or []:
+        now = (entry["status"], entry["reason"])
+        if entry["type"] not in _TOLD or known.get(entry["type"]) == now or entry["status"] == "Unknown":
+            continue
+        if entry["status"] == "True":
+            yield Line(subject, f"{entry['type']}: {entry['message']}".rstrip(": "), "green")
+        else:
+            waiting = entry["reason"] in ("Progressing", "Waiting", "Suspended")
+            yield Line(subject, f"{entry['reason']}: {entry['message']}", "dim" if waiting else "red")
+
+
+def _runs(subject: str, before: Object, after: Object) -> Iterator[Line]:
+    known = {run["id"]: run["state"] for run in _status(before).get("runs") or []}
+    for run in reversed(_status(after).get("runs") or []):
+        if known.get(run["id"]) != run["state"]:
+            slot = run["id"].rpartition("/")[2] or run["id"]
+            yield Line(subject, f"run {slot}: {outcome(run)}", _COLOURS.get(run["state"], ""))
+
+
+def _deliveries(subject: str, before: Object, after: Object) -> Iterator[Line]:
+    known = {entry["run"] for entry in _status(before).get("deliveries") or []}
+    for entry in _status(after).get("deliveries") or []:
+        if entry["run"] not in known:
+            yield Line(subject, f"delivered {entry['rows']:,} rows: {entry.get('manifest', '')}", "green")
+
+
+def _status(manifest: Object) -> Object:
+    status: Object = manifest.get("status") or {}
+    return status
+
+
+def outcome(run: Object) -> str:
+    """How a run stands, in words, with its arithmetic."""
+    state = str(run["state"]).lower()
+    if run["state"] in ("Failed", "Cancelled"):
+        return f"{state}, {run.get('reason', '')}. {run.get('message', '')}".rstrip(". ")
+    if run["state"] != "Succeeded" or run.get("rowsRead") is None:
+        return state
+    bad = f" + {run['rowsQuarantined']:,} in quarantine" if run.get("rowsQuarantined") else ""
+    attempts = f", at attempt {run['attempt']}" if (run.get("attempt") or 1) > 1 else ""
+    return f"{state}: {run['rowsRead']:,} rows read = {run.get('rowsLoaded', 0):,} loaded{bad}{attempts}"

@@ -1,0 +1,50 @@
+"""`penstock get`: the five kinds as one picture."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.live import Live
+
+from penstock.api import objects
+from penstock.cli import connection, picture, terminal
+from penstock.cli.connection import Target
+
+_EXAMPLES = """Examples:
+
+\\b
+  penstock get
+  penstock get -A --watch
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="All namespaces.")
+@click.option("-w", "--watch", is_flag=True, help="Keep the picture up to date, until Ctrl-C.")
+@connection.command
+async def get(target: Target, everywhere: bool, watch: bool) -> None:
+    """Show how the five kinds stand, and how they hang together: Source, Pipeline, Dataset, Subscription, Destination.
+
+    Reads the API only, of any cluster with Penstock's definitions.
+    """
+    console = terminal.console()
+    namespace = None if everywhere else target.namespace
+    if not watch or not console.is_terminal:
+        found = await _objects(target, namespace)
+        if not found:
+            click.echo(f"There is nothing of ours in {'any namespace' if everywhere else f'namespace {namespace}'}.")
+            return
+        console.print(picture.of(found, datetime.now(UTC)))
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(picture.of(await _objects(target, namespace), datetime.now(UTC)), refresh=True)
+            await asyncio.sleep(1)
+
+
+async def _objects(target: Target, namespace: str | None) -> Sequence[dict[str, Any]]:
+    async with target.open() as cluster:
+        listings = await asyncio.gather(*(cluster.list(kind, namespace) for kind in objects.KINDS))
+    return [item for listing in listings for item in listing.items]

@@ -1,0 +1,140 @@
+"""What is to be told of one object: how it stands, in a word and a colour, and its numbers. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from penstock.api import times
+
+State = Literal["good", "working", "bad", "off", "missing"]
+
+MARKS: Mapping[State, tuple[str, str]] = {
+    "good": ("●", "green"),
+    "working": ("◐", "yellow"),
+    "bad": ("✗", "red"),
+    "off": ("○", "dim"),
+    "missing": ("✗", "red"),
+}
+"""Each state's mark and its colour."""
+
+_IN_ORDER = ("Ready", "Reachable", "LastRunSucceeded", "QualityOK", "SchemaCurrent")
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What an object says is wrong with it."""
+
+    condition: str
+    reason: str
+    message: str
+
+
+def condition(manifest: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
+    """One of an object's conditions."""
+    entries = (manifest.get("status") or {}).get("conditions") or []
+    return next((entry for entry in entries if entry["type"] == kind), None)
+
+
+def state(manifest: Mapping[str, Any]) -> State:
+    """How an object stands, all its conditions taken together."""
+    if (manifest.get("spec") or {}).get("suspend"):
+        return "off"
+    if troubles(manifest):
+        return "bad"
+    last = ((manifest.get("status") or {}).get("lastRun") or {}).get("state")
+    ready = condition(manifest, "Ready")
+    if last in ("Running", "Waiting") or ready is None or ready["status"] != "True":
+        return "working"
+    return "good"
+
+
+def troubles(manifest: Mapping[str, Any]) -> list[Trouble]:
+    """The conditions that are false and will not become true by waiting alone."""
+    found = []
+    for kind in _IN_ORDER:
+        entry = condition(manifest, kind)
+        if entry is None or entry["status"] != "False" or entry["reason"] in ("Progressing", "Waiting", "Suspended"):
+            continue
+        found.append(Trouble(kind, entry["reason"], entry.get("message", "")))
+    return found
+
+
+def numbers(manifest: Mapping[str, Any], now: datetime) -> list[str]:
+    """The numbers that tell the object's story, at most two short lines."""
+    status = manifest.get("status") or {}
+    return _NUMBERS[manifest["kind"]](manifest, status, now)
+
+
+def _source(_manifest: Mapping[str, Any], status: Mapping[str, Any], _now: datetime) -> list[str]:
+    streams = status.get("streams") or []
+    return [counted(stream["files"], "file") for stream in streams[:1] if stream.get("files") is not None]
+
+
+def _destination(manifest: Mapping[str, Any], _status: Mapping[str, Any], _now: datetime) -> list[str]:
+    reachable = condition(manifest, "Reachable")
+    return ["reachable"] if reachable is not None and reachable["status"] == "True" else []
+
+
+def _dataset(manifest: Mapping[str, Any], status: Mapping[str, Any], _now: datetime) -> list[str]:
+    lines = []
+    if status.get("rows") is not None:
+        lines.append(counted(status["rows"], "row"))
+    lake = ((manifest.get("spec") or {}).get("destinationRef") or {}).get("name")
+    bad = f"{status['quarantinedRows']:,} bad, " if status.get("quarantinedRows") else ""
+    return [*lines, f"{bad}in {lake}"] if lake else lines
+
+
+def _pipeline(_manifest: Mapping[str, Any], status: Mapping[str, Any], now: datetime) -> list[str]:
+    run = status.get("lastRun")
+    lines = [_run(run, now)] if run else []
+    if run and run.get("rowsLoaded") is not None:
+        lines.append(f"+{run['rowsLoaded']:,} rows")
+    elif status.get("nextRunTime"):
+        lines.append(_next(status["nextRunTime"], now))
+    return lines
+
+
+def _subscription(_manifest: Mapping[str, Any], status: Mapping[str, Any], now: datetime) -> list[str]:
+    run, deliveries = status.get("lastRun"), status.get("deliveries") or []
+    lines = [_run(run, now)] if run else []
+    if deliveries:
+        lines.append(counted(deliveries[0]["rows"], "row"))
+    return lines
+
+
+_NUMBERS = {
+    "Source": _source,
+    "Destination": _destination,
+    "Dataset": _dataset,
+    "Pipeline": _pipeline,
+    "Subscription": _subscription,
+}
+
+
+def _run(run: Mapping[str, Any], now: datetime) -> str:
+    at = run.get("finishedAt") or run.get("startedAt")
+    return f"{run['state'].lower()} {ago(at, now)}".rstrip() if at else run["state"].lower()
+
+
+def _next(at: str, now: datetime) -> str:
+    return f"next in {span((times.parse(at) - now).total_seconds())}"
+
+
+def counted(number: int, word: str) -> str:
+    """`1 row`, `336,776 rows`."""
+    return f"{number:,} {word}" + ("" if number == 1 else "s")
+
+
+def ago(at: str, now: datetime) -> str:
+    """How long ago a time was, RFC 3339, in one unit."""
+    return f"{span((now - times.parse(at)).total_seconds())} ago"
+
+
+def span(seconds: float) -> str:
+    """A length of time in its largest unit: `5s`, `3m`, `7h`, `2d`."""
+    left = max(int(seconds), 0)
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if left >= size:
+            return f"{left // size}{unit}"
+    return f"{left}s"

@@ -1,0 +1,91 @@
+"""A cluster on this machine: the embedded API and the operator in one process, workers as processes beside it."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from penstock.api import crds
+from penstock.api.errors import InvalidSpec
+
+WORKER_IMAGE = "penstock-worker:dev"
+"""The one image that the local node runs: our own program."""
+
+
+@dataclass(frozen=True)
+class Local:
+    """A running one. `folder` holds all its state; claims are folders in `volumes`."""
+
+    folder: Path
+    url: str
+    kubeconfig: Path
+
+    @property
+    def volumes(self) -> Path:
+        """Where claims lie, as <namespace>/<claim>."""
+        return self.folder / "node" / "volumes"
+
+    @property
+    def pods(self) -> Path:
+        """Where Pods lie, as <namespace>_<name>_<uid>."""
+        return self.folder / "node" / "pods"
+
+
+def run(folder: Path, play: Callable[[Local], Coroutine[Any, Any, None]], *, backoff: float = 10.0) -> None:
+    """Run the cluster of `folder` until `play` has ended, or Ctrl-C; everything that was started has ended then.
+
+    `backoff` is how long a Job waits before its second attempt, in seconds. Raises `InvalidSpec` if the cluster of the
+    folder is running already.
+    """
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        filename=folder / "operator.log", level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        asyncio.run(_until_over(folder, play, backoff))
+    except KeyboardInterrupt:
+        pass
+    except RuntimeError as error:
+        if "already running" not in str(error):
+            raise
+        raise InvalidSpec(f"{error}. Stop it, or choose another --folder.") from error
+
+
+async def _until_over(folder: Path, play: Callable[[Local], Coroutine[Any, Any, None]], backoff: float) -> None:
+    async with _running(folder, backoff) as (local, operator):
+        playing = asyncio.create_task(play(local))
+        # kopf takes the signals: on Ctrl-C the operator is what ends first.
+        await asyncio.wait({playing, operator}, return_when=asyncio.FIRST_COMPLETED)
+        if not playing.done():
+            playing.cancel()
+            await asyncio.wait({playing})
+        if operator.done() and not operator.cancelled() and operator.exception() is not None:
+            operator.result()
+        if not playing.cancelled():
+            playing.result()
+
+
+@asynccontextmanager
+async def _running(folder: Path, backoff: float) -> AsyncIterator[tuple[Local, asyncio.Task[None]]]:
+    from penstock.control import handlers
+    from penstock.control.settings import Settings
+    from penstock.embedded import cluster
+
+    crds.write(folder / "crds")
+    async with cluster.running(folder, worker_image=WORKER_IMAGE, crds=folder / "crds", backoff=backoff) as started:
+        ready = asyncio.Event()
+        settings = Settings(worker_image=WORKER_IMAGE)
+        connection = handlers.Connection(started.kubeconfig)
+        operator = asyncio.create_task(handlers.operate(settings, connection, ready))
+        watching = asyncio.create_task(ready.wait())
+        await asyncio.wait({operator, watching}, return_when=asyncio.FIRST_COMPLETED)
+        watching.cancel()
+        try:
+            yield Local(folder, started.url, started.kubeconfig), operator
+        finally:
+            operator.cancel()
+            await asyncio.wait({operator})

@@ -1,0 +1,143 @@
+"""`penstock preview`: the first rows of a Dataset, good and bad, read by a worker in the cluster."""
+
+import asyncio
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from penstock.api import objects, times
+from penstock.api.errors import InvalidSpec
+from penstock.api.objects import Key
+from penstock.cli import connection, terminal
+from penstock.cli.connection import Target
+from penstock.runs import places
+from penstock.runs.report import Preview, decode
+
+if TYPE_CHECKING:
+    from penstock.control.cluster.client import HttpCluster
+    from penstock.control.resolve import Graph
+
+_POLL_SECONDS = 0.2
+
+_EXAMPLES = """Examples:
+
+\\b
+  penstock preview flights
+  penstock preview flights --rows 50 --only bad
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@click.argument("name")
+@click.option("--rows", type=click.IntRange(1, 100), default=10, show_default=True, help="How many, at most.")
+@click.option("--only", type=click.Choice(["good", "bad"]), help="One of the two tables.")
+@click.option("--patience", type=float, default=120, show_default=True, help="Seconds to wait for the worker.")
+@connection.command
+async def preview(target: Target, name: str, rows: int, only: str | None, patience: float) -> None:
+    """Show the first rows of a Dataset, and of its quarantine with the reason each row is bad.
+
+    A worker in the cluster reads them, with the Dataset's own settings and Secrets; sensitive values are masked.
+    """
+    console = terminal.console()
+    async with target.open() as cluster:
+        for part in ("good", "bad"):
+            if only in (None, part):
+                try:
+                    async with asyncio.timeout(patience):
+                        shown = await read(
+                            cluster, Key("Dataset", target.namespace, name), rows, quarantined=part == "bad"
+                        )
+                except TimeoutError:
+                    raise InvalidSpec(f"no worker answered in {patience:.0f} s; kubectl get pods tells more") from None
+                console.print(_titled(name, part, shown))
+                console.print(_table(shown))
+
+
+async def read(cluster: "HttpCluster", key: Key, rows: int, *, quarantined: bool) -> Preview:
+    """Have a worker read the first rows of a Dataset or of its quarantine; the operator deletes its Job in a while."""
+    from penstock.control.desired import objects as standing
+    from penstock.control.desired import orders, runs
+
+    graph = await _graph(cluster, key)
+    order = orders.preview(graph, rows, quarantined=quarantined)
+    slot = f"preview/{uuid.uuid4().hex[:10]}"
+    start = runs.Start(order, slot, f"{graph.identity}/{slot}", times.text(datetime.now(UTC)))
+    await cluster.apply(standing.order_map(graph, order))
+    log = await _log(cluster, await cluster.create(runs.job(graph, start)))
+    line = next((line for line in log.splitlines() if line.startswith(places.PREVIEW_LINE)), None)
+    if line is None:
+        raise InvalidSpec(f"the worker showed nothing. Its log ends: {log[-300:]}")
+    return Preview.model_validate_json(line.removeprefix(places.PREVIEW_LINE))
+
+
+async def _graph(cluster: "HttpCluster", key: Key) -> "Graph":
+    """The Dataset with its Destination, as the operator would resolve them."""
+    from penstock.control import resolve
+    from penstock.control.cluster.port import NotFound, Ref
+    from penstock.control.cluster.store import Store
+    from penstock.control.settings import Settings
+
+    store = Store()
+    try:
+        dataset = await cluster.get(Ref(key.kind, key.namespace, key.name))
+    except NotFound as error:
+        raise InvalidSpec(f"there is no {key}") from error
+    store.put(dataset)
+    for destination in (await cluster.list("Destination", key.namespace)).items:
+        store.put(destination)
+    graph = resolve.references(key, store, Settings(worker_image=await _image(cluster, key)))
+    if graph is None or graph.problem is not None:
+        raise InvalidSpec(f"{key}: {graph.problem.message if graph is not None and graph.problem else 'is gone'}")
+    return graph
+
+
+async def _image(cluster: "HttpCluster", key: Key) -> str:
+    """The image of the Dataset's workers: that of the newest Job which the operator made for it."""
+    selector = f"{objects.OWNER_KIND}={key.kind},{objects.OWNER_NAME}={key.name}"
+    jobs = (await cluster.list("Job", key.namespace, selector)).items
+    if not jobs:
+        raise InvalidSpec(f"{key} has had no run yet, so there is nothing to show. Is the operator running?")
+    newest = max(jobs, key=lambda job: str(job["metadata"]["creationTimestamp"]))
+    image: str = newest["spec"]["template"]["spec"]["containers"][0]["image"]
+    return image
+
+
+async def _log(cluster: "HttpCluster", job: dict[str, Any]) -> str:
+    """The log of a Job's Pod, when it is over. Raises `InvalidSpec` with the worker's own words if it failed."""
+    namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
+    while True:
+        pods = (await cluster.list("Pod", namespace, f"batch.kubernetes.io/job-name={name}")).items
+        for pod in pods:
+            phase = pod["status"].get("phase")
+            if phase == "Succeeded":
+                return await cluster.log(namespace, pod["metadata"]["name"])
+            if phase == "Failed":
+                raise InvalidSpec(_cause(pod))
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _cause(pod: dict[str, Any]) -> str:
+    for container in pod["status"].get("containerStatuses") or []:
+        ended = (container.get("state") or {}).get("terminated") or {}
+        report = decode(ended.get("message") or "")
+        if report is not None and report.message:
+            return report.message
+    return f"the worker failed; kubectl logs {pod['metadata']['name']} tells more"
+
+
+def _titled(name: str, part: str, shown: Preview) -> Text:
+    what = "in quarantine" if part == "bad" else "rows"
+    return Text.assemble((f"{name}", "bold"), f": {shown.total:,} {what}", style="red" if part == "bad" else "green")
+
+
+def _table(shown: Preview) -> Table:
+    table = Table(header_style="bold")
+    for column in shown.columns:
+        table.add_column(column, overflow="fold")
+    for row in shown.rows:
+        table.add_row(*(Text("null", style="dim") if value is None else Text(value) for value in row))
+    return table

@@ -1,0 +1,63 @@
+"""`penstock up`: a small Kubernetes with Penstock in it, on this machine."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from penstock.cli import feed, local, terminal, watching
+from penstock.cli.local import Local
+
+_EXAMPLES = """Examples:
+
+\\b
+  penstock up
+  penstock up --folder .penstock/demo      # the cluster that `penstock demo` left
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".penstock/up"),
+    show_default=True,
+    help="Where the cluster's state lies; the same folder is the same cluster.",
+)
+def up(folder: Path) -> None:
+    """Start a Kubernetes API and the operator on this machine, and show what happens. Ctrl-C ends all of it.
+
+    For one person: loopback only, one token, workers as plain processes without isolation. The state stays in the
+    folder, and the next `penstock up` goes on where this one was.
+    """
+    local.run(folder, _watch)
+
+
+async def _watch(started: Local) -> None:
+    console = terminal.console()
+    console.print(Text("Penstock is up: a small Kubernetes API, and the operator in it.", style="bold green"))
+    console.print(f"\n  export KUBECONFIG={started.kubeconfig}\n")
+    console.print(
+        Text.assemble(
+            ("A claim is a folder: ", "dim"),
+            f"{_short(started.volumes)}/<namespace>/<claim>",
+            ("\nCtrl-C ends everything that was started here; nothing is lost.\n", "dim"),
+        )
+    )
+
+    def changed(before: feed.Object | None, after: feed.Object | None) -> None:
+        for line in feed.lines(before, after) if before or after else ():
+            console.print(line.text(time.strftime("%H:%M:%S")))
+
+    try:
+        await watching.changes(started.kubeconfig, changed)
+    except asyncio.CancelledError:
+        console.print("Everything is stopped.")
+        raise
+
+
+def _short(path: Path) -> Path:
+    """A path as one would type it from here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,0 +1,87 @@
+"""`penstock validate`: the faults of manifests, each with its place and its remedy, before any cluster sees them."""
+
+import sys
+from pathlib import Path
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from penstock.api import manifests, validation
+from penstock.api.documents import Unreadable
+from penstock.api.manifests import Manifest
+from penstock.api.validation import Complaint, Verdict
+from penstock.cli import terminal
+
+_COLOURS = {"error": "bold red", "warning": "yellow"}
+
+
+_EXAMPLES = """Examples:
+
+\b
+  penstock validate -f examples/01-quickstart
+  kustomize build . | penstock validate -f -
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@click.option(
+    "files",
+    "-f",
+    "--filename",
+    multiple=True,
+    required=True,
+    metavar="DIR|FILE|-",
+    help="A manifest, a folder of them, or - for standard input; again for more.",
+)
+@click.option("-R", "--recursive", is_flag=True, help="Look into folders within folders, too.")
+@click.option("--complete", is_flag=True, help="These are all the objects: a reference to any other is an error.")
+def validate(files: tuple[str, ...], recursive: bool, complete: bool) -> None:
+    """Check manifests: every field, every word, and what refers to what. Needs no cluster.
+
+    Each fault is told as file:line, the field, what is wrong and what to do. Exit code 1 if there is an error.
+    """
+    found: list[Manifest | Unreadable] = []
+    for name in files:
+        if name == "-":
+            found += manifests.loads(sys.stdin.read(), "stdin")
+        else:
+            found += manifests.load([Path(name)], recursive=recursive)
+    verdict = validation.validate(found, complete=complete)
+    show(verdict)
+    sys.exit(1 if verdict.errors else 0)
+
+
+def show(verdict: Verdict) -> None:
+    """Print every complaint, and one line that sums up."""
+    console = terminal.console()
+    if not console.is_terminal:
+        for complaint in verdict.complaints:
+            click.echo(str(complaint))
+    elif verdict.complaints:
+        table = Table.grid(padding=(0, 2))
+        for complaint in verdict.complaints:
+            table.add_row(*_cells(complaint))
+        console.print(table)
+    colour = "bold red" if verdict.errors else "yellow" if verdict.complaints else "green"
+    console.print(Text(_summary(verdict), style=colour))
+
+
+def _cells(complaint: Complaint) -> tuple[Text, Text, Text, Text]:
+    place = Text(f"{complaint.position}:", style="cyan", no_wrap=True)
+    severity = Text(complaint.severity, style=_COLOURS[complaint.severity], no_wrap=True)
+    subject = Text(complaint.subject, style="bold", no_wrap=True)
+    return place, severity, subject, Text(str(complaint.finding))
+
+
+def _summary(verdict: Verdict) -> str:
+    warnings = len(verdict.complaints) - verdict.errors
+    faults = " and ".join(
+        _counted(number, word) for number, word in ((verdict.errors, "error"), (warnings, "warning")) if number
+    )
+    others = f"; {_counted(verdict.others, 'object')} of other kinds left to kubectl" if verdict.others else ""
+    return f"{faults or 'No fault'} in {_counted(len(verdict.checked), 'object')}{others}."
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" + ("" if number == 1 else "s")

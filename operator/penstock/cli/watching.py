@@ -1,0 +1,50 @@
+"""The five kinds of a cluster as they change: a list, then a watch, again and again."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from penstock.api import objects
+
+Object = Mapping[str, Any]
+Changed = Callable[[Object | None, Object | None], None]
+"""What to call with an object before and after a change."""
+
+_AGAIN_SECONDS = 1.0
+
+
+async def changes(kubeconfig: Path, changed: Changed) -> None:
+    """Call `changed` for every change of an object of ours, for ever. What is there already is new."""
+    from penstock.control.cluster import client
+
+    async with client.connect(kubeconfig) as cluster, asyncio.TaskGroup() as group:
+        for kind in objects.KINDS:
+            group.create_task(_kind(cluster, kind, changed))
+
+
+async def _kind(cluster: Any, kind: str, changed: Changed) -> None:
+    from penstock.control.cluster.port import ClusterError
+
+    known: dict[str, Object] = {}
+    while True:
+        try:
+            listing = await cluster.list(kind, None, "")
+            there = {item["metadata"]["uid"]: item for item in listing.items}
+            for uid in known.keys() - there.keys():
+                changed(known.pop(uid), None)
+            for item in there.values():
+                _seen(known, item, changed)
+            async for event in cluster.watch(kind, None, "", listing.version):
+                if event.type == "DELETED":
+                    changed(known.pop(event.object["metadata"]["uid"], None), None)
+                elif event.type in ("ADDED", "MODIFIED"):
+                    _seen(known, event.object, changed)
+        except ClusterError:
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+
+def _seen(known: dict[str, Object], item: Object, changed: Changed) -> None:
+    uid = item["metadata"]["uid"]
+    changed(known.get(uid), item)
+    known[uid] = item

@@ -1,0 +1,49 @@
+"""DuckDB, locked: no files, no network, no extensions, no settings; memory and threads as the Pod allows."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+Connection = duckdb.DuckDBPyConnection
+
+
+def connect(memory: int, threads: int, scratch: Path, readable: Iterable[Path] = ()) -> Connection:
+    """A database of its own in memory, limited to `memory` bytes, spilling into `scratch`.
+
+    `readable` are the folders whose files SQL may read; by default none.
+    """
+    connection = duckdb.connect(
+        ":memory:",
+        config={
+            "memory_limit": f"{memory // 1024}KiB",
+            "threads": str(threads),
+            "temp_directory": str(scratch),
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+        },
+    )
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")
+    if folders := [*readable]:
+        listed = ", ".join(text(f"{folder}/") for folder in folders)
+        connection.execute(f"SET allowed_directories = [{listed}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def text(value: str) -> str:
+    """An SQL string literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def name(value: str) -> str:
+    """An SQL identifier."""
+    return '"' + value.replace('"', '""') + '"'
+
+
+def one_line(error: Any) -> str:
+    """DuckDB's message without its position marks."""
+    return " ".join(str(error).partition("\n")[0].split())

@@ -1,0 +1,299 @@
+"""A lake: Iceberg tables under a warehouse folder, their SQL catalog in SQLite beside them.
+
+A Dataset is two tables, its rows and its quarantine. Both carry the owner's marker; those of another
+owner are not touched.
+"""
+
+import contextlib
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.io.pyarrow import parquet_file_to_data_file, schema_to_pyarrow
+from pyiceberg.manifest import DataFile
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.types import (
+    BooleanType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    IcebergType,
+    IntegerType,
+    LongType,
+    NestedField,
+    StringType,
+    TimestampType,
+    TimestamptzType,
+)
+
+from penstock.api.dataset import SchemaField
+from penstock.api.errors import InvalidSpec, NotYet
+from penstock.runs.order import DatasetOrder, DestinationOrder
+from penstock.worker.pod import Pod
+
+CATALOG = "penstock"
+"""The catalog's name inside its database; a plain reader needs it: `SqlCatalog("penstock", uri=…, warehouse=…)`."""
+NAMESPACE = "main"
+DATABASE = "catalog.db"
+OWNER = "penstock.owner"
+
+_TYPES: Mapping[str, IcebergType] = {
+    "string": StringType(),
+    "boolean": BooleanType(),
+    "int": IntegerType(),
+    "long": LongType(),
+    "double": DoubleType(),
+    "date": DateType(),
+    "timestamp": TimestampType(),
+    "timestamptz": TimestamptzType(),
+}
+
+QUARANTINE = Schema(
+    NestedField(1, "file", StringType(), required=True, doc="URL of the file the row came from"),
+    NestedField(2, "line", LongType(), required=True, doc="its first line in the file, from 1; Parquet: its row"),
+    NestedField(3, "stage", StringType(), required=True, doc="where it failed: read, shape (types), quality (rules)"),
+    NestedField(4, "field", StringType(), doc="the first field that failed; none when the line cannot be read"),
+    NestedField(5, "error", StringType(), required=True, doc="every reason"),
+    NestedField(6, "payload", StringType(), required=True, doc="the row as it was read; sensitive values are masked"),
+    NestedField(7, "run", StringType(), required=True, doc="the run that read it"),
+    NestedField(8, "at", TimestamptzType(), required=True, doc="when it was read"),
+    NestedField(9, "schema", StringType(), required=True, doc="hash of the Dataset's schema then"),
+)
+"""The columns of every quarantine table."""
+
+
+@dataclass(frozen=True)
+class Lake:
+    """An open lake."""
+
+    root: Path
+    catalog: SqlCatalog
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file that holds the catalog and the ledger."""
+        return self.root / DATABASE
+
+    def table(self, name: str) -> Table | None:
+        """The table of that name as it is now, None where there is none."""
+        try:
+            return self.catalog.load_table((NAMESPACE, name))
+        except NoSuchTableError:
+            return None
+
+
+@dataclass(frozen=True)
+class Tables:
+    """A Dataset's two tables as they were when it was claimed, and the Arrow schemas of their files."""
+
+    data: Table
+    quarantine: Table
+
+    @property
+    def data_schema(self) -> pa.Schema:
+        """Arrow schema with Iceberg field ids."""
+        return arrow_schema(self.data)
+
+    @property
+    def quarantine_schema(self) -> pa.Schema:
+        """Arrow schema with Iceberg field ids."""
+        return arrow_schema(self.quarantine)
+
+
+@dataclass(frozen=True)
+class Swap:
+    """A table's next metadata, written and not yet visible: to be put in the place of `before` in the catalog."""
+
+    table: str
+    before: str
+    after: str
+    snapshot: int
+    written: tuple[str, ...]
+
+
+def open(destination: DestinationOrder, pod: Pod) -> Lake:
+    """Open the lake, creating its folder and catalog on first use. Raises InvalidSpec when its volume is missing."""
+    place = destination.connector.lake
+    if place is None:
+        raise InvalidSpec(f"Destination {destination.name} holds no tables: a Dataset needs connector.lake.")
+    mount = pod.path(place.volume.mount_path)
+    if not mount.is_dir():
+        message = f"Destination {destination.name}: claim {place.volume.claim_name} is not mounted. Create it."
+        raise InvalidSpec(message, "ResourceNotFound")
+    root = pod.path(place.warehouse.removeprefix("file://"))
+    root.mkdir(parents=True, exist_ok=True)
+    catalog = SqlCatalog(CATALOG, uri=f"sqlite:///{root / DATABASE}?timeout=30", warehouse=root.as_uri())
+    with contextlib.suppress(NamespaceAlreadyExistsError):  # another worker was a moment faster
+        catalog.create_namespace_if_not_exists(NAMESPACE)
+    return Lake(root, catalog)
+
+
+def ensure(lake: Lake, dataset: DatasetOrder) -> Tables:
+    """The Dataset's two tables, created where they are missing.
+
+    Raises InvalidSpec with TableConflict (another owner's table) or SchemaChanged (the table has other columns).
+    """
+    return Tables(
+        data=_ensure(lake, dataset, dataset.table, schema_of(dataset)),
+        quarantine=_ensure(lake, dataset, f"{dataset.table}_quarantine", QUARANTINE),
+    )
+
+
+def existing(lake: Lake, dataset: DatasetOrder) -> Tables:
+    """The Dataset's two tables, as they are.
+
+    Raises NotYet (DatasetNotReady) when one is missing, InvalidSpec (TableConflict) when they are another's.
+    """
+    data, quarantine = lake.table(dataset.table), lake.table(f"{dataset.table}_quarantine")
+    if data is None or quarantine is None:
+        raise NotYet(f"Dataset {dataset.owner.name} has no table yet.", "DatasetNotReady")
+    _check_owner(data, dataset)
+    return Tables(data, quarantine)
+
+
+def _check_owner(table: Table, dataset: DatasetOrder) -> None:
+    owner = table.properties.get(OWNER, "nobody known")
+    if owner != dataset.owner.marker:
+        name = table.name()[-1]
+        message = f"Dataset {dataset.owner.name}: table {name} belongs to {owner}. Choose another `table`."
+        raise InvalidSpec(message, "TableConflict")
+
+
+def _ensure(lake: Lake, dataset: DatasetOrder, name: str, schema: Schema) -> Table:
+    table = lake.table(name)
+    if table is None:
+        properties = {
+            OWNER: dataset.owner.marker,
+            "comment": dataset.description or "",
+            "commit.retry.num-retries": "0",  # a retry that rebases made one run commit twice
+            "write.parquet.compression-codec": "zstd",
+        }
+        try:
+            table = lake.catalog.create_table((NAMESPACE, name), schema, properties=properties)
+        except TableAlreadyExistsError:
+            table = lake.catalog.load_table((NAMESPACE, name))
+    _check_owner(table, dataset)
+    if differences := _differences(table.schema(), schema):
+        message = f"Dataset {dataset.owner.name}: table {name} differs from the schema: {'; '.join(differences)}. "
+        raise InvalidSpec(
+            message + "Changing an existing table is not supported yet: use another `table`, or restore the schema.",
+            "SchemaChanged",
+        )
+    return table
+
+
+def _differences(there: Schema, wanted: Schema) -> list[str]:
+    """What distinguishes the table's columns from the wanted ones; descriptions do not count."""
+    old = {field.name: field for field in there.fields}
+    new = {field.name: field for field in wanted.fields}
+    found = [f"{name} is not in the table" for name in new if name not in old]
+    found += [f"{name} is in the table only" for name in old if name not in new]
+    for name, field in new.items():
+        if name in old and old[name].field_type != field.field_type:
+            found.append(f"{name} is {old[name].field_type} there and {field.field_type} here")
+        elif name in old and old[name].required != field.required:
+            found.append(f"{name} is {'' if old[name].required else 'not '}required there")
+    if not found and [*old] != [*new]:
+        found.append("the order of the columns")
+    return found
+
+
+def schema_of(dataset: DatasetOrder) -> Schema:
+    """The Iceberg schema that the Dataset's fields describe."""
+    return Schema(*(_column(number, field) for number, field in enumerate(dataset.schema_.fields, start=1)))
+
+
+def _column(number: int, field: SchemaField) -> NestedField:
+    kind = _TYPES.get(field.type) or _decimal(field.type)
+    return NestedField(number, field.name, kind, required=bool(field.required), doc=field.description)
+
+
+def _decimal(written: str) -> DecimalType:
+    precision, _, scale = written.removeprefix("decimal(").removesuffix(")").partition(",")
+    if not int(precision) >= 1 or int(scale) > int(precision):
+        raise InvalidSpec(f"{written} is no decimal type: precision is 1 to 38, scale 0 to precision.")
+    return DecimalType(int(precision), int(scale))
+
+
+def rows(table: Table) -> int:
+    """Rows in the current snapshot."""
+    return _total(table, "total-records")
+
+
+def size(table: Table) -> int:
+    """Bytes of the current snapshot's files."""
+    return _total(table, "total-files-size")
+
+
+def _total(table: Table, key: str) -> int:
+    snapshot = table.current_snapshot()
+    if snapshot is None or snapshot.summary is None:
+        return 0
+    return int(snapshot.summary[key] or 0)
+
+
+def arrow_schema(table: Table) -> pa.Schema:
+    """Arrow schema with Iceberg field ids."""
+    return schema_to_pyarrow(table.schema())
+
+
+def paths(table: Table, snapshot: int | None = None) -> list[Path]:
+    """The data files of a snapshot, by default the current one, in the order of their names."""
+    found = table.scan(snapshot_id=snapshot).plan_files()
+    return sorted(Path(task.file.file_path.removeprefix("file://")) for task in found)
+
+
+def files(table: Table) -> list[DataFile]:
+    """The data files of the current snapshot."""
+    return [task.file for task in table.scan().plan_files()]
+
+
+def prepare(table: Table, added: Iterable[Path], dropped: frozenset[str], properties: Mapping[str, str]) -> Swap:
+    """Write the metadata of the table's next snapshot: `added` files come, `dropped` paths go, in one step.
+
+    Nothing is visible until the catalog names the new metadata file. Private parts of pyiceberg 0.12 are used, because
+    its own commit can swap one table only and retries by rebasing; the version is pinned and tests watch over it.
+    """
+    transaction = table.transaction()
+    update = transaction.update_snapshot(snapshot_properties=dict(properties))
+    producer = update.overwrite(uuid.uuid4()) if dropped else update.fast_append()
+    for path in added:
+        producer.append_data_file(_data_file(table, path))
+    for old in files(table) if dropped else []:
+        if old.file_path in dropped:
+            producer.delete_data_file(old)
+    producer.commit()
+    catalog = table.catalog
+    if not isinstance(catalog, SqlCatalog):
+        raise TypeError("a lake's catalog is an SQL catalog")
+    staged = catalog._update_and_stage_table(table, table.name(), transaction._requirements, transaction._updates)
+    catalog._write_metadata(staged.metadata, staged.io, staged.metadata_location)
+    snapshot = staged.metadata.current_snapshot_id or 0
+    written = (*producer._written_manifests, *producer._written_manifest_lists, staged.metadata_location)
+    return Swap(table.name()[-1], table.metadata_location, staged.metadata_location, snapshot, written)
+
+
+def discard(swap: Swap) -> None:
+    """Remove the metadata of a snapshot that will never be visible."""
+    for location in swap.written:
+        Path(location.removeprefix("file://")).unlink(missing_ok=True)
+
+
+def _data_file(table: Table, path: Path) -> DataFile:
+    return parquet_file_to_data_file(table.io, table.metadata, path.as_uri())
+
+
+def folder(table: Table) -> Path:
+    """Where the table's data files lie."""
+    return Path(table.location().removeprefix("file://")) / "data"
+
+
+def footer_rows(path: Path) -> int:
+    """Rows of a Parquet file, by its own footer."""
+    return int(pq.read_metadata(path).num_rows)

@@ -1,0 +1,114 @@
+"""What a run reads, decided once and then never changed: retries read the same versions of the same files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from penstock.api.errors import InvalidSpec
+from penstock.api.model import Model
+from penstock.api.places import Format
+from penstock.runs.order import DatasetOrder, SourceOrder
+from penstock.worker import ledger, storage
+from penstock.worker.ledger import Claim, FileEntry
+from penstock.worker.pod import Pod
+from penstock.worker.storage import Found, Store
+
+
+class PlannedFile(Model):
+    """One version of one file. `size` is in bytes, -1 where the server did not tell."""
+
+    url: str
+    etag: str
+    size: int
+
+    @property
+    def found(self) -> Found:
+        """What a store opens."""
+        return Found(self.url, self.etag, self.size)
+
+
+class Shard(Model):
+    """What one process stages: files, each of which ends up in data files of its own."""
+
+    files: list[PlannedFile]
+
+
+class Plan(Model):
+    """The recorded plan of one run for one Dataset."""
+
+    mode: Literal["append", "replace"]
+    shards: list[Shard]
+    changed: list[str] = []
+    """URLs that were read before in another version: their earlier rows leave with this commit."""
+
+    @property
+    def files(self) -> int:
+        """How many files the run reads."""
+        return sum(len(shard.files) for shard in self.shards)
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a Dataset is loaded from: files of one format at one place."""
+
+    where: str
+    store: Store
+    glob: str | None
+    format: Format
+    compression: str
+
+
+def source(order: SourceOrder, pod: Pod) -> Input:
+    """The Source, ready to be listed and read. Raises InvalidSpec (SecretMissing)."""
+    files = order.connector.files
+    if files is None:
+        raise InvalidSpec(f"Source {order.name}: there is nothing to read; choose connector.files.")
+    subject = f"Source {order.name}"
+    store = storage.at(files, order.auth, pod, subject)
+    where = f"{subject}: {files.url}{files.glob or ''}"
+    return Input(where, store, files.glob, files.format, files.compression)
+
+
+def recorded(claim: Claim, identity: str, dataset: DatasetOrder, given: Input) -> Plan:
+    """The plan of this run: the one an earlier attempt recorded, or a new one, recorded before anything is read."""
+    if claim.plan is not None:
+        return Plan.model_validate_json(claim.plan)
+    check(dataset)
+    entries = ledger.files(claim.database, claim.subject, identity)
+    known = {url: entry for (_, url), entry in entries.items()}
+    plan = make(dataset, given.store.find(given.glob), known, given.where)
+    return Plan.model_validate_json(claim.record(plan.model_dump_json()))
+
+
+def check(dataset: DatasetOrder) -> None:
+    """Raise InvalidSpec unless sync and writeMode go together."""
+    if (dataset.sync, dataset.write_mode) not in (("incremental", "append"), ("full", "replace")):
+        message = (
+            f"Dataset {dataset.owner.name}: sync {dataset.sync} does not go with writeMode {dataset.write_mode}. "
+            "Use sync: incremental with writeMode: append, or sync: full with writeMode: replace."
+        )
+        raise InvalidSpec(message)
+
+
+def make(dataset: DatasetOrder, found: Sequence[Found], known: Mapping[str, FileEntry], where: str) -> Plan:
+    """The plan: every file for a replace, files that are new or changed since for an append.
+
+    `known` are the files of earlier runs by URL. `where` names the Source and its URL, for messages.
+    Raises InvalidSpec (ResourceNotFound) when a replace finds nothing: a table is never emptied by a typo.
+    """
+    check(dataset)
+    if dataset.write_mode == "replace":
+        if not found:
+            raise InvalidSpec(f"{where} has no matching file; the table stays as it is.", "ResourceNotFound")
+        return Plan(mode="replace", shards=[_shard(found)])
+    fresh = [file for file in found if _differs(file, known.get(file.url))]
+    changed = [file.url for file in fresh if file.url in known]
+    return Plan(mode="append", shards=[_shard(fresh)] if fresh else [], changed=changed)
+
+
+def _differs(file: Found, entry: FileEntry | None) -> bool:
+    return entry is None or (entry.etag, entry.size) != (file.etag, file.size)
+
+
+def _shard(files: Sequence[Found]) -> Shard:
+    return Shard(files=[PlannedFile(url=file.url, etag=file.etag, size=file.size) for file in files])

@@ -1,0 +1,179 @@
+# ruff: noqa: S608 - SQL is built here; every name and literal in it goes through engine.name and engine.text
+"""Parsing what was cut, by Arrow's CSV reader and DuckDB's JSON functions, into columns of text."""
+
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from penstock.api.places import CsvFormat
+from penstock.worker import engine
+from penstock.worker.read.chunk import Block, Broken, Chunk
+from penstock.worker.read.records import LONGEST, SHOWN
+
+_MANY_DIGITS = re.compile(rb"[0-9][0-9.]{15}")
+"""A number of so many digits may lose some of them in DuckDB's JSON parser, which reads numbers as doubles."""
+
+
+def csv_chunk(block: Block, form: CsvFormat, width: int) -> Chunk:
+    """The block's records as `width` columns of text."""
+    ragged: list[tuple[int, str, str]] = []
+    table, unreadable = _as_text(_csv_table(block, form, width, ragged))
+    if unreadable:
+        rows = {row for row, _, _ in unreadable}
+        table = _decoded(table.filter(pa.array([row not in rows for row in range(table.num_rows)])))
+        unreadable = _renumbered(unreadable, [index for index, _, _ in ragged])
+    return _without(block, table, sorted([*ragged, *unreadable]))
+
+
+def _renumbered(unreadable: list[tuple[int, str, str]], missing: Sequence[int]) -> list[tuple[int, str, str]]:
+    """The same by the index of the record in the block, of which those `missing` are not in the table."""
+    shifted = [index - position for position, index in enumerate(missing)]
+    return [(row + bisect_right(shifted, row), shown, error) for row, shown, error in unreadable]
+
+
+def _without(block: Block, table: pa.Table, bad: Sequence[tuple[int, str, str]]) -> Chunk:
+    """The chunk, told which of the block's records are not in its table: (index, what is written, error)."""
+    missing = tuple(index for index, _, _ in bad)
+    lines = block.lines.of(missing)
+    broken = [Broken(line, shown, error) for line, (_, shown, error) in zip(lines, bad, strict=True)]
+    everything = tuple(sorted([*block.broken, *broken], key=lambda entry: entry.line))
+    return Chunk(table, block.records + len(block.broken), block.lines, everything, missing)
+
+
+def _csv_table(block: Block, form: CsvFormat, width: int, ragged: list[tuple[int, str, str]]) -> pa.Table:
+    names = [f"c{index}" for index in range(width)]
+
+    def set_aside(row: csv.InvalidRow) -> str:
+        error = f"{_columns(row.actual_columns)} where {row.expected_columns} are expected"
+        ragged.append((row.number - 1, row.text[:SHOWN], error))
+        return "skip"
+
+    kind = pa.binary()
+    if not block.records:
+        return pa.table({name: pa.array([], kind) for name in names})
+    return csv.read_csv(
+        pa.BufferReader(block.data),
+        read_options=csv.ReadOptions(use_threads=False, block_size=len(block.data) + 1, column_names=names),
+        parse_options=csv.ParseOptions(
+            delimiter=form.delimiter,
+            quote_char=form.quote,
+            double_quote=form.escape == form.quote,
+            escape_char=False if form.escape == form.quote else form.escape,
+            newlines_in_values=True,
+            ignore_empty_lines=True,
+            invalid_row_handler=set_aside,
+        ),
+        convert_options=csv.ConvertOptions(
+            column_types=dict.fromkeys(names, kind),
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            null_values=list(form.null_values),
+        ),
+    )
+
+
+def _columns(count: int) -> str:
+    return "1 column" if count == 1 else f"{count} columns"
+
+
+def _decoded(table: pa.Table) -> pa.Table:
+    return table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
+
+
+def _as_text(table: pa.Table) -> tuple[pa.Table, list[tuple[int, str, str]]]:
+    """The columns as text; or as they are, with (row, what is written, error) of the rows that cannot be."""
+    try:
+        decoded = _decoded(table)
+    except pa.ArrowInvalid:
+        return table, [(row, shown, "the row is not UTF-8") for row, shown in _not_utf8(table)]
+    return decoded, _too_long(decoded)
+
+
+def _not_utf8(table: pa.Table) -> list[tuple[int, str]]:
+    found: list[tuple[int, str]] = []
+    for row, values in enumerate(zip(*(column.to_pylist() for column in table.columns), strict=True)):
+        try:
+            for value in values:
+                (value or b"").decode()
+        except UnicodeDecodeError:
+            found.append((row, ",".join((value or b"").decode(errors="replace") for value in values)[:SHOWN]))
+    return found
+
+
+def _too_long(table: pa.Table) -> list[tuple[int, str, str]]:
+    if table.nbytes <= LONGEST:
+        return []
+    longest = sum(pc.max(pc.binary_length(column)).as_py() or 0 for column in table.columns)
+    if longest <= LONGEST:
+        return []
+    lengths = [sum(len(value or "") for value in row.values()) for row in table.to_pylist()]
+    shown = [",".join(value or "" for value in row.values())[:SHOWN] for row in table.to_pylist()]
+    error = f"the row is longer than {LONGEST} bytes"
+    return [(row, shown[row], error) for row, length in enumerate(lengths) if length > LONGEST]
+
+
+def json_chunk(block: Block, keys: Sequence[str], connection: engine.Connection) -> Chunk:
+    """The block's lines as columns of text, one for each key, and the column `line`."""
+    written = [line for line in block.data.split(b"\n") if line and line != b"\r"]
+    lines: list[str | None] = []
+    errors: dict[int, str] = {}
+    for index, line in enumerate(written):
+        try:
+            lines.append(line.decode())
+        except UnicodeDecodeError:
+            lines.append(None)
+            errors[index] = "the line is not UTF-8"
+    found = _extracted(lines, keys, connection)
+    for index, fine in enumerate(found["fine"].to_pylist()):
+        if not fine:
+            errors.setdefault(index, "the line is not a JSON object")
+    table = found.drop_columns(["fine"])
+    if _MANY_DIGITS.search(block.data):
+        table = _with_every_digit(table, written, keys)
+    if errors:
+        table = table.filter(pa.array([index not in errors for index in range(table.num_rows)]))
+    shown = {index: written[index][:SHOWN].decode(errors="replace") for index in errors}
+    return _without(block, table, [(index, shown[index], errors[index]) for index in sorted(errors)])
+
+
+def _extracted(lines: list[str | None], keys: Sequence[str], connection: engine.Connection) -> pa.Table:
+    chunk = pa.table({"line": pa.array(lines, pa.string())})
+    paths = ", ".join(engine.text(f"$.{engine.name(key)}") for key in keys)
+    columns = "".join(f", found[{index}] AS c{index - 1}" for index in range(1, len(keys) + 1))
+    values = f"TRY(json_extract_string(line, [{paths}]))" if keys else "CASE WHEN json_valid(line) THEN ['x'] END"
+    connection.register("lines", chunk)
+    return connection.sql(
+        f"SELECT line, found IS NOT NULL AND ltrim(line, ' \t')[1] = '{{' AS fine{columns} "
+        f"FROM (SELECT line, {values} AS found FROM lines)"
+    ).to_arrow_table()
+
+
+def _with_every_digit(table: pa.Table, written: Sequence[bytes], keys: Sequence[str]) -> pa.Table:
+    """Read the lines that hold long numbers once more, with Python, which keeps each number as it is written."""
+    columns = {f"c{index}": table[f"c{index}"].to_pylist() for index in range(len(keys))}
+    for row, line in enumerate(written):
+        if not _MANY_DIGITS.search(line):
+            continue
+        try:
+            found = json.loads(line, parse_float=str, parse_int=str, object_pairs_hook=_first_wins)
+        except ValueError:
+            continue  # DuckDB has read it, or has not: its word stands
+        for index, key in enumerate(keys):
+            value = found.get(key) if isinstance(found, dict) else None
+            if isinstance(value, str):
+                columns[f"c{index}"][row] = value
+    texts = {name: pa.array(values, pa.string()) for name, values in columns.items()}
+    return pa.table({"line": table["line"], **texts})
+
+
+def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        found.setdefault(key, value)
+    return found

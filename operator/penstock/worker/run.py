@@ -1,0 +1,229 @@
+"""The worker's line: claim, plan, stage, commit, report. One order in, one report out."""
+
+import errno
+import logging
+import os
+import signal
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+
+from penstock.api.errors import InvalidSpec, NotYet, PenstockError
+from penstock.runs import places
+from penstock.runs.order import DatasetOrder, OrderKind, RunOrder, SourceOrder
+from penstock.runs.report import DatasetReport, RunReport
+from penstock.worker import commit, delivery, inspection, lake, ledger, planning, pod, preview, report, stage, storage
+from penstock.worker.pod import Pod
+
+log = logging.getLogger("penstock.worker")
+
+
+@dataclass
+class Outcome:
+    """What has been done so far; what a run that is ended early has still to report."""
+
+    attempt: int = 1
+    datasets: list[DatasetReport] = field(default_factory=list)
+    errors: list[PenstockError] = field(default_factory=list)
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+class Ended(BaseException):
+    """The run is ended from outside; not an Exception, so that nothing on the way takes it for a failure of its own."""
+
+    def __init__(self, error: PenstockError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+def main(environment: Mapping[str, str] = os.environ) -> int:
+    """Carry out the order of this Pod; the process's exit code, one of `places.EXIT_*`."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
+    for noisy in ("pyiceberg", "botocore", "aiobotocore", "s3fs", "fsspec"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    here, began = pod.here(environment), report.now()
+    try:
+        order = here.order()
+    except PenstockError as error:
+        log.error("%s", error.message)
+        return places.EXIT_CONFIGURATION
+    outcome = Outcome()
+    try:
+        with _bounds(order.deadline_seconds), _foreseen():
+            JOBS[order.kind](order, here, outcome)
+    except PenstockError as error:
+        outcome.errors.append(error)
+    except Ended as ended:
+        outcome.errors.append(ended.error)
+    here.leave(_report(order, here, outcome, began))
+    return _exit_code(outcome.errors)
+
+
+def ingest(order: RunOrder, here: Pod, outcome: Outcome) -> None:
+    """Load every Dataset of the order. Each commits alone; one that fails does not keep the others from it."""
+    source = order.source
+    if source is None:
+        raise InvalidSpec("The order names no Source.")
+    for dataset in order.datasets:
+        try:
+            with _foreseen():
+                outcome.datasets.append(load(order, source, dataset, here, outcome))
+        except PenstockError as error:
+            outcome.errors.append(error)
+            outcome.datasets.append(report.failed(dataset.owner.name, error))
+
+
+def load(order: RunOrder, source: SourceOrder, dataset: DatasetOrder, here: Pod, outcome: Outcome) -> DatasetReport:
+    """THE LINE: one stream into one Dataset, exactly once for this run id."""
+    home = lake.open(dataset.destination, here)
+    with ledger.claim(home.database, dataset.owner.marker, here.run, here.name) as claim:  # fenced lease
+        outcome.attempt = max(outcome.attempt, claim.attempt)
+        if claim.report is not None:  # committed before: the same answer, told as earlier
+            return _told(report.of(claim, home, dataset.table))
+        tables = lake.ensure(home, dataset)
+        stage.sweep(claim, tables)  # what killed attempts of this run left behind
+        given = planning.source(source, here)
+        plan = planning.recorded(claim, order.identity, dataset, given)  # immutable: files and etags
+        work = stage.Work(claim, dataset, given, tables, here)
+        staged = [stage.shard(work, shard) for shard in plan.shards]  # read -> shape -> quality -> files in staging
+        own = commit.all(claim, tables, (dataset, order.identity), plan, staged)  # one transaction
+        return _told(report.of(claim, home, dataset.table, own))
+
+
+def migrate(order: RunOrder, here: Pod, outcome: Outcome) -> None:
+    """Create the Dataset's table and quarantine, or see that they are as its schema says."""
+    for dataset in order.datasets:
+        home = lake.open(dataset.destination, here)
+        lake.ensure(home, dataset)
+        ledger.create(home.database)
+        entry = DatasetReport(name=dataset.owner.name, state="Ready")
+        tail = ledger.tail(home.database, dataset.owner.marker)
+        outcome.datasets.append(report.standing(home, dataset.table, entry).model_copy(update={"tail": tail}))
+        log.info("%s: table %s.%s is ready", dataset.owner.name, lake.NAMESPACE, dataset.table)
+
+
+def inspect_source(order: RunOrder, here: Pod, outcome: Outcome) -> None:
+    """List the Source's files and sniff their columns."""
+    outcome.more["streams"] = inspection.source(order, here)
+
+
+def inspect_destination(order: RunOrder, here: Pod, outcome: Outcome) -> None:
+    """See whether the Destination can be written to."""
+    if order.destination is None:
+        raise InvalidSpec("The order names no Destination.")
+    inspection.destination(order.destination, here)
+    outcome.attempt = 1
+
+
+def deliver(order: RunOrder, here: Pod, outcome: Outcome) -> None:
+    """Deliver the Dataset's current snapshot as files."""
+    outcome.more["delivery"], outcome.attempt = delivery.deliver(order, here)
+
+
+def show(order: RunOrder, here: Pod, outcome: Outcome) -> None:
+    """Print the Dataset's first rows."""
+    outcome.datasets.append(preview.show(order, here))
+
+
+def _told(entry: DatasetReport) -> DatasetReport:
+    counts, earlier = entry.counts, " (by an earlier attempt)" if entry.earlier else ""
+    log.info(
+        "%s: %s%s: %s rows read = %s loaded + %s quarantined; %s rows in the table",
+        *(entry.name, entry.state, earlier),
+        *(f"{number:,}" for number in (counts.read, counts.loaded, counts.quarantined, entry.rows or 0)),
+    )
+    return entry
+
+
+Job = Callable[[RunOrder, Pod, Outcome], None]
+JOBS: Mapping[OrderKind, Job] = {
+    "inspect-source": inspect_source,
+    "inspect-destination": inspect_destination,
+    "migrate": migrate,
+    "ingest": ingest,
+    "deliver": deliver,
+    "preview": show,
+}
+
+
+@contextmanager
+def _bounds(deadline: float) -> Iterator[None]:
+    """End the block with Ended on SIGTERM, and when it takes longer than `deadline` seconds."""
+
+    def cancelled(*_: object) -> None:
+        raise Ended(NotYet("The run was asked to end before it had finished. Nothing more was committed.", "Cancelled"))
+
+    def late(*_: object) -> None:
+        message = f"The run took longer than its deadline, {deadline:.0f} s. Raise deadline, or load less at once."
+        raise Ended(InvalidSpec(message, "DeadlineExceeded"))
+
+    before = signal.signal(signal.SIGTERM, cancelled), signal.signal(signal.SIGUSR1, late)
+    watch = threading.Timer(deadline, os.kill, (os.getpid(), signal.SIGUSR1))
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGUSR1, before[1])
+
+
+@contextmanager
+def _foreseen() -> Iterator[None]:
+    """Translate what engines and disks raise into our two words; the unforeseen keeps its message."""
+    try:
+        yield
+    except PenstockError as error:
+        log.error("%s: %s", error.reason, error.message)
+        raise
+    except (MemoryError, duckdb.OutOfMemoryException):
+        message = "The worker needs more memory than its limit. Raise worker.resources.limits.memory of the Dataset."
+        raise NotYet(message, "OutOfMemory") from None
+    except Exception as error:
+        if _disk_full(error):
+            message = (
+                "No space is left where data is written. Nothing was committed. Make room; the run is tried again."
+            )
+            raise NotYet(message, "StorageFull") from None
+        log.exception("unforeseen")
+        raise PenstockError(f"{type(error).__name__}: {error}"[:500], "UnknownError") from error
+
+
+def _disk_full(error: Exception) -> bool:
+    if isinstance(error, OSError) and error.errno in storage.FULL:
+        return True
+    words = str(error).lower()
+    said = ("no space left on device", "disk is full", "disk full", "file too large", f"[errno {errno.ENOSPC}]")
+    return isinstance(error, OSError | sqlite3.Error | duckdb.Error) and any(phrase in words for phrase in said)
+
+
+def _report(order: RunOrder, here: Pod, outcome: Outcome, began: str) -> RunReport:
+    first = outcome.errors[0] if outcome.errors else None
+    return RunReport(
+        kind=order.kind,
+        run=here.run,
+        state="Failed" if first else "Succeeded",
+        reason=first.reason if first else None,
+        message=first.message if first else None,
+        attempt=outcome.attempt,
+        started_at=began,
+        finished_at=report.now(),
+        datasets=outcome.datasets,
+        **outcome.more,
+    )
+
+
+def _exit_code(errors: list[PenstockError]) -> int:
+    """Trying again is worth it as soon as one failure may heal by itself."""
+    if not errors:
+        return places.EXIT_DONE
+    if any(isinstance(error, NotYet) for error in errors):
+        return places.EXIT_AGAIN
+    return places.EXIT_CONFIGURATION if all(isinstance(e, InvalidSpec) for e in errors) else places.EXIT_UNKNOWN

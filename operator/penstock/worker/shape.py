@@ -1,0 +1,193 @@
+# ruff: noqa: S608 - SQL is built here; every name and literal in it goes through engine.name and engine.text
+"""From a stream's columns to the Dataset's fields: which column or expression, which type, as SQL over a chunk.
+
+Three steps a field, each a column of its own so that nothing is computed twice: the source value, the attempt at its
+type, and the value that was accepted. What did not become a value, and why, is told as faults.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from penstock.api.dataset import SchemaField
+from penstock.api.errors import InvalidSpec
+from penstock.worker import engine, expressions, lossless
+from penstock.worker.read import Columns
+
+_TEXT = "VARCHAR"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way a row can be bad: an SQL condition over the shaped columns, what to say, and what it is in general."""
+
+    stage: str
+    field: str
+    condition: str
+    message: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class ShapedField:
+    """A field as SQL. Its columns are e, s, t and v with its number: expression, source, attempt, value."""
+
+    field: SchemaField
+    number: int
+    expression: str | None
+    source: str
+    cast: lossless.Cast
+    columns: tuple[str, ...]
+
+    @property
+    def value(self) -> str:
+        """The column of the accepted value."""
+        return f"v{self.number}"
+
+    @property
+    def shown(self) -> str:
+        """The source value for messages, as an SQL text; masked where it is sensitive."""
+        if self.field.sensitive:
+            return "'the value'"
+        return f"""'"' || left(CAST(s{self.number} AS VARCHAR), 64) || '"'"""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """All fields over one set of columns. `columns` are those that chunks must have, in order, as c0, c1, …"""
+
+    fields: tuple[ShapedField, ...]
+    columns: tuple[str, ...]
+    open: bool
+
+    @property
+    def relation(self) -> str:
+        """SQL for the table `chunk` with every field's steps beside its columns."""
+        expressions_ = [f"{field.expression} AS e{field.number}" for field in self.fields if field.expression]
+        sources = [f"{field.source} AS s{field.number}" for field in self.fields]
+        attempts = [f"{field.cast.attempt} AS t{field.number}" for field in self.fields]
+        values = [f"{field.cast.accept} AS v{field.number}" for field in self.fields]
+        steps = [step for step in (expressions_, sources, attempts, values) if step]
+        sql = "chunk"
+        for step in steps:
+            sql = f"(SELECT *, {', '.join(step)} FROM {sql})"
+        return sql
+
+    @property
+    def faults(self) -> list[Fault]:
+        """What can go wrong in shaping, in the order of the fields."""
+        return [fault for field in self.fields for fault in _faults(field)]
+
+    @property
+    def sensitive(self) -> frozenset[str]:
+        """The columns that a sensitive field is made from."""
+        return frozenset(name for field in self.fields if field.field.sensitive for name in field.columns)
+
+
+def compile(fields: Sequence[SchemaField], columns: Columns, where: str) -> Shape:
+    """The fields over these columns. `where` names the file, for messages.
+
+    Raises InvalidSpec: with WrongSpecification for a column that is not there or can never be of the field's type.
+    """
+    parsed = [_origin(field, columns) for field in fields]
+    names = columns.names
+    if columns.open:
+        names = tuple(dict.fromkeys(name for origin in parsed for name in origin.columns))
+        columns = Columns(names, (_TEXT,) * len(names), open=True)
+    shaped = [
+        _shaped(number, field, origin, columns, where)
+        for number, (field, origin) in enumerate(zip(fields, parsed, strict=True))
+    ]
+    return Shape(tuple(shaped), names, columns.open)
+
+
+def digest(fields: Sequence[SchemaField]) -> str:
+    """The first 12 hex digits of the schema's SHA-256."""
+    canonical = json.dumps([field.to_object() for field in fields], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def _origin(field: SchemaField, columns: Columns) -> expressions.Parsed:
+    """What `from` says: a column wherever one has that very name, else an expression."""
+    written = field.from_ or field.name
+    if field.from_ is None or written in columns.names:
+        return expressions.of_column(written)
+    return expressions.parse(written, f"field {field.name}")
+
+
+def _index(name: str, columns: Columns, field: str, where: str) -> int:
+    """The column's position: of that name, or the only one that differs in case. Raises InvalidSpec when missing."""
+    if name in columns.names:
+        return columns.names.index(name)
+    alike = [index for index, there in enumerate(columns.names) if there.lower() == name.lower()]
+    if len(alike) == 1:
+        return alike[0]
+    near = difflib.get_close_matches(name, columns.names, n=1, cutoff=0.5)
+    hint = f'did you mean "{near[0]}"' if near else f"there are {', '.join(columns.names[:20])}"
+    message = f'{where}: field {field} needs the column "{name}", which is not there; {hint}?'
+    raise InvalidSpec(message.replace("?", "." if not near else "?"), "WrongSpecification")
+
+
+def _shaped(number: int, field: SchemaField, origin: expressions.Parsed, columns: Columns, where: str) -> ShapedField:
+    places = {name: _index(name, columns, field.name, where) for name in origin.columns}
+    named = tuple(columns.names[place] for place in places.values())
+    expression, source, kind = None, "", _TEXT
+    if origin.column is not None:
+        place = places[origin.column]
+        source, kind = f"c{place}", columns.types[place]
+    else:
+        stands_for = {name: (f"c{place}", columns.types[place] == _TEXT) for name, place in places.items()}
+        sql = expressions.sql(origin, stands_for)
+        kind = _type_of(sql, columns, field, origin.written)
+        expression, source = f"TRY(struct_pack(v := {sql}))", f"e{number}.v"
+    if field.null_values and kind == _TEXT:
+        listed = ", ".join(engine.text(value) for value in field.null_values)
+        source = f"CASE WHEN {source} NOT IN ({listed}) THEN {source} END"
+    s, t = f"s{number}", f"t{number}"
+    cast = (
+        lossless.from_text(field.type, s, t, field.formats or ())
+        if kind == _TEXT
+        else lossless.from_type(kind, field.type, s, t)
+    )
+    if cast is None:
+        message = f"{where}: field {field.name} is {field.type}, and {origin.written} is {kind}, which never is one."
+        raise InvalidSpec(f"{message} Change the type, or convert it in `from`.", "WrongSpecification")
+    return ShapedField(field, number, expression, source, cast, named)
+
+
+def _type_of(sql: str, columns: Columns, field: SchemaField, written: str) -> str:
+    """The DuckDB type of an expression over these columns."""
+    empty = ", ".join(f"CAST(NULL AS {kind}) AS c{index}" for index, kind in enumerate(columns.types)) or "1"
+    with duckdb.connect(":memory:", config={"enable_external_access": "false"}) as connection:
+        try:
+            row = connection.execute(f"DESCRIBE SELECT TRY({sql}) AS v FROM (SELECT {empty})").fetchone()
+        except duckdb.Error as error:
+            message = f"field {field.name}: {written} cannot be computed: {engine.one_line(error)}"
+            raise InvalidSpec(message) from None
+    return str(row[1]) if row else _TEXT
+
+
+def _faults(shaped: ShapedField) -> list[Fault]:
+    field, number = shaped.field, shaped.number
+    article = "an" if field.type == "int" else "a"
+    not_one = f"is not {article} {field.type}"
+    faults = [
+        Fault(
+            "shape",
+            field.name,
+            f"s{number} IS NOT NULL AND v{number} IS NULL",
+            f"{engine.text(field.name + ': ')} || {shaped.shown} || {engine.text(' ' + not_one)}",
+            f"{field.name} {not_one}",
+        )
+    ]
+    if shaped.expression is not None:
+        message = f"cannot be computed from {field.from_}"
+        kind = f"{field.name} {message}"
+        faults.insert(
+            0, Fault("shape", field.name, f"e{number} IS NULL", engine.text(f"{field.name}: {message}"), kind)
+        )
+    return faults

@@ -1,0 +1,43 @@
+"""Which store a URL names."""
+
+from penstock.api.errors import InvalidSpec
+from penstock.api.places import Auth, Located
+from penstock.worker.pod import Pod
+from penstock.worker.storage.bucket import Bucket, Keys
+from penstock.worker.storage.folder import Folder
+from penstock.worker.storage.port import Store
+from penstock.worker.storage.web import Web
+
+
+def at(place: Located, auth: Auth | None, pod: Pod, subject: str) -> Store:
+    """The store that `place.url` names. `subject` is who asks, for messages: "Source flights".
+
+    Raises InvalidSpec with SecretMissing when the Secret, or a key in it, is not there.
+    """
+    if place.volume is not None:
+        if not pod.path(place.volume.mount_path).is_dir():
+            message = f"{subject}: claim {place.volume.claim_name} is not mounted. Create it."
+            raise InvalidSpec(message, "ResourceNotFound")
+        return Folder(place.url, pod.path(place.url.removeprefix("file://")), subject)
+    if place.scheme == "s3":
+        return Bucket(place.url, place.endpoint_url, _keys(auth, pod, subject), subject)
+    return Web(place.url, subject)
+
+
+def _keys(auth: Auth | None, pod: Pod, subject: str) -> Keys | None:
+    if auth is None or auth.aws is None:
+        return None
+    secret = auth.aws.secret_ref.name
+
+    def needed(key: str) -> str:
+        value = pod.secret(secret, key)
+        if not value:
+            raise InvalidSpec(f'{subject}: Secret {secret} has no key "{key}". Add it.', "SecretMissing")
+        return value
+
+    return Keys(
+        needed("access_key_id"),
+        needed("secret_access_key"),
+        pod.secret(secret, "session_token"),
+        pod.secret(secret, "region"),
+    )

@@ -1,0 +1,124 @@
+"""What every kind of store can do, and how its troubles are told."""
+
+import errno
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import aiohttp
+import botocore.exceptions  # type: ignore[import-untyped]  # botocore ships no types
+from fsspec.utils import glob_translate
+
+from penstock.api.errors import InvalidSpec, NotYet
+
+BLOCK = 8 << 20
+"""Bytes of one ranged read."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a system says when no space is left, for the disk, the quota, or one file."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file as it was found. `etag` changes whenever the content does, as far as the protocol can tell."""
+
+    url: str
+    etag: str
+    size: int
+
+
+class Store(Protocol):
+    """Where files lie. Every method raises InvalidSpec or NotYet, naming the place and what to do."""
+
+    url: str
+
+    def find(self, pattern: str | None) -> list[Found]:
+        """The files beneath the URL that match the glob, sorted by URL; or the one file that the URL names."""
+
+    def open(self, found: Found) -> BinaryIO:
+        """The content of the very version that was found, to be read in order by one thread."""
+
+    def put(self, name: str, source: Path, *, exclusive: bool = False) -> str:
+        """Store a local file under `name` beneath the URL, whole or not at all; its URL.
+
+        `exclusive` raises FileExistsError when the name is taken.
+        """
+
+    def read(self, name: str) -> bytes | None:
+        """The small file of that name beneath the URL, None where there is none."""
+
+    def remove(self, name: str) -> None:
+        """Remove the file of that name, if it is there."""
+
+
+def matcher(pattern: str | None) -> Callable[[str], bool]:
+    """Whether a path beneath the folder fits the glob: `*` within a folder, `**` across folders; None fits all."""
+    if pattern is None:
+        return lambda _: True
+    compiled = re.compile(glob_translate(pattern))
+    return lambda path: compiled.match(path) is not None
+
+
+@contextmanager
+def trouble(subject: str, url: str) -> Iterator[None]:
+    """Translate what file systems and servers raise into our two words."""
+    try:
+        yield
+    except FileExistsError:
+        raise  # what `put` says of a name that is taken
+    except FileNotFoundError:
+        raise InvalidSpec(f"{subject}: {url} does not exist. Check the URL.", "ResourceNotFound") from None
+    except (PermissionError, botocore.exceptions.NoCredentialsError):
+        raise InvalidSpec(
+            f"{subject}: access to {url} was refused. Check the credentials.", "WrongCredentials"
+        ) from None
+    except aiohttp.ClientResponseError as error:
+        raise status(subject, url, error.status) from None
+    except (TimeoutError, botocore.exceptions.ReadTimeoutError, botocore.exceptions.ConnectTimeoutError):
+        raise NotYet(f"{subject}: {url} did not answer in time.", "Timeout") from None
+    except (aiohttp.ClientError, botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError) as error:
+        raise NotYet(f"{subject}: {url} cannot be reached: {type(error).__name__}.", "Unreachable") from None
+    except botocore.exceptions.ClientError as error:
+        raise status(subject, url, _http_status(error)) from None
+    except OSError as error:
+        raise _system(subject, url, error) from None
+
+
+def _http_status(error: botocore.exceptions.ClientError) -> int:
+    return int(error.response["ResponseMetadata"]["HTTPStatusCode"])
+
+
+def _system(subject: str, url: str, error: OSError) -> InvalidSpec | NotYet:
+    """What an OSError means; object stores hide their answer in its cause."""
+    if isinstance(error.__cause__, botocore.exceptions.ClientError):
+        return status(subject, url, _http_status(error.__cause__))
+    if error.errno in FULL:
+        return NotYet(f"{subject}: no space is left where {url} lies. Nothing was committed.", "StorageFull")
+    if error.errno in (errno.EROFS, errno.EACCES):
+        return InvalidSpec(f"{subject}: {url} is not writable. Check the volume.", "WrongCredentials")
+    return NotYet(f"{subject}: {url}: {error.strerror or type(error).__name__}.", "Unreachable")
+
+
+def status(subject: str, url: str, code: int) -> InvalidSpec | NotYet:
+    """What an HTTP status means."""
+    match code:
+        case 401 | 403 | 407:
+            return InvalidSpec(f"{subject}: credentials rejected by {url} ({code}).", "WrongCredentials")
+        case 404 | 410:
+            return InvalidSpec(f"{subject}: {url} does not exist ({code}). Check the URL.", "ResourceNotFound")
+        case 412:
+            return gone(subject, url)
+        case 408 | 425 | 429 | 500 | 502 | 503 | 504:
+            return NotYet(f"{subject}: {url} answered {code}.", "Unreachable")
+    return InvalidSpec(f"{subject}: {url} answered {code}.", "WrongSpecification")
+
+
+def gone(subject: str, url: str) -> InvalidSpec:
+    """The version that was planned exists no longer. Trying the same run again cannot help."""
+    return InvalidSpec(
+        f"{subject}: {url} has changed since this run was planned, and a run's plan does not change. "
+        "Nothing was committed; the next run takes the new version.",
+        "ResourceNotFound",
+    )

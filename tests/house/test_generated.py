@@ -1,0 +1,75 @@
+"""What is generated is as the models say, bounded and documented."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from house import tree
+from penstock.api import conditions, crds, objects, reference
+from penstock.api.objects import Kind
+
+
+def test_the_definitions_are_as_the_models_say() -> None:
+    crds.check(tree.ROOT / "crds")
+
+
+def test_there_is_one_file_a_kind_and_no_other() -> None:
+    assert sorted(path.name for path in (tree.ROOT / "crds").iterdir()) == sorted(crds.files())
+
+
+def test_every_reason_and_condition_is_documented() -> None:
+    reference.check(tree.ROOT / "docs")
+    page = Path(tree.ROOT / "docs" / reference.FILE).read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in page for name in (*conditions.REASONS, *conditions.TYPES))
+
+
+@pytest.mark.parametrize("kind", objects.KINDS.values(), ids=lambda kind: kind.name)
+class TestDefinition:
+    """Every generated definition, read back from its file."""
+
+    def test_every_string_list_and_map_is_bounded(self, kind: Kind) -> None:
+        bound = {"string": "maxLength", "array": "maxItems"}
+        for path, schema in _fields(kind):
+            if needed := bound.get(schema["type"]):
+                assert needed in schema or "enum" in schema, path
+            assert "maxProperties" in schema or "additionalProperties" not in schema, path
+
+    def test_every_field_is_documented(self, kind: Kind) -> None:
+        assert not [path for path, schema in _fields(kind) if not path.endswith("[]") and not schema.get("description")]
+
+    def test_no_default_stands_in_a_list_or_in_a_status(self, kind: Kind) -> None:
+        """GitOps tools would show the first as a difference for ever; the operator alone writes the second."""
+        assert not [
+            path
+            for path, schema in _fields(kind)
+            if "default" in schema and path != "status" and ("[]" in path or path.startswith("status."))
+        ]
+
+    def test_nothing_is_a_float_and_nothing_is_ambiguous(self, kind: Kind) -> None:
+        for path, schema in _fields(kind):
+            assert schema["type"] in ("object", "array", "string", "integer", "boolean"), path
+            assert not {"anyOf", "oneOf", "$ref", "title"} & set(schema), path
+
+    def test_a_fresh_object_does_not_read_as_current(self, kind: Kind) -> None:
+        assert dict(_fields(kind))["status"]["default"] == {"observedGeneration": -1}
+
+
+def _fields(kind: Kind) -> Iterator[tuple[str, dict[str, Any]]]:
+    text = (tree.ROOT / "crds" / f"{kind.plural}.yaml").read_text(encoding="utf-8")
+    (version,) = yaml.safe_load(text)["spec"]["versions"]
+    properties = version["schema"]["openAPIV3Schema"]["properties"]
+    yield from _within("spec", properties["spec"])
+    yield from _within("status", properties["status"])
+
+
+def _within(path: str, schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield path, schema
+    for name, inner in schema.get("properties", {}).items():
+        yield from _within(f"{path}.{name}", inner)
+    if "items" in schema:
+        yield from _within(f"{path}[]", schema["items"])
+    if "additionalProperties" in schema:
+        yield from _within(f"{path}[]", schema["additionalProperties"])

@@ -1,0 +1,105 @@
+"""What people are told of a wrong spec: the field, the fault, the remedy."""
+
+from typing import Any
+
+import pytest
+
+from penstock.api import manifests
+from penstock.api.errors import InvalidSpec
+
+
+def _told(kind: str, spec: Any) -> list[str]:
+    with pytest.raises(InvalidSpec) as refused:
+        manifests.parse({"kind": kind, "spec": spec})
+    return refused.value.message.splitlines()
+
+
+def _pipeline(**changes: Any) -> dict[str, Any]:
+    entry = {"datasetRef": {"name": "flights"}, "sync": "incremental"}
+    return {"sourceRef": {"name": "flights"}, "datasets": [entry]} | changes
+
+
+def _dataset(**field: Any) -> dict[str, Any]:
+    fields = [{"name": "carrier", "type": "string"} | field]
+    return {"destinationRef": {"name": "lake"}, "table": "flights", "schema": {"fields": fields}}
+
+
+def test_a_good_spec_is_typed() -> None:
+    spec = manifests.parse({"kind": "Pipeline", "spec": _pipeline()})
+    assert spec.to_object()["datasets"] == [{"datasetRef": {"name": "flights"}, "sync": "incremental"}]
+
+
+def test_a_word_that_is_not_a_choice_is_told_with_the_choices_and_the_nearest() -> None:
+    entry = {"datasetRef": {"name": "flights"}, "sync": "incrementl"}
+    assert _told("Pipeline", _pipeline(datasets=[entry])) == [
+        'spec.datasets[0].sync: "incrementl" is not one of full, incremental; did you mean incremental?'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("unknown", "answer"),
+    [
+        ("scedule", "did you mean schedule?"),
+        ("time_zone", "did you mean timeZone?"),
+        ("runnonce", "did you mean runNonce?"),
+        (
+            "zzz",
+            "known here: sourceRef, identity, datasets, schedule, timeZone, runNonce",
+        ),
+    ],
+)
+def test_an_unknown_field_is_told_with_the_nearest_known_one(unknown: str, answer: str) -> None:
+    (line,) = _told("Pipeline", _pipeline(**{unknown: 1}))
+    assert line.startswith(f"spec.{unknown}: unknown field; {answer}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"retries": "3"}, 'spec.retries: must be a whole number, and "3" in quotes is a string'),
+        ({"suspend": "no"}, 'spec.suspend: must be true or false, and "no" in quotes is a string'),
+        ({"runNonce": 5}, 'spec.runNonce: must be a string: write it in quotes, "5"'),
+        ({"schedule": "15 * * * *"}, "spec.schedule: must be a list, not a string"),
+        ({"sourceRef": "flights"}, "spec.sourceRef: must be an object, not a string"),
+        ({"retries": 11}, "spec.retries: input should be less than or equal to 10, and this is 11"),
+        (
+            {"deadline": "1 h"},
+            'spec.deadline: "1 h" is not accepted here. A duration is written 90s, 15m, 1h30m, 30d',
+        ),
+        ({"timeZone": "UTC"}, "spec: timeZone goes with a schedule"),
+        ({"sourceRef": {}}, "spec.sourceRef.name: is missing. Name of the Source."),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_remedy(changes: dict[str, Any], line: str) -> None:
+    assert _told("Pipeline", _pipeline(**changes)) == [line]
+
+
+def test_a_cron_expression_is_told_with_an_example() -> None:
+    (line,) = _told("Pipeline", _pipeline(schedule=["99 * * * *"]))
+    assert line.startswith('spec.schedule[0]: "99 * * * *" is not a cron expression')
+    assert line.endswith('for instance "15 * * * *"')
+
+
+def test_a_pattern_without_words_of_its_own_is_told_by_the_field_s_documentation() -> None:
+    (line,) = _told("Dataset", _dataset(type="datetime"))
+    assert line.startswith('spec.schema.fields[0].type: "datetime" is not accepted here. The column\'s type, by its')
+
+
+def test_a_union_without_or_with_two_members_is_told_with_its_members() -> None:
+    (line,) = _told("Source", {"connector": {"files": {"url": "s3://a/", "format": {}}}})
+    assert line == "spec.connector.files.format: choose exactly one of csv, json, parquet"
+
+
+def test_an_unknown_kind_is_told_with_the_nearest() -> None:
+    with pytest.raises(InvalidSpec, match=r'kind: "Pipline" is not one of ours; did you mean Pipeline\?'):
+        manifests.parse({"kind": "Pipline"})
+
+
+def test_a_missing_spec_is_told() -> None:
+    assert _told("Source", None) == ["spec: must be an object, not empty (null)"]
+
+
+def test_at_most_five_faults_are_listed() -> None:
+    lines = _told("Pipeline", {f"unknown{number}": 1 for number in range(9)})
+    assert len(lines) == 6
+    assert lines[-1] == "… and 6 more"

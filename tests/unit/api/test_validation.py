@@ -1,0 +1,151 @@
+"""A set of manifests, judged before any cluster sees it."""
+
+import pytest
+
+from penstock.api import manifests, validation
+from penstock.api.validation import Verdict
+
+SOURCE = """
+apiVersion: penstock.dev/v1alpha1
+kind: Source
+metadata: {name: flights}
+spec: {connector: {files: {url: "s3://exports/", format: {csv: {}}}}}
+"""
+LAKE = """
+apiVersion: penstock.dev/v1alpha1
+kind: Destination
+metadata: {name: lake}
+spec: {connector: {lake: {warehouse: "file:///volumes/lake/w", volume: {claimName: lake}}}}
+"""
+OUTBOX = """
+apiVersion: penstock.dev/v1alpha1
+kind: Destination
+metadata: {name: outbox}
+spec: {connector: {files: {url: "s3://outbox/"}}}
+"""
+DATASET = """
+apiVersion: penstock.dev/v1alpha1
+kind: Dataset
+metadata: {name: flights}
+spec:
+  destinationRef: {name: lake}
+  table: flights
+  schema: {fields: [{name: carrier, type: string}]}
+"""
+PIPELINE = """
+apiVersion: penstock.dev/v1alpha1
+kind: Pipeline
+metadata: {name: flights}
+spec:
+  sourceRef: {name: flights}
+  datasets: [{datasetRef: {name: flights}, sync: incremental}]
+"""
+SUBSCRIPTION = """
+apiVersion: penstock.dev/v1alpha1
+kind: Subscription
+metadata: {name: daily}
+spec:
+  datasetRef: {name: flights}
+  destinationRef: {name: outbox}
+  fields: [{name: carrier}]
+"""
+EVERYTHING = (SOURCE, LAKE, OUTBOX, DATASET, PIPELINE, SUBSCRIPTION)
+
+
+def _judged(*texts: str, complete: bool = False) -> Verdict:
+    return validation.validate(manifests.loads("---".join(texts), "f.yaml"), complete=complete)
+
+
+def _told(*texts: str) -> list[str]:
+    return [str(complaint) for complaint in _judged(*texts).complaints]
+
+
+def test_a_right_and_complete_set_has_no_fault() -> None:
+    verdict = _judged(*EVERYTHING, complete=True)
+    assert (verdict.complaints, len(verdict.checked), verdict.others) == ([], 6, 0)
+
+
+def test_other_kinds_are_left_to_kubectl() -> None:
+    verdict = _judged("apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n")
+    assert (verdict.complaints, verdict.others) == ([], 1)
+
+
+def test_lists_are_taken_apart_and_keep_their_places() -> None:
+    text = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: penstock.dev/v1alpha1\n  kind: Source\n  metadata: {}\n"
+    assert _told(text) == [
+        "f.yaml:4: error: Source: spec: must be an object, not empty (null)",
+        "f.yaml:6: error: Source: metadata.name: is missing",
+    ]
+
+
+def test_a_fault_is_told_where_it_stands() -> None:
+    assert _told(SOURCE, DATASET, LAKE, PIPELINE.replace("incremental", "incrementl")) == [
+        'f.yaml:25: error: Pipeline flights: spec.datasets[0].sync: "incrementl" is not one of full, incremental; '
+        "did you mean incremental?"
+    ]
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_a_reference_to_what_is_not_there_is_a_warning_unless_the_set_is_complete(complete: bool) -> None:
+    astray = PIPELINE.replace("sourceRef: {name: flights}", "sourceRef: {name: flight}")
+    verdict = _judged(SOURCE, LAKE, DATASET, astray, complete=complete)
+    (complaint,) = verdict.complaints
+    assert complaint.severity == ("error" if complete else "warning")
+    assert str(complaint.finding) == (
+        'spec.sourceRef.name: there is no Source "flight" in these files; did you mean flights?'
+    )
+
+
+def test_references_stay_in_their_namespace() -> None:
+    elsewhere = SOURCE.replace("{name: flights}", "{name: flights, namespace: other}", 1)
+    assert len(_told(elsewhere, LAKE, DATASET, PIPELINE)) == 1
+
+
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [
+        (
+            (SOURCE, LAKE, DATASET + "  writeMode: replace\n", PIPELINE),
+            "spec.datasets[0].sync: sync incremental goes with writeMode append, and Dataset flights has replace. "
+            "Change one of the two.",
+        ),
+        (
+            (SOURCE, LAKE, DATASET, PIPELINE.replace("[{", "[{stream: fligths, ")),
+            'spec.datasets[0].stream: the Source has no stream "fligths"; did you mean flights?',
+        ),
+        (
+            (LAKE, OUTBOX, DATASET.replace("{name: lake}", "{name: outbox}")),
+            "spec.destinationRef.name: Destination outbox is files, and a Dataset's table lives in a lake. "
+            "Name a Destination with connector.lake.",
+        ),
+        (
+            (LAKE, DATASET, SUBSCRIPTION.replace("{name: outbox}", "{name: lake}")),
+            "spec.destinationRef.name: Destination lake is lake, and a Subscription delivers files. "
+            "Name a Destination with connector.files.",
+        ),
+        (
+            (LAKE, OUTBOX, DATASET, SUBSCRIPTION.replace("{name: carrier}", "{name: carier}")),
+            'spec.fields[0].name: Dataset flights has no field "carier"; did you mean carrier?',
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_told(texts: tuple[str, ...], told: str) -> None:
+    (complaint,) = _judged(*texts).complaints
+    assert str(complaint.finding) == told
+
+
+def test_the_same_object_twice_is_told_with_both_places() -> None:
+    assert _told(SOURCE, SOURCE) == [
+        "f.yaml:9: error: Source flights: metadata.name: the same object stands at f.yaml:2, too"
+    ]
+
+
+def test_a_misspelled_group_is_not_left_to_kubectl() -> None:
+    assert _told(SOURCE.replace("penstock.dev", "penstok.dev")) == [
+        'f.yaml:2: error: Source flights: apiVersion: "penstok.dev/v1alpha1" should be penstock.dev/v1alpha1'
+    ]
+
+
+def test_a_document_that_cannot_be_read_is_a_fault() -> None:
+    assert _told("a: 1\n  b: 2\n") == ["f.yaml:2: error: is not YAML: mapping values are not allowed here"]
+    assert _told("- 1\n")[0].endswith("is not an object: apiVersion, kind, metadata and spec are expected")

@@ -1,0 +1,69 @@
+"""The command line as its users meet it."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from penstock import cli
+from penstock.cli import commands
+
+
+def _run(*arguments: str, given: str | None = None) -> Result:
+    return CliRunner().invoke(cli.main, arguments, input=given)
+
+
+def test_help_lists_the_commands_in_the_order_one_meets_them() -> None:
+    told = _run("--help").output
+    listed = [line.split()[0] for line in told.partition("Commands:")[2].splitlines() if line.strip()]
+    assert listed == [name for name in commands.COMMANDS if name in listed]
+    assert {"validate", "crds", "operate", "work"} <= set(listed)
+
+
+def test_an_unknown_command_is_wrong_usage() -> None:
+    assert _run("nonsense").exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["validate", "crds", "operate", "work"])
+def test_every_command_explains_itself(name: str) -> None:
+    told = _run(name, "--help")
+    assert told.exit_code == 0
+    assert len(told.output.splitlines()) > 4
+
+
+def test_a_path_that_is_not_there_is_one_sentence() -> None:
+    told = _run("validate", "-f", "/nowhere")
+    assert (told.exit_code, told.output) == (1, "Error: /nowhere: no such file or folder\n")
+
+
+def test_validate_tells_place_fault_and_remedy() -> None:
+    told = _run("validate", "-f", "-", given="apiVersion: penstock.dev/v1alpha1\nkind: Sorce\nmetadata: {name: a}\n")
+    assert told.exit_code == 1
+    assert told.output == (
+        'stdin:2: error: Sorce a: kind: "Sorce" is not one of ours; did you mean Source?\n1 error in 1 object.\n'
+    )
+
+
+def test_validate_is_content_with_the_examples(examples: Path) -> None:
+    for folder in sorted(path for path in examples.iterdir() if path.is_dir()):
+        told = _run("validate", "--complete", "-f", str(folder))
+        assert told.exit_code == 0, told.output
+        assert told.output.startswith("No fault in ")
+
+
+def test_crds_are_printed_for_kubectl() -> None:
+    told = _run("crds", "-o", "-")
+    assert told.output.count("kind: CustomResourceDefinition\n") == 5
+
+
+def test_crds_are_written_and_checked(tmp_path: Path) -> None:
+    folders = ("-o", str(tmp_path / "crds"), "--docs", str(tmp_path / "docs"))
+    assert _run("crds", "--check", *folders).exit_code == 1
+    assert len(_run("crds", *folders).output.splitlines()) == 6
+    assert _run("crds", "--check", *folders).exit_code == 0
+
+
+@pytest.fixture
+def examples() -> Path:
+    """The folder of the examples."""
+    return Path(__file__).parents[3] / "examples"

@@ -1,0 +1,61 @@
+"""What has happened to an object, in lines."""
+
+from typing import Any
+
+from penstock.cli import feed
+
+
+def _object(**status: Any) -> dict[str, Any]:
+    return {"kind": "Pipeline", "metadata": {"name": "flights", "namespace": "default"}, "status": status}
+
+
+def _told(before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[str]:
+    return [line.what for line in feed.lines(before, after)]
+
+
+def _condition(status: str, reason: str, message: str) -> dict[str, str]:
+    return {"type": "Ready", "status": status, "reason": reason, "message": message}
+
+
+def _run(state: str, **more: Any) -> dict[str, Any]:
+    return {"id": "default/flights/nonce/first", "state": state, **more}
+
+
+def test_a_new_and_a_gone_object_are_told() -> None:
+    assert _told(None, _object()) == ["created"]
+    assert _told(_object(), None) == ["deleted"]
+
+
+def test_an_unchanged_object_is_silent() -> None:
+    same = _object(conditions=[_condition("True", "Succeeded", "fine")], runs=[_run("Running")])
+    assert _told(same, same) == []
+
+
+def test_a_condition_is_told_when_it_changes() -> None:
+    before = _object(conditions=[_condition("False", "Progressing", "being made")])
+    assert _told(None, before) == ["created", "Progressing: being made"]
+    assert _told(before, _object(conditions=[_condition("True", "Succeeded", "there")])) == ["Ready: there"]
+
+
+def test_a_run_is_told_with_its_arithmetic() -> None:
+    before = _object(runs=[_run("Running")])
+    done = _run("Succeeded", rowsRead=1010, rowsLoaded=1000, rowsQuarantined=10, attempt=2)
+    assert _told(before, _object(runs=[done])) == [
+        "run first: succeeded: 1,010 rows read = 1,000 loaded + 10 in quarantine, at attempt 2"
+    ]
+
+
+def test_a_failed_run_is_told_with_its_reason() -> None:
+    failed = _run("Failed", reason="TooManyBadRows", message="5% are bad.")
+    assert _told(_object(), _object(runs=[failed])) == ["run first: failed, TooManyBadRows. 5% are bad"]
+
+
+def test_a_delivery_is_told_with_its_manifest() -> None:
+    delivery = {"run": "r", "rows": 5000, "manifest": "file:///volumes/outbox/m.json"}
+    assert _told(_object(), _object(deliveries=[delivery])) == ["delivered 5,000 rows: file:///volumes/outbox/m.json"]
+
+
+def test_a_line_names_its_subject_and_its_namespace() -> None:
+    elsewhere = {"kind": "Source", "metadata": {"name": "a", "namespace": "team"}}
+    (line,) = feed.lines(None, elsewhere)
+    assert line.text("12:00:00").plain.startswith("12:00:00  Source a (team)")

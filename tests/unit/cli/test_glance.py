@@ -1,0 +1,74 @@
+"""What is told of one object."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from penstock.cli import glance
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+def _object(kind: str = "Pipeline", **status: Any) -> dict[str, Any]:
+    spec = {"destinationRef": {"name": "lake"}} if kind == "Dataset" else {}
+    return {"kind": kind, "metadata": {"name": "flights"}, "spec": spec, "status": status}
+
+
+def _condition(kind: str, status: str, reason: str = "Succeeded", message: str = "") -> dict[str, str]:
+    return {"type": kind, "status": status, "reason": reason, "message": message}
+
+
+READY = _condition("Ready", "True")
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ({}, "working"),
+        ({"observedGeneration": -1}, "working"),
+        ({"conditions": [READY]}, "good"),
+        ({"conditions": [READY], "lastRun": {"state": "Running"}}, "working"),
+        ({"conditions": [READY, _condition("LastRunSucceeded", "False", "TooManyBadRows")]}, "bad"),
+        ({"conditions": [_condition("Ready", "False", "InvalidSpec")]}, "bad"),
+        ({"conditions": [_condition("Ready", "False", "Progressing")]}, "working"),
+        ({"conditions": [READY, _condition("Reachable", "False", "Unreachable")]}, "bad"),
+        ({"conditions": [READY, _condition("Reachable", "Unknown", "NeverRan")]}, "good"),
+    ],
+)
+def test_the_state_is_all_conditions_taken_together(status: dict[str, Any], state: str) -> None:
+    assert glance.state(_object(**status)) == state
+
+
+def test_what_is_suspended_is_off() -> None:
+    assert glance.state({**_object(conditions=[READY]), "spec": {"suspend": True}}) == "off"
+
+
+def test_troubles_are_told_with_reason_and_message() -> None:
+    (trouble,) = glance.troubles(_object(conditions=[READY, _condition("Reachable", "False", "Timeout", "no answer")]))
+    assert (trouble.condition, trouble.reason, trouble.message) == ("Reachable", "Timeout", "no answer")
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "lines"),
+    [
+        ("Source", {"streams": [{"name": "flights", "files": 1}]}, ["1 file"]),
+        ("Source", {}, []),
+        ("Destination", {"conditions": [_condition("Reachable", "True")]}, ["reachable"]),
+        ("Dataset", {"rows": 336709, "quarantinedRows": 67}, ["336,709 rows", "67 bad, in lake"]),
+        ("Dataset", {}, ["in lake"]),
+        (
+            "Pipeline",
+            {"lastRun": {"state": "Succeeded", "finishedAt": "2026-11-22T11:57:30Z", "rowsLoaded": 1200}},
+            ["succeeded 2m ago", "+1,200 rows"],
+        ),
+        ("Pipeline", {"nextRunTime": "2026-11-22T15:30:00Z"}, ["next in 3h"]),
+        (
+            "Subscription",
+            {"lastRun": {"state": "Failed", "startedAt": "2026-11-19T12:00:00Z"}, "deliveries": [{"rows": 5}]},
+            ["failed 3d ago", "5 rows"],
+        ),
+    ],
+)
+def test_the_numbers_are_two_short_lines(kind: str, status: dict[str, Any], lines: list[str]) -> None:
+    assert glance.numbers(_object(kind, **status), NOW) == lines

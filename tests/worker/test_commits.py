@@ -1,0 +1,234 @@
+"""Exactly once: which files a run takes, what leaves with it, and what is left when a worker is killed anywhere."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from worker.pods import APod, a_pod, field
+
+from penstock.api.errors import NotYet
+from penstock.worker import ledger
+
+KILLS = int(os.environ.get("PENSTOCK_KILLS", "4"))
+"""How many workers the kill test kills; 50 for the closing note."""
+
+
+def things(root: Path, **dataset: object) -> APod:
+    return a_pod(root, field("a", "long"), field("b", "string"), **dataset)
+
+
+def test_a_run_takes_what_is_new_and_replaces_what_has_changed(tmp_path: Path) -> None:
+    pod = things(tmp_path)
+    (pod.data / "1.csv").write_text("a,b\n1,x\n2,x\nbad,x\n")
+    (pod.data / "2.csv").write_text("a,b\n3,y\n")
+    assert pod.work("r1").datasets[0].counts.loaded == 3
+    assert pod.work("r2").datasets[0].state == "Unchanged"
+    assert len(pod.table().snapshots()) == 1
+    (pod.data / "1.csv").write_text("a,b\n7,z\nworse,z\n")
+    (pod.data / "3.csv").write_text("a,b\n9,z\n")
+    counts = pod.work("r3").datasets[0].counts
+    assert (counts.read, counts.loaded, counts.quarantined, counts.replaced, counts.files) == (3, 2, 1, 2, 2)
+    assert sorted(row["a"] for row in pod.rows()) == [3, 7, 9]
+    assert [row["payload"] for row in pod.bad()] == ['{"a":"worse","b":"z"}']
+
+
+def test_a_replace_reads_everything_and_an_empty_one_leaves_the_table(tmp_path: Path) -> None:
+    pod = things(tmp_path, writeMode="replace", sync="full")
+    (pod.data / "1.csv").write_text("a,b\n1,x\n2,x\nbad,x\n")
+    pod.work("r1")
+    (pod.data / "2.csv").write_text("a,b\n3,y\n")
+    counts = pod.work("r2").datasets[0].counts
+    assert (counts.loaded, counts.replaced, len(pod.rows()), len(pod.bad())) == (3, 2, 3, 1)
+    for file in pod.data.iterdir():
+        file.unlink()
+    report = pod.work("r3")
+    assert (pod.code, report.reason, len(pod.rows())) == (2, "ResourceNotFound", 3)
+
+
+@pytest.mark.parametrize(("sync", "mode"), [("incremental", "replace"), ("full", "append")])
+def test_other_pairs_are_refused(sync: str, mode: str, tmp_path: Path) -> None:
+    pod = things(tmp_path, sync=sync, writeMode=mode)
+    assert (pod.work().reason, pod.code) == ("InvalidSpec", 2)
+
+
+def test_a_committed_run_answers_with_its_old_report(tmp_path: Path) -> None:
+    pod = things(tmp_path)
+    (pod.data / "1.csv").write_text("a,b\n1,x\n")
+    pod.work("r1")
+    (pod.data / "2.csv").write_text("a,b\n2,x\n")
+    report = pod.work("r1")
+    assert (report.attempt, report.datasets[0].earlier, report.datasets[0].counts.loaded) == (2, True, 1)
+    assert len(pod.rows()) == 1
+    assert [commit.run for commit in report.datasets[0].tail] == ["r1"]
+
+
+def test_a_plan_does_not_change_when_its_file_does(tmp_path: Path) -> None:
+    pod = things(tmp_path, quality={"maxBadRatio": "0%"})
+    (pod.data / "1.csv").write_text("a,b\nx,x\n")
+    assert pod.work("r1").reason == "TooManyBadRows"
+    (pod.data / "1.csv").write_text("a,b\n1,x\n")
+    report = pod.work("r1")
+    assert (report.attempt, report.reason, pod.rows()) == (2, "ResourceNotFound", [])
+    assert "has changed since this run was planned" in (report.message or "")
+    assert pod.work("r2").datasets[0].counts.loaded == 1
+
+
+def test_one_dataset_that_fails_does_not_keep_another_from_its_commit(tmp_path: Path) -> None:
+    pod = things(tmp_path)
+    (pod.data / "1.csv").write_text("a,b\n1,x\n")
+    good = pod.order()["datasets"][0]
+    bad = {
+        **good,
+        "table": "others",
+        "owner": {**good["owner"], "name": "others"},
+        "schema": {"fields": [field("z", "int")]},
+    }
+    report = pod.work(more={"datasets": [bad, good]})
+    assert [(entry.name, entry.state) for entry in report.datasets] == [("others", "Failed"), ("things", "Written")]
+    assert (report.state, report.reason, pod.code) == ("Failed", "WrongSpecification", 2)
+    assert len(pod.rows()) == 1
+
+
+def test_a_table_of_another_owner_and_another_schema_are_refused(tmp_path: Path) -> None:
+    pod = things(tmp_path, owner={"kind": "Dataset", "namespace": "demo", "name": "first"})
+    assert pod.work(kind="migrate").datasets[0].state == "Ready"
+    pod.dataset["owner"] = {"kind": "Dataset", "namespace": "demo", "name": "second"}
+    report = pod.work("r2")
+    assert (report.reason, pod.code) == ("TableConflict", 2)
+    assert "belongs to demo/first" in (report.message or "")
+    pod.dataset["owner"] = {"kind": "Dataset", "namespace": "demo", "name": "first"}
+    pod.fields = [field("a", "int"), field("c", "string")]
+    report = pod.work("r3")
+    assert report.reason == "SchemaChanged"
+    assert "a is long there and int here" in (report.message or "")
+
+
+def test_a_lease_is_waited_for_and_taken_over(tmp_path: Path) -> None:
+    database = tmp_path / "ledger.db"
+    with ledger.claim(database, "demo/things", "r1", "first", 0.6) as first:
+        with pytest.raises(NotYet) as held, ledger.claim(database, "demo/things", "r2", "second", 0.6):
+            pass
+        assert held.value.reason == "LeaseHeld"
+        with ledger.claim(database, "demo/things", "r1", "third", 0.6) as again:
+            assert (again.fence, again.attempt) == (first.fence + 1, 2)
+            with pytest.raises(NotYet), ledger.transaction(database) as cursor:
+                first.check(cursor)
+    with ledger.claim(database, "demo/things", "r2", "second", 0.6) as other:
+        assert (other.attempt, other.plan) == (2 - 1, None)
+
+
+def test_a_dead_workers_lease_ends(tmp_path: Path) -> None:
+    database = tmp_path / "ledger.db"
+    ledger.create(database)
+    with ledger.transaction(database) as cursor:
+        cursor.execute("INSERT INTO penstock_leases VALUES ('demo/things', 'r1', 7, 'dead', ?)", (time.time() + 0.4,))
+    with ledger.claim(database, "demo/things", "r2", "alive", 5) as claim:
+        assert claim.fence == 8
+
+
+def many(pod: APod, files: int = 3, rows: int = 60_000) -> None:
+    """Files of a load that takes a while, with bad rows in them."""
+    for number in range(files):
+        chance = random.Random(number)  # noqa: S311 - text that does not compress, the same every time
+        lines = (f"{'bad' if row % 50 == 0 else row},{chance.randbytes(12).hex()}" for row in range(rows))
+        (pod.data / f"{number}.csv").write_text("a,b\n" + "\n".join(lines) + "\n")
+
+
+def killed_until_done(pod: APod, run_id: str, kills: int, longest: float) -> int:
+    """Kill workers of one run at random instants, then let one finish; how many were killed while they worked."""
+    chance, struck = random.Random(7), 0  # noqa: S311 - instants, not secrets
+    for _ in range(kills):
+        worker = pod.start(run_id)
+        try:
+            worker.communicate(timeout=chance.uniform(0.3, longest))
+        except subprocess.TimeoutExpired:
+            worker.send_signal(signal.SIGKILL)
+            worker.communicate()
+            struck += 1
+    worker = pod.start(run_id)
+    output, _ = worker.communicate(timeout=120)
+    assert worker.returncode == 0, output.decode()
+    return struck
+
+
+def test_killed_anywhere_the_counts_and_the_checksum_are_those_of_an_undisturbed_run(tmp_path: Path) -> None:
+    calm, wild = things(tmp_path / "calm"), things(tmp_path / "wild")
+    many(calm)
+    many(wild)
+    begun = time.monotonic()
+    worker = calm.start("r1")
+    worker.communicate()
+    undisturbed = time.monotonic() - begun
+    struck = killed_until_done(wild, "r1", KILLS, undisturbed * 1.1)
+    print(f"{struck} of {KILLS} killed while working, an undisturbed run takes {undisturbed:.1f} s")
+    assert wild.checksum() == calm.checksum()
+    assert wild.checksum("things_quarantine") == calm.checksum("things_quarantine")
+    assert len(wild.table().snapshots()) == 1
+    staged = {path.name for path in (wild.warehouse / "main/things/data").iterdir()}
+    assert staged == {Path(task.file.file_path).name for task in wild.table().scan().plan_files()}
+
+
+def test_two_workers_with_one_run_id_commit_once(tmp_path: Path) -> None:
+    pod = things(tmp_path)
+    many(pod)
+    pod.work("r0", kind="migrate")
+    pod.kind = "ingest"
+    workers = [pod.start("r1") for _ in range(2)]
+    codes = sorted(worker.wait(timeout=120) for worker in workers)
+    for worker in workers:
+        worker.communicate()
+    assert codes in ([0, 0], [0, 3])
+    assert pod.checksum()[0] == 3 * 60_000 * 49 // 50
+    assert len(pod.table().snapshots()) == 1
+    with sqlite3.connect(pod.warehouse / "catalog.db") as ledger_file:
+        assert ledger_file.execute("SELECT count(*) FROM penstock_runs WHERE report IS NOT NULL").fetchone() == (1,)
+
+
+def test_sigterm_ends_a_run_and_the_next_heals(tmp_path: Path) -> None:
+    pod = things(tmp_path)
+    many(pod, files=6)
+    worker = pod.start("r1")
+    staged = pod.warehouse / "main/things/data"
+    while not staged.exists() and worker.poll() is None:
+        time.sleep(0.02)
+    worker.terminate()
+    worker.communicate(timeout=30)
+    assert (worker.returncode, pod.report().reason, pod.report().state) == (3, "Cancelled", "Failed")
+    assert pod.rows() == []
+    report = pod.work("r1")
+    assert (report.attempt, report.datasets[0].counts.read) == (2, 360_000)
+
+
+def test_a_deadline_ends_a_run(tmp_path: Path) -> None:
+    pod = things(tmp_path)
+    (pod.data / "1.csv").write_text("a,b\n1,x\n")
+    pod.work("r0", kind="migrate")
+    with ledger.claim(pod.warehouse / "catalog.db", "demo/things", "r1", "another worker"):
+        report = pod.work("r2", kind="ingest", deadline=1)
+    assert (report.reason, pod.code, pod.rows()) == ("DeadlineExceeded", 2, [])
+
+
+def test_a_full_disk_commits_nothing_and_the_next_run_heals(tmp_path: Path) -> None:
+    pod = things(tmp_path)
+    many(pod)
+    small = tmp_path / "volumes/lake"
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small tmpfs needs root")
+    try:
+        report = pod.work("r1")
+        assert (report.reason, pod.code) == ("StorageFull", 3)
+        assert pod.rows() == []
+        subprocess.run(["mount", "-o", "remount,size=64m", small], check=True)
+        report = pod.work("r1")
+        assert (report.state, report.datasets[0].counts.loaded) == ("Succeeded", 176_400)
+        assert pod.checksum()[0] == 176_400
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)

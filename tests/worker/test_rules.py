@@ -1,0 +1,140 @@
+"""Types, expressions and rules: what makes a row bad, what is said about it, and what must never be said."""
+
+from pathlib import Path
+
+import pytest
+from worker.pods import a_pod, csv, field, loads
+
+CANARY = "canary-2f9c1e"
+
+
+def test_every_reason_of_a_bad_row_is_told(tmp_path: Path) -> None:
+    pod = a_pod(
+        tmp_path,
+        field("a", "long", minimum="0", maximum="10"),
+        field("b", "string", enum=["x", "y"]),
+        field("c", "date", formats=["%d.%m.%Y", "%Y"]),
+        field("d", "decimal(5,2)", nullValues=["none"]),
+    )
+    (pod.data / "a.csv").write_text("a,b,c,d\n1,x,05.01.2013,1.5\n11,z,31.02.2013,1.999\n5,y,2013,none\n,,,\n")
+    pod.work()
+    assert len(pod.rows()) == 3
+    (bad,) = pod.bad()
+    assert bad["error"] == (
+        'a: "11" is above the maximum 10; b: "z" is not one of the allowed values; '
+        'c: "31.02.2013" is not a date; d: "1.999" is not a decimal(5,2)'
+    )
+    assert (bad["stage"], bad["field"], bad["run"]) == ("quality", "a", "r1")
+    assert loads(bad["payload"]) == {"a": "11", "b": "z", "c": "31.02.2013", "d": "1.999"}
+
+
+def test_an_expression_that_fails_makes_its_row_bad_and_no_other(tmp_path: Path) -> None:
+    made = "make_date(year::int, month::int, day::int)"
+    pod = a_pod(tmp_path, field("day", "date", from_=made), field("part", "string", from_="upper(left(name, 2))"))
+    (pod.data / "a.csv").write_text("year,month,day,name\n2013,1,5,abc\n2013,13,5,b\n2013,1.7,5,c\n2013,,5,\n")
+    pod.work()
+    assert [(str(row["day"]), row["part"]) for row in pod.rows()] == [("2013-01-05", "AB"), ("None", None)]
+    assert [(row["line"], row["error"]) for row in pod.bad()] == [
+        (3, f"day: cannot be computed from {made}"),
+        (4, f"day: cannot be computed from {made}"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("sleep_ms(1000)", "the function sleep_ms is not allowed"),
+        ("getvariable('x')", "the function getvariable is not allowed"),
+        ("current_setting('memory_limit')", "the function current_setting is not allowed"),
+        ("random()", "the function rand is not allowed"),
+        ("now()", "the function now is not allowed"),
+        ("repeat(a, 4000000000)", "the function repeat is not allowed"),
+        ("(SELECT 1)", "is not allowed"),
+        ("a IN (SELECT 1)", "not a query"),
+        ("lpad(a, 4000000000, 'x')", "the length of lpad and rpad"),
+        ("upper(", "is not an SQL expression"),
+        ("other.a", "names a table"),
+        ("make_date(a)", "cannot be computed"),
+        ("$1", "is not allowed"),
+        ("'__penstock_0'", "__penstock is not allowed"),
+        ("a::blob", "casts to"),
+    ],
+)
+def test_expressions_off_the_list_are_refused(written: str, said: str, tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, field("v", "string", from_=written))
+    (pod.data / "a.csv").write_text("a\n1\n")
+    report = pod.work()
+    assert (pod.code, report.reason) == (2, "InvalidSpec")
+    assert said in (report.message or "")
+
+
+@pytest.mark.parametrize(
+    ("written", "kind", "expected"),
+    [
+        ("coalesce(nullif(a, ''), 'none')", "string", "none"),
+        ("strptime(b, '%d.%m.%Y')", "date", "2013-01-05"),
+        ("case when c::int > 3 then 'big' else 'small' end", "string", "big"),
+        ("round(d::double * 100)::int", "int", "150"),
+        ("date_trunc('month', strptime(b, '%d.%m.%Y'))", "timestamp", "2013-01-01 00:00:00"),
+        ("d::decimal(5,2) + 1", "decimal(5,2)", "2.50"),
+        ("lpad(c, 4, '0')", "string", "0007"),
+        ("c::int in (7, 8) and not d like 'x%'", "boolean", "True"),
+        ("\"odd name\" || '!'", "string", "x!"),
+        ("odd name", "string", "x"),
+        ("split_part(b, '.', 2)::int", "int", "1"),
+        ("regexp_replace(b, '[.]', '/')", "string", "05/01.2013"),
+        ("extract(year from strptime(b, '%d.%m.%Y'))", "long", "2013"),
+    ],
+)
+def test_expressions_on_the_list_compute(written: str, kind: str, expected: str, tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, field("v", kind, from_=written))
+    (pod.data / "a.csv").write_text('a,b,c,d,odd name\n"",05.01.2013,7,1.5,x\n')
+    report = pod.work()
+    assert report.message is None
+    assert [str(row["v"]) for row in pod.rows()] == [expected]
+
+
+def test_a_bound_of_the_wrong_type_is_refused(tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, field("a", "long", minimum="low"))
+    (pod.data / "a.csv").write_text("a\n1\n")
+    assert 'minimum "low" is not a long' in (pod.work().message or "")
+
+
+def test_a_sensitive_value_is_shown_nowhere(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pod = a_pod(
+        tmp_path,
+        field("a", "long", sensitive=True),
+        field("b", "string", from_="upper(secret)", sensitive=True, enum=["X"]),
+        quality={"maxBadRatio": "10%"},
+    )
+    (pod.data / "a.csv").write_text(f"a,secret\n{CANARY},x\n1,{CANARY}\n2,{CANARY},3\n")
+    report = pod.work()
+    assert report.reason == "TooManyBadRows"
+    assert CANARY not in report.encode() + capfd.readouterr().out
+    pod.dataset["quality"] = {"maxBadRatio": "100%"}
+    pod.work("r2")
+    assert CANARY not in str(pod.bad()).lower()
+    assert [row["line"] for row in pod.bad()] == [2, 3, 4]
+    pod.kind, pod.more = "preview", {"preview": {"rows": 10, "quarantined": True}}
+    pod.work("r3")
+    assert CANARY not in capfd.readouterr().out
+
+
+def test_sensitive_keys_of_json_lines_are_masked(tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, field("a", "long"), field("b", "string", sensitive=True), form={"json": {}})
+    (pod.data / "a.jsonl").write_text(f'{{"a": "x", "b": "{CANARY}"}}\n')
+    pod.work()
+    assert loads(pod.bad()[0]["payload"]) == {"a": "x", "b": "***"}
+
+
+def test_too_many_bad_rows_commit_nothing(tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, field("a", "long"), quality={"maxBadRatio": "5%"}, form=csv())
+    (pod.data / "a.csv").write_text("a\n" + "1\n" * 8 + "x\ny\n")
+    report = pod.work()
+    assert (pod.code, report.reason, pod.rows(), pod.bad()) == (2, "TooManyBadRows", [], [])
+    assert report.message == (
+        "Dataset things: 2 of 10 rows are bad, and quality.maxBadRatio allows 5%. Nothing was committed. "
+        'Most often, 2 times: a is not a long; for instance a: "x" is not a long.'
+    )
+    pod.dataset["quality"] = {"maxBadRatio": "20%"}
+    assert pod.work("r2").datasets[0].counts.loaded == 8
