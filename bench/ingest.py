@@ -1,4 +1,4 @@
-"""Ingest against raw DuckDB: a dirty CSV typed, quarantined and committed to a lake, and DuckDB's COPY of the same data.
+"""Ingest against raw DuckDB: a dirty CSV typed, quarantined, committed to a lake; and DuckDB's COPY of the same.
 
 RAW is `COPY … TO Parquet` of the same file without its bad rows, with explicit types, by DuckDB alone. Both are whole
 processes, alternating; ratios are of medians within this run. Data: 10 columns, about 2 % bad values and ragged rows,
@@ -40,7 +40,7 @@ duckdb.execute("COPY (SELECT * FROM read_csv(?, columns={columns}, header=true, 
 
 def lines(rows: int, dirty: bool) -> Iterator[str]:
     """The CSV's lines; bad ones are left out where it is to be clean, all else being equal."""
-    chance = random.Random(20130101)
+    chance = random.Random(20130101)  # noqa: S311 - the same data every time, not secrets
     yield ",".join(COLUMNS) + "\n"
     for number in range(rows):
         second = f"{chance.randrange(60):02d}"
@@ -144,7 +144,7 @@ def compare(rows: int) -> list[tuple[str, ...]]:
 def main() -> None:
     """Measure and print."""
     sizes = [int(argument) for argument in sys.argv[1:]] or [1_000_000, 5_000_000]
-    table = [("rows", "what", "wall s", "cpu s", "ratio", "peak MB")]
+    table: list[tuple[str, ...]] = [("rows", "what", "wall s", "cpu s", "ratio", "peak MB")]
     for rows in sizes:
         table += compare(rows)
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]

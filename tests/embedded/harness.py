@@ -1,4 +1,4 @@
-"""A server to test: the embedded one, or the one PENSTOCK_TEST_KUBECONFIG names (a real one judges the tests)."""
+"""A server to test: the embedded one, or the one PENSTOCK_TEST_KUBECONFIG names (a real one judges these tests)."""
 
 import json
 import ssl

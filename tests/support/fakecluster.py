@@ -1,8 +1,8 @@
 """A cluster in memory that implements `control.cluster.port.Cluster` and records every call; no network, no clock.
 
 It does what the API server does as far as control relies on it: uids, resource versions that stay when nothing changes,
-generations, merge patches, server-side apply with one manager, optimistic locking, watches from a version, and (in place
-of the garbage collector) dependents that go with their owner. Calls are recorded; what a test does itself is not.
+generations, merge patches, server-side apply with one manager, optimistic locking, watches from a version, and (in
+place of the garbage collector) dependents that go with their owner. Calls are recorded; what a test does itself is not.
 """
 
 import asyncio
@@ -24,6 +24,11 @@ class Call:
 
     verb: str
     ref: Ref
+
+
+Manifests = list[Manifest]
+Calls = list[Call]
+"""Lists by other names: within the class, `list` is a verb of the port."""
 
 
 @dataclass
@@ -56,16 +61,15 @@ class FakeCluster:
     async def watch(self, kind: str, namespace: str | None, selector: str, version: str) -> AsyncIterator[Event]:
         self._called("watch", Ref(kind, namespace or "", ""))
         seen = int(version)
-        if seen < self._forgotten:
-            yield Event("ERROR", {"code": 410, "message": "too old resource version"})
-            return
-        while True:
-            for number, event in list(self._history):
-                if number > seen and _picked(event.object, kind, namespace, selector):
+        while seen >= self._forgotten:
+            news, seen = [event for number, event in self._history if number > seen], self._version
+            for event in news:
+                if _picked(event.object, kind, namespace, selector):
                     yield copy.deepcopy(event)
-            seen = self._version
-            self._changed.clear()
-            await self._changed.wait()
+            if seen == self._version:
+                self._changed.clear()
+                await self._changed.wait()
+        yield Event("ERROR", {"code": 410, "message": "too old resource version"})
 
     async def get(self, ref: Ref) -> Manifest:
         self._called("get", ref)
@@ -113,18 +117,17 @@ class FakeCluster:
     # ── what tests and other controllers do; not recorded ──
 
     @property
-    def writes(self) -> "list[Call]":
+    def writes(self) -> Calls:
         """The recorded calls that change something."""
         return [call for call in self.calls if call.verb in WRITES]
 
-    def items(self, kind: str, namespace: str | None = None, selector: str = "") -> "list[Manifest]":
+    def items(self, kind: str, namespace: str | None = None, selector: str = "") -> Manifests:
         """The objects of a kind, by name."""
-        found = [item for _, item in sorted(self._objects.items()) if _picked(item, kind, namespace, selector)]
-        return found
+        return [item for _, item in sorted(self._objects.items()) if _picked(item, kind, namespace, selector)]
 
-    def everything(self) -> "list[Manifest]":
+    def everything(self) -> Manifests:
         """Every object there is."""
-        return [copy.deepcopy(item) for _, item in sorted(self._objects.items())]
+        return [item for _, item in sorted(self._objects.items())]
 
     def read(self, ref: Ref) -> Manifest:
         """One object. Raises `port.NotFound`."""
@@ -146,22 +149,29 @@ class FakeCluster:
         """Merge a patch into an object, as RFC 7386 has it."""
         return self._stored(ref, _merged(copy.deepcopy(self.read(ref)), patch))
 
-    def remove(self, ref: Ref) -> None:
-        """Delete an object, and what it owns."""
-        gone = self._objects.pop(ref)
+    def remove(self, ref: Ref, *, dependents: bool = True) -> None:
+        """Delete an object and what it owns, or (the garbage collector takes its time) not yet what it owns."""
+        gone = copy.deepcopy(self._objects.pop(ref))
         self._applied.pop(ref, None)
         self._version += 1
         gone["metadata"]["resourceVersion"] = str(self._version)
         self._tell("DELETED", gone)
         uid = gone["metadata"]["uid"]
-        for dependent in [other for other, item in self._objects.items() if uid in _owners(item)]:
+        for dependent in [other for other, item in self._objects.items() if dependents and uid in _owners(item)]:
             if dependent in self._objects:
                 self.remove(dependent)
 
     def forget(self) -> None:
-        """Compact the history: watches from an earlier version are answered with 410."""
+        """Compact the history: watches that have not seen all of it are ended with 410."""
         self._history.clear()
         self._forgotten = self._version
+        self._changed.set()
+
+    def say(self, event: Event) -> None:
+        """Have watches tell of something that never happened."""
+        self._version += 1
+        self._history.append((self._version, event))
+        self._changed.set()
 
     # ── storage ──
 

@@ -1,8 +1,11 @@
 """Control without its loop: a cluster in memory, what was seen of it, and the other controllers' part, step by step."""
 
 import asyncio
+import copy
+import json
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from penstock.api import objects, times
@@ -106,7 +109,11 @@ class Scene:
 
     def jobs(self, purpose: str | None = None) -> list[Manifest]:
         """The Jobs of a purpose, oldest first."""
-        found = [job for job in self.cluster.items("Job") if purpose in (None, job["metadata"]["labels"][objects.PURPOSE])]
+        found = [
+            job
+            for job in self.cluster.items("Job")
+            if purpose in (None, job["metadata"]["labels"].get(objects.PURPOSE))
+        ]
         return sorted(found, key=lambda job: int(job["metadata"]["uid"].removeprefix("uid-")))
 
     def finish(self, job: Manifest, told: RunReport | None = None, **ended: Any) -> None:
@@ -116,7 +123,9 @@ class Scene:
         state = {"exitCode": 2 if failed else 0, **ended, **({"message": told.encode()} if told is not None else {})}
         self.cluster.put(jobs.pod(job, **state))
         reason = "PodFailurePolicy" if failed else ""
-        self.cluster.change(Ref.of(job), {"status": jobs.over("Failed" if failed else "Complete", self.cluster.now, reason)})
+        self.cluster.change(
+            Ref.of(job), {"status": jobs.over("Failed" if failed else "Complete", self.cluster.now, reason)}
+        )
 
     def ring(self, cronjob: str, at: str) -> Manifest:
         """The CronJob controller makes a Job; `at` as it writes it, in the CronJob's time zone."""
@@ -162,7 +171,12 @@ def quickstart(**pipeline: Any) -> Scene:
 
 def ready(**pipeline: Any) -> Scene:
     """The quickstart after its inspections and its migration, with what the Pipeline asks for admitted."""
-    scene = quickstart(**pipeline)
+    return copy.deepcopy(_ready(json.dumps(pipeline)))
+
+
+@cache
+def _ready(pipeline: str) -> Scene:
+    scene = quickstart(**json.loads(pipeline))
     for _ in range(2):
         scene.settle()
         for job in scene.jobs():

@@ -7,18 +7,19 @@ import sqlite3
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from worker.pods import APod, a_pod, field
 
 from penstock.api.errors import NotYet
-from penstock.worker import ledger
+from penstock.worker import commit, lake, ledger
+from worker.pods import APod, a_pod, field
 
 KILLS = int(os.environ.get("PENSTOCK_KILLS", "4"))
 """How many workers the kill test kills; 50 for the closing note."""
 
 
-def things(root: Path, **dataset: object) -> APod:
+def things(root: Path, **dataset: Any) -> APod:
     return a_pod(root, field("a", "long"), field("b", "string"), **dataset)
 
 
@@ -76,6 +77,22 @@ def test_a_plan_does_not_change_when_its_file_does(tmp_path: Path) -> None:
     assert (report.attempt, report.reason, pod.rows()) == (2, "ResourceNotFound", [])
     assert "has changed since this run was planned" in (report.message or "")
     assert pod.work("r2").datasets[0].counts.loaded == 1
+
+
+def test_metadata_that_is_in_use_is_never_discarded(tmp_path: Path) -> None:
+    pod = things(tmp_path)
+    (pod.data / "1.csv").write_text("a,b\n1,x\n")
+    pod.work("r1")
+    table = pod.table()
+    after = Path(table.metadata_location.removeprefix("file://"))
+    unused = after.with_name("99999-unused.metadata.json")
+    unused.touch()
+    with ledger.claim(pod.warehouse / "catalog.db", "demo/things", "r2", "tester") as claim:
+        swap = lake.Swap("things", "", table.metadata_location, 0, (str(after),))
+        commit._discard(claim, [swap])
+        assert after.exists()
+        commit._discard(claim, [lake.Swap("things", "", unused.as_uri(), 0, (str(unused),))])
+        assert not unused.exists()
 
 
 def test_one_dataset_that_fails_does_not_keep_another_from_its_commit(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from worker.pods import a_pod, csv, field
 
 A, B = field("a", "long"), field("b", "string")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from worker.pods import a_pod, csv, field, loads
 
 CANARY = "canary-2f9c1e"

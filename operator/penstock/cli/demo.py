@@ -53,7 +53,8 @@ def demo(folder: Path, data_only: Path | None) -> None:
             click.echo(path)
         return
     _made_anew(folder)
-    local.run(folder, _tour, backoff=RETRY_SECONDS)
+    if not local.run(folder, _tour, backoff=RETRY_SECONDS):
+        raise click.Abort
 
 
 async def _tour(started: Local) -> None:
@@ -98,7 +99,7 @@ async def _apply(stage: Stage, started: Local) -> None:
 
 async def _bad_rows(stage: Stage) -> None:
     stage.act("What was not loaded, and why")
-    stage.say("A bad row is not lost and does not stop the good ones. It lies in quarantine, whole, with its reason:")
+    stage.say("A bad row neither vanishes nor stops the good ones. It lies in quarantine, whole, with its reason:")
     async with Target(kubeconfig=stage.kubeconfig, given="default").open() as cluster:
         shown = await preview.read(cluster, Key("Dataset", "default", "flights"), 100, quarantined=True)
     stage.show(_reasons(shown.columns, shown.rows))
@@ -124,12 +125,12 @@ async def _kill(stage: Stage, started: Local) -> None:
     stage.console.print(
         Text(f"$ kill -9 {pid}", style="bold red") + Text(f"   # with {half} data files written", "dim")
     )
-    await asyncio.sleep(0.5)
-    await stage.kubectl("get", "pods", "-l", "penstock.dev/purpose=ingest,penstock.dev/owner-name=flights")
     stage.say("\nNo reader sees any of that. The Job tries again, with the plan that the first attempt recorded:")
     await stage.until(lambda: _over(stage, "Pipeline", "flights", 2), "the second run has ended")
     stage.show(_line(stage, "Pipeline", "flights"))
     _require(stage, "Pipeline", "flights")
+    job = _run(stage, "Pipeline", "flights")["job"]
+    await stage.kubectl("get", "pods", "-l", f"batch.kubernetes.io/job-name={job}")
     await _audited(stage, started)
 
 
@@ -150,19 +151,17 @@ async def _audited(stage: Stage, started: Local) -> None:
 
 async def _delivery(stage: Stage, started: Local) -> None:
     stage.act("A partner gets a file, and a manifest that says it is whole")
-    stage.say(
-        "The Subscription delivered when there was data first. It delivers daily from now on; we ask for today's:"
-    )
+    stage.say("The Subscription delivered as soon as there was data, and does so daily. We ask for one more:")
     await stage.kubectl("patch", "subscription", "delays", "--type=merge", "-p", '{"spec":{"runNonce":"today"}}')
     await stage.until(lambda: _asked(stage, "Subscription", "delays", "today"), "the delivery has ended")
     _require(stage, "Subscription", "delays")
     delivered = stage.status("Subscription", "delays")["deliveries"][0]
-    stage.show(f"{delivered['rows']:,} rows in {delivered['files']} files, {delivered['bytes']:,} bytes")
     outbox = started.volumes / "default" / "outbox"
     manifest = outbox / str(delivered["manifest"]).partition("/volumes/outbox/")[2]
-    stage.show(f"{manifest.relative_to(started.folder)}")
     told = json.loads(await asyncio.to_thread(manifest.read_text))
-    stage.show("\n".join([*json.dumps(told, indent=2).splitlines()[:14], "  …"]))
+    stage.console.print(Text(f"$ cat {_short(manifest)}", style="bold yellow"))
+    stage.show("\n".join(f"{name}: {json.dumps(told[name])}" for name in ("run", "snapshot", "rows", "files")))
+    stage.good("Written last, in one piece: who reads by the manifest never sees half a delivery.")
 
 
 async def _drift(stage: Stage, started: Local) -> None:
@@ -194,10 +193,10 @@ async def _until_printed(stage: Stage, command: tuple[str, ...], wanted: str) ->
 
 def _farewell(stage: Stage) -> None:
     stage.act("How it all hangs together")
-    stage.show(picture.of(stage.objects, datetime.now(UTC)))
+    stage.show(picture.of(stage.objects, datetime.now(UTC), stage.console.width - 2))
     stage.console.print()
     stage.good(f"Done in {stage.elapsed:.0f} s. Nothing is left running.")
-    place = stage.folder.relative_to(Path.cwd()) if stage.folder.is_relative_to(Path.cwd()) else stage.folder
+    place = _short(stage.folder)
     stage.say("\nTo go on with the very same cluster, and to see what else there is:")
     stage.show(
         f"penstock up --folder {place}\n"
@@ -245,7 +244,12 @@ def _reasons(columns: list[str], rows: list[list[str | None]]) -> Table:
         table.add_column(heading, justify="right" if heading == "rows" else "left", overflow="fold")
     for reason, count in counts.most_common():
         row = first[reason]
-        table.add_row(str(count), reason[0], reason[1], f"{Path(row[file] or '').name}:{row[line]}")
+        table.add_row(
+            str(count),
+            reason[0],
+            (reason[1] or "").removeprefix(f"{reason[0]}: "),
+            f"{Path(row[file] or '').name}:{row[line]}",
+        )
     return table
 
 
@@ -264,6 +268,11 @@ def _worker(started: Local) -> int | None:
         newest = max(pods, key=lambda pod: (pod / "started").stat().st_mtime)
         return int(json.loads((newest / "started").read_text())["pid"])
     return None
+
+
+def _short(path: Path) -> Path:
+    """A path as one would type it from here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _examples() -> Path:

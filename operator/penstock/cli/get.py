@@ -32,19 +32,20 @@ async def get(target: Target, everywhere: bool, watch: bool) -> None:
     console = terminal.console()
     namespace = None if everywhere else target.namespace
     if not watch or not console.is_terminal:
-        found = await _objects(target, namespace)
+        found = await objects_of(target, namespace)
         if not found:
             click.echo(f"There is nothing of ours in {'any namespace' if everywhere else f'namespace {namespace}'}.")
             return
-        console.print(picture.of(found, datetime.now(UTC)))
+        console.print(picture.of(found, datetime.now(UTC), console.width))
         return
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(picture.of(await _objects(target, namespace), datetime.now(UTC)), refresh=True)
+            live.update(picture.of(await objects_of(target, namespace), datetime.now(UTC), console.width), refresh=True)
             await asyncio.sleep(1)
 
 
-async def _objects(target: Target, namespace: str | None) -> Sequence[dict[str, Any]]:
+async def objects_of(target: Target, namespace: str | None) -> Sequence[dict[str, Any]]:
+    """Every object of ours in a namespace, or (None) in all."""
     async with target.open() as cluster:
         listings = await asyncio.gather(*(cluster.list(kind, namespace) for kind in objects.KINDS))
     return [item for listing in listings for item in listing.items]

@@ -42,9 +42,9 @@ def state(manifest: Mapping[str, Any]) -> State:
         return "off"
     if troubles(manifest):
         return "bad"
-    last = ((manifest.get("status") or {}).get("lastRun") or {}).get("state")
+    runs = (manifest.get("status") or {}).get("runs") or []
     ready = condition(manifest, "Ready")
-    if last in ("Running", "Waiting") or ready is None or ready["status"] != "True":
+    if (runs and runs[0]["state"] in ("Running", "Waiting")) or ready is None or ready["status"] != "True":
         return "working"
     return "good"
 
@@ -61,14 +61,14 @@ def troubles(manifest: Mapping[str, Any]) -> list[Trouble]:
 
 
 def numbers(manifest: Mapping[str, Any], now: datetime) -> list[str]:
-    """The numbers that tell the object's story, at most two short lines."""
+    """The numbers that tell the object's story, a few short lines."""
     status = manifest.get("status") or {}
     return _NUMBERS[manifest["kind"]](manifest, status, now)
 
 
 def _source(_manifest: Mapping[str, Any], status: Mapping[str, Any], _now: datetime) -> list[str]:
     streams = status.get("streams") or []
-    return [counted(stream["files"], "file") for stream in streams[:1] if stream.get("files") is not None]
+    return [f"{counted(stream['files'], 'file')} seen" for stream in streams[:1] if stream.get("files") is not None]
 
 
 def _destination(manifest: Mapping[str, Any], _status: Mapping[str, Any], _now: datetime) -> list[str]:
@@ -81,15 +81,16 @@ def _dataset(manifest: Mapping[str, Any], status: Mapping[str, Any], _now: datet
     if status.get("rows") is not None:
         lines.append(counted(status["rows"], "row"))
     lake = ((manifest.get("spec") or {}).get("destinationRef") or {}).get("name")
-    bad = f"{status['quarantinedRows']:,} bad, " if status.get("quarantinedRows") else ""
-    return [*lines, f"{bad}in {lake}"] if lake else lines
+    if status.get("quarantinedRows"):
+        lines.append(f"{status['quarantinedRows']:,} bad")
+    return [*lines, f"in {lake}"] if lake else lines
 
 
 def _pipeline(_manifest: Mapping[str, Any], status: Mapping[str, Any], now: datetime) -> list[str]:
     run = status.get("lastRun")
     lines = [_run(run, now)] if run else []
     if run and run.get("rowsLoaded") is not None:
-        lines.append(f"+{run['rowsLoaded']:,} rows")
+        lines.append(f"+{counted(run['rowsLoaded'], 'row')}")
     elif status.get("nextRunTime"):
         lines.append(_next(status["nextRunTime"], now))
     return lines
@@ -114,7 +115,8 @@ _NUMBERS = {
 
 def _run(run: Mapping[str, Any], now: datetime) -> str:
     at = run.get("finishedAt") or run.get("startedAt")
-    return f"{run['state'].lower()} {ago(at, now)}".rstrip() if at else run["state"].lower()
+    word = {"Succeeded": "done"}.get(run["state"], run["state"].lower())
+    return f"{word} {ago(at, now)}" if at else word
 
 
 def _next(at: str, now: datetime) -> str:

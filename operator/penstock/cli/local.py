@@ -34,8 +34,10 @@ class Local:
         return self.folder / "node" / "pods"
 
 
-def run(folder: Path, play: Callable[[Local], Coroutine[Any, Any, None]], *, backoff: float = 10.0) -> None:
+def run(folder: Path, play: Callable[[Local], Coroutine[Any, Any, None]], *, backoff: float = 10.0) -> bool:
     """Run the cluster of `folder` until `play` has ended, or Ctrl-C; everything that was started has ended then.
+
+    Returns whether `play` came to its own end.
 
     `backoff` is how long a Job waits before its second attempt, in seconds. Raises `InvalidSpec` if the cluster of the
     folder is running already.
@@ -46,16 +48,16 @@ def run(folder: Path, play: Callable[[Local], Coroutine[Any, Any, None]], *, bac
         filename=folder / "operator.log", level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     try:
-        asyncio.run(_until_over(folder, play, backoff))
+        return asyncio.run(_until_over(folder, play, backoff))
     except KeyboardInterrupt:
-        pass
+        return False
     except RuntimeError as error:
         if "already running" not in str(error):
             raise
         raise InvalidSpec(f"{error}. Stop it, or choose another --folder.") from error
 
 
-async def _until_over(folder: Path, play: Callable[[Local], Coroutine[Any, Any, None]], backoff: float) -> None:
+async def _until_over(folder: Path, play: Callable[[Local], Coroutine[Any, Any, None]], backoff: float) -> bool:
     async with _running(folder, backoff) as (local, operator):
         playing = asyncio.create_task(play(local))
         # kopf takes the signals: on Ctrl-C the operator is what ends first.
@@ -65,8 +67,10 @@ async def _until_over(folder: Path, play: Callable[[Local], Coroutine[Any, Any, 
             await asyncio.wait({playing})
         if operator.done() and not operator.cancelled() and operator.exception() is not None:
             operator.result()
-        if not playing.cancelled():
-            playing.result()
+        if playing.cancelled():
+            return False
+        playing.result()
+        return True
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 ```
   SOURCE             PIPELINE            DATASET            SUBSCRIPTION        DESTINATION
   ● flights      ──▶ ● flights       ──▶ ● flights      ──▶ ● delays        ──▶ ● outbox
-    12 files           succeeded 2m ago    336,709 rows       succeeded 1m ago    reachable
+    12 files seen      done 2m ago         336,709 rows       done 1m ago         reachable
 ```
 """
 
@@ -26,7 +26,8 @@ Path = tuple[Key | None, ...]
 """One way through the picture: a Source, a Pipeline, a Dataset, a Subscription, a Destination, as far as they go."""
 
 _HEADINGS = ("SOURCE", "PIPELINE", "DATASET", "SUBSCRIPTION", "DESTINATION")
-_ARROW = "──▶ "
+_ARROW, _SHORT_ARROW = "──▶ ", "→ "
+_WIDE = 96
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,9 @@ def _or_none(keys: Sequence[Key] | None) -> Sequence[Key | None]:
     return keys or [None]
 
 
-def of(manifests: Iterable[Object], now: datetime) -> RenderableType:
-    """The picture, one for each namespace, and below it what is wrong."""
+def of(manifests: Iterable[Object], now: datetime, width: int = _WIDE) -> RenderableType:
+    """The picture, one for each namespace, and below it what is wrong. Short names fit into a `width` of 80."""
+    arrow = _ARROW if width >= _WIDE else _SHORT_ARROW
     by_namespace: defaultdict[str, list[Object]] = defaultdict(list)
     for manifest in manifests:
         by_namespace[manifest["metadata"].get("namespace", "default")].append(manifest)
@@ -103,33 +105,35 @@ def of(manifests: Iterable[Object], now: datetime) -> RenderableType:
     for namespace, inside in sorted(by_namespace.items()):
         if len(by_namespace) > 1:
             parts.append(Text(f"\n{namespace}", style="bold underline"))
-        parts += [_drawn(World.of(inside), now), *_troubles(inside)]
+        parts += [_drawn(World.of(inside), now, arrow), *_troubles(inside)]
     return Group(*parts)
 
 
-def _drawn(world: World, now: datetime) -> Table:
+def _drawn(world: World, now: datetime, arrow: str) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     for heading in _HEADINGS:
-        table.add_column(heading if heading == _HEADINGS[0] else " " * len(_ARROW) + heading, overflow="fold")
+        table.add_column(heading if heading == _HEADINGS[0] else " " * len(arrow) + heading, overflow="fold")
     above: Path = (None,) * len(_HEADINGS)
     for path in paths(world):
         # What stands above is not said again, as long as the way to it is the same.
         same = next((index for index, (old, new) in enumerate(zip(above, path, strict=True)) if old != new), len(path))
-        table.add_row(*(_cell(world, path, index, index < same, now) for index in range(len(path))))
+        table.add_row(
+            *(_cell(world, path, index, (arrow, now)) if index >= same else Text() for index in range(len(path)))
+        )
         above = path
     return table
 
 
-def _cell(world: World, path: Path, index: int, told: bool, now: datetime) -> Text:
-    key = path[index]
-    if key is None or told:
+def _cell(world: World, path: Path, index: int, drawing: tuple[str, datetime]) -> Text:
+    key, (arrow, now) = path[index], drawing
+    if key is None:
         return Text()
-    indent = " " * len(_ARROW) if index else ""
-    arrow = _ARROW if index and path[index - 1] is not None else indent
+    indent = " " * len(arrow) if index else ""
+    lead = arrow if index and path[index - 1] is not None else indent
     manifest = world.found.get(key)
     state = glance.state(manifest) if manifest is not None else "missing"
     mark, colour = glance.MARKS[state]
-    cell = Text.assemble((arrow, "dim"), (mark, colour), " ", (key.name, "bold"))
+    cell = Text.assemble((lead, "dim"), (mark, colour), " ", (key.name, "bold"))
     lines = glance.numbers(manifest, now) if manifest is not None else ["does not exist"]
     for line in lines:
         cell.append(f"\n{indent}  {line}", style="red" if manifest is None else "dim")

@@ -54,7 +54,7 @@ async def preview(target: Target, name: str, rows: int, only: str | None, patien
                 except TimeoutError:
                     raise InvalidSpec(f"no worker answered in {patience:.0f} s; kubectl get pods tells more") from None
                 console.print(_titled(name, part, shown))
-                console.print(_table(shown))
+                console.print(_reasons(shown) if part == "bad" else _table(shown))
 
 
 async def read(cluster: "HttpCluster", key: Key, rows: int, *, quarantined: bool) -> Preview:
@@ -68,10 +68,10 @@ async def read(cluster: "HttpCluster", key: Key, rows: int, *, quarantined: bool
     start = runs.Start(order, slot, f"{graph.identity}/{slot}", times.text(datetime.now(UTC)))
     await cluster.apply(standing.order_map(graph, order))
     log = await _log(cluster, await cluster.create(runs.job(graph, start)))
-    line = next((line for line in log.splitlines() if line.startswith(places.PREVIEW_LINE)), None)
-    if line is None:
+    _, marker, shown = log.partition(places.PREVIEW_LINE)
+    if not marker:
         raise InvalidSpec(f"the worker showed nothing. Its log ends: {log[-300:]}")
-    return Preview.model_validate_json(line.removeprefix(places.PREVIEW_LINE))
+    return Preview.model_validate_json(shown.splitlines()[0])
 
 
 async def _graph(cluster: "HttpCluster", key: Key) -> "Graph":
@@ -132,6 +132,18 @@ def _cause(pod: dict[str, Any]) -> str:
 def _titled(name: str, part: str, shown: Preview) -> Text:
     what = "in quarantine" if part == "bad" else "rows"
     return Text.assemble((f"{name}", "bold"), f": {shown.total:,} {what}", style="red" if part == "bad" else "green")
+
+
+def _reasons(shown: Preview) -> Table:
+    """Bad rows: where each was read, why it is bad, and the row as it was read."""
+    file, line, error, payload = (shown.columns.index(name) for name in ("file", "line", "error", "payload"))
+    table = Table(header_style="bold")
+    for heading in ("where", "why", "the row as it was read"):
+        table.add_column(heading, overflow="fold")
+    for row in shown.rows:
+        where = f"{(row[file] or '').rpartition('/')[2]}:{row[line]}"
+        table.add_row(Text(where), Text(row[error] or "", style="red"), Text(row[payload] or "", style="dim"))
+    return table
 
 
 def _table(shown: Preview) -> Table:

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 from rich.text import Text
 
-from penstock.cli import feed, local, terminal, watching
+from penstock.cli import feed, get, local, picture, terminal, watching
+from penstock.cli.connection import Target
 from penstock.cli.local import Local
 
 _EXAMPLES = """Examples:
@@ -51,8 +53,11 @@ async def _watch(started: Local) -> None:
         for line in feed.lines(before, after) if before or after else ():
             console.print(line.text(time.strftime("%H:%M:%S")))
 
+    if found := await get.objects_of(Target(started.kubeconfig), None):
+        console.print(picture.of(found, datetime.now(UTC), console.width))
+        console.print()
     try:
-        await watching.changes(started.kubeconfig, changed)
+        await watching.changes(started.kubeconfig, changed, from_the_start=False)
     except asyncio.CancelledError:
         console.print("Everything is stopped.")
         raise

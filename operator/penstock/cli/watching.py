@@ -14,16 +14,16 @@ Changed = Callable[[Object | None, Object | None], None]
 _AGAIN_SECONDS = 1.0
 
 
-async def changes(kubeconfig: Path, changed: Changed) -> None:
-    """Call `changed` for every change of an object of ours, for ever. What is there already is new."""
+async def changes(kubeconfig: Path, changed: Changed, *, from_the_start: bool = True) -> None:
+    """Call `changed` for every change of an object of ours, for ever; `from_the_start`: also for what is there now."""
     from penstock.control.cluster import client
 
     async with client.connect(kubeconfig) as cluster, asyncio.TaskGroup() as group:
         for kind in objects.KINDS:
-            group.create_task(_kind(cluster, kind, changed))
+            group.create_task(_kind(cluster, kind, changed, quiet=not from_the_start))
 
 
-async def _kind(cluster: Any, kind: str, changed: Changed) -> None:
+async def _kind(cluster: Any, kind: str, changed: Changed, *, quiet: bool) -> None:
     from penstock.control.cluster.port import ClusterError
 
     known: dict[str, Object] = {}
@@ -34,7 +34,8 @@ async def _kind(cluster: Any, kind: str, changed: Changed) -> None:
             for uid in known.keys() - there.keys():
                 changed(known.pop(uid), None)
             for item in there.values():
-                _seen(known, item, changed)
+                _seen(known, item, _ignored if quiet else changed)
+            quiet = False
             async for event in cluster.watch(kind, None, "", listing.version):
                 if event.type == "DELETED":
                     changed(known.pop(event.object["metadata"]["uid"], None), None)
@@ -42,6 +43,10 @@ async def _kind(cluster: Any, kind: str, changed: Changed) -> None:
                     _seen(known, event.object, changed)
         except ClusterError:
             await asyncio.sleep(_AGAIN_SECONDS)
+
+
+def _ignored(_before: Object | None, _after: Object | None) -> None:
+    pass
 
 
 def _seen(known: dict[str, Object], item: Object, changed: Changed) -> None:

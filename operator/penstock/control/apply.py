@@ -103,6 +103,9 @@ async def delete(child: Manifest, cluster: Cluster, store: Store) -> None:
 
 async def _apply(graph: Graph, change: Change, cluster: Cluster, store: Store) -> None:
     ref = Ref.of(change.manifest)
+    if change.new and change.manifest.get("immutable"):
+        await create(graph, change.manifest, cluster, store)  # nothing will ever be applied to it again
+        return
     if change.new:
         # Server-side apply cannot say "only if it is not there", and we never adopt what is not ours.
         with contextlib.suppress(NotFound):

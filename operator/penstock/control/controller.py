@@ -94,7 +94,7 @@ class Controller:
                 log.warning("watch of %s: %s", kind, error.message)
             except Exception:
                 log.exception("watch of %s: unforeseen", kind)  # one odd answer must not end the operator
-            await asyncio.sleep(1 + random.random())  # noqa: S311 - jitter
+            await self._pause()
 
     def _sweep_children(self, kind: str, namespace: str | None, listing: Listing) -> None:
         there = {Ref.of(item) for item in listing.items}
@@ -132,7 +132,7 @@ class Controller:
                         self._sweep_kind(kind, namespace, await self._cluster.list(kind, namespace, ""))
             except ClusterError as error:
                 log.warning("sweep: %s", error.message)
-                await asyncio.sleep(1 + random.random())  # noqa: S311 - jitter
+                await self._pause()
             else:
                 return
 
@@ -146,6 +146,10 @@ class Controller:
                 continue
             if _older(known, listing):
                 self.seen(known, deleted=True)
+
+    async def _pause(self) -> None:
+        """Before the API server is asked again; with jitter, so that many operators do not come back at once."""
+        await asyncio.sleep(self._settings.relist_seconds * (1 + random.random()))  # noqa: S311 - jitter
 
     # ── work ──
 

@@ -31,6 +31,9 @@ class Settings:
     sweep_seconds: float = 300
     """How often everything is listed and reconciled anew, in case a watch lost something."""
 
+    relist_seconds: float = 1
+    """After a watch was lost: how long until its objects are listed again, at least; twice as long at most."""
+
     retry_seconds: float = 15
     """After a failed inspection, migration or run: the first delay, doubled each time."""
 

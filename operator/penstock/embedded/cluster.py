@@ -22,13 +22,14 @@ from aiohttp import web
 
 from penstock.embedded import errors, kubelet
 from penstock.embedded.apiclient import Access
+from penstock.embedded.asked import Options
 from penstock.embedded.controllers import Controllers
 from penstock.embedded.objects import Json
 from penstock.embedded.processes import Runner
 from penstock.embedded.registry import CRDS, Registry
 from penstock.embedded.server import Server
 from penstock.embedded.store import Store
-from penstock.embedded.writes import Options, Writer
+from penstock.embedded.writes import Writer
 
 _BY = Options("penstock-embedded", validation="Strict", force=True)
 
@@ -66,13 +67,15 @@ async def running(
             access = Access(url, token, ca)
             kubeconfig = _kubeconfig(folder / "kubeconfig", access)
             logs.node = Runner(access, folder / "node", worker_image, volumes)
-            tasks = [asyncio.create_task(Controllers(writer, backoff).run()), asyncio.create_task(logs.node.run())]
-            try:
-                yield Cluster(url, kubeconfig)
-            finally:
-                for task in reversed(tasks):
-                    task.cancel()
-                    await asyncio.wait({task})
+            async with asyncio.TaskGroup() as tasks:  # a controller or node that fails is not missed
+                controllers = tasks.create_task(Controllers(writer, backoff).run())
+                node = tasks.create_task(logs.node.run())
+                try:
+                    yield Cluster(url, kubeconfig)
+                finally:
+                    node.cancel()
+                    await asyncio.wait({node})
+                    controllers.cancel()
 
 
 @contextmanager

@@ -3,9 +3,10 @@
 from collections import defaultdict
 
 from penstock.embedded import errors, registry
+from penstock.embedded.asked import Deletion, Options
 from penstock.embedded.objects import Json
 from penstock.embedded.store import Event, Key
-from penstock.embedded.writes import PROPAGATION, Deletion, Options, Writer
+from penstock.embedded.writes import PROPAGATION, Writer
 
 _BY = Options("kube-controller-manager")
 _FOREGROUND, _ORPHAN = PROPAGATION["Foreground"], PROPAGATION["Orphan"]

@@ -6,8 +6,9 @@ import zoneinfo
 import cronsim
 
 from penstock.embedded import errors, journal, workloads
+from penstock.embedded.asked import Deletion, Options
 from penstock.embedded.objects import Json, condition, controller, copy, moment, owner
-from penstock.embedded.writes import Deletion, Options, Writer
+from penstock.embedded.writes import Writer
 
 SCHEDULED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 _BY = Options("kube-controller-manager")

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from penstock.embedded import journal
+from penstock.embedded.asked import Deletion, Options
 from penstock.embedded.objects import Json, condition, controller, copy, moment, now, owner
-from penstock.embedded.writes import Deletion, Options, Writer
+from penstock.embedded.writes import Writer
 
 TRACKING = "batch.kubernetes.io/job-tracking"
 _BY = Options("kube-controller-manager")

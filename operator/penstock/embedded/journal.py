@@ -5,8 +5,9 @@ import datetime
 import uuid
 
 from penstock.embedded import errors
+from penstock.embedded.asked import Options
 from penstock.embedded.objects import Json, copy, moment, now
-from penstock.embedded.writes import Options, Writer
+from penstock.embedded.writes import Writer
 
 _KEPT = datetime.timedelta(hours=1)  # a real API server's default
 

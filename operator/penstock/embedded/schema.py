@@ -30,6 +30,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
 }
+_COMBINING = {"oneOf", "anyOf", "allOf", "not"}
 # With one of these, CEL rules are not evaluated: they could not rely on the shape.
 _BLOCKING = {"FieldValueRequired", "FieldValueTypeInvalid", "FieldValueTooLong", "FieldValueTooMany"}
 _BLOCKING |= {"FieldValueNotSupported"}
@@ -79,9 +80,10 @@ def prune(schema: Json, value: Any, path: str = "") -> list[str]:
 
 
 def drop_nulls(schema: Json, value: Any) -> Any:
-    """Built-in kinds: a null is a field that was not set."""
+    """Built-in kinds: a null, an empty list or an empty map is a field that was not set (Go's omitempty)."""
     if isinstance(value, dict) and not schema.get("x-kubernetes-preserve-unknown-fields"):
-        return {k: drop_nulls(child(schema, k) or {}, v) for k, v in value.items() if v is not None}
+        cleaned = {k: drop_nulls(child(schema, k) or {}, v) for k, v in value.items() if v not in (None, [])}
+        return {k: v for k, v in cleaned.items() if v != {} or "additionalProperties" not in (child(schema, k) or {})}
     if isinstance(value, list):
         return [drop_nulls(schema.get("items", {}), item) for item in value]
     return value
@@ -133,7 +135,8 @@ def _walk(schema: Json, value: Any, path: str) -> Iterator[Problem]:
         yield from _array(schema, value, path)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield from _number(schema, value, path)
-    yield from _combined(schema, value, path)
+    if not _COMBINING.isdisjoint(schema):
+        yield from _combined(schema, value, path)
 
 
 def _is(value: Any, kind: str) -> bool:

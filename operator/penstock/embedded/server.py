@@ -11,10 +11,11 @@ import yaml
 from aiohttp import web
 
 from penstock.embedded import errors, fieldtable, lists, openapi, registry, tables
+from penstock.embedded.asked import Deletion, Options
 from penstock.embedded.errors import Problem, Refused
 from penstock.embedded.objects import Json
 from penstock.embedded.registry import Resource
-from penstock.embedded.writes import Deletion, Options, Writer
+from penstock.embedded.writes import Writer
 
 VERSION = {"major": "1", "minor": "35", "gitVersion": "v1.35.4+penstock", "platform": "local/process"}
 _PLAIN = {"/healthz": "ok", "/livez": "ok", "/readyz": "ok"}
@@ -51,6 +52,8 @@ class Server:
             return self._about(request) or await self._serve(request)
         except Refused as refused:
             return _warned(_json(refused.status(), refused.code), refused.warnings)
+        except ConnectionError:
+            raise  # the client has left in the middle of a watch or a log
         except Exception as error:
             _log.exception("%s %s", request.method, request.path)
             return _json(Refused(500, "InternalError", f"Internal error occurred: {error!r}").status(), 500)
@@ -64,7 +67,7 @@ class Server:
             return web.Response(body=b"", content_type=openapi.V2_TYPE)
         if path.startswith("/openapi/v3/"):
             return _json(openapi.document(self._version_of(path.removeprefix("/openapi/v3"))))
-        about = self._discovered(path)
+        about = self._discovered(path) if path.count("/") <= 3 else None
         return None if about is None else _json(about)
 
     def _discovered(self, path: str) -> Json | None:

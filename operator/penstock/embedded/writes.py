@@ -7,12 +7,12 @@ owners (managedFields) and stored in one order, and a write that changes nothing
 import datetime
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from penstock.embedded import errors, naming, ownership, patching, schema, strategies
+from penstock.embedded import decoding, errors, naming, ownership, patching, schema, strategies
+from penstock.embedded.asked import Deletion, Options
 from penstock.embedded.errors import Problem, Refused
 from penstock.embedded.objects import Json, copy, now
 from penstock.embedded.registry import CLEANUP, CRDS, Registry, Resource
@@ -20,30 +20,6 @@ from penstock.embedded.store import Key, Store
 
 _PROTECTED = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
 PROPAGATION = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}  # policy -> finalizer
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a write is made: for whom, really or only tried, and what to do with unknown fields."""
-
-    manager: str
-    dry_run: bool = False
-    validation: str = "Warn"  # Ignore | Warn | Strict
-    force: bool = False
-    subresource: str = ""
-    applying: bool = False  # a server-side apply: unknown fields are errors
-    warnings: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Deletion:
-    """A DeleteOptions: seconds of grace for Pods, propagation policy, preconditions."""
-
-    grace: int | None = None
-    propagation: str = ""
-    uid: str = ""
-    version: str = ""
-    dry_run: bool = False
 
 
 class Writer:
@@ -62,7 +38,7 @@ class Writer:
     # ── create ───────────────────────────────────────────────────────────────
     def create(self, resource: Resource, namespace: str, body: Json, options: Options, apply: bool = False) -> Json:
         """Store a new object."""
-        item = self._decoded(resource, body, options)
+        item = decoding.decoded(resource, body, options)
         meta = item["metadata"]
         if resource.namespaced and meta.get("namespace", namespace) != namespace:
             raise errors.bad_request(
@@ -101,7 +77,7 @@ class Writer:
     def update(self, resource: Resource, namespace: str, name: str, body: Json, options: Options) -> Json:
         """Replace an object (PUT)."""
         old = self.get(resource, namespace, name)
-        item = self._decoded(resource, body, options)
+        item = decoding.decoded(resource, body, options)
         if item["metadata"].get("name", name) != name:
             raise errors.bad_request(
                 f"the name of the object ({item['metadata']['name']}) does not match the name on the URL ({name})"
@@ -119,6 +95,8 @@ class Writer:
 
     def patch(self, resource: Resource, key: tuple[str, str], kind: str, body: Any, options: Options) -> Json:
         """Apply a patch of media type application/`kind`."""
+        if kind != "json-patch+json" and not isinstance(body, dict):
+            raise errors.bad_request("the patch is not an object")
         if kind == "apply-patch+yaml":
             return self._apply(resource, key, body, options)
         old = self.get(resource, *key)
@@ -135,12 +113,12 @@ class Writer:
                 "UnsupportedMediaType",
                 f"the body of the request was in an unknown format - accepted media types include: {known}",
             )
-        return self._changed(resource, old, self._decoded(resource, item, options), options)
+        return self._changed(resource, old, decoding.decoded(resource, item, options), options)
 
     def _apply(self, resource: Resource, key: tuple[str, str], body: Json, options: Options) -> Json:
         if "managedFields" in body.get("metadata", {}) and body["metadata"]["managedFields"]:
             raise errors.bad_request("metadata.managedFields must be nil")
-        wanted = self._decoded(resource, body, options)
+        wanted = decoding.decoded(resource, body, options)
         wanted["metadata"].setdefault("name", key[1])
         old = self.store.get((resource.id, *key))
         if old is None:
@@ -274,35 +252,6 @@ class Writer:
         return int(item["spec"].get("terminationGracePeriodSeconds", 30) if asked is None else asked)
 
     # ── what all have in common ──────────────────────────────────────────────
-    def _decoded(self, resource: Resource, body: Any, options: Options) -> Json:
-        if not isinstance(body, dict) or not isinstance(body.get("metadata", {}), dict):
-            raise errors.bad_request("the request body is not an object with metadata")
-        item: Json = copy(body)
-        item.setdefault("metadata", {})
-        for key, expected in (("apiVersion", resource.api_version), ("kind", resource.kind)):
-            if item.setdefault(key, expected) != expected:
-                what = "API version" if key == "apiVersion" else key
-                raise errors.bad_request(
-                    f"the {what} in the data ({item[key]}) does not match the expected {what} ({expected})"
-                )
-        if not resource.custom:
-            item = schema.drop_nulls(resource.schema, item)
-        handled = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
-        dropped = schema.prune(resource.schema, item)
-        if dropped and options.applying:
-            subject = f"{item['metadata'].get('namespace', '')}/{item['metadata'].get('name', '')}"
-            subject += f"; {resource.api_version}, Kind={resource.kind}"
-            message = f"failed to create typed patch object ({subject}): .{dropped[0]}: field not declared in schema"
-            raise Refused(500, "", message)
-        if dropped and options.validation == "Strict":
-            listed = ", ".join(f'unknown field "{path}"' for path in dropped)
-            raise errors.bad_request(f"{handled}: strict decoding error: {listed}")
-        if options.validation == "Warn":
-            options.warnings.extend(f'unknown field "{path}"' for path in dropped)
-        for problem in schema.problems(resource.decoded, item):
-            raise errors.bad_request(f"{handled}: {_as_go(problem, resource.kind)}")
-        return item
-
     def _complete(self, resource: Resource, item: Json, old: Json | None) -> None:
         if resource.custom:
             schema.default(resource.schema, item)
@@ -338,15 +287,6 @@ class Writer:
         else:
             after = owned
         ownership.record(item, after, old)
-
-
-def _as_go(problem: Problem, kind: str) -> str:
-    """A type error as Go's JSON decoder words it."""
-    expected, found = problem.text.partition(" must be of type ")[2].split(": ")
-    names = {"integer": "number", "boolean": "bool", "date-time": "Time"}
-    found, expected = found.strip('"'), expected.replace("integer", "int32")
-    where = f"Go struct field {kind}.{problem.path} of type {names.get(expected, expected)}"
-    return f"json: cannot unmarshal {names.get(found, found)} into {where}"
 
 
 def _wanted(item: Json) -> bytes:

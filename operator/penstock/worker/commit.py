@@ -45,10 +45,24 @@ def all(
                 _swap(cursor, swap, claim)
             _enter(cursor, claim, identity, plan, files)
     except BaseException:
-        for swap in swaps:
-            lake.discard(swap)
+        _discard(claim, swaps)
         raise
     return report
+
+
+def _discard(claim: Claim, swaps: Sequence[lake.Swap]) -> None:
+    """Remove the metadata of a commit that failed, after asking the catalog whether it really did.
+
+    A signal may arrive when the database has committed and we do not know it yet; metadata in use is never removed.
+    """
+    try:
+        with ledger.transaction(claim.database) as cursor:
+            used = {row[0] for row in cursor.execute("SELECT metadata_location FROM iceberg_tables")}
+    except sqlite3.Error:
+        return  # a few small files are left behind
+    if not any(swap.after in used for swap in swaps):
+        for swap in swaps:
+            lake.discard(swap)
 
 
 def _leaving(plan: Plan, known: dict[tuple[str, str], FileEntry], identity: str) -> list[FileEntry]:

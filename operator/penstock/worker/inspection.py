@@ -99,11 +99,11 @@ def _suggested(sample: pa.Table, column: str, connection: engine.Connection) -> 
     connection.register("sample", sample)
     for kind in _CANDIDATES:
         cast = lossless.from_text(kind, "x", "t")
-        row = connection.execute(
+        ((values, fitting),) = connection.execute(
             f"SELECT count(x), count(v) FROM (SELECT x, {cast.accept} AS v FROM "
             f"(SELECT x, {cast.attempt} AS t FROM (SELECT {column} AS x FROM sample)))"
-        ).fetchone()
-        if row is not None and 0 < row[0] == row[1]:
+        ).fetchall()
+        if 0 < values == fitting:
             return kind
     return "string"
 

@@ -140,6 +140,10 @@ def claim(database: Path, subject: str, run: str, holder: str, lease: float = LE
     beat.start()
     try:
         yield mine
+    except Exception as error:
+        if _superseded(mine):  # its successor has swept the files away under it: that is no failure of its own
+            raise _taken_over(mine) from error
+        raise
     finally:
         stop.set()
         beat.join()
@@ -193,6 +197,17 @@ def _heartbeat(mine: Claim, lease: float, stop: threading.Event) -> None:
         if not changed:
             mine._lost.set()
             return
+
+
+def _superseded(mine: Claim) -> bool:
+    try:
+        with transaction(mine.database) as cursor:
+            mine.check(cursor)
+    except NotYet:
+        return True
+    except sqlite3.Error:
+        return False  # the first failure is what counts
+    return False
 
 
 def _release(mine: Claim) -> None:

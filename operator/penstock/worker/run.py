@@ -113,12 +113,11 @@ def inspect_source(order: RunOrder, here: Pod, outcome: Outcome) -> None:
     outcome.more["streams"] = inspection.source(order, here)
 
 
-def inspect_destination(order: RunOrder, here: Pod, outcome: Outcome) -> None:
+def inspect_destination(order: RunOrder, here: Pod, _: Outcome) -> None:
     """See whether the Destination can be written to."""
     if order.destination is None:
         raise InvalidSpec("The order names no Destination.")
     inspection.destination(order.destination, here)
-    outcome.attempt = 1
 
 
 def deliver(order: RunOrder, here: Pod, outcome: Outcome) -> None:

@@ -184,7 +184,7 @@ class HttpCluster:
 
 @asynccontextmanager
 async def connect(
-    kubeconfig: Path | None = None, context: str | None = None, *, rate: float = 50, burst: float = 100
+    kubeconfig: Path | None = None, context: str | None = None, *, rate: float = 200, burst: float = 400
 ) -> AsyncIterator[HttpCluster]:
     """A cluster by kubeconfig (default: `$KUBECONFIG`, `~/.kube/config`), or from inside a Pod.
 

@@ -23,10 +23,17 @@ _MANY_DIGITS = re.compile(rb"[0-9][0-9.]{15}")
 def csv_chunk(block: Block, form: CsvFormat, width: int) -> Chunk:
     """The block's records as `width` columns of text."""
     ragged: list[tuple[int, str, str]] = []
-    table, unreadable = _as_text(_csv_table(block, form, width, ragged))
+    try:
+        table = _csv_table(block, form, width, ragged, pa.string())
+        unreadable = _too_long(table)
+    except pa.ArrowInvalid:  # something is not UTF-8: which rows, is seen in their bytes
+        ragged.clear()
+        table = _csv_table(block, form, width, ragged, pa.binary())
+        unreadable = _not_utf8(table)
     if unreadable:
         rows = {row for row, _, _ in unreadable}
-        table = _decoded(table.filter(pa.array([row not in rows for row in range(table.num_rows)])))
+        table = table.filter(pa.array([row not in rows for row in range(table.num_rows)]))
+        table = table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
         unreadable = _renumbered(unreadable, [index for index, _, _ in ragged])
     return _without(block, table, sorted([*ragged, *unreadable]))
 
@@ -46,7 +53,9 @@ def _without(block: Block, table: pa.Table, bad: Sequence[tuple[int, str, str]])
     return Chunk(table, block.records + len(block.broken), block.lines, everything, missing)
 
 
-def _csv_table(block: Block, form: CsvFormat, width: int, ragged: list[tuple[int, str, str]]) -> pa.Table:
+def _csv_table(
+    block: Block, form: CsvFormat, width: int, ragged: list[tuple[int, str, str]], kind: pa.DataType
+) -> pa.Table:
     names = [f"c{index}" for index in range(width)]
 
     def set_aside(row: csv.InvalidRow) -> str:
@@ -54,7 +63,6 @@ def _csv_table(block: Block, form: CsvFormat, width: int, ragged: list[tuple[int
         ragged.append((row.number - 1, row.text[:SHOWN], error))
         return "skip"
 
-    kind = pa.binary()
     if not block.records:
         return pa.table({name: pa.array([], kind) for name in names})
     return csv.read_csv(
@@ -82,27 +90,14 @@ def _columns(count: int) -> str:
     return "1 column" if count == 1 else f"{count} columns"
 
 
-def _decoded(table: pa.Table) -> pa.Table:
-    return table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
-
-
-def _as_text(table: pa.Table) -> tuple[pa.Table, list[tuple[int, str, str]]]:
-    """The columns as text; or as they are, with (row, what is written, error) of the rows that cannot be."""
-    try:
-        decoded = _decoded(table)
-    except pa.ArrowInvalid:
-        return table, [(row, shown, "the row is not UTF-8") for row, shown in _not_utf8(table)]
-    return decoded, _too_long(decoded)
-
-
-def _not_utf8(table: pa.Table) -> list[tuple[int, str]]:
-    found: list[tuple[int, str]] = []
+def _not_utf8(table: pa.Table) -> list[tuple[int, str, str]]:
+    found: list[tuple[int, str, str]] = []
     for row, values in enumerate(zip(*(column.to_pylist() for column in table.columns), strict=True)):
+        written = b",".join(value or b"" for value in values)
         try:
-            for value in values:
-                (value or b"").decode()
+            written.decode()
         except UnicodeDecodeError:
-            found.append((row, ",".join((value or b"").decode(errors="replace") for value in values)[:SHOWN]))
+            found.append((row, written[:SHOWN].decode(errors="replace"), "the row is not UTF-8"))
     return found
 
 

@@ -148,7 +148,8 @@ class _Cutter:
     def _between(self, span: bytes) -> list[tuple[int, int, bool]]:
         """Where line ends that end no record lie: (start, end, whether inside a quoted field), in order."""
         fields = [*self._multiline(span)]
-        if not (span.startswith((b"\n", b"\r\n")) or b"\n\n" in span or b"\n\r\n" in span):
+        doubled = b"\n\n" in span or (b"\r" in span and b"\n\r\n" in span)
+        if not (doubled or span.startswith((b"\n", b"\r\n"))):
             return fields
         blank = [(found.start(), found.end(), False) for found in _BLANK.finditer(span)]
         outside = [entry for entry in blank if not any(start <= entry[0] < end for start, end, _ in fields)]

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import botocore.exceptions  # type: ignore[import-untyped]  # botocore ships no types
 import s3fs
+from botocore import exceptions as errors  # type: ignore[import-untyped]  # botocore ships no types
 
-from penstock.worker.storage.port import BLOCK, Found, gone, matcher, trouble
+from penstock.api.errors import InvalidSpec, NotYet
+from penstock.worker.storage.port import BLOCK, Found, gone, matcher, status, trouble
 
 _PRECONDITION_FAILED = (409, 412)
 """What a conditional put answers when the name is taken, or is being taken."""
@@ -41,10 +42,21 @@ class Bucket:
             default_block_size=BLOCK,
         )
 
+    def _translate(self, error: Exception) -> InvalidSpec | NotYet | None:
+        """What botocore and s3fs mean; s3fs hides the server's answer in the cause of an OSError."""
+        cause = error.__cause__ if isinstance(error, OSError) else error
+        if isinstance(error, PermissionError) or isinstance(cause, errors.NoCredentialsError):
+            return status(self._subject, self.url, 403)
+        if isinstance(cause, errors.ReadTimeoutError | errors.ConnectTimeoutError):
+            return NotYet(f"{self._subject}: {self.url} did not answer in time.", "Timeout")
+        if isinstance(cause, errors.HTTPClientError | errors.ConnectionError):
+            return NotYet(f"{self._subject}: {self.url} cannot be reached: {type(cause).__name__}.", "Unreachable")
+        return status(self._subject, self.url, _http_status(cause)) if isinstance(cause, errors.ClientError) else None
+
     def find(self, pattern: str | None) -> list[Found]:
         """The objects beneath the prefix that fit, sorted by URL; or the one object."""
         fits = matcher(pattern)
-        with trouble(self._subject, self.url):
+        with trouble(self._subject, self.url, self._translate):
             if not self.url.endswith("/"):
                 return [_found(self.url, self._files.info(self.url))]
             bucket = self.url.removeprefix("s3://").partition("/")[0]
@@ -55,7 +67,7 @@ class Bucket:
 
     def open(self, found: Found) -> BinaryIO:
         """Ranged reads, each on condition that the object is still the one that was found (If-Match)."""
-        with trouble(self._subject, found.url):
+        with trouble(self._subject, found.url, self._translate):
             try:
                 if _found(found.url, self._files.info(found.url, refresh=True)) != found:
                     raise gone(self._subject, found.url)
@@ -66,7 +78,7 @@ class Bucket:
     def put(self, name: str, source: Path, *, exclusive: bool = False) -> str:
         """Objects appear whole; `exclusive` is a conditional put (If-None-Match)."""
         url = self.url + name
-        with trouble(self._subject, url):
+        with trouble(self._subject, url, self._translate):
             if exclusive:
                 self._put_new(url, source.read_bytes())
             else:
@@ -79,13 +91,13 @@ class Bucket:
             self._files.call_s3("put_object", Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
         except OSError as error:
             cause = error.__cause__
-            if isinstance(cause, botocore.exceptions.ClientError) and _http_status(cause) in _PRECONDITION_FAILED:
+            if isinstance(cause, errors.ClientError) and _http_status(cause) in _PRECONDITION_FAILED:
                 raise FileExistsError(url) from None
             raise
 
     def read(self, name: str) -> bytes | None:
         """A small object, None where there is none."""
-        with trouble(self._subject, self.url + name):
+        with trouble(self._subject, self.url + name, self._translate):
             try:
                 return cast(bytes, self._files.cat_file(self.url + name))
             except FileNotFoundError:
@@ -93,11 +105,11 @@ class Bucket:
 
     def remove(self, name: str) -> None:
         """Remove an object, if it is there."""
-        with trouble(self._subject, self.url + name):
+        with trouble(self._subject, self.url + name, self._translate):
             self._files.rm_file(self.url + name)
 
 
-def _http_status(error: botocore.exceptions.ClientError) -> int:
+def _http_status(error: errors.ClientError) -> int:
     return int(error.response["ResponseMetadata"]["HTTPStatusCode"])
 
 

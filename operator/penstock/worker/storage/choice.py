@@ -1,12 +1,15 @@
 """Which store a URL names."""
 
+from typing import TYPE_CHECKING
+
 from penstock.api.errors import InvalidSpec
 from penstock.api.places import Auth, Located
 from penstock.worker.pod import Pod
-from penstock.worker.storage.bucket import Bucket, Keys
 from penstock.worker.storage.folder import Folder
 from penstock.worker.storage.port import Store
-from penstock.worker.storage.web import Web
+
+if TYPE_CHECKING:
+    from penstock.worker.storage.bucket import Keys
 
 
 def at(place: Located, auth: Auth | None, pod: Pod, subject: str) -> Store:
@@ -19,12 +22,19 @@ def at(place: Located, auth: Auth | None, pod: Pod, subject: str) -> Store:
             message = f"{subject}: claim {place.volume.claim_name} is not mounted. Create it."
             raise InvalidSpec(message, "ResourceNotFound")
         return Folder(place.url, pod.path(place.url.removeprefix("file://")), subject)
+    # Imported only where they are needed: s3fs and aiohttp take a third of a second, which most runs do not need.
     if place.scheme == "s3":
+        from penstock.worker.storage.bucket import Bucket
+
         return Bucket(place.url, place.endpoint_url, _keys(auth, pod, subject), subject)
+    from penstock.worker.storage.web import Web
+
     return Web(place.url, subject)
 
 
-def _keys(auth: Auth | None, pod: Pod, subject: str) -> Keys | None:
+def _keys(auth: Auth | None, pod: Pod, subject: str) -> "Keys | None":
+    from penstock.worker.storage.bucket import Keys
+
     if auth is None or auth.aws is None:
         return None
     secret = auth.aws.secret_ref.name

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-import aiohttp
-import botocore.exceptions  # type: ignore[import-untyped]  # botocore ships no types
 from fsspec.utils import glob_translate
 
-from penstock.api.errors import InvalidSpec, NotYet
+from penstock.api.errors import InvalidSpec, NotYet, PenstockError
 
 BLOCK = 8 << 20
 """Bytes of one ranged read."""
@@ -61,43 +59,35 @@ def matcher(pattern: str | None) -> Callable[[str], bool]:
     return lambda path: compiled.match(path) is not None
 
 
+Translate = Callable[[Exception], InvalidSpec | NotYet | None]
+"""What a server's own exception means; None leaves it to what every kind of place has in common."""
+
+
 @contextmanager
-def trouble(subject: str, url: str) -> Iterator[None]:
+def trouble(subject: str, url: str, translate: Translate = lambda _: None) -> Iterator[None]:
     """Translate what file systems and servers raise into our two words."""
     try:
         yield
-    except FileExistsError:
-        raise  # what `put` says of a name that is taken
-    except FileNotFoundError:
-        raise InvalidSpec(f"{subject}: {url} does not exist. Check the URL.", "ResourceNotFound") from None
-    except (PermissionError, botocore.exceptions.NoCredentialsError):
-        raise InvalidSpec(
-            f"{subject}: access to {url} was refused. Check the credentials.", "WrongCredentials"
-        ) from None
-    except aiohttp.ClientResponseError as error:
-        raise status(subject, url, error.status) from None
-    except (TimeoutError, botocore.exceptions.ReadTimeoutError, botocore.exceptions.ConnectTimeoutError):
-        raise NotYet(f"{subject}: {url} did not answer in time.", "Timeout") from None
-    except (aiohttp.ClientError, botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError) as error:
-        raise NotYet(f"{subject}: {url} cannot be reached: {type(error).__name__}.", "Unreachable") from None
-    except botocore.exceptions.ClientError as error:
-        raise status(subject, url, _http_status(error)) from None
-    except OSError as error:
-        raise _system(subject, url, error) from None
-
-
-def _http_status(error: botocore.exceptions.ClientError) -> int:
-    return int(error.response["ResponseMetadata"]["HTTPStatusCode"])
+    except (PenstockError, FileExistsError):  # the latter is what `put` says of a name that is taken
+        raise
+    except Exception as error:
+        told = translate(error) or (_system(subject, url, error) if isinstance(error, OSError) else None)
+        if told is None:
+            raise
+        raise told from None
 
 
 def _system(subject: str, url: str, error: OSError) -> InvalidSpec | NotYet:
-    """What an OSError means; object stores hide their answer in its cause."""
-    if isinstance(error.__cause__, botocore.exceptions.ClientError):
-        return status(subject, url, _http_status(error.__cause__))
+    if isinstance(error, FileNotFoundError):
+        return InvalidSpec(f"{subject}: {url} does not exist. Check the URL.", "ResourceNotFound")
+    if isinstance(error, PermissionError):
+        return InvalidSpec(f"{subject}: access to {url} was refused. Check the credentials.", "WrongCredentials")
+    if isinstance(error, TimeoutError):
+        return NotYet(f"{subject}: {url} did not answer in time.", "Timeout")
     if error.errno in FULL:
         return NotYet(f"{subject}: no space is left where {url} lies. Nothing was committed.", "StorageFull")
-    if error.errno in (errno.EROFS, errno.EACCES):
-        return InvalidSpec(f"{subject}: {url} is not writable. Check the volume.", "WrongCredentials")
+    if error.errno == errno.EROFS:
+        return InvalidSpec(f"{subject}: {url} is read only. Check the volume.", "WrongCredentials")
     return NotYet(f"{subject}: {url}: {error.strerror or type(error).__name__}.", "Unreachable")
 
 

@@ -10,7 +10,7 @@ import fsspec
 from fsspec.asyn import sync
 
 from penstock.api.errors import InvalidSpec, NotYet
-from penstock.worker.storage.port import BLOCK, Found, gone, trouble
+from penstock.worker.storage.port import BLOCK, Found, gone, status, trouble
 
 _HEADERS = {"Accept-Encoding": "identity"}  # what a server would compress on the way has no size to check against
 
@@ -27,7 +27,7 @@ class Web:
         """The one file. Raises InvalidSpec when asked for a pattern: a web server cannot list."""
         if pattern is not None:
             raise InvalidSpec(f"{self._subject}: {self.url} is a web server, which cannot list files; leave glob out.")
-        with trouble(self._subject, self.url):
+        with trouble(self._subject, self.url, self._translate):
             try:
                 response = self._request("HEAD", {})
             except aiohttp.ClientResponseError as error:
@@ -40,12 +40,15 @@ class Web:
     def open(self, found: Found) -> BinaryIO:
         """The content as one stream, or InvalidSpec when it is no longer what was found."""
         condition = {"If-Match": found.etag} if found.etag.startswith('"') else {}  # not for weak or missing tags
-        with trouble(self._subject, self.url):
+        with trouble(self._subject, self.url, self._translate):
             response = self._request("GET", condition)
             if _found(self.url, response.headers) != found:
                 response.close()
                 raise gone(self._subject, self.url)
         return io.BufferedReader(_Download(self._files.loop, response, found, self._subject), BLOCK)
+
+    def _translate(self, error: Exception) -> InvalidSpec | NotYet | None:
+        return _meaning(self._subject, self.url, error)
 
     def _request(self, method: str, headers: Mapping[str, str]) -> Any:
         async def request() -> Any:
@@ -71,6 +74,14 @@ class Web:
         raise InvalidSpec(f"{self._subject}: {self.url} is read only; {name} cannot be removed.")
 
 
+def _meaning(subject: str, url: str, error: Exception) -> InvalidSpec | NotYet | None:
+    if isinstance(error, aiohttp.ClientResponseError):
+        return status(subject, url, error.status)
+    if isinstance(error, aiohttp.ClientError) and not isinstance(error, TimeoutError):
+        return NotYet(f"{subject}: {url} cannot be reached: {type(error).__name__}.", "Unreachable")
+    return None
+
+
 def _found(url: str, headers: Mapping[str, str]) -> Found:
     mark = headers.get("ETag") or headers.get("Last-Modified") or "unmarked"
     return Found(url, mark, int(headers.get("Content-Length", -1)))
@@ -88,7 +99,7 @@ class _Download(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer)
-        with trouble(self._subject, self._found.url):
+        with trouble(self._subject, self._found.url, self._translate):
             block = cast(bytes, sync(self._loop, self._fill, len(view)))
         self._received += len(block)
         if not block and 0 <= self._received < self._found.size:
@@ -98,6 +109,9 @@ class _Download(io.RawIOBase):
             raise NotYet(message, "Unreachable")
         view[: len(block)] = block
         return len(block)
+
+    def _translate(self, error: Exception) -> InvalidSpec | NotYet | None:
+        return _meaning(self._subject, self._found.url, error)
 
     async def _fill(self, wanted: int) -> bytes:
         parts, missing = [], wanted

@@ -1,0 +1,123 @@
+"""What is published: conditions by kstatus' rules, and a patch of what changed."""
+
+from typing import Any
+
+import pytest
+
+from penstock.api import times
+from penstock.control.cluster.port import Ref
+from penstock.control.observe import Observed, Seen
+from penstock.control.resolve import Problem
+from penstock.control.status import publish
+from support import jobs, manifests, scene
+from support.scene import Scene
+
+NOW = times.parse("2026-11-22T13:00:00Z")
+
+
+def _conditions(
+    stage: Scene, *runs: Observed, kind: str = "Pipeline", problem: Problem | None = None
+) -> dict[str, Any]:
+    outcome = publish.of(stage.graph(kind, "cities"), Seen(runs), NOW, problem=problem)
+    return {entry["type"]: entry for entry in outcome.status.to_object()["conditions"]}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "patch"),
+    [
+        ({}, {}, {}),
+        ({"a": 1}, {"a": 1}, {}),
+        ({"a": 1}, {"a": 2}, {"a": 2}),
+        ({"a": 1, "b": 2}, {"a": 1}, {"b": None}),
+        ({}, {"a": {"b": 1}}, {"a": {"b": 1}}),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}, {"a": {"c": 3}}),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}, {"a": {"c": None}}),
+        ({"a": [1, 2]}, {"a": [1]}, {"a": [1]}),
+        ({"a": {"b": 1}}, {"a": [1]}, {"a": [1]}),
+        ({"a": None}, {"a": 1}, {"a": 1}),
+    ],
+)
+def test_the_patch_holds_what_changed_and_nothing_else(before: Any, after: Any, patch: Any) -> None:
+    assert publish.patch(before, after) == patch
+
+
+def test_the_time_of_a_condition_moves_only_with_its_status() -> None:
+    stage = scene.quickstart(runNonce="")
+    stage.settle()
+    since = stage.condition("Pipeline", "cities", "Ready")["lastTransitionTime"]
+    stage.wait(60)
+    stage.apply(manifests.pipeline(runNonce="", schedule=["0 3 * * *"]))
+    stage.settle()
+    assert stage.condition("Pipeline", "cities", "Ready")["lastTransitionTime"] == since
+    for job in stage.jobs():
+        stage.finish(job)
+    stage.settle()
+    ready = stage.condition("Pipeline", "cities", "Ready")
+    assert (ready["status"], ready["lastTransitionTime"]) == ("True", stage.cluster.now)
+
+
+def test_work_towards_ready_is_reconciling_and_what_only_a_person_can_mend_is_stalled() -> None:
+    stage = scene.quickstart()
+    making = _conditions(stage)
+    assert making["Ready"]["status"] == "False"
+    assert making["Reconciling"]["status"] == "True"
+    assert "Stalled" not in making
+    stuck = _conditions(stage, problem=Problem("NameConflict", "CronJob x exists"))
+    assert (stuck["Ready"]["reason"], stuck["Stalled"]["status"]) == ("NameConflict", "True")
+    assert "Reconciling" not in stuck
+    assert not {"Reconciling", "Stalled"} & set(_conditions(scene.ready()))
+
+
+def test_the_generation_that_was_looked_at_is_told() -> None:
+    stage = scene.ready()
+    stage.apply(manifests.pipeline(history=3))
+    outcome = publish.of(stage.graph("Pipeline", "cities"), Seen(()), NOW)
+    assert outcome.status.to_object()["observedGeneration"] == 2
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "dataset_ready", "reason", "told"),
+    [
+        ({}, ("True", "Succeeded", ""), "Succeeded", "runs when asked to"),
+        ({"schedule": ["0 3 * * *"]}, ("True", "Succeeded", ""), "Succeeded", "runs at 0 3 * * * (UTC)"),
+        ({"suspend": True}, ("True", "Succeeded", ""), "Suspended", "Pipeline cities is suspended"),
+        ({}, ("False", "Progressing", ""), "Progressing", "Dataset cities is being made"),
+        ({}, ("False", "TableConflict", "the table is another's"), "DatasetNotReady", "the table is another's"),
+    ],
+)
+def test_a_pipeline_is_ready_when_its_datasets_are(
+    pipeline: Any, dataset_ready: tuple[str, str, str], reason: str, told: str
+) -> None:
+    stage = scene.quickstart(**pipeline)
+    status, why, message = dataset_ready
+    ready = {"type": "Ready", "status": status, "reason": why, "message": message, "lastTransitionTime": jobs.BEGAN}
+    stage.cluster.change(Ref("Dataset", "default", "cities"), {"status": {"conditions": [ready]}})
+    found = _conditions(stage)["Ready"]
+    assert found["reason"] == reason
+    assert told in found["message"]
+
+
+def test_the_next_firing_is_told_and_wakes_us() -> None:
+    stage = scene.quickstart(schedule=["0 3 * * *", "30 14 * * *"], timeZone="Europe/Oslo")
+    outcome = publish.of(stage.graph("Pipeline", "cities"), Seen(()), NOW)
+    assert outcome.status.to_object()["nextRunTime"] == "2026-11-22T13:30:00Z"
+    assert outcome.again == times.parse("2026-11-22T13:30:00Z")
+
+
+@pytest.mark.parametrize(
+    ("run", "reachable"),
+    [
+        ({"state": "Running"}, "Unknown"),
+        ({"state": "Succeeded", "report": jobs.report("inspect-source")}, "True"),
+        ({"state": "Failed", "reason": "Unreachable", "message": "no route"}, "False"),
+        ({"state": "Failed", "reason": "ResourceNotFound", "message": "no file"}, "True"),
+    ],
+)
+def test_a_source_is_reachable_when_it_answered_whatever_the_answer(run: Any, reachable: str) -> None:
+    stage = scene.quickstart()
+    stage.settle()
+    slot = stage.jobs("inspect-source")[0]["metadata"]["annotations"]["penstock.dev/slot"]
+    found = _conditions(stage, jobs.observed(purpose="inspect-source", slot=slot, **run), kind="Source")
+    assert found["Reachable"]["status"] == reachable
+    assert found["Ready"]["status"] == "True"
+    assert found["Discovered"]["status"] == {"Running": "Unknown", "Succeeded": "True", "Failed": "False"}[run["state"]]

@@ -1,0 +1,181 @@
+"""The loop around the line: it starts knowing everything, outlives its watches, and wakes whom a change concerns."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from penstock.api.objects import Key
+from penstock.control.cluster.port import Event, Listing, Manifest, Ref
+from penstock.control.controller import Controller
+from penstock.control.settings import Settings
+from support import manifests, scene
+from support.fakecluster import Call, FakeCluster
+
+SETTINGS = Settings(relist_seconds=0, workers=2)
+PIPELINE = Key("Pipeline", "default", "cities")
+
+
+@asynccontextmanager
+async def _operating(cluster: FakeCluster, settings: Settings = SETTINGS) -> AsyncIterator[Controller]:
+    controller = Controller(cluster, settings)
+    task = asyncio.create_task(controller.run())
+    try:
+        yield controller
+        assert not task.done(), task.exception()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    """Let everything that can go on go on until something holds."""
+    async with asyncio.timeout(5):
+        while not holds():  # noqa: ASYNC110 - there is no event for "the store has it"
+            await asyncio.sleep(0)
+
+
+def _story(cluster: FakeCluster, told: Callable[[Controller], Awaitable[None]], settings: Settings = SETTINGS) -> None:
+    async def run() -> None:
+        async with _operating(cluster, settings) as controller:
+            await told(controller)
+
+    asyncio.run(run())
+
+
+def _jobs(cluster: FakeCluster) -> list[str]:
+    return [job["metadata"]["labels"]["penstock.dev/purpose"] for job in cluster.items("Job")]
+
+
+def _see(controller: Controller, cluster: FakeCluster, *wanted: Manifest) -> None:
+    """As kopf's watch tells of the five kinds."""
+    for manifest in wanted:
+        controller.seen(cluster.put(manifest))
+
+
+def test_it_starts_knowing_everything_so_a_restart_writes_nothing() -> None:
+    stage = scene.ready()
+    before = len(stage.cluster.writes)
+
+    async def told(controller: Controller) -> None:
+        await _until(lambda: len(controller.store.known()) == 4 and controller.queue.idle)
+
+    _story(stage.cluster, told)
+    assert stage.cluster.writes[before:] == []
+
+
+def test_a_new_object_is_seen_through_to_its_run() -> None:
+    cluster = FakeCluster()
+
+    async def told(controller: Controller) -> None:
+        _see(controller, cluster, manifests.source(), manifests.lake(), manifests.dataset(), manifests.pipeline())
+        await _until(lambda: len(_jobs(cluster)) == 4)
+        for job in cluster.items("Job"):
+            if job["metadata"]["labels"]["penstock.dev/purpose"] != "ingest":
+                scene.Scene(cluster).finish(job)
+        await _until(lambda: not next(iter(cluster.items("Job")))["spec"]["suspend"])
+
+    _story(cluster, told)
+    assert sorted(_jobs(cluster)) == ["ingest", "inspect-destination", "inspect-source", "migrate"]
+
+
+def test_a_watch_that_is_too_old_or_breaks_lists_again_and_learns_what_it_missed() -> None:
+    stage = scene.ready()
+    cluster = stage.cluster
+    (run,) = stage.jobs("ingest")
+
+    async def told(controller: Controller) -> None:
+        await _until(lambda: controller.store.child(Ref.of(run)) is not None and controller.queue.idle)
+        cluster.remove(Ref.of(run))
+        cluster.forget()
+        await _until(lambda: controller.store.child(Ref.of(run)) is None)
+        await _until(lambda: stage.status("Pipeline", "cities")["lastRun"]["state"] == "Cancelled")
+
+    _story(cluster, told)
+
+
+def test_what_was_made_while_a_list_was_under_way_is_not_taken_for_deleted() -> None:
+    stage = scene.ready()
+    (run,) = stage.jobs("ingest")
+    controller = Controller(stage.cluster, SETTINGS)
+    older = Listing([], str(int(run["metadata"]["resourceVersion"]) - 1))
+    controller.store.put_child(run)
+    controller._sweep_children("Job", None, older)
+    assert controller.store.child(Ref.of(run)) == run
+    controller._sweep_children("Job", None, Listing([], run["metadata"]["resourceVersion"]))
+    assert controller.store.child(Ref.of(run)) is None
+
+
+@dataclass
+class Busy(FakeCluster):
+    """Something is made in `blue` after its list and before that of `green`."""
+
+    async def list(self, kind: str, namespace: str | None, selector: str) -> Listing:
+        if (kind, namespace) == ("ConfigMap", "green"):
+            self.put(_child("late"), "blue")
+        return await super().list(kind, namespace, selector)
+
+
+def test_each_namespace_is_watched_from_its_own_list_on() -> None:
+    cluster = Busy()
+    cluster.put(_child("elsewhere"), "grey")
+
+    async def told(controller: Controller) -> None:
+        await _until(lambda: controller.store.refs("ConfigMap") == {Ref("ConfigMap", "blue", "late")})
+
+    _story(cluster, told, Settings(relist_seconds=0, namespaces=("blue", "green")))
+
+
+def _child(name: str) -> Manifest:
+    labels = {"app.kubernetes.io/managed-by": "penstock"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels}}
+
+
+def test_an_answer_without_sense_does_not_end_the_operator() -> None:
+    stage = scene.ready()
+    cluster = stage.cluster
+
+    async def told(controller: Controller) -> None:
+        await _until(lambda: controller.queue.idle and bool(controller.store.known()))
+        lists = _lists(cluster)
+        labels = {"app.kubernetes.io/managed-by": "penstock"}
+        cluster.say(Event("MODIFIED", {"kind": "Job", "metadata": {"labels": labels}}))
+        await _until(lambda: _lists(cluster) > lists)
+
+    _story(cluster, told)
+
+
+def _lists(cluster: FakeCluster) -> int:
+    return cluster.calls.count(Call("list", Ref("Job", "", "")))
+
+
+def test_who_refers_to_a_changed_object_is_looked_at_again_at_one_and_two_removes() -> None:
+    stage = scene.ready()
+
+    async def told(controller: Controller) -> None:
+        await _until(lambda: controller.queue.idle and bool(controller.store.known()))
+        moved = manifests.lake(claim="other")
+        orders = len(stage.cluster.items("ConfigMap"))
+        _see(controller, stage.cluster, moved)
+        await _until(lambda: len(stage.cluster.items("ConfigMap")) == orders + 3)
+
+    _story(stage.cluster, told)
+
+
+def test_a_change_that_only_showed_as_a_conflict_is_taken_up_at_once() -> None:
+    stage = scene.ready()
+    cluster = stage.cluster
+    cluster.put(manifests.pipeline("towns", sourceRef={"name": "towns"}, runNonce=""))
+
+    async def told(controller: Controller) -> None:
+        await _until(lambda: controller.queue.idle and bool(controller.store.known()))
+        first = cluster.put(manifests.source("towns"))
+        cluster.put(manifests.source("towns", glob="*.tsv"))  # and the watch has not told it yet
+        controller.seen(first)
+        await _until(lambda: any("*.tsv" in item["data"]["order.json"] for item in _orders(cluster)))
+
+    _story(cluster, told)
+
+
+def _orders(cluster: FakeCluster) -> list[Manifest]:
+    return cluster.items("ConfigMap", "default", "penstock.dev/owner-kind=Pipeline,penstock.dev/owner-name=towns")

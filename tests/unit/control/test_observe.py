@@ -1,0 +1,108 @@
+"""What the Jobs did: states, slots, and whose word on the cause counts."""
+
+from typing import Any
+
+import pytest
+
+from penstock.api import objects
+from penstock.control import observe
+from penstock.control.observe import CRON_TIME
+from penstock.runs.report import RunReport
+from support import jobs
+
+BAD_ROWS = jobs.report(state="Failed", reason="TooManyBadRows", message="7 of 10 rows are bad", datasets=[])
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "state", "finished"),
+    [
+        ({"suspend": True}, {}, "Waiting", None),
+        ({"suspend": False}, {}, "Running", None),
+        ({}, {"conditions": [{"type": "Suspended", "status": "False"}]}, "Running", None),
+        ({}, {"conditions": [{"type": "FailureTarget", "status": "True"}]}, "Running", None),
+        ({}, jobs.over(), "Succeeded", jobs.ENDED),
+        ({}, jobs.over("Failed"), "Failed", jobs.ENDED),
+        ({"suspend": True}, jobs.over("Failed"), "Failed", jobs.ENDED),
+    ],
+)
+def test_the_state_of_a_job(spec: Any, status: Any, state: str, finished: str | None) -> None:
+    seen = observe.job(jobs.job(spec=spec, status=status), ())
+    assert (seen.state, seen.finished) == (state, finished)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "slot", "end"),
+    [
+        ({objects.SLOT: "nonce/1", objects.INTERVAL_END: jobs.BEGAN}, "nonce/1", jobs.BEGAN),
+        ({CRON_TIME: "2026-11-22T03:15:00Z"}, "schedule/2026-11-22T03:15:00Z", "2026-11-22T03:15:00Z"),
+        ({CRON_TIME: "2026-11-21T22:15:00-05:00"}, "schedule/2026-11-22T03:15:00Z", "2026-11-22T03:15:00Z"),
+        ({}, "manual/uid-by-hand", None),
+    ],
+)
+def test_the_slot_of_a_run_is_the_same_in_every_time_zone(annotations: Any, slot: str, end: str | None) -> None:
+    seen = observe.job(jobs.job("by-hand", annotations=annotations), ())
+    assert (seen.slot, seen.interval_end) == (slot, end)
+
+
+@pytest.mark.parametrize(
+    ("ended", "job_reason", "reason", "told"),
+    [
+        ({"exitCode": 2, "message": BAD_ROWS.encode()}, "PodFailurePolicy", "TooManyBadRows", "7 of 10 rows are bad"),
+        ({"exitCode": 137, "reason": "OOMKilled"}, "BackoffLimitExceeded", "OutOfMemory", "raise worker.resources"),
+        ({"exitCode": 137}, "BackoffLimitExceeded", "UnknownError", "was killed (exit code 137)"),
+        ({"exitCode": 1, "message": "Traceback …"}, "BackoffLimitExceeded", "UnknownError", "exit code 1"),
+        ({"exitCode": 0}, "DeadlineExceeded", "DeadlineExceeded", "longer than its deadline"),
+        ({}, "DeadlineExceeded", "DeadlineExceeded", "longer than its deadline"),
+        ({}, "BackoffLimitExceeded", "ReportLost", "its Pod is gone"),
+    ],
+)
+def test_the_workers_word_on_a_failure_comes_before_the_pods_and_the_jobs(
+    ended: Any, job_reason: str, reason: str, told: str
+) -> None:
+    failed = jobs.job(status=jobs.over("Failed", reason=job_reason))
+    seen = observe.job(failed, [jobs.pod(failed, **ended)] if ended else [])
+    assert seen.reason == reason
+    assert told in str(seen.message)
+
+
+def test_the_report_of_the_newest_pod_that_ended_counts() -> None:
+    job = jobs.job(status=jobs.over())
+    first = jobs.pod(job, 1, exitCode=3, message=BAD_ROWS.encode())
+    last = jobs.pod(job, 2, message=jobs.report(loaded=5).encode())
+    seen = observe.job(job, [first, last])
+    assert isinstance(seen.report, RunReport)
+    assert (seen.report.counts.loaded, seen.pods, seen.pod) == (5, 2, "cities-ingest-1-2")
+    assert seen.reason is None
+
+
+def test_a_success_whose_report_is_gone_says_so() -> None:
+    assert observe.job(jobs.job(status=jobs.over()), ()).reason == "ReportLost"
+
+
+def test_a_pod_that_does_not_start_is_told_in_the_kubelets_words() -> None:
+    running = jobs.job()
+    stuck = jobs.pod(running)
+    stuck["status"]["containerStatuses"][0]["state"] = {
+        "waiting": {"reason": "ImagePullBackOff", "message": "no such image"}
+    }
+    seen = observe.job(running, [stuck])
+    assert seen.message == "Pod cities-ingest-1-1 waits: ImagePullBackOff: no such image"
+
+
+def test_each_job_is_seen_once_and_what_is_no_run_not_at_all() -> None:
+    job, stray = jobs.job(), jobs.job("stray")
+    del stray["metadata"]["labels"][objects.PURPOSE]
+    seen = observe.runs([job, job, stray, {"kind": "ConfigMap", "metadata": {"uid": "1"}}], {})
+    assert [run.job for run in seen.runs] == ["cities-ingest-1"]
+
+
+def test_runs_come_newest_first_and_are_found_by_id_and_purpose() -> None:
+    first = jobs.job("a", created=jobs.BEGAN, annotations={objects.RUN_ID: "run", objects.ATTEMPT: "1"})
+    second = jobs.job("b", created=jobs.BEGAN, annotations={objects.RUN_ID: "run", objects.ATTEMPT: "2"})
+    other = jobs.job("c", created=jobs.ENDED, purpose="migrate")
+    seen = observe.runs([first, second, other], {})
+    assert [run.job for run in seen.runs] == ["c", "b", "a"]
+    newest = seen.by_id("run")
+    assert newest is not None
+    assert newest.attempt == 2
+    assert [run.job for run in seen.of("migrate")] == ["c"]

@@ -1,0 +1,140 @@
+"""From an object to the closed graph of what it refers to; what is wrong is a value in it."""
+
+from typing import Any
+
+import pytest
+
+from penstock.api.objects import Key
+from penstock.control.cluster.port import Ref
+from penstock.control.resolve import Graph
+from support import manifests, scene
+from support.scene import Scene
+
+
+def _graph(kind: str, *wanted: manifests.Manifest, name: str = "cities") -> Graph:
+    stage = Scene()
+    stage.apply(*wanted)
+    return stage.graph(kind, name)
+
+
+def test_a_pipeline_is_closed_over_source_datasets_and_their_destinations() -> None:
+    graph = scene.quickstart().graph("Pipeline", "cities")
+    assert graph.problem is None
+    assert [str(node.key) for node in graph.nodes] == [
+        "Source default/cities",
+        "Dataset default/cities",
+        "Destination default/lake",
+    ]
+
+
+def test_a_subscription_is_closed_over_its_dataset_where_that_lies_and_where_it_delivers() -> None:
+    graph = _graph("Subscription", manifests.lake(), manifests.dataset(), manifests.outbox(), manifests.subscription())
+    assert graph.problem is None
+    assert graph.lake is not None
+    assert graph.destination is not None
+    assert (graph.lake.name, graph.destination.name) == ("lake", "outbox")
+
+
+@pytest.mark.parametrize(
+    ("there", "reason", "told"),
+    [
+        ([], "SourceNotFound", "Source cities does not exist in namespace default"),
+        ([manifests.source()], "DatasetNotFound", "Dataset cities does not exist"),
+        ([manifests.source(), manifests.dataset()], "DestinationNotFound", "Destination lake does not exist"),
+    ],
+)
+def test_a_missing_reference_is_told_with_its_own_reason(there: list[Any], reason: str, told: str) -> None:
+    problem = _graph("Pipeline", manifests.pipeline(), *there).problem
+    assert problem is not None
+    assert problem.reason == reason
+    assert told in problem.message
+
+
+def test_an_object_that_is_being_deleted_counts_as_gone() -> None:
+    leaving = manifests.source()
+    leaving["metadata"]["deletionTimestamp"] = "2026-11-22T12:00:00Z"
+    problem = _graph("Pipeline", manifests.pipeline(), leaving).problem
+    assert problem is not None
+    assert problem.reason == "SourceNotFound"
+
+
+def test_an_invalid_reference_is_told_with_its_name_and_its_fault() -> None:
+    bad = manifests.source(url="ftp://old.example/")
+    problem = _graph("Pipeline", manifests.pipeline(), bad).problem
+    assert problem is not None
+    assert problem.message.startswith("Source cities is invalid: spec.connector.files")
+
+
+def test_an_invalid_spec_keeps_its_children_so_that_running_work_is_still_told() -> None:
+    stage = scene.ready()
+    stage.apply(manifests.pipeline(retries="many"))
+    graph = stage.graph("Pipeline", "cities")
+    assert graph.spec is None
+    assert graph.problem is not None
+    assert graph.problem.reason == "InvalidSpec"
+    assert any(child["kind"] == "Job" for child in graph.children)
+
+
+def test_a_name_that_does_not_fit_into_a_label_is_refused() -> None:
+    name = "c" * 64
+    problem = _graph("Source", manifests.source(name), name=name).problem
+    assert problem is not None
+    assert "metadata.name: at most 63" in problem.message
+
+
+def test_a_status_that_cannot_be_read_counts_as_none() -> None:
+    stage = Scene()
+    stage.apply({**manifests.source(), "status": {"written": "by another version"}})
+    assert stage.graph("Source", "cities").status.to_object() == {
+        "observedGeneration": -1,
+        "conditions": [],
+        "streams": [],
+    }
+
+
+def test_the_graph_of_a_pipeline_holds_its_own_jobs_and_nobody_elses() -> None:
+    stage = scene.ready()
+    stage.apply(manifests.pipeline("twin"), manifests.outbox(), manifests.subscription(runNonce="x"))
+    stage.settle()
+    assert len(stage.jobs("ingest")) == 2
+    owners = {job["metadata"]["labels"]["penstock.dev/owner-name"] for job in stage.graph("Pipeline", "twin").children}
+    assert owners == {"twin"}
+    assert stage.graph("Pipeline", "twin").dataset_jobs == ()
+    purposes = [
+        job["metadata"]["labels"]["penstock.dev/purpose"] for job in stage.graph("Dataset", "cities").dataset_jobs
+    ]
+    assert sorted(purposes) == ["deliver", "ingest", "ingest", "migrate"]
+
+
+def test_jobs_of_a_former_object_of_that_name_are_not_its_own() -> None:
+    stage = scene.ready()
+    stage.cluster.remove(Ref("Pipeline", "default", "cities"), dependents=False)
+    assert [child["kind"] for child in stage.store.children(Key("Pipeline", "default", "cities"))] == [
+        "ConfigMap",
+        "Job",
+    ]
+    stage.apply(manifests.pipeline())
+    assert [child["kind"] for child in stage.graph("Pipeline", "cities").children] == ["ConfigMap"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "identity"),
+    [
+        ("Pipeline", {}, "default/cities"),
+        ("Pipeline", {"identity": "old/name"}, "old/name"),
+        ("Subscription", {}, "subscription:default/cities"),
+    ],
+)
+def test_runs_carry_the_identity_of_their_object(kind: str, spec: Any, identity: str) -> None:
+    made = {"Pipeline": manifests.pipeline, "Subscription": manifests.subscription}[kind](**spec)
+    graph = _graph(kind, manifests.source(), manifests.lake(), manifests.outbox(), manifests.dataset(), made)
+    assert graph.identity == identity
+
+
+@pytest.mark.parametrize("kind", ["Source", "Dataset", "Destination", "Pipeline"])
+def test_what_is_suspended_anywhere_in_the_graph_suspends_it(kind: str) -> None:
+    stage = scene.quickstart()
+    name = "lake" if kind == "Destination" else "cities"
+    made = next(item for item in stage.cluster.items(kind))
+    stage.apply({**made, "spec": {**made["spec"], "suspend": True}})
+    assert stage.graph("Pipeline", "cities").suspended == f"{kind} {name} is suspended"

@@ -1,0 +1,103 @@
+"""Deliveries: what is in the files, what the manifest says, and that one run delivers once."""
+
+import gzip
+import hashlib
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from worker.pods import APod, a_pod, field
+
+
+def delivered(pod: APod, run_id: str, form: dict[str, Any], **more: Any) -> Any:
+    """Deliver into the claim `out`; the report."""
+    compression = more.pop("compression", "none")
+    place = {"url": "file:///volumes/out/", "volume": {"claimName": "out"}, "compression": compression}
+    there = {"name": "partner", "connector": {"files": place}}
+    pod.more = {"delivery": {"destination": there, "format": form, **more}, "identity": "demo/daily"}
+    return pod.work(run_id, kind="deliver")
+
+
+def loaded(root: Path) -> APod:
+    pod = a_pod(
+        root, field("a", "long"), field("b", "string"), field("c", "decimal(5,2)"), field("s", "string", sensitive=True)
+    )
+    (pod.data / "1.csv").write_text('a,b,c,s\n1,"x, ""y""",1.5,hidden\n2,,,\n3,"",0.25,hidden\n')
+    pod.work("load")
+    return pod
+
+
+def test_csv_as_it_was(tmp_path: Path) -> None:
+    pod = loaded(tmp_path)
+    report = delivered(pod, "d1", {"csv": {}}, suffix="daily/things")
+    assert (report.state, report.delivery.rows, report.delivery.files) == ("Succeeded", 3, 1)
+    manifest = json.loads((pod.out / "daily/things/manifest.json").read_text())
+    (entry,) = manifest["files"]
+    content = (pod.out / "daily/things" / entry["name"]).read_bytes()
+    assert content == b'a,b,c\n1,"x, ""y""",1.50\n2,,\n3,"",0.25\n'
+    assert (entry["rows"], entry["bytes"], entry["sha256"]) == (3, len(content), hashlib.sha256(content).hexdigest())
+    assert [column["name"] for column in manifest["schema"]] == ["a", "b", "c"]
+    assert (manifest["run"], manifest["dataset"]) == ("d1", "demo/things")
+    assert report.delivery.manifest.startswith("file:///volumes/out/daily/things/manifest-")
+    assert len([*pod.out.rglob("*.*")]) == 3
+
+
+def test_json_lines_with_chosen_fields_and_gzip(tmp_path: Path) -> None:
+    pod = loaded(tmp_path)
+    fields = [{"name": "s", "as": "secret"}, {"name": "a"}, {"name": "b", "exported": False}]
+    delivered(pod, "d1", {"json": {}}, fields=fields, compression="gzip")
+    (file,) = pod.out.glob("*.jsonl.gz")
+    lines = gzip.decompress(file.read_bytes()).decode().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"secret": "hidden", "a": 1},
+        {"secret": None, "a": 2},
+        {"secret": "hidden", "a": 3},
+    ]
+
+
+def test_parquet(tmp_path: Path) -> None:
+    pod = loaded(tmp_path)
+    delivered(pod, "d1", {"parquet": {}})
+    (file,) = pod.out.glob("*.parquet")
+    assert pq.read_table(file).column("a").to_pylist() == [1, 2, 3]
+
+
+def test_a_run_delivers_once_and_the_next_is_the_newest(tmp_path: Path) -> None:
+    pod = loaded(tmp_path)
+    first = delivered(pod, "d1", {"csv": {}})
+    before = {path: path.stat().st_mtime_ns for path in pod.out.iterdir()}
+    again = delivered(pod, "d1", {"csv": {}})
+    assert (again.delivery.earlier, again.delivery.manifest, again.attempt) == (True, first.delivery.manifest, 2)
+    assert {path: path.stat().st_mtime_ns for path in pod.out.iterdir()} == before
+    delivered(pod, "d2", {"csv": {}})
+    assert json.loads((pod.out / "manifest.json").read_text())["run"] == "d2"
+    assert len([*pod.out.glob("manifest-*.json")]) == 2
+
+
+def test_a_manifest_that_the_ledger_missed_counts(tmp_path: Path) -> None:
+    pod = loaded(tmp_path)
+    first = delivered(pod, "d1", {"csv": {}})
+    with sqlite3.connect(pod.warehouse / "catalog.db") as database:
+        database.execute("UPDATE penstock_runs SET report = NULL WHERE run = 'd1'")
+        database.execute("DELETE FROM penstock_deliveries")
+    again = delivered(pod, "d1", {"csv": {}})
+    assert (again.delivery.earlier, again.delivery.at) == (True, first.delivery.at)
+
+
+def test_a_dataset_without_data_is_waited_for(tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, field("a", "long"))
+    pod.work("m", kind="migrate")
+    report = delivered(pod, "d1", {"csv": {}})
+    assert (report.reason, pod.code) == ("DatasetNotReady", 3)
+
+
+@pytest.mark.parametrize(("name", "said"), [("aa", 'Did you mean "a"?'), ("zzz", "It has a, b, c, s.")])
+def test_an_unknown_field_is_told(name: str, said: str, tmp_path: Path) -> None:
+    pod = loaded(tmp_path)
+    report = delivered(pod, "d1", {"csv": {}}, fields=[{"name": name}])
+    assert (report.reason, pod.code) == ("InvalidSpec", 2)
+    assert said in (report.message or "")
