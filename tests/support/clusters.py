@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from support import controlplane
 
 ROOT = Path(__file__).parent.parent.parent
@@ -28,11 +30,14 @@ class Cluster:
     kubeconfig: Path
     node: Path
     folder: Path
+    operator_kubeconfig: Path | None = None
+    """The operator's own, with its ServiceAccount's token: nothing more than our RBAC grants it."""
     _operator: "subprocess.Popen[bytes] | None" = field(default=None)
 
     def start_operator(self, *options: str) -> None:
         """Start the operator as its Deployment would."""
-        command = [sys.executable, "-m", "penstock", "operate", "--kubeconfig", str(self.kubeconfig), *options]
+        kubeconfig = self.operator_kubeconfig or self.kubeconfig
+        command = [sys.executable, "-m", "penstock", "operate", "--kubeconfig", str(kubeconfig), *options]
         with (self.folder / "operator.log").open("ab") as log:
             self._operator = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
@@ -142,9 +147,20 @@ def real(folder: Path) -> Iterator[Cluster]:
         administrator = Session(cluster, "default")
         administrator.kubectl("apply", "-f", str(ROOT / "crds"))
         administrator.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        cluster.operator_kubeconfig = _with_token(Session(cluster, "penstock-system"))
         arguments = ["--kubeconfig", str(kubeconfig), "--root", str(node), "--image", IMAGE]
         with _process(folder, "node", "penstock.embedded.processes", *arguments), _operated(cluster):
             yield cluster
+
+
+def _with_token(system: Session) -> Path:
+    """A kubeconfig for the ServiceAccount that `deploy/` gives the operator."""
+    system.kubectl("apply", "-k", str(ROOT / "deploy"))
+    content = yaml.safe_load(system.cluster.kubeconfig.read_text())
+    content["users"][0]["user"] = {"token": system.kubectl("create", "token", "penstock-operator").strip()}
+    path = system.cluster.folder / "operator-kubeconfig"
+    path.write_text(yaml.safe_dump(content))
+    return path
 
 
 @contextlib.contextmanager

@@ -83,7 +83,14 @@ class FakeCluster:
         self._applied[ref] = copy.deepcopy(manifest)
         if live is None:
             return self._added(manifest)
-        return self._stored(ref, _merged(_pruned(copy.deepcopy(live), before, manifest), manifest))
+        after = _merged(_pruned(copy.deepcopy(live), before, manifest), manifest)
+        # A merged list: what another than this manager's applies wrote stays.
+        ours = after["metadata"].get("ownerReferences") or []
+        applied = {owner["uid"] for owner in [*ours, *before.get("metadata", {}).get("ownerReferences", [])]}
+        others = [owner for owner in live["metadata"].get("ownerReferences") or [] if owner["uid"] not in applied]
+        if others or ours:
+            after["metadata"]["ownerReferences"] = [*others, *ours]
+        return self._stored(ref, after)
 
     async def create(self, manifest: Manifest) -> Manifest:
         metadata = manifest["metadata"]
@@ -198,6 +205,9 @@ class FakeCluster:
         return self._kept("MODIFIED", copy.deepcopy(manifest))
 
     def _kept(self, word: Any, manifest: Manifest) -> Manifest:
+        owners = manifest["metadata"].get("ownerReferences") or []
+        if sum(bool(owner.get("controller")) for owner in owners) > 1:
+            raise ClusterError(422, "Invalid", "Only one reference can have Controller set to true")
         self._version += 1
         manifest["metadata"]["resourceVersion"] = str(self._version)
         self._objects[Ref.of(manifest)] = manifest

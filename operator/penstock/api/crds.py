@@ -150,7 +150,9 @@ class _Structure:
         if "const" in whole:
             whole["enum"] = [whole.pop("const")]
         kept = {key: whole[key] for key in _KEPT if key in whole}
-        if not defaults or kept.get("default") is None:
+        # A default of a union would be there still when another member is applied, and two are too many.
+        union = kept.get("minProperties") == kept.get("maxProperties") == 1
+        if not defaults or union or kept.get("default") is None:
             kept.pop("default", None)
         else:
             kept["default"] = _without_nulls(kept["default"])

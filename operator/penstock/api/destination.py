@@ -44,7 +44,7 @@ class FilesDestination(Located):
         ),
     ]
     format: Annotated[
-        Format, Field(description="The format of delivered files; a Subscription may choose another.")
+        Format, Field(description="The format of delivered files; a Subscription may choose another. Default: parquet.")
     ] = Format.model_validate({"parquet": {}})
     compression: Annotated[
         Compression, Field(description="How delivered CSV and JSON files are compressed; Parquet compresses itself.")

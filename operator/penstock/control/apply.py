@@ -103,8 +103,8 @@ async def delete(child: Manifest, cluster: Cluster, store: Store) -> None:
 
 async def _apply(graph: Graph, change: Change, cluster: Cluster, store: Store) -> None:
     ref = Ref.of(change.manifest)
-    if change.new and change.manifest.get("immutable"):
-        await create(graph, change.manifest, cluster, store)  # nothing will ever be applied to it again
+    if change.manifest.get("immutable"):
+        await _keep(graph, change, cluster, store)
         return
     if change.new:
         # Server-side apply cannot say "only if it is not there", and we never adopt what is not ours.
@@ -113,6 +113,16 @@ async def _apply(graph: Graph, change: Change, cluster: Cluster, store: Store) -
     else:
         log.info("%s: correcting %s %s: %s", graph.key, ref.kind, ref.name, ", ".join(change.paths[:5]))
     store.put_child(await cluster.apply(change.manifest))
+
+
+async def _keep(graph: Graph, change: Change, cluster: Cluster, store: Store) -> None:
+    """An order: its content decides its name, so it is created once, and afterwards only whose it is can differ."""
+    if change.new:
+        await create(graph, change.manifest, cluster, store)
+        return
+    # Not by server-side apply: it would leave a former owner's reference beside ours, and only one may control.
+    metadata = {name: change.manifest["metadata"][name] for name in ("labels", "annotations", "ownerReferences")}
+    store.put_child(await cluster.patch(Ref.of(change.manifest), {"metadata": metadata}))
 
 
 def _must_be_ours(graph: Graph, live: Manifest) -> None:

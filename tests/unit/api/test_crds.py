@@ -56,7 +56,7 @@ def test_a_docstring_describes_what_its_field_does_not() -> None:
 def test_a_union_is_an_object_with_exactly_one_member() -> None:
     choice = ROOT["properties"]["choice"]
     assert (choice["minProperties"], choice["maxProperties"]) == (1, 1)
-    assert choice["default"] == {"first": {"size": 3}}
+    assert "default" not in choice, "it would still be there when another member is applied"
 
 
 def test_list_items_have_no_defaults() -> None:

@@ -53,7 +53,7 @@ def test_a_foreign_object_of_the_name_we_need_is_never_adopted() -> None:
         _apply(stage, Change(order, ()))
     assert refused.value.reason == "NameConflict"
     assert "is not ours. Delete or rename it, or rename this Pipeline." in refused.value.message
-    assert stage.cluster.writes == []
+    assert stage.cluster.read(Ref.of(order))["data"] == {}
 
 
 def test_a_job_is_only_ever_created_and_being_there_already_is_as_good() -> None:

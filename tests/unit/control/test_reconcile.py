@@ -50,8 +50,7 @@ def test_a_created_pipeline_costs_its_order_its_job_and_one_status_patch() -> No
     stage.reconcile("Pipeline", "second")
     made = [(call.verb, call.ref.kind) for call in stage.cluster.calls[before:]]
     assert made == [
-        ("get", "ConfigMap"),
-        ("apply", "ConfigMap"),
+        ("create", "ConfigMap"),
         ("create", "Job"),
         ("patch_status", "Pipeline"),
         ("create", "Event"),
@@ -108,6 +107,9 @@ def test_a_recreated_pipeline_runs_its_nonce_though_jobs_of_the_former_one_are_s
     stage.apply(manifests.pipeline())
     stage.settle()
     assert len(stage.jobs("ingest")) == 2
+    uid = stage.cluster.read(Ref("Pipeline", "default", "cities"))["metadata"]["uid"]
+    owners = [order["metadata"]["ownerReferences"] for order in _orders(stage)]
+    assert [[owner["uid"] for owner in references] for references in owners] == [[uid]], "its order is taken over"
 
 
 def test_a_job_that_is_deleted_while_it_runs_is_a_cancelled_run_and_stays_so() -> None:
