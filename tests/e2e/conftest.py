@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support import clusters, controlplane
+from support import clusters, gobuild
 from support.clusters import Cluster, Session
 
 
@@ -16,7 +16,7 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     try:
         with start(folder) as running:
             yield running
-    except controlplane.Missing as missing:
+    except gobuild.Missing as missing:
         pytest.skip(f"no real control plane here: {missing}")
 
 

@@ -43,26 +43,20 @@ def test_the_quickstart_loads_a_year_of_flights_and_delivers_it(session: Session
 
 
 def test_s3_reads_a_bucket_and_delivers_into_one(session: Session, tmp_path: Path) -> None:
-    with s3.running(tmp_path) as server:
-        for file in (EXAMPLES / "02-s3" / "data").iterdir():
-            server.put("shop", f"orders/{file.name}", file.read_bytes())
-        server.create("partner")
-        session.kubectl(
-            "create", "secret", "generic", "shop-s3",
-            f"--from-literal=access_key_id={server.access_key}",
-            f"--from-literal=secret_access_key={server.secret_key}",
-        )  # fmt: skip
+    with s3.serve(tmp_path / "buckets") as server:
+        shutil.copytree(EXAMPLES / "02-s3" / "data", server.bucket("shop") / "orders")
+        partner = server.bucket("partner")
+        keys = (f"--from-literal=access_key_id={s3.ACCESS}", f"--from-literal=secret_access_key={s3.SECRET}")
+        session.kubectl("create", "secret", "generic", "shop-s3", *keys)
         manifests = (EXAMPLES / "02-s3" / "orders.yaml").read_text()
-        session.kubectl("apply", "-f", "-", stdin=manifests.replace("http://127.0.0.1:9000", server.url))
+        session.kubectl("apply", "-f", "-", stdin=manifests.replace("http://127.0.0.1:9000", server.endpoint))
         run = session.last_run("pipeline", "orders", "nonce/first", seconds=120)
         assert run["state"] == "Succeeded", run
         assert run["rowsRead"] == run["rowsLoaded"] + run["rowsQuarantined"]
         session.wait("subscription", "orders", "LastRunSucceeded", seconds=120)
-        keys = server.keys("partner")
-        parquet = [key for key in keys if key.endswith(".parquet")]
-        assert parquet, keys
-        (tmp_path / "delivered.parquet").write_bytes(server.get("partner", parquet[0]))
-        assert pyarrow.parquet.read_table(tmp_path / "delivered.parquet").num_rows == run["rowsLoaded"]
+        [delivered] = (partner / "orders").glob("*.parquet")
+        assert pyarrow.parquet.read_table(delivered).num_rows == run["rowsLoaded"]
+        assert s3.SECRET not in session.kubectl("get", "penstock,jobs,configmaps,events,pods", "-o", "yaml")
 
 
 def test_json_lines_replace_a_snapshot(session: Session) -> None:

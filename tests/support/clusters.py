@@ -140,7 +140,7 @@ def embedded(folder: Path) -> Iterator[Cluster]:
 
 @contextlib.contextmanager
 def real(folder: Path) -> Iterator[Cluster]:
-    """A real API server and controllers, with our process runner as its node. Raises `controlplane.Missing`."""
+    """A real API server and controllers, with our process runner as its node. Raises `gobuild.Missing`."""
     node = folder / "node"
     with controlplane.running(folder) as kubeconfig:
         cluster = Cluster(kubeconfig, node, folder)

@@ -6,7 +6,6 @@ PATH, `KUBEBUILDER_ASSETS`, or Debian's `etcd-server`.
 """
 
 import contextlib
-import hashlib
 import os
 import shutil
 import signal
@@ -20,6 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+
+from support import gobuild
 
 MODULE = Path(__file__).parent.parent / "controlplane"
 VERSION = "v1.35.4"
@@ -36,15 +37,11 @@ TOKEN = "loopback"
 START_SECONDS = 60
 
 
-class Missing(Exception):
-    """A part of the control plane cannot be had on this machine; the message says which and how to get it."""
-
-
 def binaries() -> dict[str, Path]:
-    """Where each program is, building what must be built. Raises `Missing`."""
+    """Where each program is, building what must be built. Raises `gobuild.Missing`."""
     found = {part: path for part in (*PARTS, "etcd") if (path := _find(part)) is not None}
     if "etcd" not in found:
-        raise Missing("etcd is not on PATH (Debian: apt-get install etcd-server)")
+        raise gobuild.Missing("etcd is not on PATH (Debian: apt-get install etcd-server)")
     if all(part in found for part in PARTS):
         return found
     folder = _build()
@@ -59,29 +56,15 @@ def _find(program: str) -> Path | None:
 
 
 def _build() -> Path:
-    """The binaries built from our Go module, kept by the hash of its sources."""
-    if shutil.which("go") is None:
-        raise Missing("neither kube-apiserver nor a Go toolchain (1.25 or later) to build it is on PATH")
-    sources = b"".join((MODULE / name).read_bytes() for name in ("main.go", "go.mod", "go.sum"))
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "penstock"
-    folder = cache / f"controlplane-{hashlib.sha256(sources).hexdigest()[:12]}"
-    binary = folder / "controlplane"
-    if not binary.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        major, minor = VERSION.removeprefix("v").split(".")[:2]
-        package = "k8s.io/component-base/version"
-        stamps = {"gitVersion": VERSION, "gitMajor": major, "gitMinor": minor}
-        flags = " ".join(["-s -w", *(f"-X {package}.{name}={value}" for name, value in stamps.items())])
-        unfinished = folder / f"controlplane.{os.getpid()}"
-        command = ["go", "build", "-mod=readonly", "-ldflags", flags, "-o", str(unfinished), "."]
-        built = subprocess.run(command, cwd=MODULE, capture_output=True, text=True, check=False)
-        if built.returncode != 0:
-            raise Missing(f"the control plane does not build: {built.stderr[-500:]}")
-        unfinished.rename(binary)
+    """The folder with the binaries built from our Go module."""
+    major, minor = VERSION.removeprefix("v").split(".")[:2]
+    stamps = {"gitVersion": VERSION, "gitMajor": major, "gitMinor": minor}
+    flags = ["-s -w", *(f"-X k8s.io/component-base/version.{name}={value}" for name, value in stamps.items())]
+    binary = gobuild.binary(MODULE, ".", "controlplane", "-ldflags", " ".join(flags))
     for part in (*PARTS, "kube-scheduler", "kubelet", "kubectl"):
         with contextlib.suppress(FileExistsError):
-            (folder / part).symlink_to(binary.name)
-    return folder
+            (binary.parent / part).symlink_to(binary.name)
+    return binary.parent
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """A real S3 server for tests: versitygw, built once by the Go toolchain into the user's cache; skipped without one."""
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -12,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-VERSION = "v1.8.0"
-MODULE = f"github.com/versity/versitygw/cmd/versitygw@{VERSION}"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "penstock" / "versitygw" / VERSION
+from support import gobuild
+
+MODULE = Path(__file__).parent.parent / "s3"
+PACKAGE = "github.com/versity/versitygw/cmd/versitygw"
 ACCESS, SECRET = "penstock-tests", "penstock-tests-secret"
 
 
@@ -32,23 +32,6 @@ class Server:
         return path
 
 
-def binary() -> Path:
-    """The server's binary, built when it is not there yet (some two minutes). Skips the test where it cannot be had."""
-    built = CACHE / "versitygw"
-    if built.exists():
-        return built
-    if shutil.which("go") is None:
-        pytest.skip("no Go toolchain to build an S3 server with")
-    CACHE.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "GOBIN": str(CACHE), "GOFLAGS": "-mod=mod"}
-    result = subprocess.run(
-        ["go", "install", MODULE], env=environment, cwd=CACHE, capture_output=True, text=True, timeout=280, check=False
-    )
-    if result.returncode:
-        pytest.skip(f"no S3 server: {result.stderr.strip().splitlines()[-1][:200]}")
-    return built
-
-
 @contextmanager
 def serve(folder: Path) -> Iterator[Server]:
     """Serve the folder's sub-folders as buckets on a loopback port."""
@@ -60,7 +43,7 @@ def serve(folder: Path) -> Iterator[Server]:
     sidecar = folder.with_name("metadata")  # etags: not every file system of a test has xattrs
     sidecar.mkdir(exist_ok=True)
     backend = ["posix", "--sidecar", str(sidecar), str(folder)]
-    command = [str(binary()), "--port", f"127.0.0.1:{port}", "--quiet", *backend]
+    command = [str(_program()), "--port", f"127.0.0.1:{port}", "--quiet", *backend]
     process = subprocess.Popen(
         command, env={**os.environ, **keys}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -80,4 +63,12 @@ def _await(port: int, process: "subprocess.Popen[bytes]") -> None:
         if process.poll() is not None:
             break
         time.sleep(0.05)
-    pytest.skip("the S3 server does not start")
+    raise RuntimeError("the S3 server does not start")
+
+
+def _program() -> Path:
+    """The server, built when it is not there yet (some two minutes). Skips the test where it cannot be had."""
+    try:
+        return gobuild.binary(MODULE, PACKAGE, "versitygw")
+    except gobuild.Missing as missing:
+        pytest.skip(f"no S3 server: {missing}")

@@ -19,7 +19,7 @@ from penstock.control.desired.runs import Start
 from penstock.control.drift import Change, Changes
 from penstock.control.observe import Observed, Seen
 from penstock.control.resolve import Graph
-from penstock.runs import places
+from penstock.runs import places, report
 
 log = logging.getLogger(__name__)
 
@@ -79,9 +79,9 @@ async def catalog(graph: Graph, seen: Seen, cluster: Cluster, store: Store) -> N
     except ClusterError as error:  # the Pod or its node is gone: no reason to hold up the status
         log.info("%s: no catalog: %s", graph.key, error.message)
         return
-    found = [line for line in text.splitlines() if line.startswith(places.CATALOG_LINE)]
-    if found:
-        manifest = desired_objects.catalog_map(graph, newest.uid, found[-1].removeprefix(places.CATALOG_LINE))
+    found = report.marked(text, places.CATALOG_LINE)
+    if found is not None:
+        manifest = desired_objects.catalog_map(graph, newest.uid, found)
         await _apply(graph, Change(manifest, () if known is None else ("data",)), cluster, store)
 
 

@@ -131,6 +131,12 @@ def decode(text: str) -> RunReport | None:
         return None
 
 
+def marked(log: str, mark: str) -> str | None:
+    """What follows `mark` in the last line of a log that has it; None where none has."""
+    found = [line.partition(mark)[2] for line in log.splitlines() if mark in line]
+    return found[-1] if found else None
+
+
 def _whole(report: RunReport) -> RunReport:
     return report
 

@@ -1,0 +1,33 @@
+"""Programs built once from a pinned Go module of ours into a cache outside the checkout."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+
+class Missing(Exception):
+    """A program cannot be had on this machine; the message says which and how to get it."""
+
+
+def binary(module: Path, package: str, name: str, *flags: str) -> Path:
+    """The program `package` of the Go module in the folder `module`, kept by the hash of the module's files.
+
+    Raises `Missing` where there is no Go toolchain or the build fails.
+    """
+    files = sorted(path for path in module.iterdir() if path.suffix in (".go", ".mod", ".sum"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "penstock" / f"{name}-{digest}"
+    program = folder / name
+    if program.exists():
+        return program
+    if shutil.which("go") is None:
+        raise Missing(f"{name} is not here, and no Go toolchain (1.25 or later) to build it with")
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f"{name}.{os.getpid()}"
+    command = ["go", "build", "-mod=readonly", *flags, "-o", str(unfinished), package]
+    built = subprocess.run(command, cwd=module, capture_output=True, text=True, check=False)
+    if built.returncode != 0:
+        raise Missing(f"{name} does not build: {built.stderr[-500:]}")
+    return unfinished.rename(program)
