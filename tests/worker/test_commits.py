@@ -86,7 +86,7 @@ def test_metadata_that_is_in_use_is_never_discarded(tmp_path: Path) -> None:
     after = Path(table.metadata_location.removeprefix("file://"))
     unused = after.with_name("99999-unused.metadata.json")
     unused.touch()
-    with ledger.claim(pod.warehouse / "catalog.db", "demo/things", "r2", "tester") as claim:
+    with ledger.claim(pod.warehouse / "catalog.db", "demo/things", ledger.Bid("r2", "tester")) as claim:
         swap = lake.Swap("things", "", table.metadata_location, 0, (str(after),))
         commit._discard(claim, [swap])
         assert after.exists()
@@ -126,15 +126,15 @@ def test_a_table_of_another_owner_and_another_schema_are_refused(tmp_path: Path)
 
 def test_a_lease_is_waited_for_and_taken_over(tmp_path: Path) -> None:
     database = tmp_path / "ledger.db"
-    with ledger.claim(database, "demo/things", "r1", "first", 0.6) as first:
-        with pytest.raises(NotYet) as held, ledger.claim(database, "demo/things", "r2", "second", 0.6):
+    with ledger.claim(database, "demo/things", ledger.Bid("r1", "first"), 0.6) as first:
+        with pytest.raises(NotYet) as held, ledger.claim(database, "demo/things", ledger.Bid("r2", "second"), 0.6):
             pass
         assert held.value.reason == "LeaseHeld"
-        with ledger.claim(database, "demo/things", "r1", "third", 0.6) as again:
+        with ledger.claim(database, "demo/things", ledger.Bid("r1", "third"), 0.6) as again:
             assert (again.fence, again.attempt) == (first.fence + 1, 2)
             with pytest.raises(NotYet), ledger.transaction(database) as cursor:
                 first.check(cursor)
-    with ledger.claim(database, "demo/things", "r2", "second", 0.6) as other:
+    with ledger.claim(database, "demo/things", ledger.Bid("r2", "second"), 0.6) as other:
         assert (other.attempt, other.plan) == (2 - 1, None)
 
 
@@ -143,7 +143,7 @@ def test_a_dead_workers_lease_ends(tmp_path: Path) -> None:
     ledger.create(database)
     with ledger.transaction(database) as cursor:
         cursor.execute("INSERT INTO penstock_leases VALUES ('demo/things', 'r1', 7, 'dead', ?)", (time.time() + 0.4,))
-    with ledger.claim(database, "demo/things", "r2", "alive", 5) as claim:
+    with ledger.claim(database, "demo/things", ledger.Bid("r2", "alive"), 5) as claim:
         assert claim.fence == 8
 
 
@@ -226,7 +226,7 @@ def test_a_deadline_ends_a_run(tmp_path: Path) -> None:
     pod = things(tmp_path)
     (pod.data / "1.csv").write_text("a,b\n1,x\n")
     pod.work("r0", kind="migrate")
-    with ledger.claim(pod.warehouse / "catalog.db", "demo/things", "r1", "another worker"):
+    with ledger.claim(pod.warehouse / "catalog.db", "demo/things", ledger.Bid("r1", "another worker")):
         report = pod.work("r2", kind="ingest", deadline=1)
     assert (report.reason, pod.code, pod.rows()) == ("DeadlineExceeded", 2, [])
 

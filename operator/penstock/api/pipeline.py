@@ -96,7 +96,13 @@ class Run(Model):
         Field(description="Waiting: for its turn. Cancelled: its Job was deleted."),
     ]
     job: Annotated[str | None, Field(max_length=253, description="The Job that carries it out.")] = None
-    attempt: Annotated[int | None, Field(description="How many Pods it has taken, from 1.")] = None
+    attempt: Annotated[
+        int | None,
+        Field(description="Counts the Jobs of this run id, from 1: a failed run is tried again by a new Job."),
+    ] = None
+    pods: Annotated[
+        int | None, Field(description="How many Pods the Job has taken; each after the first is a retry.")
+    ] = None
     scheduled_time: Annotated[Time | None, Field(description="The upper end of its interval; RFC 3339.")] = None
     started_at: Annotated[Time | None, Field(description="When its Job began; RFC 3339.")] = None
     finished_at: Annotated[Time | None, Field(description="When it ended; RFC 3339.")] = None

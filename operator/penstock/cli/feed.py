@@ -88,5 +88,5 @@ def outcome(run: Object) -> str:
     if run["state"] != "Succeeded" or run.get("rowsRead") is None:
         return state
     bad = f" + {run['rowsQuarantined']:,} in quarantine" if run.get("rowsQuarantined") else ""
-    attempts = f", at attempt {run['attempt']}" if (run.get("attempt") or 1) > 1 else ""
+    attempts = f", in {run['pods']} attempts" if (run.get("pods") or 1) > 1 else ""
     return f"{state}: {run['rowsRead']:,} rows read = {run.get('rowsLoaded', 0):,} loaded{bad}{attempts}"

@@ -6,9 +6,9 @@ the server answers goes into the store at once, so that the next decision sees i
 
 import contextlib
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Mapping, Sequence
 
+from penstock.api.conditions import Reason
 from penstock.api.errors import InvalidSpec
 from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Manifest, NotFound, Ref
 from penstock.control.cluster.store import Store, owner_of
@@ -18,22 +18,29 @@ from penstock.control.desired import runs as desired_runs
 from penstock.control.desired.runs import Start
 from penstock.control.drift import Change, Changes
 from penstock.control.observe import Observed, Seen
-from penstock.control.resolve import Graph
+from penstock.control.resolve import Graph, Problem
 from penstock.runs import places, report
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Applied:
-    """What was done: names of objects corrected (they were there and differed), created, and runs started."""
-
-    corrected: tuple[str, ...] = ()
-    created: tuple[str, ...] = ()
-    started: tuple[str, ...] = ()
+REFUSED: Mapping[int, Reason] = {400: "InvalidSpec", 403: "UnknownError", 422: "InvalidSpec"}
+"""Answers of the API server that only a person can change: a bad quantity in `worker`, a quota, a policy."""
 
 
-async def changes(graph: Graph, wanted: Changes, starts: Sequence[Start], cluster: Cluster, store: Store) -> Applied:
+async def attempted(work: Awaitable[None]) -> Problem | None:
+    """Do it; what only a person can mend comes back as a problem. Raises `port.ClusterError` for all else."""
+    try:
+        await work
+    except InvalidSpec as invalid:
+        return Problem(invalid.reason, invalid.message)
+    except ClusterError as error:
+        if error.status not in REFUSED:
+            raise
+        return Problem(REFUSED[error.status], f"the API server refuses what this needs: {error.message}")
+    return None
+
+
+async def changes(graph: Graph, wanted: Changes, starts: Sequence[Start], cluster: Cluster, store: Store) -> None:
     """Apply, create, suspend, in this order. Raises `InvalidSpec` (NameConflict) and `port.ClusterError`."""
     for change in wanted.apply:
         await _apply(graph, change, cluster, store)
@@ -41,11 +48,6 @@ async def changes(graph: Graph, wanted: Changes, starts: Sequence[Start], cluste
         await create(graph, desired_runs.job(graph, start), cluster, store)
     for bell in wanted.suspend:
         store.put_child(await cluster.patch(Ref.of(bell), {"spec": {"suspend": True}}))
-    return Applied(
-        corrected=tuple(_name(change.manifest) for change in wanted.apply if not change.new),
-        created=tuple(_name(change.manifest) for change in wanted.apply if change.new),
-        started=tuple(start.run for start in starts),
-    )
 
 
 async def prune(wanted: Changes, cluster: Cluster, store: Store) -> None:
@@ -68,7 +70,7 @@ async def catalog(graph: Graph, seen: Seen, cluster: Cluster, store: Store) -> N
     if newest is None or newest.state != "Succeeded" or newest.report is None or newest.pod is None:
         return
     order = orders.of(graph)
-    if order is None or newest.order != order.digest:
+    if order is None or newest.order != desired_runs.fingerprint(graph, order):
         return
     name = desired_objects.catalog_name(graph)
     known = store.child(Ref("ConfigMap", graph.key.namespace, name))
@@ -135,7 +137,3 @@ def _must_be_ours(graph: Graph, live: Manifest) -> None:
         f"this {graph.key.kind}.",
         "NameConflict",
     )
-
-
-def _name(manifest: Manifest) -> str:
-    return f"{manifest['kind']}/{manifest['metadata']['name']}"

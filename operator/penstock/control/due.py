@@ -13,6 +13,7 @@ from penstock.api.pipeline import PipelineSpec, PipelineStatus, Run
 from penstock.api.source import Inspection, SourceStatus
 from penstock.api.subscription import SubscriptionStatus
 from penstock.control.desired import orders
+from penstock.control.desired import runs as runs_of
 from penstock.control.desired.runs import Start
 from penstock.control.observe import Observed, Seen
 from penstock.control.resolve import Graph
@@ -103,7 +104,7 @@ def next_time(graph: Graph, seen: Seen, now: datetime) -> datetime | None:
         moments = [last.retry] if last is not None and last.failed else []
     else:
         newest = _newest(seen)
-        again = newest is not None and _tried_again(newest, order) and not _cancelled_since(graph, seen, newest)
+        again = newest is not None and _tried_again(graph, newest, order) and not _cancelled_since(graph, seen, newest)
         moments = [retry_time(newest, graph.settings)] if newest is not None and again else []
     moments += [_preview_end(preview) for preview in seen.of("preview")]
     ahead = [moment for moment in moments if moment is not None and moment > now]
@@ -208,10 +209,11 @@ def _first_delivery(graph: Graph, seen: Seen) -> list[str]:
 def _again(graph: Graph, order: RunOrder, seen: Seen, now: datetime) -> list[Start]:
     """A new attempt at the newest run, if it failed and there is a reason to hope."""
     newest = _newest(seen)
-    if newest is None or not _tried_again(newest, order) or _cancelled_since(graph, seen, newest):
+    if newest is None or not _tried_again(graph, newest, order) or _cancelled_since(graph, seen, newest):
         return []
     retry = retry_time(newest, graph.settings)
-    if newest.order == order.digest and retry is not None and retry > now:
+    unchanged = newest.order == runs_of.fingerprint(graph, order)
+    if unchanged and retry is not None and retry > now:
         return []
     end = newest.interval_end or times.text(now)
     return [Start(order, newest.slot, newest.run, end, newest.attempt + 1, suspended=True)]
@@ -223,8 +225,10 @@ def _newest(seen: Seen) -> Observed | None:
     return ours[0] if ours and all(run.over for run in ours) else None
 
 
-def _tried_again(run: Observed, order: RunOrder) -> bool:
-    return run.state == "Failed" and bool(run.run) and (run.order != order.digest or run.reason in OUTSIDE)
+def _tried_again(graph: Graph, run: Observed, order: RunOrder) -> bool:
+    if run.state != "Failed" or not run.run:
+        return False
+    return run.reason in OUTSIDE or run.order != runs_of.fingerprint(graph, order)
 
 
 def _cancelled_since(graph: Graph, seen: Seen, newest: Observed) -> bool:

@@ -102,7 +102,7 @@ class Gate:
             return
         slot, end = seen.slot, seen.interval_end or times.text(self._clock())
         run = seen.run or due.run_id(graph, slot)
-        if seen.order != order.digest:
+        if seen.order != desired_runs.fingerprint(graph, order):
             # A waiting Job's volumes cannot be changed, and it was made with an older order.
             start = Start(order, slot, run, end, seen.attempt + bool(seen.run), suspended=True)
             await apply.create(graph, desired_runs.job(graph, start), self._cluster, self._store)

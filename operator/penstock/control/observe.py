@@ -93,7 +93,7 @@ def job(manifest: Manifest, pods: Sequence[Manifest]) -> Observed:
         created=metadata["creationTimestamp"],
         started=status.get("startTime"),
         finished=_finish_time(status),
-        pods=len(pods),
+        pods=sum(status.get(count) or 0 for count in ("active", "succeeded", "failed")),
         pod=pods[-1]["metadata"]["name"] if pods else None,
         report=told,
         reason=reason,

@@ -1,25 +1,18 @@
 """THE LINE of control: one object from its manifest to its status, station by station."""
 
 import contextlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from penstock.api.conditions import Reason
-from penstock.api.errors import InvalidSpec
 from penstock.api.objects import Key
 from penstock.control import apply, drift, due, observe, resolve
 from penstock.control.cluster.port import Cluster, ClusterError, NotFound, Ref
 from penstock.control.cluster.store import Store
 from penstock.control.desired import objects as desired
-from penstock.control.desired.runs import Start
-from penstock.control.resolve import Graph, Problem
+from penstock.control.resolve import Graph
 from penstock.control.settings import Settings
 from penstock.control.status import events
 from penstock.control.status import publish as status
-
-REFUSED: Mapping[int, Reason] = {400: "InvalidSpec", 403: "UnknownError", 422: "InvalidSpec"}
-"""Answers of the API server that only a person can change: a bad quantity in `worker`, a quota, a policy."""
 
 REFUSED_DELAY = timedelta(seconds=60)
 """When to try again what was refused or whose name was taken: nothing tells us that the cause is gone."""
@@ -46,30 +39,16 @@ async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
     wanted = desired.objects(graph)  # standing objects: orders, CronJobs
     starts = due.runs(graph, seen, now)  # events: Jobs that must exist now
     changes = drift.between(wanted, graph.children, now)  # owned fields only
-    problem = await _applied(graph, changes, starts, seen, world)  # server-side apply; Jobs are create-only
+    cluster, store = world.cluster, world.store
+    problem = await apply.attempted(apply.changes(graph, changes, starts, cluster, store))  # Jobs are create-only
+    problem = problem or await apply.attempted(apply.catalog(graph, seen, cluster, store))
     graph, seen = _now(graph, world)
     outcome = status.of(graph, seen, now, problem=problem)
     await _publish(graph, outcome, now, world)  # one status patch, if anything changed; events on transitions
-    await apply.prune(changes, world.cluster, world.store)  # harvest before prune: only now
-    await apply.expired(due.expired(graph, seen, now), graph, world.cluster, world.store)
+    await apply.prune(changes, cluster, store)  # harvest before prune: only now
+    await apply.expired(due.expired(graph, seen, now), graph, cluster, store)
     moments = [outcome.again, now + REFUSED_DELAY if problem is not None else None]
     return min((moment for moment in moments if moment is not None), default=None)
-
-
-async def _applied(
-    graph: Graph, changes: drift.Changes, starts: list[Start], seen: observe.Seen, world: World
-) -> Problem | None:
-    """Carry it out; what only a person can mend comes back as a problem."""
-    try:
-        await apply.changes(graph, changes, starts, world.cluster, world.store)
-        await apply.catalog(graph, seen, world.cluster, world.store)
-    except InvalidSpec as invalid:
-        return Problem(invalid.reason, invalid.message)
-    except ClusterError as error:
-        if error.status not in REFUSED:
-            raise
-        return Problem(REFUSED[error.status], f"the API server refuses what this needs: {error.message}")
-    return None
 
 
 def _now(graph: Graph, world: World) -> tuple[Graph, observe.Seen]:
@@ -87,14 +66,12 @@ async def _publish(graph: Graph, outcome: status.Outcome, now: datetime, world: 
         return
     body = {"metadata": {"resourceVersion": live["metadata"]["resourceVersion"]}, "status": patch}
     try:
-        world.store.put(await world.cluster.patch_status(Ref(*_names(graph.key)), body))
+        world.store.put(
+            await world.cluster.patch_status(Ref(graph.key.kind, graph.key.namespace, graph.key.name), body)
+        )
     except NotFound:
         world.store.remove(live)
         return
     for event in events.of(graph, outcome.status, now):
         with contextlib.suppress(ClusterError):  # an Event is a courtesy; what it tells is in status
             await world.cluster.create(event)
-
-
-def _names(key: Key) -> tuple[str, str, str]:
-    return key.kind, key.namespace, key.name

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from penstock.embedded import errors, selectors, tables
+from penstock.embedded import errors, matching, tables
 from penstock.embedded.objects import Json
 from penstock.embedded.registry import Resource
 from penstock.embedded.store import Event, Store
@@ -22,8 +22,8 @@ def wants_table(request: web.Request) -> bool:
     return "as=Table" in request.headers.get("Accept", "")
 
 
-def _selector(query: Mapping[str, str], resource: Resource) -> selectors.Matches:
-    return selectors.of(resource, query.get("labelSelector", ""), query.get("fieldSelector", ""))
+def _selector(query: Mapping[str, str], resource: Resource) -> matching.Matches:
+    return matching.of(resource, query.get("labelSelector", ""), query.get("fieldSelector", ""))
 
 
 def page(query: Mapping[str, str], store: Store, resource: Resource, namespace: str) -> tuple[list[Json], Json]:
@@ -129,7 +129,7 @@ def _version(query: Mapping[str, str]) -> int | None:
     return int(given)
 
 
-def _translated(event: Event, matches: selectors.Matches, place: tuple[str, str]) -> tuple[str, Any] | None:
+def _translated(event: Event, matches: matching.Matches, place: tuple[str, str]) -> tuple[str, Any] | None:
     """What a change means to somebody who sees only what the selector matches."""
     namespace, name = place
     if namespace not in ("", event.key[1]) or name not in ("", event.key[2]):

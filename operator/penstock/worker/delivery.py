@@ -62,7 +62,7 @@ def deliver(order: RunOrder, pod: Pod) -> tuple[DeliveryReport, int]:
     dataset = order.datasets[0]
     home = lake.open(dataset.destination, pod)
     subject = f"{order.identity} of {dataset.owner.marker}"
-    with ledger.claim(home.database, subject, pod.run, pod.name) as claim:
+    with ledger.claim(home.database, subject, ledger.Bid(pod.run, pod.name)) as claim:
         if claim.report is not None:
             done = DeliveryReport.model_validate_json(claim.report).model_copy(update={"earlier": True})
             return done, claim.attempt

@@ -23,7 +23,7 @@ _POLL = 0.5
 _TABLES = """
 CREATE TABLE IF NOT EXISTS penstock_runs (
   subject TEXT NOT NULL, run TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
-  plan TEXT, report TEXT, committed_at TEXT, loaded INTEGER, quarantined INTEGER,
+  plan TEXT, ground TEXT, report TEXT, committed_at TEXT, loaded INTEGER, quarantined INTEGER,
   PRIMARY KEY (subject, run));
 CREATE TABLE IF NOT EXISTS penstock_files (
   subject TEXT NOT NULL, identity TEXT NOT NULL, url TEXT NOT NULL,
@@ -54,6 +54,19 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
+class Bid:
+    """Who wants to write for which run.
+
+    `ground` is what a plan rests on, the order and the Job's attempt: the Pods of one Job share its plan, and a new
+    attempt plans anew, since what failed may lie in the plan. What is committed stays committed either way.
+    """
+
+    run: str
+    holder: str
+    ground: str = ""
+
+
+@dataclass(frozen=True)
 class Claim:
     """The right to commit one run for one subject, as long as no higher fence exists.
 
@@ -67,15 +80,17 @@ class Claim:
     attempt: int
     plan: str | None
     report: str | None
+    ground: str = ""
     _lost: threading.Event = field(default_factory=threading.Event)
 
     def record(self, plan: str) -> str:
-        """Record the plan for every attempt to come; what is recorded already wins."""
+        """Record the plan for every Pod to come on the same ground; what is recorded already on it wins."""
         with transaction(self.database) as cursor:
             self.check(cursor)
             cursor.execute(
-                "UPDATE penstock_runs SET plan = coalesce(plan, ?) WHERE subject = ? AND run = ?",
-                (plan, self.subject, self.run),
+                "UPDATE penstock_runs SET plan = CASE WHEN ground = ? THEN coalesce(plan, ?) ELSE ? END, ground = ? "
+                "WHERE subject = ? AND run = ?",
+                (self.ground, plan, plan, self.ground, self.subject, self.run),
             )
             row = cursor.execute(
                 "SELECT plan FROM penstock_runs WHERE subject = ? AND run = ?", (self.subject, self.run)
@@ -127,14 +142,14 @@ def create(database: Path) -> None:
 
 
 @contextmanager
-def claim(database: Path, subject: str, run: str, holder: str, lease: float = LEASE) -> Iterator[Claim]:
+def claim(database: Path, subject: str, bid: Bid, lease: float = LEASE) -> Iterator[Claim]:
     """Hold the subject's lease for this run, with a heartbeat, until the block ends.
 
     The same run id takes a lease over at once, with a higher fence. Another run id waits until the lease is given back
     or has had no heartbeat for `lease` seconds, and raises NotYet (LeaseHeld) when it is still alive then.
     """
     create(database)
-    mine = _wait_for(database, subject, run, holder, lease)
+    mine = _wait_for(database, subject, bid, lease)
     stop = threading.Event()
     beat = threading.Thread(target=_heartbeat, args=(mine, lease, stop), daemon=True, name="heartbeat")
     beat.start()
@@ -150,11 +165,11 @@ def claim(database: Path, subject: str, run: str, holder: str, lease: float = LE
         _release(mine)
 
 
-def _wait_for(database: Path, subject: str, run: str, holder: str, lease: float) -> Claim:
+def _wait_for(database: Path, subject: str, bid: Bid, lease: float) -> Claim:
     patience = time.monotonic() + lease + _POLL
     while True:
         with transaction(database) as cursor:
-            taken = _take(cursor, database, (subject, run, holder), lease)
+            taken = _take(cursor, database, subject, bid, lease)
         if isinstance(taken, Claim):
             return taken
         if time.monotonic() > patience:
@@ -163,9 +178,9 @@ def _wait_for(database: Path, subject: str, run: str, holder: str, lease: float)
         time.sleep(_POLL)
 
 
-def _take(cursor: sqlite3.Cursor, database: Path, who: tuple[str, str, str], lease: float) -> Claim | str:
+def _take(cursor: sqlite3.Cursor, database: Path, subject: str, bid: Bid, lease: float) -> Claim | str:
     """The claim, or the run that holds the lease."""
-    subject, run, holder = who
+    run = bid.run
     now = time.time()
     row = cursor.execute("SELECT run, fence, expires FROM penstock_leases WHERE subject = ?", (subject,)).fetchone()
     if row is not None and row[0] != run and row[2] > now:
@@ -173,15 +188,15 @@ def _take(cursor: sqlite3.Cursor, database: Path, who: tuple[str, str, str], lea
     fence = (row[1] if row is not None else 0) + 1
     cursor.execute(
         "INSERT OR REPLACE INTO penstock_leases (subject, run, fence, holder, expires) VALUES (?, ?, ?, ?, ?)",
-        (subject, run, fence, holder, now + lease),
+        (subject, run, fence, bid.holder, now + lease),
     )
     cursor.execute("INSERT OR IGNORE INTO penstock_runs (subject, run) VALUES (?, ?)", (subject, run))
     key = (subject, run)
     cursor.execute("UPDATE penstock_runs SET attempts = attempts + 1 WHERE subject = ? AND run = ?", key)
-    attempt, plan, report = cursor.execute(
-        "SELECT attempts, plan, report FROM penstock_runs WHERE subject = ? AND run = ?", key
+    attempt, plan, ground, report = cursor.execute(
+        "SELECT attempts, plan, ground, report FROM penstock_runs WHERE subject = ? AND run = ?", key
     ).fetchone()
-    return Claim(database, subject, run, fence, attempt, plan, report)
+    return Claim(database, subject, run, fence, attempt, plan if ground == bid.ground else None, report, bid.ground)
 
 
 def _heartbeat(mine: Claim, lease: float, stop: threading.Event) -> None:

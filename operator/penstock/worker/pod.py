@@ -26,6 +26,7 @@ class Pod:
     name: str
     memory: int | None
     processors: int
+    attempt: str = "1"
 
     def path(self, absolute: str) -> Path:
         """The path in this Pod of an absolute path, with its links followed.
@@ -82,6 +83,7 @@ def here(environment: Mapping[str, str] = os.environ) -> Pod:
         name=environment.get(places.POD_NAME, f"process-{os.getpid()}"),
         memory=_memory(environment.get(places.MEMORY_LIMIT, "")),
         processors=max(1, len(os.sched_getaffinity(0))),
+        attempt=environment.get(places.ATTEMPT, "1"),
     )
 
 

@@ -82,7 +82,7 @@ def ingest(order: RunOrder, here: Pod, outcome: Outcome) -> None:
 def load(order: RunOrder, source: SourceOrder, dataset: DatasetOrder, here: Pod, outcome: Outcome) -> DatasetReport:
     """THE LINE: one stream into one Dataset, exactly once for this run id."""
     home = lake.open(dataset.destination, here)
-    with ledger.claim(home.database, dataset.owner.marker, here.run, here.name) as claim:  # fenced lease
+    with ledger.claim(home.database, dataset.owner.marker, _bid(order, here)) as claim:  # fenced lease
         outcome.attempt = max(outcome.attempt, claim.attempt)
         if claim.report is not None:  # committed before: the same answer, told as earlier
             return _told(report.of(claim, home, dataset.table))
@@ -94,6 +94,10 @@ def load(order: RunOrder, source: SourceOrder, dataset: DatasetOrder, here: Pod,
         staged = [stage.shard(work, shard) for shard in plan.shards]  # read -> shape -> quality -> files in staging
         own = commit.all(claim, tables, (dataset, order.identity), plan, staged)  # one transaction
         return _told(report.of(claim, home, dataset.table, own))
+
+
+def _bid(order: RunOrder, here: Pod) -> ledger.Bid:
+    return ledger.Bid(here.run, here.name, f"{order.digest}/{here.attempt}")
 
 
 def migrate(order: RunOrder, here: Pod, outcome: Outcome) -> None:

@@ -39,9 +39,9 @@ def test_a_condition_is_told_when_it_changes() -> None:
 
 def test_a_run_is_told_with_its_arithmetic() -> None:
     before = _object(runs=[_run("Running")])
-    done = _run("Succeeded", rowsRead=1010, rowsLoaded=1000, rowsQuarantined=10, attempt=2)
+    done = _run("Succeeded", rowsRead=1010, rowsLoaded=1000, rowsQuarantined=10, pods=2)
     assert _told(before, _object(runs=[done])) == [
-        "run first: succeeded: 1,010 rows read = 1,000 loaded + 10 in quarantine, at attempt 2"
+        "run first: succeeded: 1,010 rows read = 1,000 loaded + 10 in quarantine, in 2 attempts"
     ]
 
 

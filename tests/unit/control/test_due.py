@@ -9,6 +9,7 @@ from penstock.api import objects, times
 from penstock.control import due
 from penstock.control.cluster.port import Ref
 from penstock.control.desired import orders
+from penstock.control.desired import runs as desired_runs
 from penstock.control.desired.runs import Start
 from penstock.control.observe import Observed, Seen
 from penstock.control.resolve import Graph
@@ -38,10 +39,10 @@ def _seen(*runs: Observed) -> Seen:
     return Seen(runs)
 
 
-def _digest(graph: Graph) -> str:
+def _fingerprint(graph: Graph) -> str:
     order = orders.of(graph)
     assert order is not None
-    return order.digest
+    return desired_runs.fingerprint(graph, order)
 
 
 # ── what is asked for ──
@@ -163,7 +164,7 @@ def test_a_failed_run_is_tried_again_when_its_order_changed_or_its_cause_may_be_
     run: Any, same_order: bool, now: datetime, again: bool
 ) -> None:
     graph = _graph(scene.quickstart(), handledRunNonce="1")
-    order = _digest(graph) if same_order else "an-older-order"
+    order = _fingerprint(graph) if same_order else "an-older-order"
     starts = due.runs(graph, _seen(jobs.observed(order=order, **run)), now)
     assert [(start.run, start.slot, start.attempt, start.interval_end) for start in starts] == (
         [("default/cities/nonce/1", "nonce/1", 2, jobs.BEGAN)] if again else []
@@ -200,7 +201,7 @@ def test_a_failed_run_is_left_behind_by_a_newer_one() -> None:
 def test_a_cancelled_run_stays_so_and_wakes_no_older_one(known: Any, again: bool) -> None:
     run = {"id": "default/cities/nonce/1", **known}
     graph = _graph(scene.quickstart(), handledRunNonce="1", runs=[run])
-    failed = jobs.observed(state="Failed", reason="Unreachable", order=_digest(graph))
+    failed = jobs.observed(state="Failed", reason="Unreachable", order=_fingerprint(graph))
     assert bool(due.runs(graph, _seen(failed), NOW)) is again
     before_retry = times.parse(jobs.ENDED)
     assert (due.next_time(graph, _seen(failed), before_retry) is not None) is again

@@ -66,7 +66,7 @@ def test_the_workers_word_on_a_failure_comes_before_the_pods_and_the_jobs(
 
 
 def test_the_report_of_the_newest_pod_that_ended_counts() -> None:
-    job = jobs.job(status=jobs.over())
+    job = jobs.job(status={**jobs.over(), "failed": 1, "succeeded": 1})
     first = jobs.pod(job, 1, exitCode=3, message=BAD_ROWS.encode())
     last = jobs.pod(job, 2, message=jobs.report(loaded=5).encode())
     seen = observe.job(job, [first, last])

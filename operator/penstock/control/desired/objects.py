@@ -69,7 +69,7 @@ def _bell(graph: Graph, order: RunOrder, position: int, schedule: tuple[str, str
         suspend=graph.suspended is not None,
         keep=history + KEEP_BEYOND_HISTORY,
         labels=runs.labels(graph, order.kind),
-        annotations=runs.template_annotations(order),
+        annotations=runs.template_annotations(graph, order),
         spec=runs.job_spec(graph, order, {}, suspend=True),
     )
 

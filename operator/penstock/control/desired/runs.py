@@ -1,6 +1,7 @@
 """The Job of one run: its name, its Pod, and what of an order must be mounted."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,7 +93,7 @@ def job(graph: Graph, start: Start) -> Manifest:
         objects.INTERVAL_END: start.interval_end,
         objects.ATTEMPT: str(start.attempt),
     }
-    annotations = {**template_annotations(start.order), **stamps, objects.SLOT: start.slot}
+    annotations = {**template_annotations(graph, start.order), **stamps, objects.SLOT: start.slot}
     return render.manifest(
         "job",
         metadata=owned(graph, f"{short(graph.key.name, 40)}-{_VERB[purpose]}-{digest}", purpose, annotations),
@@ -100,9 +101,18 @@ def job(graph: Graph, start: Start) -> Manifest:
     )
 
 
-def template_annotations(order: RunOrder) -> dict[str, str]:
+def fingerprint(graph: Graph, order: RunOrder) -> str:
+    """What a Job was made from, order and Pod: 16 hex digits that change when either does."""
+    spec = json.dumps(job_spec(graph, order, {}, suspend=True), sort_keys=True)
+    return hashlib.sha256(f"{order.digest}\n{spec}".encode()).hexdigest()[:16]
+
+
+def template_annotations(graph: Graph, order: RunOrder) -> dict[str, str]:
     """What a Job must say of its order, for the gate and for the Datasets it works on."""
-    return {objects.ORDER: order.digest, objects.DATASETS: ",".join(entry.owner.name for entry in order.datasets)}
+    return {
+        objects.ORDER: fingerprint(graph, order),
+        objects.DATASETS: ",".join(entry.owner.name for entry in order.datasets),
+    }
 
 
 def job_spec(graph: Graph, order: RunOrder, stamps: dict[str, str], *, suspend: bool) -> dict[str, Any]:

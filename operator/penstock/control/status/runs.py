@@ -137,6 +137,7 @@ def _run(observed: Observed, identity: str) -> Run:
         state=observed.state,
         job=observed.job,
         attempt=observed.attempt,
+        pods=observed.pods or None,
         scheduled_time=observed.interval_end,
         started_at=observed.started,
         finished_at=observed.finished,

@@ -7,7 +7,7 @@ the lines that are no rows, with why. Never: typing, rules, or a row that is nei
 to agree.
 """
 
-from penstock.worker.read.chunk import ANY, Broken, Chunk, Columns
+from penstock.worker.read.block import ANY, Broken, Chunk, Columns
 from penstock.worker.read.formats import Reader, Work, reader
 
 __all__ = ["ANY", "Broken", "Chunk", "Columns", "Reader", "Work", "reader"]

@@ -17,7 +17,7 @@ from penstock.api.errors import InvalidSpec
 from penstock.api.places import CsvFormat, Format
 from penstock.worker import engine
 from penstock.worker.read import parsing, records, streams
-from penstock.worker.read.chunk import ANY, Block, Chunk, Columns, Lines
+from penstock.worker.read.block import ANY, Block, Chunk, Columns, Lines
 from penstock.worker.storage import BLOCK, Found, Store
 
 _BATCH = 65_536

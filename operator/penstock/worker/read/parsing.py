@@ -13,7 +13,7 @@ from pyarrow import csv
 
 from penstock.api.places import CsvFormat
 from penstock.worker import engine
-from penstock.worker.read.chunk import Block, Broken, Chunk
+from penstock.worker.read.block import Block, Broken, Chunk
 from penstock.worker.read.records import LONGEST, SHOWN
 
 _MANY_DIGITS = re.compile(rb"[0-9][0-9.]{15}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from penstock.api.errors import InvalidSpec
 from penstock.api.places import CsvFormat
-from penstock.worker.read.chunk import Block, Broken, Lines
+from penstock.worker.read.block import Block, Broken, Lines
 
 LONGEST = 1 << 20
 """Bytes of the longest line that is a row; a longer one goes to the quarantine, its beginning as its payload."""

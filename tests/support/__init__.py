@@ -1,1 +1,0 @@
-"""What several folders of tests share: clusters, servers, manifests, and a control plane in memory."""
