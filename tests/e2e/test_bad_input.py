@@ -1,8 +1,10 @@
 """Bad input: a typed reason, a message that says what to change, nothing half-written, and healing by itself."""
 
+from pathlib import Path
+
 import pytest
 
-from support import manifests
+from support import manifests, s3
 from support.clusters import Session
 from support.manifests import GOOD, Manifest
 
@@ -218,3 +220,31 @@ def test_an_immutable_field_is_refused_with_the_remedy(session: Session) -> None
     session.apply(manifests.lake(), manifests.dataset())
     with pytest.raises(AssertionError, match="immutable"):
         session.apply(manifests.dataset(table="other"))
+
+
+def test_wrong_credentials_are_told_and_right_ones_heal(session: Session, tmp_path: Path) -> None:
+    with s3.serve(tmp_path / "buckets") as server:
+        bucket = server.bucket("exports")
+        (bucket / "a.csv").write_text(GOOD)
+        place = {"url": "s3://exports/", "endpointUrl": server.endpoint, "glob": "*.csv", "format": manifests.CSV}
+        auth = {"aws": {"secretRef": {"name": "keys"}}}
+        _secret(session, "keys", s3.ACCESS, "a wrong one")
+        session.apply(manifests.of("Source", "cities", {"connector": {"files": place}, "auth": auth}))
+        session.apply(manifests.lake(), manifests.dataset(), manifests.pipeline())
+        told = session.until(
+            lambda: (found := session.condition("source", "cities", "Reachable")).get("status") == "False" and found,
+            "Reachable is False",
+        )
+        assert told["reason"] == "WrongCredentials"
+        assert "keys" in told["message"]
+        _secret(session, "keys", s3.ACCESS, s3.SECRET)
+        session.until(
+            lambda: session.get("pipeline", "cities").get("status", {}).get("lastRun", {}).get("rowsLoaded") == 3,
+            "it heals by itself",
+            90,
+        )
+
+
+def _secret(session: Session, name: str, access: str, secret: str) -> None:
+    data = {"access_key_id": access, "secret_access_key": secret}
+    session.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data})

@@ -27,7 +27,7 @@ def test_every_answered_write_survives(tmp_path: Path, seed: int) -> None:
 
     writer = threading.Thread(target=write)
     writer.start()
-    time.sleep(random.Random(seed).uniform(0.2, 0.8))  # noqa: S311 - a seeded instant
+    time.sleep(random.Random(seed).uniform(0.2, 0.8))
     server.kill()
     writer.join()
     again = Embedded.start(tmp_path)

@@ -150,14 +150,14 @@ def test_a_dead_workers_lease_ends(tmp_path: Path) -> None:
 def many(pod: APod, files: int = 3, rows: int = 60_000) -> None:
     """Files of a load that takes a while, with bad rows in them."""
     for number in range(files):
-        chance = random.Random(number)  # noqa: S311 - text that does not compress, the same every time
+        chance = random.Random(number)
         lines = (f"{'bad' if row % 50 == 0 else row},{chance.randbytes(12).hex()}" for row in range(rows))
         (pod.data / f"{number}.csv").write_text("a,b\n" + "\n".join(lines) + "\n")
 
 
 def killed_until_done(pod: APod, run_id: str, kills: int, longest: float) -> int:
     """Kill workers of one run at random instants until one finishes; how many were killed while they worked."""
-    chance, struck = random.Random(str(pod.root)), 0  # noqa: S311 - instants, not secrets
+    chance, struck = random.Random(str(pod.root)), 0
     while True:
         worker = pod.start(run_id)
         try:

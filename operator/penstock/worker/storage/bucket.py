@@ -16,8 +16,9 @@ _PRECONDITION_FAILED = (409, 412)
 
 @dataclass(frozen=True)
 class Keys:
-    """Access keys; never shown."""
+    """Access keys, never shown, and the name of the Secret that they come from."""
 
+    source: str
     access: str = field(repr=False)
     secret: str = field(repr=False)
     token: str | None = field(repr=False)
@@ -29,6 +30,11 @@ class Bucket:
 
     def __init__(self, url: str, endpoint: str | None, keys: Keys | None, subject: str) -> None:
         self.url, self._subject = url, subject
+        self._remedy = (
+            f"Check access_key_id and secret_access_key in Secret {keys.source}, and what they may do there."
+            if keys is not None
+            else "It was asked without any: name a Secret in auth.aws."
+        )
         self._files: Any = s3fs.S3FileSystem(
             anon=keys is None,
             key=keys and keys.access,
@@ -46,12 +52,14 @@ class Bucket:
         """What botocore and s3fs mean; s3fs hides the server's answer in the cause of an OSError."""
         cause = error.__cause__ if isinstance(error, OSError) else error
         if isinstance(error, PermissionError) or isinstance(cause, errors.NoCredentialsError):
-            return status(self._subject, self.url, 403)
+            return status(self._subject, self.url, 403, self._remedy)
         if isinstance(cause, errors.ReadTimeoutError | errors.ConnectTimeoutError):
             return NotYet(f"{self._subject}: {self.url} did not answer in time.", "Timeout")
         if isinstance(cause, errors.HTTPClientError | errors.ConnectionError):
             return NotYet(f"{self._subject}: {self.url} cannot be reached: {type(cause).__name__}.", "Unreachable")
-        return status(self._subject, self.url, _http_status(cause)) if isinstance(cause, errors.ClientError) else None
+        if isinstance(cause, errors.ClientError):
+            return status(self._subject, self.url, _http_status(cause), self._remedy)
+        return None
 
     def find(self, pattern: str | None) -> list[Found]:
         """The objects beneath the prefix that fit, sorted by URL; or the one object."""

@@ -46,6 +46,7 @@ def _keys(auth: Auth | None, pod: Pod, subject: str) -> "Keys | None":
         return value
 
     return Keys(
+        secret,
         needed("access_key_id"),
         needed("secret_access_key"),
         pod.secret(secret, "session_token"),

@@ -91,11 +91,12 @@ def _system(subject: str, url: str, error: OSError) -> InvalidSpec | NotYet:
     return NotYet(f"{subject}: {url}: {error.strerror or type(error).__name__}.", "Unreachable")
 
 
-def status(subject: str, url: str, code: int) -> InvalidSpec | NotYet:
-    """What an HTTP status means."""
+def status(subject: str, url: str, code: int, remedy: str = "") -> InvalidSpec | NotYet:
+    """What an HTTP status means; `remedy` is what to do when it lets us not in."""
     match code:
         case 401 | 403 | 407:
-            return InvalidSpec(f"{subject}: credentials rejected by {url} ({code}).", "WrongCredentials")
+            message = f"{subject}: credentials rejected by {url} ({code}). {remedy}"
+            return InvalidSpec(message.rstrip(), "WrongCredentials")
         case 404 | 410:
             return InvalidSpec(f"{subject}: {url} does not exist ({code}). Check the URL.", "ResourceNotFound")
         case 412:

@@ -1,0 +1,64 @@
+"""kill -9, of the worker and of the operator, in the middle of things: the counts still match."""
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+from support import manifests
+from support.clusters import Cluster, Session
+
+ROWS = 400_000
+BAD = ROWS // 1000
+
+
+def _dirty_file(folder: Path) -> None:
+    lines = (f"{'x' if n % 1000 == 0 else n},city-{n % 97},{n / 7:.3f}\n" for n in range(ROWS))
+    (folder / "a.csv").write_text("id,city,amount\n" + "".join(lines))
+
+
+def _workers(session: Session, purpose: str = "ingest") -> list[int]:
+    """The processes of this namespace's worker Pods."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if f"/{session.namespace}_".encode() in environment and f"-{purpose}-".encode() in environment:
+            found.append(int(process.name))
+    return found
+
+
+def test_a_worker_killed_twice_in_its_load_loads_every_row_once(session: Session) -> None:
+    _dirty_file(session.claim("in"))
+    session.apply(manifests.source(), manifests.lake(), manifests.dataset(), manifests.pipeline())
+    for _ in range(2):
+        [worker, *_others] = session.until(lambda: _workers(session), "a worker runs")
+        time.sleep(random.Random(3).uniform(0.5, 1.5))
+        os.kill(worker, signal.SIGKILL)
+        session.until(lambda gone=worker: not Path(f"/proc/{gone}").exists(), "it is dead")  # type: ignore[misc]
+    run = session.last_run("pipeline", "cities", "nonce/1", seconds=120)
+    assert run["state"] == "Succeeded", run
+    assert (run["rowsRead"], run["rowsLoaded"], run["rowsQuarantined"]) == (ROWS, ROWS - BAD, BAD)
+    assert run["pods"] >= 2
+    status = session.get("dataset", "cities")["status"]
+    assert (status["rows"], status["quarantinedRows"]) == (ROWS - BAD, BAD)
+
+
+def test_an_operator_killed_again_and_again_starts_each_run_once(cluster: Cluster, session: Session) -> None:
+    (session.claim("in") / "a.csv").write_text(manifests.GOOD)
+    session.apply(manifests.source(), manifests.lake(), manifests.outbox(), manifests.dataset())
+    session.apply(manifests.pipeline(), manifests.subscription())
+    dice = random.Random(7)
+    for _ in range(6):
+        time.sleep(dice.uniform(0.3, 2.5))
+        cluster.stop_operator(signal.SIGKILL)
+        cluster.start_operator()
+    run = session.last_run("pipeline", "cities", "nonce/1", seconds=120)
+    assert (run["state"], run["rowsLoaded"]) == ("Succeeded", 3)
+    session.wait("subscription", "cities", "LastRunSucceeded", seconds=120)
+    names = [job["metadata"]["name"] for job in session.items("jobs")]
+    assert [len([name for name in names if f"-{purpose}-" in name]) for purpose in ("ingest", "deliver")] == [1, 1]
+    assert session.get("dataset", "cities")["status"]["rows"] == 3
