@@ -56,7 +56,7 @@ class Store:
         if not self._news(manifest, before):
             return False
         self._forget_references(key, before)
-        self._objects[key] = manifest
+        self._objects[key] = _lean(manifest)
         for target in references(manifest):
             self._referrers[target].add(key)
         return True
@@ -110,7 +110,7 @@ class Store:
             return False
         if before is not None:
             self._unlink(ref, before)
-        self._children[ref] = manifest
+        self._children[ref] = _lean(manifest)
         for index, entry in self._links(manifest):
             index[entry].add(ref)
         if ref.kind == "Job" and not finished(manifest):
@@ -164,6 +164,12 @@ class Store:
             index[entry].discard(ref)
             if not index[entry]:
                 del index[entry]
+
+
+def _lean(manifest: Manifest) -> Manifest:
+    """Without `managedFields`, which we never read and which are often the larger part of an object."""
+    metadata = {key: value for key, value in manifest["metadata"].items() if key != "managedFields"}
+    return {**manifest, "metadata": metadata}
 
 
 def finished(job: Mapping[str, Any]) -> bool:
