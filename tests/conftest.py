@@ -8,6 +8,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--cluster",
         default="embedded",
-        choices=["embedded", "real"],
-        help="embedded: what `penstock up` starts. real: kube-apiserver and controller-manager, built where absent.",
+        choices=["embedded", "real", "node"],
+        help="embedded: what `penstock up` starts. real: kube-apiserver and controller-manager, built where absent. "
+        "node: scheduler, kubelet and containerd too, with our images as containers (root).",
     )

@@ -24,7 +24,14 @@ def test_every_example_is_tested_here() -> None:
 def test_the_quickstart_loads_a_year_of_flights_and_delivers_it(session: Session) -> None:
     sample.write(session.claim("exports") / "flights")
     session.kubectl("apply", "-f", str(EXAMPLES / "01-quickstart"))
-    for kind, name in (("source", "flights"), ("destination", "lake"), ("dataset", "flights"), ("pipeline", "flights")):
+    kinds = {
+        "source": "flights",
+        "destination": "lake",
+        "dataset": "flights",
+        "pipeline": "flights",
+        "subscription": "delays",
+    }
+    for kind, name in kinds.items():
         session.wait(kind, name, "Ready")
 
     run = session.last_run("pipeline", "flights", "nonce/first", seconds=120)

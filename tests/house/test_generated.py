@@ -22,8 +22,15 @@ def test_there_is_one_file_a_kind_and_no_other() -> None:
 
 def test_every_reason_and_condition_is_documented() -> None:
     reference.check(tree.ROOT / "docs")
-    page = Path(tree.ROOT / "docs" / reference.FILE).read_text(encoding="utf-8")
+    page = Path(tree.ROOT / "docs" / "conditions.md").read_text(encoding="utf-8")
     assert all(f"| `{name}` |" in page for name in (*conditions.REASONS, *conditions.TYPES))
+
+
+def test_every_field_is_in_the_reference() -> None:
+    page = Path(tree.ROOT / "docs" / "kinds.md").read_text(encoding="utf-8")
+    for kind in objects.KINDS.values():
+        chapter = page.partition(f"\n## {kind.name}\n")[2].partition("\n## ")[0]
+        assert not [path for path, _ in _fields(kind) if "." in path and f"`{path.removesuffix('[]')}" not in chapter]
 
 
 @pytest.mark.parametrize("kind", objects.KINDS.values(), ids=lambda kind: kind.name)

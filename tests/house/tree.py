@@ -13,7 +13,7 @@ PACKAGE = OPERATOR / "penstock"
 def committed() -> list[Path]:
     """Every file that git tracks or would add."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        ["git", "-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     return [path for line in listed.stdout.splitlines() if (path := ROOT / line).is_file()]

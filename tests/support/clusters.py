@@ -47,6 +47,12 @@ class Cluster:
             _end(self._operator, number)
             self._operator = None
 
+    def claim(self, namespace: str, name: str) -> Path:
+        """The folder behind a claim; it need not have been asked for yet."""
+        folder = self.node / "volumes" / namespace / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def session(self, namespace: str | None = None) -> "Session":
         """A session in a fresh namespace."""
         name = namespace or f"t-{secrets.token_hex(4)}"
@@ -71,7 +77,9 @@ class Session:
         return done.stdout if check else done.stdout + done.stderr
 
     def apply(self, *manifests: dict[str, Any]) -> str:
-        """Apply objects of the five kinds, or any other."""
+        """Apply objects of the five kinds, or any other, and make the claims that they name."""
+        for name in sorted(_claims(manifests)):
+            self.claim(name)
         return self.kubectl(
             "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
         )
@@ -121,9 +129,7 @@ class Session:
 
     def claim(self, name: str) -> Path:
         """The folder behind a claim of this namespace."""
-        folder = self.cluster.node / "volumes" / self.namespace / name
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return self.cluster.claim(self.namespace, name)
 
 
 @contextlib.contextmanager
@@ -147,13 +153,21 @@ def real(folder: Path) -> Iterator[Cluster]:
         administrator = Session(cluster, "default")
         administrator.kubectl("apply", "-f", str(ROOT / "crds"))
         administrator.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-        cluster.operator_kubeconfig = _with_token(Session(cluster, "penstock-system"))
+        cluster.operator_kubeconfig = with_token(Session(cluster, "penstock-system"))
         arguments = ["--kubeconfig", str(kubeconfig), "--root", str(node), "--image", IMAGE]
         with _process(folder, "node", "penstock.embedded.processes", *arguments), _operated(cluster):
             yield cluster
 
 
-def _with_token(system: Session) -> Path:
+def _claims(manifest: Any) -> set[str]:
+    """Every claim that is named somewhere in a manifest."""
+    if isinstance(manifest, dict):
+        named = {manifest["claimName"]} if "claimName" in manifest else set()
+        return named.union(*(_claims(value) for value in manifest.values()))
+    return set().union(*(_claims(entry) for entry in manifest)) if isinstance(manifest, list | tuple) else set()
+
+
+def with_token(system: Session) -> Path:
     """A kubeconfig for the ServiceAccount that `deploy/` gives the operator."""
     system.kubectl("apply", "-k", str(ROOT / "deploy"))
     content = yaml.safe_load(system.cluster.kubeconfig.read_text())

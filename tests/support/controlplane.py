@@ -16,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -33,19 +34,37 @@ CONTROLLERS = (
     "serviceaccount-controller",
     "ttl-after-finished-controller",
 )
+SERVICES = "10.0.0.0/24"
 TOKEN = "loopback"
 START_SECONDS = 60
 
 
-def binaries() -> dict[str, Path]:
-    """Where each program is, building what must be built. Raises `gobuild.Missing`."""
-    found = {part: path for part in (*PARTS, "etcd") if (path := _find(part)) is not None}
+@dataclass(frozen=True)
+class Place:
+    """Where the parts run: on this machine's loopback, or (see `node`) in namespaces of their own."""
+
+    address: str = "127.0.0.1"
+    """Where the API server is found, from here and from there."""
+    port: int | None = None
+    """None: whichever is free."""
+    enter: tuple[str, ...] = ()
+    """What a command begins with so that it runs there."""
+    controllers: tuple[str, ...] = CONTROLLERS
+
+
+LOOPBACK = Place()
+
+
+def binaries(*more: str) -> dict[str, Path]:
+    """Where each program is, `more` parts of Kubernetes too, building what must be built. Raises `gobuild.Missing`."""
+    parts = (*PARTS, *more)
+    found = {part: path for part in (*parts, "etcd") if (path := _find(part)) is not None}
     if "etcd" not in found:
         raise gobuild.Missing("etcd is not on PATH (Debian: apt-get install etcd-server)")
-    if all(part in found for part in PARTS):
+    if all(part in found for part in parts):
         return found
     folder = _build()
-    return {**{part: folder / part for part in PARTS}, "etcd": found["etcd"]}
+    return {**{part: folder / part for part in parts}, "etcd": found["etcd"]}
 
 
 def _find(program: str) -> Path | None:
@@ -68,34 +87,31 @@ def _build() -> Path:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[Path]:
+def running(folder: Path, place: Place = LOOPBACK) -> Iterator[Path]:
     """A control plane with its files in `folder`; yields the kubeconfig of its administrator."""
     programs = binaries()
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        etcd = _start_etcd(stack, programs["etcd"], folder)
-        server = _start_apiserver(stack, programs["kube-apiserver"], folder, etcd)
+        etcd = _start_etcd(stack, programs["etcd"], folder, place)
+        server = _start_apiserver(stack, programs["kube-apiserver"], folder, place, etcd)
         kubeconfig = _kubeconfig(folder, server)
-        _start(
-            stack,
-            folder,
-            programs["kube-controller-manager"],
+        manager = [
+            str(programs["kube-controller-manager"]),
             f"--kubeconfig={kubeconfig}",
             f"--service-account-private-key-file={folder / 'sa.key'}",
             f"--root-ca-file={folder / 'certs' / 'apiserver.crt'}",
-            f"--controllers={','.join(CONTROLLERS)}",
+            f"--controllers={','.join(place.controllers)}",
             "--leader-elect=false",
             "--secure-port=0",
-        )
+        ]
+        stack.enter_context(process(folder, "kube-controller-manager", *place.enter, *manager))
         yield kubeconfig
 
 
-def _start_etcd(stack: contextlib.ExitStack, program: Path, folder: Path) -> str:
+def _start_etcd(stack: contextlib.ExitStack, program: Path, folder: Path, place: Place) -> str:
     client, peer = (f"http://127.0.0.1:{_free_port()}" for _ in range(2))
-    _start(
-        stack,
-        folder,
-        program,
+    command = [
+        str(program),
         f"--data-dir={folder / 'etcd'}",
         f"--listen-client-urls={client}",
         f"--advertise-client-urls={client}",
@@ -103,49 +119,52 @@ def _start_etcd(stack: contextlib.ExitStack, program: Path, folder: Path) -> str
         f"--initial-advertise-peer-urls={peer}",
         f"--initial-cluster=default={peer}",
         "--unsafe-no-fsync",
-    )
+    ]
+    stack.enter_context(process(folder, "etcd", *place.enter, *command))
     return client
 
 
-def _start_apiserver(stack: contextlib.ExitStack, program: Path, folder: Path, etcd: str) -> str:
+def _start_apiserver(stack: contextlib.ExitStack, program: Path, folder: Path, place: Place, etcd: str) -> str:
     key = folder / "sa.key"
     subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
     (folder / "tokens.csv").write_text(f'{TOKEN},admin,1,"system:masters"\n')
-    port = _free_port()
-    _start(
-        stack,
-        folder,
-        program,
+    port = place.port or _free_port()
+    command = [
+        str(program),
         f"--etcd-servers={etcd}",
         f"--cert-dir={folder / 'certs'}",
         f"--secure-port={port}",
-        "--bind-address=127.0.0.1",
-        "--advertise-address=127.0.0.1",
+        f"--bind-address={'0.0.0.0' if place.enter else place.address}",  # noqa: S104 - in a network of its own
+        f"--advertise-address={place.address}",
         f"--service-account-key-file={key}",
         f"--service-account-signing-key-file={key}",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--token-auth-file={folder / 'tokens.csv'}",
         "--authorization-mode=RBAC",
-        "--service-cluster-ip-range=10.0.0.0/24",
+        f"--service-cluster-ip-range={SERVICES}",
         "--kubelet-preferred-address-types=InternalIP",
         "--kubelet-certificate-authority=",
-    )
-    server = f"https://127.0.0.1:{port}"
+    ]
+    stack.enter_context(process(folder, "kube-apiserver", *place.enter, *command))
+    server = f"https://{place.address}:{port}"
     _wait_ready(server, folder)
     return server
 
 
-def _start(stack: contextlib.ExitStack, folder: Path, program: Path, *arguments: str) -> None:
-    log = stack.enter_context((folder / f"{program.name}.log").open("wb"))
-    process = subprocess.Popen([program, *arguments], stdout=log, stderr=log, start_new_session=True)
-    stack.callback(_end, process)
+@contextlib.contextmanager
+def process(folder: Path, name: str, *command: str) -> "Iterator[subprocess.Popen[bytes]]":
+    """A program that runs as long as we do, its output in `<folder>/<name>.log`; killed with all that it started.
 
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """The API server drains for seconds; nothing here is worth waiting for."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    Killed at once: the API server drains for seconds, and nothing here is worth waiting for.
+    """
+    with (folder / f"{name}.log").open("wb") as log:
+        started = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        try:
+            yield started
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+            started.wait()
 
 
 def _wait_ready(server: str, folder: Path) -> None:

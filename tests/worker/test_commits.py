@@ -222,6 +222,26 @@ def test_sigterm_ends_a_run_and_the_next_heals(tmp_path: Path) -> None:
     assert (report.attempt, report.datasets[0].counts.read) == (2, 360_000)
 
 
+def test_what_runs_left_that_were_never_tried_again_goes_after_a_day(tmp_path: Path) -> None:
+    pod = things(tmp_path)
+    (pod.data / "1.csv").write_text("a,b\n1,x\nbad,x\n")
+    pod.work("r1")
+    folders = [pod.warehouse / "main" / name / "data" for name in ("things", "things_quarantine")]
+    committed = [path for folder in folders for path in folder.iterdir()]
+    old, young = f"{'0' * 16}-1-00000-000.parquet", f"{'1' * 16}-1-00000-000.parquet"
+    for folder in folders:
+        for name in (old, young, "not-ours.parquet"):
+            (folder / name).write_bytes(b"staged")
+    for path in [path for folder in folders for path in folder.iterdir() if path.name != young]:
+        os.utime(path, (0, 0))
+    (pod.data / "2.csv").write_text("a,b\n2,y\n")
+    pod.work("r2")
+    assert [(folder / old).exists() for folder in folders] == [False, False]
+    assert all((folder / name).exists() for folder in folders for name in (young, "not-ours.parquet"))
+    assert all(path.exists() for path in committed)
+    assert (sorted(row["a"] for row in pod.rows()), len(pod.bad())) == ([1, 2], 1)
+
+
 def test_a_deadline_ends_a_run(tmp_path: Path) -> None:
     pod = things(tmp_path)
     (pod.data / "1.csv").write_text("a,b\n1,x\n")

@@ -3,13 +3,19 @@
 import gzip
 import hashlib
 import json
+import os
+import signal
 import sqlite3
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from penstock.api.errors import NotYet
+from penstock.worker import engine, run
 from worker.pods import APod, a_pod, field
 
 
@@ -101,3 +107,21 @@ def test_an_unknown_field_is_told(name: str, said: str, tmp_path: Path) -> None:
     report = delivered(pod, "d1", {"csv": {}}, fields=[{"name": name}])
     assert (report.reason, pod.code) == ("InvalidSpec", 2)
     assert said in (report.message or "")
+
+
+def test_a_signal_ends_a_long_statement_with_what_its_handler_raises(tmp_path: Path) -> None:
+    def cancelled(*_: object) -> None:
+        raise run.Ended(NotYet("asked to end", "Cancelled"))
+
+    before = signal.signal(signal.SIGTERM, cancelled)
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))
+    begun, target = time.monotonic(), tmp_path / "x.csv"
+    try:
+        with engine.connect(256 << 20, 2, tmp_path, [tmp_path]) as connection:
+            timer.start()
+            with pytest.raises(run.Ended):
+                engine.run(connection, f"COPY (SELECT md5(i::VARCHAR) FROM range(1000000000) t(i)) TO '{target}'")
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGTERM, before)
+    assert time.monotonic() - begun < 20

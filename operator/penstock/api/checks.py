@@ -17,6 +17,11 @@ WRITE_MODE_OF = {"full": "replace", "incremental": "append"}
 """The write mode that each sync goes with. A full read appended would double every row; a part would replace all."""
 
 
+def quarantine_table(table: str) -> str:
+    """The name of the table that holds a table's bad rows, in the same Destination."""
+    return f"{table}_quarantine"
+
+
 def pipeline_dataset(entry: PipelineDataset, dataset: DatasetSpec) -> None:
     """The sync of a Pipeline's entry goes with the write mode of its Dataset."""
     wanted = WRITE_MODE_OF[entry.sync]

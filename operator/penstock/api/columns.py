@@ -14,7 +14,7 @@ class Column:
 
     name: str
     path: str
-    type: Literal["string", "integer", "date"] = "string"
+    type: Literal["string", "integer", "boolean", "date"] = "string"
     wide: bool = False
 
     def to_object(self) -> dict[str, Any]:
@@ -28,24 +28,30 @@ def _condition(kind: ConditionType, part: str) -> str:
 
 
 _READY = Column("Ready", _condition("Ready", "status"))
-_REASON = Column("Reason", _condition("Ready", "reason"))
-_MESSAGE = Column("Message", _condition("Ready", "message"), wide=True)
+# Why something does not hold, whichever condition says so; nothing while all is well. The first one is shown.
+_REASON = Column("Reason", '.status.conditions[?(@.status=="False")].reason')
 _REACHABLE = Column("Reachable", _condition("Reachable", "status"))
 _CHECKED = Column("Checked", ".status.lastCheckTime", "date")
+_SUSPEND = Column("Suspend", ".spec.suspend", "boolean", wide=True)
+_MESSAGE = Column("Message", _condition("Ready", "message"), wide=True)
+_INSPECTION = Column("Inspection", _condition("Reachable", "message"), wide=True)
+_OUTCOME = Column("Outcome", _condition("LastRunSucceeded", "message"), wide=True)
 _AGE = Column("Age", ".metadata.creationTimestamp", "date")
 
-# Times to come are strings: a column of type date prints an age, and of the future "<invalid>".
+# What `kubectl get` shows of one kind fits into 80 columns with short names. Times to come are strings: a column of
+# type date prints an age, and of the future "<invalid>".
 OF: Mapping[KindName, tuple[Column, ...]] = {
     "Source": (
         _READY,
         _REASON,
         _REACHABLE,
-        Column("URL", ".spec.connector.files.url"),
         Column("Files", ".status.streams[0].files", "integer"),
+        Column("URL", ".spec.connector.files.url"),
         _CHECKED,
         _AGE,
         Column("Glob", ".spec.connector.files.glob", wide=True),
-        Column("Problem", _condition("Reachable", "message"), wide=True),
+        _SUSPEND,
+        _INSPECTION,
         _MESSAGE,
     ),
     "Destination": (
@@ -56,7 +62,8 @@ OF: Mapping[KindName, tuple[Column, ...]] = {
         Column("Files", ".spec.connector.files.url"),
         _CHECKED,
         _AGE,
-        Column("Problem", _condition("Reachable", "message"), wide=True),
+        _SUSPEND,
+        _INSPECTION,
         _MESSAGE,
     ),
     "Dataset": (
@@ -71,21 +78,23 @@ OF: Mapping[KindName, tuple[Column, ...]] = {
         Column("Table", ".status.table", wide=True),
         Column("Bytes", ".status.bytes", "integer", wide=True),
         Column("Snapshot", ".status.snapshot", wide=True),
+        _SUSPEND,
         _MESSAGE,
     ),
     "Pipeline": (
         _READY,
         _REASON,
-        Column("Source", ".spec.sourceRef.name"),
-        Column("Schedule", ".spec.schedule"),
+        Column("Schedule", ".spec.schedule[0]"),
         Column("Last Run", ".status.lastRun.state"),
         Column("Rows", ".status.lastRun.rowsLoaded", "integer"),
         Column("Bad", ".status.lastRun.rowsQuarantined", "integer"),
-        Column("Next", ".status.nextRunTime"),
+        Column("Ended", ".status.lastRun.finishedAt", "date"),
         _AGE,
+        Column("Source", ".spec.sourceRef.name", wide=True),
         Column("Read", ".status.lastRun.rowsRead", "integer", wide=True),
-        Column("Finished", ".status.lastRun.finishedAt", "date", wide=True),
-        Column("Outcome", _condition("LastRunSucceeded", "message"), wide=True),
+        Column("Next", ".status.nextRunTime", wide=True),
+        _SUSPEND,
+        _OUTCOME,
         _MESSAGE,
     ),
     "Subscription": (
@@ -97,11 +106,12 @@ OF: Mapping[KindName, tuple[Column, ...]] = {
         Column("Last Run", ".status.lastRun.state"),
         Column("Rows", ".status.deliveries[0].rows", "integer"),
         Column("Delivered", ".status.deliveries[0].at", "date"),
-        Column("Next", ".status.nextDeliveryTime"),
         _AGE,
         Column("Schedule", ".spec.schedule", wide=True),
         Column("Manifest", ".status.deliveries[0].manifest", wide=True),
-        Column("Outcome", _condition("LastRunSucceeded", "message"), wide=True),
+        Column("Next", ".status.nextDeliveryTime", wide=True),
+        _SUSPEND,
+        _OUTCOME,
         _MESSAGE,
     ),
 }

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from penstock.api import literals
 from penstock.api.conditions import Conditions
 from penstock.api.model import Model
 from penstock.api.scalars import (
@@ -14,6 +15,7 @@ from penstock.api.scalars import (
     LongText,
     Name,
     Percent,
+    Quantity,
     ShortText,
     TableName,
     Time,
@@ -59,9 +61,15 @@ class SchemaField(Model):
         Field(min_length=1, max_length=256, description="The only values allowed; any other makes the row bad."),
     ] = None
     minimum: Annotated[
-        Bound | None, Field(description='The smallest good value, as a string: "-120", "2013-01-01".')
+        Bound | None,
+        Field(
+            description='The smallest good value, as a string of the column\'s type: "-120", "2013-01-01", '
+            '"2013-01-01T00:00:00Z".'
+        ),
     ] = None
-    maximum: Annotated[Bound | None, Field(description='The largest good value, as a string: "2000".')] = None
+    maximum: Annotated[
+        Bound | None, Field(description='The largest good value, as a string of the column\'s type: "2000".')
+    ] = None
     formats: Annotated[
         list[ShortText] | None,
         Field(
@@ -90,7 +98,19 @@ class SchemaField(Model):
             raise ValueError(f"formats go with date, timestamp and timestamptz, not with {self.type}")
         if self.enum is not None and bare not in ("string", "int", "long"):
             raise ValueError(f"enum goes with string, int and long, not with {self.type}")
+        for value in self.enum or []:
+            self._read("enum", value)
+        lowest, highest = self._read("minimum", self.minimum), self._read("maximum", self.maximum)
+        if lowest is not None and highest is not None and lowest > highest:  # type: ignore[operator] # of one type
+            raise ValueError(f'minimum "{self.minimum}" is above maximum "{self.maximum}", so no value would be good')
         return self
+
+    def _read(self, rule: str, written: str | None) -> literals.Value | None:
+        """A value of a rule as one of the column's type; ValueError if it is none."""
+        try:
+            return literals.read(self.type, written) if written is not None else None
+        except ValueError as error:
+            raise ValueError(f"{rule} {error}") from None
 
 
 class Schema(Model):
@@ -126,10 +146,11 @@ class Quality(Model):
 class ResourceList(Model):
     """Amounts of compute resources in Kubernetes notation."""
 
-    cpu: Annotated[str | None, Field(max_length=32, description='Cores: "2" or "500m".')] = None
-    memory: Annotated[str | None, Field(max_length=32, description='Bytes: "512Mi", "4Gi".')] = None
+    cpu: Annotated[Quantity | None, Field(description='Cores: "2" or "500m".')] = None
+    memory: Annotated[Quantity | None, Field(description='Bytes: "512Mi", "4Gi".')] = None
     ephemeral_storage: Annotated[
-        str | None, Field(alias="ephemeral-storage", max_length=32, description="Scratch on disk, for spilling.")
+        Quantity | None,
+        Field(alias="ephemeral-storage", description='Scratch on disk, for spilling, in bytes: "10Gi".'),
     ] = None
 
 

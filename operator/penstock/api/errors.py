@@ -1,7 +1,7 @@
 """The two words for what went wrong, marked at birth: the user must change something, or we try again.
 
-Both are translated into a condition and a wake-up in one place (`control/reconcile.py`) and into an exit code in
-another (`worker/run.py`).
+Each side translates them in one place: control into a problem that becomes a condition (`control/resolve.py`), a worker
+into its exit code (`worker/run.py`).
 """
 
 from penstock.api.conditions import Reason

@@ -16,6 +16,10 @@ from penstock.api.model import Model
 
 Path = tuple[str | int, ...]
 
+BOOLEAN_FOR_STRING = (
+    "must be a string; YAML reads yes, no, on, off, y, n, true and false as no strings: write it in quotes"
+)
+
 LISTED = 5
 """How many faults one message lists; a condition's message is at most 1024 characters."""
 
@@ -80,7 +84,7 @@ def _unknown_field(details: ErrorDetails, model: type[Model]) -> str:
 
 
 def _missing(details: ErrorDetails, model: type[Model]) -> str:
-    return f"is missing. {_documentation(details, model)}".rstrip()
+    return f"is missing. {_documentation(details, model)}".rstrip(". ") + "."
 
 
 def _not_a_choice(details: ErrorDetails, _model: type[Model]) -> str:
@@ -91,11 +95,41 @@ def _not_a_choice(details: ErrorDetails, _model: type[Model]) -> str:
     return f"{_shown(given)} is not one of {', '.join(choices)}{ending}"
 
 
-def _not_a_string(details: ErrorDetails, _model: type[Model]) -> str:
+def _not_a_string(details: ErrorDetails, model: type[Model]) -> str:
     given = details["input"]
-    if isinstance(given, bool | int | float):
-        return f'must be a string: write it in quotes, "{json.dumps(given)}"'
-    return f"must be a string, not {_noun(given)}"
+    if isinstance(given, bool):
+        return BOOLEAN_FOR_STRING
+    if not isinstance(given, int | float):
+        return f"must be a string, not {_noun(given)}"
+    field, quoted = _field_at(model, details["loc"]), json.dumps(given)
+    patterns = [str(found) for rule in (field.metadata if field else []) if (found := getattr(rule, "pattern", None))]
+    if all(re.search(pattern, quoted) for pattern in patterns):
+        return f'must be a string: write it in quotes, "{quoted}"'
+    return f"must be a string. {_PATTERNS.get(patterns[0]) or _documentation(details, model)}"
+
+
+def _not_a_list(details: ErrorDetails, _model: type[Model]) -> str:
+    given = details["input"]
+    if isinstance(given, str):
+        return f"must be a list, not a string: write it in brackets, {_shown([given])}"
+    if isinstance(given, Mapping):
+        return 'must be a list, not an object: begin each entry with "- "'
+    return f"must be a list, not {_noun(given)}"
+
+
+def _not_an_object(details: ErrorDetails, model: type[Model]) -> str:
+    given = details["input"]
+    inner = _model_at(model, details["loc"])
+    if isinstance(given, str) and inner is not None and [*inner.model_fields] == ["name"]:
+        return f"must be an object, not a string: write {{name: {given}}}"
+    return f"must be an object, not {_noun(given)}"
+
+
+def _beyond(limit: str, words: str) -> Callable[[ErrorDetails, type[Model]], str]:
+    def told(details: ErrorDetails, _model: type[Model]) -> str:
+        return f"{_shown(details['input'])} is {words.format(details.get('ctx', {}).get(limit))}"
+
+    return told
 
 
 def _not_a(noun: str) -> Callable[[ErrorDetails, type[Model]], str]:
@@ -111,6 +145,8 @@ def _not_a(noun: str) -> Callable[[ErrorDetails, type[Model]], str]:
 def _does_not_fit(details: ErrorDetails, model: type[Model]) -> str:
     pattern = details.get("ctx", {}).get("pattern", "")
     rule = _PATTERNS.get(pattern) or _documentation(details, model) or f"it must match {pattern}"
+    if details["loc"][-1] == "type" and (meant := _SYNONYMS.get(str(details["input"]).lower())):
+        return f"{_shown(details['input'])} is not one of our types; did you mean {meant}?"
     return f"{_shown(details['input'])} is not accepted here. {rule}"
 
 
@@ -131,6 +167,19 @@ _PATTERNS: Mapping[str, str] = {
     r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%$": 'A percentage is written "5%" or "0.5%", and is at most "100%"',
 }
 
+_SYNONYMS: Mapping[str, str] = {
+    **dict.fromkeys(["varchar", "text", "char", "str", "string", "uuid", "json"], "string"),
+    **dict.fromkeys(["integer", "int32", "int4", "smallint", "int"], "int"),
+    **dict.fromkeys(["bigint", "int64", "int8", "long"], "long"),
+    **dict.fromkeys(["float", "float64", "real", "number", "double"], "double"),
+    **dict.fromkeys(["bool", "boolean"], "boolean"),
+    **dict.fromkeys(["datetime", "timestamp"], "timestamp"),
+    **dict.fromkeys(["timestamp with time zone", "timestamp_tz", "timestamptz"], "timestamptz"),
+    **dict.fromkeys(["decimal", "numeric", "money"], "decimal(18,2)"),
+    "date": "date",
+}
+"""What other systems call our types, in lower case."""
+
 _TOLD: Mapping[str, Callable[[ErrorDetails, type[Model]], str]] = {
     "extra_forbidden": _unknown_field,
     "missing": _missing,
@@ -139,9 +188,15 @@ _TOLD: Mapping[str, Callable[[ErrorDetails, type[Model]], str]] = {
     "int_type": _not_a("a whole number"),
     "int_from_float": _not_a("a whole number"),
     "bool_type": _not_a("true or false"),
-    "list_type": _not_a("a list"),
+    "list_type": _not_a_list,
     "dict_type": _not_a("an object"),
-    "model_type": _not_a("an object"),
+    "model_type": _not_an_object,
+    "string_too_long": _beyond("max_length", "too long; characters allowed: {}"),
+    "string_too_short": _beyond("min_length", "too short; characters needed: {}"),
+    "too_long": _beyond("max_length", "too long; entries allowed: {}"),
+    "too_short": _beyond("min_length", "too short; entries needed: {}"),
+    "less_than_equal": _beyond("le", "too large; at most {}"),
+    "greater_than_equal": _beyond("ge", "too small; at least {}"),
     "string_pattern_mismatch": _does_not_fit,
     "value_error": _our_own_words,
 }

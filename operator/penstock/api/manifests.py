@@ -65,6 +65,8 @@ def read(manifest: Mapping[str, Any]) -> tuple[Model | None, list[Finding]]:
     kind = next((kind for kind in objects.KINDS.values() if kind.name == name), None)
     if kind is None:
         return None, [Finding(("kind",), f'"{name}" is not one of ours; {findings.suggestion(name, objects.KINDS)}')]
+    if "spec" not in manifest:
+        return None, [Finding(("spec",), "is missing")]
     try:
         # As the API server reads: "3" is no number, 3 is no string, and time_zone is not timeZone.
         return kind.spec.model_validate(manifest.get("spec"), strict=True, by_alias=True, by_name=False), []

@@ -29,7 +29,7 @@ class OneOf(Model):
         members = [field.alias or name for name, field in type(self).model_fields.items()]
         chosen = [name for name in type(self).model_fields if getattr(self, name) is not None]
         if len(chosen) != 1:
-            raise ValueError(f"choose exactly one of {', '.join(members)}")
+            raise ValueError(f"choose exactly one of {', '.join(members)}" if members[1:] else f"name {members[0]}")
         return self
 
     @property

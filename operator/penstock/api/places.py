@@ -99,8 +99,9 @@ class Located(Model):
     endpoint_url: Annotated[
         Url | None,
         Field(
+            pattern=r"^https?://",
             description="Where an S3-compatible server answers, for s3:// URLs on other servers than AWS; "
-            "for instance http://minio:9000."
+            "for instance http://minio:9000.",
         ),
     ] = None
 

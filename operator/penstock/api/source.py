@@ -41,6 +41,8 @@ class FilesSource(Located):
         folder = self.url.endswith("/")
         if self.glob is not None and not folder:
             raise ValueError("glob goes with a url that ends in /")
+        if self.scheme == "s3" and "/" not in self.url.removeprefix("s3://"):
+            raise ValueError(f"{self.url} names a bucket and no file; for all that is in it, end it in /: {self.url}/")
         if folder and self.scheme in ("http", "https"):
             raise ValueError("an http(s) server cannot list files; name one file in url")
         if self.format.parquet is not None and self.compression == "gzip":

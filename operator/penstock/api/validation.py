@@ -1,5 +1,7 @@
 """Whether a set of manifests is right, before any cluster sees it: each object alone, and what refers to what."""
 
+import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, ParamSpec
@@ -20,6 +22,11 @@ _Given = ParamSpec("_Given")
 _Address = tuple[str, str, str]  # kind, namespace, name
 
 _TOP = ("apiVersion", "kind", "metadata", "spec", "status")
+_METADATA = (
+    "name", "namespace", "labels", "annotations", "finalizers", "ownerReferences", "generateName", "uid",
+    "resourceVersion", "generation", "creationTimestamp", "managedFields", "deletionTimestamp",
+)  # fmt: skip
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ def validate(found: Iterable[Manifest | Unreadable], *, complete: bool = False) 
         specs.setdefault(address, (manifest, spec))
         complaints += [_complaint(manifest, fault) for fault in faults]
     complaints += _between(specs, "error" if complete else "warning")
+    complaints += _tables(specs)
     return Verdict(sorted(complaints, key=lambda complaint: complaint.position), ours, others)
 
 
@@ -90,10 +98,29 @@ def _alone(manifest: Manifest) -> tuple[Model | None, list[Finding]]:
     version = manifest.object.get("apiVersion")
     if version != objects.API_VERSION:
         faults.append(Finding(("apiVersion",), f'"{version or ""}" should be {objects.API_VERSION}'))
-    if not manifest.name:
-        faults.append(Finding(("metadata", "name"), "is missing"))
     spec, wrong = manifests.read(manifest.object)
-    return spec, faults + wrong
+    return spec, [*faults, *_metadata(manifest), *wrong]
+
+
+def _metadata(manifest: Manifest) -> Iterator[Finding]:
+    """What is wrong with the name and what stands beside it, as the API server would say it."""
+    metadata = manifest.object.get("metadata")
+    if not isinstance(metadata, Mapping):
+        yield Finding(("metadata",), "is missing: metadata: {name: …}" if metadata is None else "must be an object")
+        return
+    for field in ("name", "namespace"):
+        value = metadata.get(field)
+        if value is None and field == "name":
+            yield Finding(("metadata", "name"), "is missing")
+        elif isinstance(value, bool):
+            yield Finding(("metadata", field), findings.BOOLEAN_FOR_STRING)
+        elif value is not None and not isinstance(value, str):
+            yield Finding(("metadata", field), f'must be a string: write it in quotes, "{value}"')
+        elif value is not None and not _NAME.fullmatch(value):
+            yield Finding(("metadata", field), f'"{value}" is not a name: lower-case letters, digits, - and .')
+    for word in metadata:
+        if word not in _METADATA:
+            yield Finding(("metadata", str(word)), f"unknown field; {findings.suggestion(str(word), _METADATA[:4])}")
 
 
 def _complaint(manifest: Manifest, finding: Finding, severity: Severity = "error") -> Complaint:
@@ -112,6 +139,26 @@ def _between(specs: Mapping[_Address, tuple[Manifest, Model | None]], missing: S
         elif isinstance(spec, SubscriptionSpec):
             _subscription(spec, references)
         yield from references.complaints
+
+
+def _tables(specs: Mapping[_Address, tuple[Manifest, Model | None]]) -> Iterator[Complaint]:
+    """Tables that two Datasets claim. A Dataset has two: its own, and beside it the one of its bad rows."""
+    owners: defaultdict[tuple[str, str], list[Manifest]] = defaultdict(list)
+    for (_kind, namespace, _name), (manifest, spec) in specs.items():
+        if not isinstance(spec, DatasetSpec):
+            continue
+        found = specs.get(("Destination", namespace, spec.destination_ref.name))
+        lake = found[1].connector.lake if found is not None and isinstance(found[1], DestinationSpec) else None
+        place = lake.warehouse.rstrip("/") if lake is not None else spec.destination_ref.name
+        for table in (spec.table, checks.quarantine_table(spec.table)):
+            owners[f"{namespace}/{place}", table].append(manifest)
+    told = set()
+    for (_place, table), (first, *others) in owners.items():
+        for manifest in others:
+            if manifest.name not in told:  # who shares a table shares that of the bad rows, too
+                message = f'the table "{table}" belongs to Dataset {first.name} ({first.at(())}); choose another table'
+                yield _complaint(manifest, Finding(("spec", "table"), message))
+            told.add(manifest.name)
 
 
 def _dataset(spec: DatasetSpec, references: "_References") -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import penstock
+from penstock.api import findings
 from penstock.api.errors import PenstockError
 
 # In the order in which a newcomer meets them; each is the module of its name, and a function in it.
@@ -34,6 +35,14 @@ class Commands(click.Group):
         """The commands in their order, not the alphabet's."""
         del ctx  # click's signature
         return [name for name in COMMANDS if importlib.util.find_spec(f"penstock.cli.{name}")]
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the arguments begin with; for a misspelled one, the nearest."""
+        if args and not args[0].startswith("-") and args[0] not in (known := self.list_commands(ctx)):
+            ctx.fail(f'there is no command "{args[0]}"; {findings.suggestion(args[0], known)}')
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, if there is one."""

@@ -1,6 +1,7 @@
 """Which cluster a command speaks to: the options that kubectl has, and one client behind them."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
+import yaml
 
 from penstock.api import findings, objects
 from penstock.api.errors import InvalidSpec
@@ -39,6 +41,28 @@ class Target:
             return self.given or "default"
         return client.namespace_of(self.kubeconfig, self.context)
 
+    def require(self) -> None:
+        """Raise `InvalidSpec` if there is no kubeconfig where it should be, and this is no Pod either."""
+        from penstock.control.cluster import client
+
+        named = [str(self.kubeconfig)] if self.kubeconfig else os.environ.get("KUBECONFIG", "").split(os.pathsep)
+        places = [Path(place) for place in named if place] or [Path.home() / ".kube" / "config"]
+        there = [place for place in places if place.exists()]
+        if not there and (self.kubeconfig or not client.in_cluster()):
+            named = [str(place) for place in places]
+            raise InvalidSpec(
+                f"there is no kubeconfig at {', '.join(named)}. Set KUBECONFIG, or start a cluster: penstock up"
+            )
+        for place in there:
+            try:
+                readable = isinstance(yaml.safe_load(place.read_bytes()), dict)
+            except yaml.YAMLError:
+                readable = False
+            if not readable:
+                raise InvalidSpec(
+                    f"{place} is not a kubeconfig. Set KUBECONFIG to one, or start a cluster: penstock up"
+                )
+
     @asynccontextmanager
     async def open(self) -> AsyncIterator["HttpCluster"]:
         """A client. Raises `InvalidSpec` with the cluster's own words where it refuses or does not answer."""
@@ -62,6 +86,7 @@ def command(run: Command[P]) -> Callable[P, None]:
         from kubernetes.aio.config import ConfigException
 
         target = Target(*(options.pop(name) for name in ("kubeconfig", "context", "namespace")))  # type: ignore[arg-type]
+        target.require()
         try:
             asyncio.run(run(target, *args, **options))
         except ConfigException as error:

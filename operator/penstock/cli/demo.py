@@ -1,8 +1,10 @@
 """`penstock demo`: a tour of about a minute, of what nobody else has. Real data, real kubectl, nothing to install."""
 
 import asyncio
+import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -17,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 import penstock
+from penstock.api import times
 from penstock.api.errors import InvalidSpec
 from penstock.api.objects import Key
 from penstock.cli import audit, feed, local, picture, preview, sample, terminal
@@ -75,13 +78,12 @@ async def _tour(started: Local) -> None:
 
 
 async def _welcome(stage: Stage, started: Local) -> None:
+    stage.say("\nPenstock moves data as manifests say, and accounts for every row. A tour of about a minute.")
     stage.act("A Kubernetes API and the operator, on this machine")
-    stage.say("No cluster, no images, no installation: one process, and workers beside it.")
-    stage.show(f"export KUBECONFIG={started.kubeconfig}")
+    stage.say("Nothing is installed, no cluster is needed: one process, and workers beside it.")
+    stage.command(f"export KUBECONFIG={started.kubeconfig}")
     written = await asyncio.to_thread(sample.write, _exports(started), FIRST)
-    stage.say(
-        f"\nHalf a year of real flights is waiting: {len(written)} CSV files, some gzipped, in the claim `exports`."
-    )
+    stage.say(f"\nHalf a year of real flights is waiting: {len(written)} CSV files, some of them gzipped.")
 
 
 async def _apply(stage: Stage, started: Local) -> None:
@@ -90,11 +92,12 @@ async def _apply(stage: Stage, started: Local) -> None:
     await asyncio.to_thread(shutil.copytree, _examples(), manifests)
     await stage.kubectl("apply", "-f", str(manifests), shown_as="apply -f examples/01-quickstart")
     await stage.kubectl("wait", "--for=condition=Ready", "penstock", "--all", "--timeout=90s")
-    stage.say("\nThe Source was looked at, the table was made, and the Pipeline's first run is under way:")
+    stage.say("\nThe Source was inspected, the table was made, and the Pipeline's first run is under way:")
     await stage.until(lambda: _over(stage, "Pipeline", "flights", 1), "the first run has ended")
-    stage.show(_line(stage, "Pipeline", "flights"))
+    stage.outcome(_line(stage, "Pipeline", "flights"))
     _require(stage, "Pipeline", "flights")
-    await stage.kubectl("get", "penstock")
+    await stage.kubectl("get", "pipelines")
+    await stage.kubectl("get", "datasets")
 
 
 async def _bad_rows(stage: Stage) -> None:
@@ -122,15 +125,13 @@ async def _kill(stage: Stage, started: Local) -> None:
         raise InvalidSpec(f"no worker was seen writing; {started.folder}/operator.log tells more")
     os.kill(pid, signal.SIGKILL)
     half = len(_parquet_files(started) - before)
-    stage.console.print(
-        Text(f"$ kill -9 {pid}", style="bold red") + Text(f"   # with {half} data files written", "dim")
-    )
+    stage.command(f"kill -9 {pid}", "bold red", f"   # with {half} data files written")
     stage.say("\nNo reader sees any of that. The Job tries again, with the plan that the first attempt recorded:")
     await stage.until(lambda: _over(stage, "Pipeline", "flights", 2), "the second run has ended")
-    stage.show(_line(stage, "Pipeline", "flights"))
+    stage.outcome(_line(stage, "Pipeline", "flights"))
     _require(stage, "Pipeline", "flights")
     job = _run(stage, "Pipeline", "flights")["job"]
-    await stage.kubectl("get", "pods", "-l", f"batch.kubernetes.io/job-name={job}")
+    await stage.kubectl("get", "pods", "-l", f"job-name={job}", "--sort-by=.metadata.creationTimestamp")
     await _audited(stage, started)
 
 
@@ -151,7 +152,11 @@ async def _audited(stage: Stage, started: Local) -> None:
 
 async def _delivery(stage: Stage, started: Local) -> None:
     stage.act("A partner gets a file, and a manifest that says it is whole")
-    stage.say("The Subscription delivered as soon as there was data, and does so daily. We ask for one more:")
+    first = times.parse(stage.status("Subscription", "delays")["deliveries"][-1]["at"]) - stage.began_at
+    stage.say(
+        f"The Subscription delivered as soon as there was data, {first.total_seconds():.0f} s after the tour began,",
+        "and does so daily. We ask for one more, now that the year is complete:",
+    )
     await stage.kubectl("patch", "subscription", "delays", "--type=merge", "-p", '{"spec":{"runNonce":"today"}}')
     await stage.until(lambda: _asked(stage, "Subscription", "delays", "today"), "the delivery has ended")
     _require(stage, "Subscription", "delays")
@@ -159,9 +164,16 @@ async def _delivery(stage: Stage, started: Local) -> None:
     outbox = started.volumes / "default" / "outbox"
     manifest = outbox / str(delivered["manifest"]).partition("/volumes/outbox/")[2]
     told = json.loads(await asyncio.to_thread(manifest.read_text))
-    stage.console.print(Text(f"$ cat {_short(manifest)}", style="bold yellow"))
-    stage.show("\n".join(f"{name}: {json.dumps(told[name])}" for name in ("run", "snapshot", "rows", "files")))
-    stage.good("Written last, in one piece: who reads by the manifest never sees half a delivery.")
+    stage.command(f"cat {terminal.short(manifest)}", remark="   # in part")
+    for file in told["files"]:
+        stage.show("\n".join(f"{name}: {file[name]}" for name in ("name", "rows", "bytes", "sha256")))
+        content = await asyncio.to_thread((manifest.parent / file["name"]).read_bytes)
+        if hashlib.sha256(content).hexdigest() != file["sha256"]:
+            raise InvalidSpec(f"{file['name']} is not as its manifest says")
+    stage.good(
+        "The file's checksum is as the manifest says. The manifest is written last and in one piece: "
+        "who reads by it never sees half a delivery."
+    )
 
 
 async def _drift(stage: Stage, started: Local) -> None:
@@ -178,9 +190,12 @@ async def _drift(stage: Stage, started: Local) -> None:
     text = await asyncio.to_thread(pipeline.read_text)
     changed = text.replace("15 3 * * *", "45 5 * * *").replace("runNonce: first", "runNonce: second")
     await asyncio.to_thread(pipeline.write_text, changed)
-    await stage.kubectl("apply", "-f", str(pipeline), shown_as="apply -f 5-pipeline.yaml    # schedule: 45 5 * * *")
+    for style, sign, old in (("red", "-", "15 3 * * *"), ("green", "+", "45 5 * * *")):
+        stage.show(Text(f'{sign}  schedule: ["{old}"]', style=style))
+    began = time.monotonic()
+    await stage.kubectl("apply", "-f", str(pipeline), shown_as=f"apply -f {terminal.short(pipeline)}")
     await _until_printed(stage, schedule, "45 5 * * *")
-    await stage.kubectl("get", "cronjobs")
+    stage.good(f'the CronJob says "45 5 * * *" after {time.monotonic() - began:.1f} s')
 
 
 async def _until_printed(stage: Stage, command: tuple[str, ...], wanted: str) -> None:
@@ -196,14 +211,17 @@ def _farewell(stage: Stage) -> None:
     stage.show(picture.of(stage.objects, datetime.now(UTC), stage.console.width - 2))
     stage.console.print()
     stage.good(f"Done in {stage.elapsed:.0f} s. Nothing is left running.")
-    place = _short(stage.folder)
-    stage.say("\nTo go on with the very same cluster, and to see what else there is:")
+    place, activation = terminal.short(stage.folder), terminal.activation()
+    stage.say("\nTo go on with the very same cluster:")
+    stage.show("\n".join(filter(None, (activation, f"penstock up --folder {place}"))))
+    stage.say("\nand in another terminal, to see what else there is:")
     stage.show(
-        f"penstock up --folder {place}\n"
-        f"export KUBECONFIG={stage.kubeconfig}      # in another terminal\n"
-        "penstock get\n"
-        "penstock preview flights\n"
-        f"$EDITOR {place}/manifests/4-dataset.yaml; kubectl apply -f {place}/manifests"
+        "\n".join(filter(None, (activation, f"export KUBECONFIG={stage.kubeconfig}")))
+        + "\nkubectl get penstock                  # all five kinds"
+        "\nkubectl describe pipeline flights     # its conditions, runs and events"
+        "\npenstock get                          # the picture above"
+        "\npenstock preview flights              # rows, good and bad"
+        "\npenstock run flights --wait           # nothing is new: nothing is read"
     )
 
 
@@ -235,21 +253,21 @@ def _require(stage: Stage, kind: str, name: str) -> None:
 
 
 def _reasons(columns: list[str], rows: list[list[str | None]]) -> Table:
-    """The bad rows by field and reason, each with the first place where it was met."""
+    """The bad rows by field and rule, each with the first value that broke it and where that was."""
     field, error, file, line = (columns.index(name) for name in ("field", "error", "file", "line"))
-    counts = Counter((row[field], row[error]) for row in rows)
-    first = {(row[field], row[error]): row for row in reversed(rows)}
+
+    def rule(row: list[str | None]) -> tuple[str | None, str]:
+        return row[field], re.sub(r'"[^"]*"', "", row[error] or "")
+
+    counts = Counter(map(rule, rows))
+    first = {rule(row): row for row in reversed(rows)}
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
-    for heading in ("rows", "field", "why", "first in"):
+    for heading in ("rows", "field", "why, and the first of them", "where"):
         table.add_column(heading, justify="right" if heading == "rows" else "left", overflow="fold")
-    for reason, count in counts.most_common():
-        row = first[reason]
-        table.add_row(
-            str(count),
-            reason[0],
-            (reason[1] or "").removeprefix(f"{reason[0]}: "),
-            f"{Path(row[file] or '').name}:{row[line]}",
-        )
+    for broken, count in counts.most_common():
+        row = first[broken]
+        why = (row[error] or "").removeprefix(f"{row[field]}: ")
+        table.add_row(str(count), row[field], why, f"{Path(row[file] or '').name}:{row[line]}")
     return table
 
 
@@ -268,11 +286,6 @@ def _worker(started: Local) -> int | None:
         newest = max(pods, key=lambda pod: (pod / "started").stat().st_mtime)
         return int(json.loads((newest / "started").read_text())["pid"])
     return None
-
-
-def _short(path: Path) -> Path:
-    """A path as one would type it from here."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _examples() -> Path:

@@ -64,15 +64,21 @@ def _runs(subject: str, before: Object, after: Object) -> Iterator[Line]:
     known = {run["id"]: run["state"] for run in _status(before).get("runs") or []}
     for run in reversed(_status(after).get("runs") or []):
         if known.get(run["id"]) != run["state"]:
-            slot = run["id"].rpartition("/")[2] or run["id"]
-            yield Line(subject, f"run {slot}: {outcome(run)}", _COLOURS.get(run["state"], ""))
+            if run["state"] == "Waiting" and not run.get("message"):
+                continue  # it starts at once
+            yield Line(subject, f"{named(run['id'])}: {outcome(run)}", _COLOURS.get(run["state"], ""))
 
 
 def _deliveries(subject: str, before: Object, after: Object) -> Iterator[Line]:
     known = {entry["run"] for entry in _status(before).get("deliveries") or []}
     for entry in _status(after).get("deliveries") or []:
         if entry["run"] not in known:
-            yield Line(subject, f"delivered {entry['rows']:,} rows: {entry.get('manifest', '')}", "green")
+            yield Line(subject, delivered(entry), "green")
+
+
+def delivered(delivery: Object) -> str:
+    """What a delivery brought, and where its manifest lies."""
+    return f"delivered {delivery['rows']:,} rows: {delivery.get('manifest', '')}"
 
 
 def _status(manifest: Object) -> Object:
@@ -80,13 +86,30 @@ def _status(manifest: Object) -> Object:
     return status
 
 
+def named(identity: str) -> str:
+    """What a run is called, from its id: by what asked for it."""
+    slot, _, value = identity.rpartition("/")
+    match slot.rpartition("/")[2]:
+        case "requested":
+            return "run asked for"
+        case "manual":
+            return "run by hand"
+        case "schedule":
+            return f"run of {value}"
+    return f"run {value}"
+
+
 def outcome(run: Object) -> str:
     """How a run stands, in words, with its arithmetic."""
     state = str(run["state"]).lower()
     if run["state"] in ("Failed", "Cancelled"):
         return f"{state}, {run.get('reason', '')}. {run.get('message', '')}".rstrip(". ")
+    if run["state"] == "Waiting" and run.get("message"):
+        return f"{state}: {run['message']}"
     if run["state"] != "Succeeded" or run.get("rowsRead") is None:
         return state
+    if not run["rowsRead"]:
+        return f"{state}: nothing new"
     bad = f" + {run['rowsQuarantined']:,} in quarantine" if run.get("rowsQuarantined") else ""
     attempts = f", in {run['pods']} attempts" if (run.get("pods") or 1) > 1 else ""
     return f"{state}: {run['rowsRead']:,} rows read = {run.get('rowsLoaded', 0):,} loaded{bad}{attempts}"

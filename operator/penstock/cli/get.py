@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from penstock.cli.connection import Target
 
 _EXAMPLES = """Examples:
 
-\\b
+\b
   penstock get
   penstock get -A --watch
 """
@@ -38,7 +39,7 @@ async def get(target: Target, everywhere: bool, watch: bool) -> None:
             return
         console.print(picture.of(found, datetime.now(UTC), console.width))
         return
-    with Live(console=console, auto_refresh=False) as live:
+    with suppress(asyncio.CancelledError), Live(console=console, auto_refresh=False) as live:
         while True:
             live.update(picture.of(await objects_of(target, namespace), datetime.now(UTC), console.width), refresh=True)
             await asyncio.sleep(1)

@@ -66,12 +66,7 @@ def numbers(manifest: Mapping[str, Any], now: datetime) -> list[str]:
     return _NUMBERS[manifest["kind"]](manifest, status, now)
 
 
-def _source(_manifest: Mapping[str, Any], status: Mapping[str, Any], _now: datetime) -> list[str]:
-    streams = status.get("streams") or []
-    return [f"{counted(stream['files'], 'file')} seen" for stream in streams[:1] if stream.get("files") is not None]
-
-
-def _destination(manifest: Mapping[str, Any], _status: Mapping[str, Any], _now: datetime) -> list[str]:
+def _place(manifest: Mapping[str, Any], _status: Mapping[str, Any], _now: datetime) -> list[str]:
     reachable = condition(manifest, "Reachable")
     return ["reachable"] if reachable is not None and reachable["status"] == "True" else []
 
@@ -90,7 +85,7 @@ def _pipeline(_manifest: Mapping[str, Any], status: Mapping[str, Any], now: date
     run = status.get("lastRun")
     lines = [_run(run, now)] if run else []
     if run and run.get("rowsLoaded") is not None:
-        lines.append(f"+{counted(run['rowsLoaded'], 'row')}")
+        lines.append(f"+{run['rowsLoaded']:,}")
     elif status.get("nextRunTime"):
         lines.append(_next(status["nextRunTime"], now))
     return lines
@@ -105,8 +100,8 @@ def _subscription(_manifest: Mapping[str, Any], status: Mapping[str, Any], now: 
 
 
 _NUMBERS = {
-    "Source": _source,
-    "Destination": _destination,
+    "Source": _place,
+    "Destination": _place,
     "Dataset": _dataset,
     "Pipeline": _pipeline,
     "Subscription": _subscription,

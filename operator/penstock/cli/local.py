@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -60,7 +61,9 @@ def run(folder: Path, play: Callable[[Local], Coroutine[Any, Any, None]], *, bac
 async def _until_over(folder: Path, play: Callable[[Local], Coroutine[Any, Any, None]], backoff: float) -> bool:
     async with _running(folder, backoff) as (local, operator):
         playing = asyncio.create_task(play(local))
-        # kopf takes the signals: on Ctrl-C the operator is what ends first.
+        # kopf has taken the signals, and would wait 5 s for tasks that are not its own. So: what is played ends first.
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(signum, playing.cancel)
         await asyncio.wait({playing, operator}, return_when=asyncio.FIRST_COMPLETED)
         if not playing.done():
             playing.cancel()

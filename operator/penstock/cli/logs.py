@@ -1,15 +1,22 @@
 """`penstock logs`: what the newest run of an object said."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from penstock.api import objects
 from penstock.api.errors import InvalidSpec
+from penstock.api.objects import Key
 from penstock.cli import connection
 from penstock.cli.connection import Target
+from penstock.runs import places
+
+if TYPE_CHECKING:
+    from penstock.control.cluster.client import HttpCluster
 
 _EXAMPLES = """Examples:
 
-\\b
+\b
   penstock logs flights
   penstock logs dataset/flights
   penstock logs subscription/delays -f
@@ -28,12 +35,29 @@ async def logs(target: Target, words: tuple[str, ...], follow: bool) -> None:
         pods = (await cluster.list("Pod", key.namespace, selector)).items
         started = [pod for pod in pods if (pod.get("status") or {}).get("phase") not in (None, "Pending")]
         if not started:
-            raise InvalidSpec(f"{key} has no Pod that has started" + (", yet" if pods else ""))
+            await _exists(cluster, key)
+            raise InvalidSpec(f"nothing has run for {key}" + (" yet; its first Pod is starting" if pods else " yet"))
         newest = max(started, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
         name = newest["metadata"]["name"]
         click.echo(f"# {name}", err=True)
         if follow:
             async for line in cluster.follow(key.namespace, name):
-                click.echo(line)
+                _show(line)
         else:
-            click.echo(await cluster.log(key.namespace, name), nl=False)
+            for line in (await cluster.log(key.namespace, name)).splitlines():
+                _show(line)
+
+
+async def _exists(cluster: "HttpCluster", key: Key) -> None:
+    from penstock.control.cluster.port import NotFound, Ref
+
+    try:
+        await cluster.get(Ref(key.kind, key.namespace, key.name))
+    except NotFound as error:
+        raise InvalidSpec(f"there is no {key}") from error
+
+
+def _show(line: str) -> None:
+    """Print a line, less what a worker tells programs: a catalog, or the rows of a preview."""
+    if not any(mark in line for mark in (places.CATALOG_LINE, places.PREVIEW_LINE)):
+        click.echo(line)

@@ -2,8 +2,8 @@
 
 ```
   SOURCE             PIPELINE            DATASET            SUBSCRIPTION        DESTINATION
-  ● flights      ──▶ ● flights       ──▶ ● flights      ──▶ ● delays        ──▶ ● outbox
-    12 files seen      done 2m ago         336,709 rows       done 1m ago         reachable
+  ● flights      ──▶ ● flights      ──▶ ● flights      ──▶ ● delays       ──▶ ● outbox
+    reachable          done 2m ago        336,709 rows       done 1m ago        reachable
 ```
 """
 
@@ -142,9 +142,12 @@ def _cell(world: World, path: Path, index: int, drawing: tuple[str, datetime]) -
 
 def _troubles(manifests: Iterable[Object]) -> Iterator[Text]:
     order = list(objects.KINDS)
+    told: dict[tuple[str, str], list[str]] = {}  # a Pipeline and its Dataset say the same: once is enough
     for manifest in sorted(manifests, key=lambda each: (order.index(each["kind"]), each["metadata"]["name"])):
         for trouble in glance.troubles(manifest):
-            name = f"{manifest['kind']} {manifest['metadata']['name']}"
-            yield Text.assemble(
-                "\n", ("✗ ", "red"), (name, "bold"), f" {trouble.reason}\n", (f"  {trouble.message}", "default")
-            )
+            names = told.setdefault((trouble.reason, trouble.message), [])
+            names.append(f"{manifest['kind']} {manifest['metadata']['name']}")
+    for (reason, message), names in told.items():
+        yield Text.assemble(
+            "\n", ("✗ ", "red"), (", ".join(dict.fromkeys(names)), "bold"), f" {reason}\n", (f"  {message}", "default")
+        )

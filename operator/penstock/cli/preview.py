@@ -1,11 +1,15 @@
 """`penstock preview`: the first rows of a Dataset, good and bad, read by a worker in the cluster."""
 
 import asyncio
+import json
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -22,10 +26,11 @@ if TYPE_CHECKING:
     from penstock.control.resolve import Graph
 
 _POLL_SECONDS = 0.2
+_INDENT = 2
 
 _EXAMPLES = """Examples:
 
-\\b
+\b
   penstock preview flights
   penstock preview flights --rows 50 --only bad
 """
@@ -54,7 +59,7 @@ async def preview(target: Target, name: str, rows: int, only: str | None, patien
                 except TimeoutError:
                     raise InvalidSpec(f"no worker answered in {patience:.0f} s; kubectl get pods tells more") from None
                 console.print(_titled(name, part, shown))
-                console.print(_reasons(shown) if part == "bad" else _table(shown))
+                console.print(_bad(shown) if part == "bad" else _good(shown, console))
 
 
 async def read(cluster: "HttpCluster", key: Key, rows: int, *, quarantined: bool) -> Preview:
@@ -131,25 +136,52 @@ def _cause(pod: dict[str, Any]) -> str:
 
 def _titled(name: str, part: str, shown: Preview) -> Text:
     what = "in quarantine" if part == "bad" else "rows"
-    return Text.assemble((f"{name}", "bold"), f": {shown.total:,} {what}", style="red" if part == "bad" else "green")
+    some = f", the first {len(shown.rows)}" if len(shown.rows) < shown.total else ""
+    return Text.assemble(
+        (name, "bold"), f": {shown.total:,} {what}{some}", style="red" if part == "bad" and shown.total else "green"
+    )
 
 
-def _reasons(shown: Preview) -> Table:
-    """Bad rows: where each was read, why it is bad, and the row as it was read."""
+def _bad(shown: Preview) -> RenderableType:
+    """Bad rows: where each was read and why it is bad, and below it the row as it was read."""
     file, line, error, payload = (shown.columns.index(name) for name in ("file", "line", "error", "payload"))
-    table = Table(header_style="bold")
-    for heading in ("where", "why", "the row as it was read"):
-        table.add_column(heading, overflow="fold")
-    for row in shown.rows:
-        where = f"{(row[file] or '').rpartition('/')[2]}:{row[line]}"
-        table.add_row(Text(where), Text(row[error] or "", style="red"), Text(row[payload] or "", style="dim"))
-    return table
+    where = [f"{(row[file] or '').rpartition('/')[2]}:{row[line]}" for row in shown.rows]
+    wide = max(map(len, where), default=0)
+    parts: list[RenderableType] = []
+    for place, row in zip(where, shown.rows, strict=True):
+        parts.append(
+            Padding(Text.assemble(f"{place:<{wide}}   ", (row[error] or "", "red")), (0, 0, 0, _INDENT), expand=False)
+        )
+        parts.append(Padding(Text(_pairs(row[payload] or ""), style="dim"), (0, 0, 0, 2 * _INDENT), expand=False))
+    return Group(*parts)
 
 
-def _table(shown: Preview) -> Table:
-    table = Table(header_style="bold")
+def _pairs(payload: str) -> str:
+    """A payload that is a JSON object as `name=value` pairs, which can be broken into lines; any other as it is."""
+    try:
+        row = json.loads(payload)
+    except ValueError:
+        return payload
+    if not isinstance(row, dict):
+        return payload
+    return " ".join(
+        f"{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for name, value in row.items()
+    )
+
+
+def _good(shown: Preview, console: Console) -> RenderableType:
+    """Rows as a table; where that is wider than the console, each as `name=value` pairs."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for column in shown.columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=True)
     for row in shown.rows:
         table.add_row(*(Text("null", style="dim") if value is None else Text(value) for value in row))
-    return table
+    if Measurement.get(console, console.options, table).maximum + _INDENT <= console.width:
+        return Padding(table, (0, 0, 0, _INDENT), expand=False)
+    records = Table.grid(padding=(0, 1))
+    for number, row in enumerate(shown.rows, start=1):
+        pairs = zip(shown.columns, row, strict=True)
+        told = (Text.assemble((f"{name}=", "dim"), "null" if value is None else value) for name, value in pairs)
+        records.add_row(Text(f"{number:>{_INDENT + 1}}", style="dim"), Text(" ").join(told))
+    return records

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from penstock.api import objects
 from penstock.api.errors import InvalidSpec
-from penstock.cli import connection, glance, terminal
+from penstock.cli import connection, feed, glance, terminal
 from penstock.cli.connection import Target
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _OVER = ("Succeeded", "Failed", "Cancelled")
 
 _EXAMPLES = """Examples:
 
-\\b
+\b
   penstock run flights --wait
   penstock run subscription/delays
 """
@@ -50,17 +50,19 @@ async def run(target: Target, words: tuple[str, ...], wait: bool) -> None:
         if not wait or key.kind not in ("Pipeline", "Subscription"):
             click.echo(f"{key}: asked for at {requested}")
             return
-        outcome = await _over(cluster, ref, requested)
-    console = terminal.console()
-    succeeded = outcome["state"] == "Succeeded"
-    console.print(Text(f"{key}: {_told(outcome)}", style="green" if succeeded else "red"))
+        succeeded, told = await _over(cluster, ref, requested)
+    terminal.console().print(Text(f"{key}: {told}", style="green" if succeeded else "red"))
     sys.exit(0 if succeeded else 1)
 
 
-async def _over(cluster: "HttpCluster", ref: "Ref", requested: str) -> dict[str, Any]:
+async def _over(cluster: "HttpCluster", ref: "Ref", requested: str) -> tuple[bool, str]:
+    """Whether the run succeeded, once it is over, and how it ended in words."""
     while True:
-        if (outcome := _outcome(await cluster.get(ref), requested)) is not None:
-            return outcome
+        manifest = await cluster.get(ref)
+        if (run := _outcome(manifest, requested)) is not None:
+            deliveries = manifest["status"].get("deliveries") or []
+            brought = [feed.delivered(delivery) for delivery in deliveries if delivery["run"] == run["id"]]
+            return run["state"] == "Succeeded", ", ".join([feed.outcome(run), *brought])
         await asyncio.sleep(_POLL_SECONDS)
 
 
@@ -73,12 +75,3 @@ def _outcome(manifest: dict[str, Any], requested: str) -> dict[str, Any] | None:
     runs: list[dict[str, Any]] = status.get("runs") or []
     asked = next((run for run in runs if run["id"].endswith(f"requested/{requested}")), None)
     return asked if asked is not None and asked["state"] in _OVER else None
-
-
-def _told(outcome: dict[str, Any]) -> str:
-    if outcome["state"] != "Succeeded":
-        return f"{outcome['state'].lower()}, {outcome.get('reason', '')}. {outcome.get('message', '')}".rstrip()
-    if "rowsRead" not in outcome:
-        return "succeeded"
-    bad = f" + {outcome['rowsQuarantined']:,} bad" if outcome.get("rowsQuarantined") else ""
-    return f"succeeded: {outcome['rowsRead']:,} read = {outcome.get('rowsLoaded', 0):,} loaded{bad}"

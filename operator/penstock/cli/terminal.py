@@ -1,10 +1,16 @@
 """How output looks: colours on a terminal, plain and unbroken lines anywhere else."""
 
+import io
+import re
+import shlex
+import shutil
 import sys
+from pathlib import Path
+from typing import TextIO, cast
 
 from rich.console import Console
 
-UNBROKEN = 400
+UNBROKEN = 10_000
 """Columns when nobody watches: a log's reader searches lines, and does not want them folded."""
 
 
@@ -12,4 +18,38 @@ def console(*, stderr: bool = False) -> Console:
     """A console for standard output, or standard error."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else UNBROKEN
-    return Console(stderr=stderr, width=width, highlight=False, emoji=False, markup=False)
+    file = stream if stream.isatty() else cast(TextIO, _Trimmed(stream))
+    return Console(file=file, width=width, highlight=False, emoji=False, markup=False)
+
+
+class _Trimmed(io.TextIOBase):
+    """A stream without the spaces that tables put at the ends of lines; a log's reader has no use for them."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write whole lines, as the console does."""
+        self._stream.write(re.sub(r" +$", "", text, flags=re.MULTILINE))
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        self._stream.flush()
+
+
+def short(path: Path) -> str:
+    """A path as one would type it from here."""
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
+
+
+def activation() -> str | None:
+    """What to type so that `penstock` and its `kubectl` are found; None where a new shell finds them anyway."""
+    script = Path(sys.prefix) / "bin" / "activate"
+    return f"source {short(script)}" if sys.prefix != sys.base_prefix and script.exists() else None
+
+
+def kubectl() -> str | None:
+    """The kubectl of this environment, or else the one on PATH."""
+    beside = Path(sys.executable).parent / "kubectl"
+    return str(beside) if beside.exists() else shutil.which("kubectl")

@@ -14,7 +14,7 @@ from penstock.cli.local import Local
 
 _EXAMPLES = """Examples:
 
-\\b
+\b
   penstock up
   penstock up --folder .penstock/demo      # the cluster that `penstock demo` left
 """
@@ -35,23 +35,27 @@ def up(folder: Path) -> None:
     folder, and the next `penstock up` goes on where this one was.
     """
     local.run(folder, _watch)
+    click.echo("Everything is stopped.")
 
 
 async def _watch(started: Local) -> None:
     console = terminal.console()
     console.print(Text("Penstock is up: a small Kubernetes API, and the operator in it.", style="bold green"))
-    console.print(f"\n  export KUBECONFIG={started.kubeconfig}\n")
+    console.print("\nIn another terminal:\n")
+    for line in (terminal.activation(), f"export KUBECONFIG={started.kubeconfig}"):
+        if line is not None:
+            console.print(f"  {line}", soft_wrap=True)
     console.print(
         Text.assemble(
-            ("A claim is a folder: ", "dim"),
-            f"{_short(started.volumes)}/<namespace>/<claim>",
-            ("\nCtrl-C ends everything that was started here; nothing is lost.\n", "dim"),
+            ("\nA PersistentVolumeClaim is a folder: ", "dim"),
+            f"{terminal.short(started.volumes)}/<namespace>/<name>",
+            ("\nCtrl-C ends everything that was started here; the next `penstock up` goes on.\n", "dim"),
         )
     )
 
     def changed(before: feed.Object | None, after: feed.Object | None) -> None:
         for line in feed.lines(before, after) if before or after else ():
-            console.print(line.text(time.strftime("%H:%M:%S")))
+            console.print(line.text(time.strftime("%H:%M:%S")), soft_wrap=True)
 
     if found := await get.objects_of(Target(started.kubeconfig), None):
         console.print(picture.of(found, datetime.now(UTC), console.width))
@@ -59,10 +63,5 @@ async def _watch(started: Local) -> None:
     try:
         await watching.changes(started.kubeconfig, changed, from_the_start=False)
     except asyncio.CancelledError:
-        console.print("Everything is stopped.")
+        console.print("\nStopping …")
         raise
-
-
-def _short(path: Path) -> Path:
-    """A path as one would type it from here."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

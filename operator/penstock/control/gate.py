@@ -111,7 +111,7 @@ class Gate:
             return
         stamps = {objects.RUN_ID: run, objects.INTERVAL_END: end, objects.ATTEMPT: str(seen.attempt)}
         patch = {
-            "metadata": {"annotations": {**stamps, objects.SLOT: slot}},
+            "metadata": {"annotations": {**stamps, objects.SLOT: slot, objects.ADMITTED: times.text(self._clock())}},
             "spec": {"suspend": False, "template": {"metadata": {"annotations": stamps}}},
         }
         log.info("%s: run %s starts as Job %s", graph.key, run, seen.job)
@@ -127,4 +127,7 @@ class Gate:
 
 
 def _waits(job: Manifest) -> bool:
+    """Whether it is the gate's to admit; what was admitted and is suspended since, a person wants to hold."""
+    if objects.ADMITTED in (job["metadata"].get("annotations") or {}):
+        return False
     return bool(job["spec"].get("suspend")) and not finished(job) and "deletionTimestamp" not in job["metadata"]

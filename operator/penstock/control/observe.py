@@ -39,6 +39,8 @@ class Observed:
     report: RunReport | None
     reason: Reason | None
     message: str | None
+    admitted: bool = False
+    """Whether the gate has let it start: one that is suspended since then, a person has suspended."""
 
     @property
     def over(self) -> bool:
@@ -98,6 +100,7 @@ def job(manifest: Manifest, pods: Sequence[Manifest]) -> Observed:
         report=told,
         reason=reason,
         message=message,
+        admitted=objects.ADMITTED in annotations,
     )
 
 

@@ -12,7 +12,6 @@ class Options:
     validation: str = "Warn"  # Ignore | Warn | Strict
     force: bool = False
     subresource: str = ""
-    applying: bool = False  # a server-side apply: unknown fields are errors
     warnings: list[str] = field(default_factory=list)
 
 

@@ -11,25 +11,13 @@ from penstock.embedded.registry import Resource
 
 def decoded(resource: Resource, body: Any, options: Options) -> Json:
     """A copy of `body` as an object of that resource. Refused when Go could not read it either."""
-    if not isinstance(body, dict) or not isinstance(body.get("metadata", {}), dict):
-        raise errors.bad_request("the request body is not an object with metadata")
-    item: Json = copy(body)
-    item.setdefault("metadata", {})
-    for key, expected in (("apiVersion", resource.api_version), ("kind", resource.kind)):
-        if item.setdefault(key, expected) != expected:
-            what = "API version" if key == "apiVersion" else key
-            raise errors.bad_request(
-                f"the {what} in the data ({item[key]}) does not match the expected {what} ({expected})"
-            )
-    if not resource.custom:
+    item = _identified(resource, body)
+    if resource.custom:
+        schema.drop_unset(resource.schema, item)
+    else:
         item = schema.drop_nulls(resource.schema, item)
     handled = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
     dropped = schema.prune(resource.schema, item)
-    if dropped and options.applying:
-        subject = f"{item['metadata'].get('namespace', '')}/{item['metadata'].get('name', '')}"
-        subject += f"; {resource.api_version}, Kind={resource.kind}"
-        message = f"failed to create typed patch object ({subject}): .{dropped[0]}: field not declared in schema"
-        raise Refused(500, "", message)
     if dropped and options.validation == "Strict":
         listed = ", ".join(f'unknown field "{path}"' for path in dropped)
         raise errors.bad_request(f"{handled}: strict decoding error: {listed}")
@@ -38,6 +26,44 @@ def decoded(resource: Resource, body: Any, options: Options) -> Json:
     mistyped = [p for p in schema.problems(resource.decoded, item) if p.reason == "FieldValueTypeInvalid"]
     for problem in mistyped:
         raise errors.bad_request(f"{handled}: {_as_go(problem, resource.kind)}")
+    return item
+
+
+def patched(resource: Resource, item: Json, options: Options) -> Json:
+    """The same for what a patch has made: here the patch is to blame."""
+    try:
+        return decoded(resource, item, options)
+    except Refused as refused:
+        raise errors.invalid("", "", "", [Problem.invalid("patch", "(the patched object)", str(refused))]) from None
+
+
+def applied(resource: Resource, body: Json) -> Json:
+    """What a server-side apply asks for, as it stands: it must fit the schema, and nothing is left out."""
+    wanted = _identified(resource, body)
+    if wanted["metadata"].get("managedFields"):
+        raise errors.bad_request("metadata.managedFields must be nil")
+    subject = f"{wanted['metadata'].get('namespace', '')}/{wanted['metadata'].get('name', '')}"
+    untyped = f"failed to create typed patch object ({subject}; {resource.api_version}, Kind={resource.kind}): "
+    for path in schema.prune(resource.schema, copy(wanted)):
+        raise Refused(500, "", f"{untyped}.{path}: field not declared in schema")
+    for problem in schema.problems(resource.shape, wanted):
+        raise Refused(500, "", f"{untyped}.{problem.path}: {problem.text}")
+    return wanted
+
+
+def _identified(resource: Resource, body: Any) -> Json:
+    if not isinstance(body, dict) or not isinstance(body.get("metadata", {}), dict):
+        raise errors.bad_request("the request body is not an object with metadata")
+    item: Json = copy(body)
+    item.setdefault("metadata", {})
+    for key, expected in (("apiVersion", resource.api_version), ("kind", resource.kind)):
+        if resource.custom and not item.get(key):
+            raise errors.bad_request(f"the object provided is unrecognized (must be of type {resource.kind}): no {key}")
+        if item.setdefault(key, expected) != expected:
+            what = "API version" if key == "apiVersion" else key
+            raise errors.bad_request(
+                f"the {what} in the data ({item[key]}) does not match the expected {what} ({expected})"
+            )
     return item
 
 

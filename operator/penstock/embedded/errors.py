@@ -20,7 +20,7 @@ class Refused(Exception):
         return (
             body
             | ({"reason": self.reason} if self.reason else {})
-            | ({"details": self.details} if self.details else {})
+            | ({} if self.details is None else {"details": self.details})
             | {"code": self.code}
         )
 
@@ -63,30 +63,37 @@ def bad_request(message: str) -> Refused:
     return Refused(400, "BadRequest", message)
 
 
+def no_such_resource(path: str) -> Refused:
+    """A URL that is none."""
+    why = "penstock's embedded Kubernetes has only what `kubectl api-resources` lists (one user, so no RBAC)"
+    return Refused(404, "NotFound", f"the server could not find the requested resource {path}: {why}", {})
+
+
 def not_here(what: str) -> Refused:
     """Kubernetes can, this one cannot: said by name, never ignored."""
     return Refused(422, "Invalid", f"{what}: not supported by penstock's embedded Kubernetes")
 
 
-def _about(resource: str, name: str) -> Json:
+def about(resource: str, name: str) -> Json:
+    """The details of a Status about one object."""
     plural, _, group = resource.partition(".")
     return {"name": name} | ({"group": group} if group else {}) | {"kind": plural}
 
 
 def not_found(resource: str, name: str) -> Refused:
     """`resource` as in jobs.batch."""
-    return Refused(404, "NotFound", f'{resource} "{name}" not found', _about(resource, name))
+    return Refused(404, "NotFound", f'{resource} "{name}" not found', about(resource, name))
 
 
 def exists(resource: str, name: str) -> Refused:
     """A create of something that is there."""
-    return Refused(409, "AlreadyExists", f'{resource} "{name}" already exists', _about(resource, name))
+    return Refused(409, "AlreadyExists", f'{resource} "{name}" already exists', about(resource, name))
 
 
 def conflict(resource: str, name: str, why: str) -> Refused:
     """Somebody else was faster, or a precondition does not hold."""
     message = f'Operation cannot be fulfilled on {resource} "{name}": {why}'
-    return Refused(409, "Conflict", message, _about(resource, name))
+    return Refused(409, "Conflict", message, about(resource, name))
 
 
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
@@ -97,7 +104,7 @@ def terminating(resource: str, name: str, namespace: str) -> Refused:
     why = f"unable to create new content in namespace {namespace} because it is being terminated"
     told = f"namespace {namespace} is being terminated"
     cause = {"reason": "NamespaceTerminating", "message": told, "field": "metadata.namespace"}
-    details = _about(resource, name) | {"causes": [cause]}
+    details = about(resource, name) | {"causes": [cause]}
     return Refused(403, "Forbidden", f'{resource} "{name}" is forbidden: {why}', details)
 
 
@@ -106,7 +113,8 @@ def invalid(kind: str, group: str, name: str, problems: Sequence[Problem]) -> Re
     texts = list(dict.fromkeys(map(str, problems)))
     listed = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     causes = [{"reason": p.reason, "message": p.text, "field": p.path} for p in problems]
-    details = ({"name": name} if name else {}) | {"group": group, "kind": kind, "causes": causes}
+    known = {"name": name, "group": group, "kind": kind}
+    details = {key: text for key, text in known.items() if text} | {"causes": causes}
     qualified = f"{kind}.{group}" if group else kind
     return Refused(422, "Invalid", f'{qualified} "{name}" is invalid: {listed}', details)
 

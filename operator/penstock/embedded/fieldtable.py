@@ -4,8 +4,8 @@ kubectl since 1.32 sends protobuf for what it builds itself (`create namespace`,
 415 for an answer. The same table gives each built-in kind a structural schema, so that unknown fields, list merge keys
 and server-side apply go the one way of custom resources.
 
-`fields.json`: {message: {field: [number, type, list keys or list type]}}; made by this module's main from
-k8s.io/api and k8s.io/apimachinery (Apache-2.0) in the Go module cache:
+`fields.json`: {message: {field: [number, type, keys or kind of the list, merge key]}}, an atomic one has a field "";
+made by this module's main from k8s.io/api and k8s.io/apimachinery (Apache-2.0) in the Go module cache:
 
     python -m penstock.embedded.fieldtable ~/go/pkg/mod/k8s.io 0.35.4 > operator/penstock/embedded/fields.json
 """
@@ -35,6 +35,7 @@ _KINDS = [
 _INLINE = {"localObjectReference", "volumeSource", "handler", "ephemeralContainerCommon"}  # json:",inline" in Go
 # Written by Go even when never set, and numbers or flags: told from a pointer to zero (backoffLimit: 0) only by name.
 _NO_POINTER = {"generation", "hostNetwork", "hostPID", "hostIPC", "stdin", "stdinOnce", "tty", "readOnly", "status"}
+_ATOMIC = {"x-kubernetes-map-type": "atomic"}
 _SCALARS: dict[str, Json] = {
     "string": {"type": "string"},
     "bool": {"type": "boolean"},
@@ -71,11 +72,13 @@ def schema(name: str) -> Json:
     """A message as the schema a CRD would have."""
     properties: Json = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}} if name in _KINDS else {}
     for field, entry in _table()[name].items():
+        if not field:
+            continue
         if field in _INLINE:
             properties |= schema(entry[1])["properties"]
         else:
             properties[field] = _field_schema(entry)
-    return {"type": "object", "properties": properties}
+    return {"type": "object", "properties": properties} | (_ATOMIC if "" in _table()[name] else {})
 
 
 def _field_schema(entry: list[Any]) -> Json:
@@ -86,11 +89,12 @@ def _field_schema(entry: list[Any]) -> Json:
             keys = entry[2]
             listed |= {"x-kubernetes-list-type": "map" if isinstance(keys, list) else keys}
             listed |= {"x-kubernetes-list-map-keys": keys} if isinstance(keys, list) else {}
+        if len(entry) > 3:
+            listed["x-kubernetes-patch-merge-key"] = entry[3]
         return listed
     if kind.startswith("{}"):
         return {"type": "object", "additionalProperties": _type_schema(kind[2:])}
-    atomic = {"x-kubernetes-map-type": "atomic"} if len(entry) > 2 else {}
-    return _type_schema(kind) | atomic
+    return _type_schema(kind) | (_ATOMIC if len(entry) > 2 else {})
 
 
 def _type_schema(kind: str) -> Json:
@@ -214,13 +218,15 @@ def _make(cache_folder: Path, version: str) -> dict[str, dict[str, list[Any]]]:
         package = re.search(r"^package (.+);", text, re.MULTILINE)
         for found in re.finditer(r"^message (\w+) \{\n(.*?)^\}", text, re.MULTILINE | re.DOTALL):
             messages[f"{package[1]}.{found[1]}"] = _fields(found[2], str(package[1]))  # type: ignore[index]
+        for found in re.finditer(r"^// \+structType=atomic\nmessage (\w+)", text, re.MULTILINE):
+            messages[f"{package[1]}.{found[1]}"][""] = [0, ""]  # type: ignore[index]
     kept: dict[str, dict[str, list[Any]]] = {}
     waiting = list(_KINDS)
     while waiting:
         name = waiting.pop()
         if name not in kept and name not in _SCALARS:
             kept[name] = messages[name]
-            waiting += [entry[1].lstrip("[]{}") for entry in kept[name].values()]
+            waiting += [entry[1].lstrip("[]{}") for field, entry in kept[name].items() if field]
     return dict(sorted(kept.items()))
 
 
@@ -244,7 +250,9 @@ def _list_type(comments: list[str]) -> list[Any]:
     keys = [value for name, value in marks if name == "listMapKey"]
     merge = [value for name, value in marks if name == "patchMergeKey"]
     kinds = [value for name, value in marks if name in ("listType", "mapType", "structType")]
-    return [keys or merge] if keys or merge else [kinds[0]] if kinds and kinds[0] != "granular" else []
+    if kinds and kinds[0] in ("atomic", "set"):
+        return [kinds[0], *merge]
+    return [keys or merge, *merge] if keys or merge else []
 
 
 if __name__ == "__main__":

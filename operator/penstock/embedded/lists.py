@@ -32,15 +32,17 @@ def page(query: Mapping[str, str], store: Store, resource: Resource, namespace: 
     Later pages come from the present, under the version of the first: a watch from there tells what changed meanwhile.
     """
     matches = _selector(query, resource)
-    items = [item for item in store.select(resource.id, namespace) if matches(item)]
+    everything = store.select(resource.id, namespace)
     version, limit = str(store.version), int(query.get("limit") or 0)
     if token := query.get("continue"):
         version, *start = _opened(token)
         store.since(resource.id, int(version))  # refused with 410 when a watch could not go on from there
-        items = [item for item in items if _place(item) > tuple(start)]
+        everything = [item for item in everything if _place(item) > tuple(start)]
+    items = [item for item in everything if matches(item)]
     metadata: Json = {"resourceVersion": version}
-    if limit and len(items) > limit:
-        metadata |= {"remainingItemCount": len(items) - limit}
+    if limit and len(items) >= limit and everything[-1] is not items[limit - 1]:  # what is left may not match
+        if not query.get("labelSelector") and not query.get("fieldSelector"):
+            metadata["remainingItemCount"] = len(items) - limit
         items = items[:limit]
         metadata["continue"] = base64.urlsafe_b64encode(orjson.dumps([version, *_place(items[-1])])).decode()
     return items, metadata

@@ -10,7 +10,7 @@ from penstock.embedded.registry import Resource
 Matches = Callable[[Json], bool]
 _COMMA = re.compile(r",(?![^(]*\))")  # not those inside `in (a,b)`
 _SET = re.compile(r"\s*([^\s!=]+)\s+(in|notin)\s+\(([^)]*)\)\s*")
-_EQUAL = re.compile(r"\s*([^\s!=]+)\s*(==|=|!=)\s*([^\s]*)\s*")
+_EQUAL = re.compile(r"\s*([^\s!=]+)\s*(==|=|!=)\s*([^\s=!]*)\s*")
 
 
 def of(resource: Resource, labels: str, fields: str) -> Matches:
@@ -51,7 +51,10 @@ def _field_test(resource: Resource, term: str) -> Matches:
         raise errors.bad_request(f"invalid selector: '{term}'; can't understand '{term}'")
     path, same, value = found[1], found[2] != "!=", found[3]
     if path not in ("metadata.name", "metadata.namespace", *resource.selectable):
-        raise errors.bad_request(f"field label not supported: {path}")
+        words = f"field label not supported: {path}"
+        if not resource.custom and not resource.selectable:
+            words = f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+        raise errors.bad_request(words)
     if path == "status.successful":
         path = "status.succeeded"
     return lambda item: (_field(item, path) == value) is same

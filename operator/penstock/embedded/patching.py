@@ -10,7 +10,9 @@ from penstock.embedded.objects import Json
 
 
 def merge(value: Any, patch: Any) -> Any:
-    """RFC 7386."""
+    """RFC 7386, and as the API server's library has it: in the objects of lists, too, null means absent."""
+    if isinstance(patch, list):
+        return [_pruned(item) for item in patch]
     if not isinstance(patch, dict):
         return patch
     result = dict(value) if isinstance(value, dict) else {}
@@ -22,13 +24,21 @@ def merge(value: Any, patch: Any) -> Any:
     return result
 
 
+def _pruned(item: Any) -> Any:
+    if isinstance(item, dict):
+        return {key: _pruned(inner) for key, inner in item.items() if inner is not None}
+    return [_pruned(inner) for inner in item] if isinstance(item, list) else item
+
+
 def json_patch(value: Json, operations: Any) -> Json:
     """RFC 6902. Refused with 422 when a test fails or a path is not there (clients rely on that code)."""
+    if not isinstance(operations, list):
+        raise errors.bad_request("a JSON patch is a list of operations")
     try:
         result: Any = jsonpatch.JsonPatch(operations).apply(value)
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError):
         message = "the server rejected our request due to an error in our request"
-        raise errors.Refused(422, "Invalid", message) from None
+        raise errors.Refused(422, "Invalid", message, {}) from None
     return dict(result)
 
 
@@ -47,24 +57,25 @@ def strategic(shape: Json, value: Any, patch: Any) -> Any:
             name = key.partition("/")[2]
             result[name] = [one for one in result.get(name, []) if one not in item]
         elif key.startswith("$"):
-            continue  # $setElementOrder only orders
+            continue  # $setElementOrder: see _list
         elif item is None:
             result.pop(key, None)
         else:
             inner = schema.child(shape, key) or {}
-            joined = _list if isinstance(item, list) else strategic
-            result[key] = joined(inner, result.get(key), item)
+            if isinstance(item, list):
+                result[key] = _list(inner, result.get(key), item, patch.get(f"$setElementOrder/{key}", item))
+            else:
+                result[key] = strategic(inner, result.get(key), item)
     return result
 
 
-def _list(shape: Json, value: Any, patch: list[Any]) -> list[Any]:
-    kind = shape.get("x-kubernetes-list-type")
+def _list(shape: Json, value: Any, patch: list[Any], order: list[Any]) -> list[Any]:
     result = list(value or [])
-    if kind == "set":
+    if shape.get("x-kubernetes-list-type") == "set":
         return result + [item for item in patch if item not in result]
-    if kind != "map" or {"$patch": "replace"} in patch:
+    merge_key = shape.get("x-kubernetes-patch-merge-key")
+    if merge_key is None or {"$patch": "replace"} in patch:
         return [item for item in patch if item != {"$patch": "replace"}]
-    merge_key = shape["x-kubernetes-list-map-keys"][0]  # strategic merge knows one key, the first
     for item in patch:
         at = next((n for n, one in enumerate(result) if one.get(merge_key) == item.get(merge_key)), None)
         if item.get("$patch") == "delete":
@@ -73,4 +84,16 @@ def _list(shape: Json, value: Any, patch: list[Any]) -> list[Any]:
             result.append(strategic(shape["items"], {}, item))
         else:
             result[at] = strategic(shape["items"], result[at], item)
-    return result
+    before, wanted = ([item.get(merge_key) for item in items] for items in (value or [], order))
+    return _ordered({item.get(merge_key): item for item in result}, before, wanted)
+
+
+def _ordered(items: dict[Any, Any], before: list[Any], wanted: list[Any]) -> list[Any]:
+    """The patch's items in its order; the others stay before those of its items that they stood before."""
+    asked = [key for key in wanted if key in items]
+    result = []
+    for key in (key for key in items if key not in asked):
+        while asked and not (asked[0] in before and before.index(key) < before.index(asked[0])):
+            result.append(items[asked.pop(0)])
+        result.append(items[key])
+    return result + [items[key] for key in asked]

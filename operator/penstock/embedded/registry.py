@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from penstock.embedded import errors, fieldtable, rules, schema
 from penstock.embedded.errors import Problem
@@ -30,6 +31,8 @@ class Resource:
     status: bool = False  # has a /status subresource
     generation: bool = True  # counts changes of what is wanted
     custom: bool = False
+    upsert: bool = False  # a PUT of what is not there creates it
+    unconditional: bool = True  # a PUT need not say which version it replaces
     columns: tuple[tuple[str, ...], ...] = ()  # of custom resources: name, type, JSONPath, description, priority
     selectable: tuple[str, ...] = ()  # fields for --field-selector, beside name and namespace
 
@@ -47,6 +50,11 @@ class Resource:
     def decoded(self) -> Json:
         """The part of the schema that Go would decode into a struct: its type errors make a request a bad one."""
         return self.schema if not self.custom else {"properties": {"metadata": self.schema["properties"]["metadata"]}}
+
+    @cached_property
+    def shape(self) -> Json:
+        """The types of its schema alone."""
+        return schema.shape(self.schema)
 
     @property
     def path(self) -> str:
@@ -78,10 +86,10 @@ def _built_ins() -> list[Resource]:
         _built_in("v1", "Pod", "pods", "po", status=True, categories=("all",), selectable=_POD_FIELDS),
         _built_in("v1", "ServiceAccount", "serviceaccounts", "sa", generation=False),
         _built_in("v1", "PersistentVolumeClaim", "persistentvolumeclaims", "pvc", status=True, generation=False),
-        _built_in("v1", "Event", "events", "ev", generation=False, selectable=_EVENT_FIELDS),
+        _built_in("v1", "Event", "events", "ev", generation=False, upsert=True, selectable=_EVENT_FIELDS),
         _built_in("batch/v1", "Job", "jobs", status=True, categories=("all",), selectable=("status.successful",)),
         _built_in("batch/v1", "CronJob", "cronjobs", "cj", status=True, categories=("all",)),
-        _built_in("coordination.k8s.io/v1", "Lease", "leases", generation=False),
+        _built_in("coordination.k8s.io/v1", "Lease", "leases", generation=False, upsert=True, unconditional=False),
         _built_in(
             *("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", "crd crds"),
             namespaced=False,
@@ -154,6 +162,7 @@ def from_definition(definition: Json) -> Resource:
         categories=tuple(names.get("categories", ())),
         status="status" in version.get("subresources", {}),
         custom=True,
+        unconditional=False,
         columns=tuple(
             (c["name"], c["type"], c["jsonPath"], c.get("description", ""), str(c.get("priority", 0))) for c in columns
         ),
@@ -174,24 +183,33 @@ _VERSION_FIELDS = {
 }
 
 
-def complete_definition(definition: Json, old: Json | None) -> None:
-    """Fill in what an API server and its naming controller fill in; refused: what is not done here."""
-    spec = definition.get("spec", {})
+def default_definition(definition: Json) -> None:
+    """Fill in what an API server does."""
+    spec = definition.setdefault("spec", {})
+    names = spec.setdefault("names", {})
+    names.setdefault("singular", names.get("kind", "").lower())
+    names.setdefault("listKind", f"{names.get('kind', '')}List")
+    spec.setdefault("conversion", {"strategy": "None"})
+
+
+def prepare_definition(definition: Json, old: Json | None) -> None:
+    """What the naming controller finds out a moment later."""
+    if old is None:
+        definition["status"] = _established(definition["spec"])
+
+
+def refuse_definition(definition: Json) -> None:
+    """Everything that would not have its effect here."""
+    spec = definition["spec"]
     for place, known, given in (
         ("spec", _SPEC_FIELDS, [spec]),
         ("spec.versions[0]", _VERSION_FIELDS, spec.get("versions", [])),
     ):
         if unknown := sorted({key for one in given for key in one} - known):
             raise errors.not_here(f"CustomResourceDefinition {place}.{unknown[0]}")
-    if len(spec.get("versions", [])) != 1 or spec.get("conversion", {}).get("strategy", "None") != "None":
+    if len(spec.get("versions", [])) != 1 or spec["conversion"].get("strategy", "None") != "None":
         raise errors.not_here("CustomResourceDefinition with conversion, or with other than one version")
-    names = spec.setdefault("names", {})
-    names.setdefault("singular", names.get("kind", "").lower())
-    names.setdefault("listKind", f"{names.get('kind', '')}List")
-    spec.setdefault("conversion", {"strategy": "None"})
     _refuse_schema(spec["versions"][0])
-    if old is None:
-        definition["status"] = _established(spec)
 
 
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
@@ -214,7 +232,7 @@ def _established(spec: Json) -> Json:
             | {"message": "the initial names have been accepted"},
         ],
         "acceptedNames": spec["names"],
-        "storedVersions": [v["name"] for v in spec["versions"]],
+        "storedVersions": [v.get("name") for v in spec.get("versions", ())],
     }  # fmt: skip
 
 

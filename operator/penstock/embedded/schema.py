@@ -5,6 +5,7 @@ A schema is the JSON of `openAPIV3Schema`. Whoever stores one asks `unsupported`
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +31,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
 }
+_FREE: Json = {"x-kubernetes-preserve-unknown-fields": True}
 _COMBINING = {"oneOf", "anyOf", "allOf", "not"}
 # With one of these, CEL rules are not evaluated: they could not rely on the shape.
 _BLOCKING = {"FieldValueRequired", "FieldValueTypeInvalid", "FieldValueTooLong", "FieldValueTooMany"}
@@ -57,24 +59,33 @@ def child(schema: Json, key: str) -> Json | None:
         return schema["properties"][key]  # type: ignore[no-any-return]
     values = schema.get("additionalProperties")
     if values or schema.get("x-kubernetes-preserve-unknown-fields"):
-        return values if isinstance(values, dict) else {"x-kubernetes-preserve-unknown-fields": True}
+        return values if isinstance(values, dict) else _FREE
     return None
+
+
+def shape(schema: Json) -> Json:
+    """The types alone, where null fits everywhere: what server-side apply checks before it merges."""
+    kept: Json = {key: schema[key] for key in ("type", "x-kubernetes-int-or-string") if key in schema}
+    kept |= {key: schema[key] for key in ("x-kubernetes-preserve-unknown-fields",) if key in schema}
+    kept |= {"properties": {k: shape(v) for k, v in schema["properties"].items()}} if "properties" in schema else {}
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            kept[key] = shape(schema[key])
+    return kept | {"nullable": True}
 
 
 def prune(schema: Json, value: Any, path: str = "") -> list[str]:
     """Drop unknown fields in place; their paths, in order."""
     if isinstance(value, list):
-        items = schema.get("items") or {"x-kubernetes-preserve-unknown-fields": True}
+        items = schema.get("items", _FREE if "x-kubernetes-preserve-unknown-fields" in schema else {})
         return [p for n, item in enumerate(value) for p in prune(items, item, f"{path}[{n}]")]
-    if not isinstance(value, dict) or not (keyed := schema.get("type") == "object" or "properties" in schema):
-        return []
     dropped: list[str] = []
-    for key in sorted(value):
+    for key in sorted(value) if isinstance(value, dict) else ():
         inner, place = child(schema, key), f"{path}.{key}" if path else key
-        if inner is None and keyed:
+        if inner is None:
             del value[key]
             dropped.append(place)
-        elif inner is not None:
+        else:
             dropped += prune(inner, value[key], place)
     return dropped
 
@@ -89,25 +100,46 @@ def drop_nulls(schema: Json, value: Any) -> Any:
     return value
 
 
+def drop_unset(schema: Json, value: Any) -> None:
+    """Custom kinds, in place: a null where null is not allowed and nothing is the default is a field not set."""
+    if isinstance(value, list):
+        for item in value:
+            drop_unset(schema.get("items") or {}, item)
+    if isinstance(value, dict):
+        for key in list(value):
+            inner = child(schema, key) or {}
+            if (
+                value[key] is None
+                and key in schema.get("properties", ())
+                and not {"nullable", "default"} & inner.keys()
+            ):
+                del value[key]
+            else:
+                drop_unset(inner, value[key])
+
+
 def default(schema: Json, value: Any) -> None:
-    """Fill in defaults in place; a null where null is not allowed counts as missing."""
+    """Fill in defaults in place; also for a null where null is not allowed."""
     if isinstance(value, list):
         for item in value:
             default(schema.get("items") or {}, item)
     if not isinstance(value, dict):
         return
     for key, inner in schema.get("properties", {}).items():
-        if value.get(key, key) is None and not inner.get("nullable") and ("default" in inner or key in value):
-            del value[key]
-        if key not in value and "default" in inner:
+        if "default" in inner and (key not in value or (value[key] is None and not inner.get("nullable"))):
             value[key] = orjson.loads(orjson.dumps(inner["default"]))
     for key, item in value.items():
         default(child(schema, key) or {}, item)
 
 
-def problems(schema: Json, value: Json, old: Json | None = None) -> list[Problem]:
-    """All that is wrong with a pruned and defaulted object, CEL rules last."""
-    found = list(_walk(schema, value, ""))
+def problems(schema: Json, value: Json, old: Json | None = None, part: str = "") -> list[Problem]:
+    """All that is wrong with a pruned and defaulted object, CEL rules last; `part`: the subresource that changes."""
+    if part:
+        inner = _walk(child(schema, part) or {}, value.get(part), "")
+        found = [replace(p, path=f"{part}.{p.path}".rstrip(".")) for p in inner]
+    else:
+        found = list(_walk(schema, value, ""))
+    found += _list_problems(schema, value, "")
     if not any(p.reason in _BLOCKING for p in found):
         return found + list(_broken_rules(schema, value, old, ""))
     return found + ([Problem.invalid("<nil>", "null", _UNCHECKED)] if _has_rules(schema) else [])
@@ -124,7 +156,6 @@ def _walk(schema: Json, value: Any, path: str) -> Iterator[Problem]:
     if expected != [None] and not any(_is(value, str(kind)) for kind in expected):
         text = f'{path} in body must be of type {",".join(map(str, expected))}: "{_type_name(value)}"'
         yield Problem(path, "FieldValueTypeInvalid", f'Invalid value: "{_type_name(value)}": {text}')
-        return
     if "enum" in schema and value not in schema["enum"]:
         yield Problem.unsupported(path, _shown(value), schema["enum"])
     if isinstance(value, str):
@@ -213,12 +244,22 @@ def _array(schema: Json, value: list[Any], path: str) -> Iterator[Problem]:
         limit = schema["maxItems"]
         text = f"Too many: {len(value)}: must have at most {limit} item{'' if limit == 1 else 's'}"
         yield Problem(path, "FieldValueTooMany", text)
+
+
+def _list_problems(schema: Json, value: Any, path: str) -> Iterator[Problem]:
+    """Items that are not what a set or a map list may have."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _list_problems(child(schema, key) or {}, item, f"{path}.{key}" if path else key)
     seen: list[Any] = []
-    for number, item in enumerate(value):
-        key = identity(schema, item)
+    for number, item in enumerate(value if isinstance(value, list) else ()):
+        place, key = f"{path}[{number}]", identity(schema, item)
+        if schema.get("x-kubernetes-list-type") == "map" and not isinstance(item, dict):
+            yield Problem.invalid(place, _shown(item), "must be an object for an array of list-type map")
         if key is not None and key in seen:
-            yield Problem(f"{path}[{number}]", "FieldValueDuplicate", f"Duplicate value: {_shown(key)}")
+            yield Problem(place, "FieldValueDuplicate", f"Duplicate value: {_shown(key)}")
         seen.append(key)
+        yield from _list_problems(schema.get("items") or {}, item, place)
 
 
 def identity(schema: Json, item: Any) -> Any:

@@ -18,7 +18,18 @@ from penstock.embedded.registry import Resource
 from penstock.embedded.writes import Writer
 
 VERSION = {"major": "1", "minor": "35", "gitVersion": "v1.35.4+penstock", "platform": "local/process"}
+_NOT_HERE = {
+    *(
+        ("pods", name)
+        for name in ("attach", "ephemeralcontainers", "eviction", "exec", "portforward", "proxy", "resize")
+    ),
+    *(("serviceaccounts", "token"), ("namespaces", "finalize")),
+}
 _PLAIN = {"/healthz": "ok", "/livez": "ok", "/readyz": "ok"}
+_ORPHANED = [
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them "
+    "or set propagationPolicy=Orphan to suppress this warning"
+]
 _log = logging.getLogger(__name__)
 _LIMIT = 3 << 20  # bytes of a request, as the API server's
 
@@ -53,7 +64,7 @@ class Server:
         except Refused as refused:
             return _warned(_json(refused.status(), refused.code), refused.warnings)
         except ConnectionError:
-            raise  # the client has left in the middle of a watch or a log
+            return web.Response()  # to nobody: the client has left in the middle of a watch or a log
         except Exception as error:
             _log.exception("%s %s", request.method, request.path)
             return _json(Refused(500, "InternalError", f"Internal error occurred: {error!r}").status(), 500)
@@ -90,7 +101,7 @@ class Server:
     def _version_of(self, path: str) -> list[Resource]:
         found = [r for r in self._writer.registry if r.path == path]
         if not found:
-            raise _unknown(path)
+            raise errors.no_such_resource(path)
         return found
 
     # ── objects ──────────────────────────────────────────────────────────────
@@ -100,8 +111,10 @@ class Server:
             return await self._log(request, target)
         if target.subresource == "binding" and request.method == "POST":
             return self._bind(target, _decoded(request, await request.read()))
-        if target.subresource not in ("", "status") or (target.subresource and not target.resource.status):
+        if (target.resource.plural, target.subresource) in _NOT_HERE:
             raise errors.not_here(f"{target.resource.plural}/{target.subresource}")
+        if target.subresource not in (("", "status") if target.resource.status else ("",)):
+            raise errors.no_such_resource(request.path)
         if request.method == "GET":
             return await self._read(request, target)
         body = _decoded(request, await request.read())
@@ -125,7 +138,7 @@ class Server:
             namespace, rest = rest[1], rest[2:]
         resource = self._writer.registry.find(group, version, rest[0]) if rest else None
         if resource is None or len(rest) > 3 or (namespace and not resource.namespaced):
-            raise _unknown(path)
+            raise errors.no_such_resource(path)
         return _Target(resource, namespace, *rest[1:])
 
     async def _read(self, request: web.Request, target: _Target) -> web.StreamResponse:
@@ -137,8 +150,7 @@ class Server:
         if lists.wants_table(request):
             include = request.query.get("includeObject", "Metadata")
             return _json(tables.table(target.resource, items, metadata, include))
-        head = {"kind": target.resource.list_kind, "apiVersion": target.resource.api_version}
-        return _json(head | {"metadata": metadata, "items": items})
+        return _listed(target.resource, items, metadata)
 
     def _written(self, request: web.Request, target: _Target, body: Any, options: Options) -> tuple[Json, int]:
         writer, resource = self._writer, target.resource
@@ -148,23 +160,31 @@ class Server:
                     405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
                 )
             return writer.create(resource, target.namespace, body, options), 201
+        key = (target.namespace, target.name)
+        new = writer.store.get((resource.id, *key)) is None
         if request.method == "PUT" and target.name:
-            return writer.update(resource, target.namespace, target.name, body, options), 200
+            return writer.update(resource, *key, body, options), 201 if new else 200
         if request.method == "PATCH" and target.name:
-            key = (target.namespace, target.name)
-            new = writer.store.get((resource.id, *key)) is None
             kind = request.content_type.removeprefix("application/")
             return writer.patch(resource, key, kind, body, options), 201 if new else 200
         raise _not_allowed()
 
     def _delete(self, request: web.Request, target: _Target, body: Any) -> web.Response:
         how = _deletion(request, body or {})
+        orphaned = target.resource.id == "jobs.batch" and not how.propagation
+        try:
+            answer = self._deleted(request, target, how)
+        except Refused as refused:
+            refused.warnings = _ORPHANED * orphaned
+            raise
+        return _warned(answer, _ORPHANED * orphaned)
+
+    def _deleted(self, request: web.Request, target: _Target, how: Deletion) -> web.Response:
         if target.name:
             item, gone = self._writer.delete(target.resource, target.namespace, target.name, how)
             if not gone or target.resource.id == "pods":
                 return self._shown(request, target, item)
-            details = {"name": target.name, "group": target.resource.group, "kind": target.resource.plural}
-            details["uid"] = item["metadata"]["uid"]
+            details = errors.about(target.resource.id, target.name) | {"uid": item["metadata"]["uid"]}
             return _json(
                 {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
             )
@@ -173,8 +193,7 @@ class Server:
         items, metadata = lists.page(request.query, self._writer.store, target.resource, target.namespace)
         for item in items:
             self._writer.delete(target.resource, item["metadata"].get("namespace", ""), item["metadata"]["name"], how)
-        head = {"kind": target.resource.list_kind, "apiVersion": target.resource.api_version}
-        return _json(head | {"metadata": metadata, "items": items})
+        return _listed(target.resource, items, metadata)
 
     def _bind(self, target: _Target, body: Json) -> web.Response:
         self._writer.bind(target.namespace, target.name, body["target"]["name"])
@@ -206,9 +225,10 @@ def _not_allowed() -> Refused:
     return Refused(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
 
 
-def _unknown(path: str) -> Refused:
-    why = "penstock's embedded Kubernetes has only what `kubectl api-resources` lists (one user, so no RBAC)"
-    return Refused(404, "NotFound", f"the server could not find the requested resource {path}: {why}")
+def _listed(resource: Resource, items: list[Json], metadata: Json) -> web.Response:
+    if not resource.custom:  # typed items: the list says what they are
+        items = [{k: v for k, v in item.items() if k not in ("kind", "apiVersion")} for item in items]
+    return _json({"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": metadata, "items": items})
 
 
 def _json(body: Json, code: int = 200) -> web.Response:
@@ -246,26 +266,33 @@ def _decoded(request: web.Request, body: bytes) -> Any:
 
 def _options(request: web.Request, subresource: str) -> Options:
     query = request.query
-    manager = query.get("fieldManager") or request.headers.get("User-Agent", "unknown").partition("/")[0]
-    applying = request.content_type == "application/apply-patch+yaml"
-    if applying and not query.get("fieldManager"):
+    asker = {"POST": "CreateOptions", "PUT": "UpdateOptions"}.get(request.method, "PatchOptions")
+    for key, known in (("dryRun", ("All",)), ("fieldValidation", ("", "Ignore", "Strict", "Warn"))):
+        if query.get(key, "") not in ("", *known):
+            shown = f'["{query[key]}"]' if key == "dryRun" else f'"{query[key]}"'
+            problem = Problem.unsupported(key, shown, known)
+            raise errors.invalid(asker, "meta.k8s.io", "", [problem])
+    if request.content_type == "application/apply-patch+yaml" and not query.get("fieldManager"):
         problem = Problem.required("fieldManager", "is required for apply patch")
         raise errors.invalid("PatchOptions", "meta.k8s.io", "", [problem])
     return Options(
-        manager,
+        query.get("fieldManager") or request.headers.get("User-Agent", "unknown").partition("/")[0],
         dry_run=query.get("dryRun") == "All",
         validation=query.get("fieldValidation") or "Warn",
         force=query.get("force", "").lower() in ("true", "1"),
         subresource=subresource,
-        applying=applying,
     )
 
 
 def _deletion(request: web.Request, body: Json) -> Deletion:
     given = {**body, **{k: v for k, v in request.query.items() if k in ("gracePeriodSeconds", "propagationPolicy")}}
-    if given.get("orphanDependents") is not None:
-        raise errors.not_here("DeleteOptions.orphanDependents (use propagationPolicy)")
     policies = ("Foreground", "Background", "Orphan")
+    if given.get("orphanDependents") is not None:
+        if policy := given.get("propagationPolicy"):
+            text = "orphanDependents and deletionPropagation cannot be both set"
+            problem = Problem.invalid("propagationPolicy", f'"{policy}"', text)
+            raise errors.invalid("DeleteOptions", "meta.k8s.io", "", [problem])
+        given["propagationPolicy"] = "Orphan" if given["orphanDependents"] else "Background"
     if given.get("propagationPolicy") not in (None, "", *policies):
         problem = Problem.unsupported("propagationPolicy", f'"{given["propagationPolicy"]}"', (*policies, "nil"))
         raise errors.invalid("DeleteOptions", "meta.k8s.io", "", [problem])

@@ -2,14 +2,18 @@
 
 import base64
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from penstock.embedded import registry, workloads
 from penstock.embedded.errors import Problem
 from penstock.embedded.objects import Json
 
 
-def _nothing(_new: Json, _old: Json | None) -> None:
+def _nothing(_item: Json) -> None:
+    return None
+
+
+def _prepare_nothing(_new: Json, _old: Json | None) -> None:
     return None
 
 
@@ -17,35 +21,44 @@ def _fine(_new: Json, _old: Json | None) -> Iterable[Problem]:
     return ()
 
 
-def _anything(_new: Json) -> None:
-    return None
-
-
 @dataclass(frozen=True)
 class Strategy:
-    """`complete` fills in, in place; `check` tells errors; `refuse` raises for what is not done here."""
+    """The steps of a write, in this order; between the first two it is settled who owns which field.
 
-    complete: Callable[[Json, Json | None], None] = _nothing  # (new, old)
+    `default` and `prepare` fill in, in place; `refuse` raises for what is not done here; `check` tells errors.
+    `blank` is what Go writes for an object of that kind with nothing in it: a field that is there already is not new.
+    """
+
+    default: Callable[[Json], None] = _nothing
+    prepare: Callable[[Json, Json | None], None] = _prepare_nothing  # (new, old)
+    refuse: Callable[[Json], None] = _nothing
     check: Callable[[Json, Json | None], Iterable[Problem]] = _fine
-    refuse: Callable[[Json], None] = _anything
+    blank: Json = field(default_factory=dict)
 
 
-def _complete_namespace(item: Json, old: Json | None) -> None:
+def _default_namespace(item: Json) -> None:
+    if name := item["metadata"].get("name"):
+        item["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = name
+
+
+def _prepare_namespace(item: Json, old: Json | None) -> None:
     if old is None:
         item["spec"] = {"finalizers": ["kubernetes"]}
         item["status"] = {"phase": "Active"}
-    item["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = item["metadata"]["name"]
 
 
-def _complete_secret(item: Json, _old: Json | None) -> None:
+def _default_secret(item: Json) -> None:
     item.setdefault("type", "Opaque")
     for key, text in (item.pop("stringData", None) or {}).items():
         item.setdefault("data", {})[key] = base64.b64encode(text.encode()).decode()
 
 
-def _complete_claim(item: Json, old: Json | None) -> None:
-    """A claim is a folder that the node makes when a Pod asks for it: always bound."""
+def _default_claim(item: Json) -> None:
     item.setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
+
+
+def _prepare_claim(item: Json, old: Json | None) -> None:
+    """A claim is a folder that the node makes when a Pod asks for it: always bound."""
     if old is None:
         item["status"] = {"phase": "Bound"}
 
@@ -80,16 +93,42 @@ def _refuse_pod(item: Json) -> None:
     workloads.refuse_pod_spec(item["spec"], "spec")
 
 
+_POD_SPEC: Json = {"containers": None}
+_JOB_SPEC: Json = {"template": {"metadata": {}, "spec": _POD_SPEC}}
 _BY_RESOURCE = {
-    "namespaces": Strategy(_complete_namespace),
-    "secrets": Strategy(_complete_secret, _check_content),
-    "configmaps": Strategy(_nothing, _check_content),
-    "persistentvolumeclaims": Strategy(_complete_claim),
-    "events": Strategy(_nothing, _check_event),
-    "pods": Strategy(workloads.complete_pod, workloads.check_pod, _refuse_pod),
-    "jobs.batch": Strategy(workloads.complete_job, workloads.check_job, _refuse_job),
-    "cronjobs.batch": Strategy(workloads.complete_cron_job, workloads.check_cron_job, workloads.refuse_cron_job),
-    registry.CRDS: Strategy(registry.complete_definition, registry.check_definition),
+    "namespaces": Strategy(_default_namespace, _prepare_namespace, blank={"spec": {}, "status": {}}),
+    "secrets": Strategy(_default_secret, check=_check_content),
+    "configmaps": Strategy(check=_check_content),
+    "persistentvolumeclaims": Strategy(_default_claim, _prepare_claim, blank={"spec": {"resources": {}}, "status": {}}),
+    "events": Strategy(check=_check_event, blank={"involvedObject": {}, "source": {}}),
+    "leases.coordination.k8s.io": Strategy(blank={"spec": {}}),
+    "pods": Strategy(
+        workloads.default_pod,
+        workloads.prepare_pod,
+        _refuse_pod,
+        workloads.check_pod,
+        {"spec": _POD_SPEC, "status": {}},
+    ),
+    "jobs.batch": Strategy(
+        workloads.default_job,
+        workloads.prepare_job,
+        _refuse_job,
+        workloads.check_job,
+        {"spec": _JOB_SPEC, "status": {}},
+    ),
+    "cronjobs.batch": Strategy(
+        workloads.default_cron_job,
+        workloads.prepare_cron_job,
+        workloads.refuse_cron_job,
+        workloads.check_cron_job,
+        {"spec": {"schedule": "", "jobTemplate": {"metadata": {}, "spec": _JOB_SPEC}}, "status": {}},
+    ),
+    registry.CRDS: Strategy(
+        registry.default_definition,
+        registry.prepare_definition,
+        registry.refuse_definition,
+        registry.check_definition,
+    ),
 }
 
 

@@ -188,6 +188,11 @@ def _containers(key: str) -> Callable[[Json], str]:
     return cell
 
 
+def _selector(job: Json) -> str:
+    labels: Json = job["spec"]["selector"]["matchLabels"]
+    return ",".join(f"{key}={labels[key]}" for key in sorted(labels))
+
+
 def _last_schedule(item: Json) -> str:
     last = item.get("status", {}).get("lastScheduleTime")
     return age(last) if last else "<none>"
@@ -228,6 +233,8 @@ _BUILT_IN: dict[str, list[Column]] = {
         _AGE,
         ("IP", "string", 1, _at(".status.podIP", empty="<none>")),
         ("Node", "string", 1, _at(".spec.nodeName", empty="<none>")),
+        ("Nominated Node", "string", 1, lambda _: "<none>"),
+        ("Readiness Gates", "string", 1, lambda _: "<none>"),
     ],
     "jobs.batch": [
         ("Status", "string", 0, _job_status),
@@ -235,20 +242,22 @@ _BUILT_IN: dict[str, list[Column]] = {
         ("Duration", "string", 0, _job_duration),
         _AGE,
         *_WIDE,
+        ("Selector", "string", 1, _selector),
     ],
     "cronjobs.batch": [
         ("Schedule", "string", 0, _at(".spec.schedule")),
         ("Timezone", "string", 0, _at(".spec.timeZone", empty="<none>")),
-        ("Suspend", "string", 0, lambda item: str(item["spec"]["suspend"])),
+        ("Suspend", "boolean", 0, lambda item: str(item["spec"]["suspend"])),
         ("Active", "integer", 0, lambda item: len(item.get("status", {}).get("active", ()))),
         ("Last Schedule", "string", 0, _last_schedule),
         _AGE,
         *_WIDE,
+        ("Selector", "string", 1, lambda _: "<none>"),
     ],
-    "configmaps": [("Data", "string", 0, lambda item: str(_size(item))), _AGE],
-    "secrets": [("Type", "string", 0, _at(".type")), ("Data", "string", 0, lambda item: str(_size(item))), _AGE],
+    "configmaps": [("Data", "string", 0, _size), _AGE],
+    "secrets": [("Type", "string", 0, _at(".type")), ("Data", "string", 0, _size), _AGE],
     "namespaces": [("Status", "string", 0, _at(".status.phase")), _AGE],
-    "serviceaccounts": [("Secrets", "string", 0, lambda item: str(len(item.get("secrets", ())))), _AGE],
+    "serviceaccounts": [("Secrets", "string", 0, lambda item: len(item.get("secrets", ()))), _AGE],
     "leases.coordination.k8s.io": [("Holder", "string", 0, _at(".spec.holderIdentity")), _AGE],
     "customresourcedefinitions.apiextensions.k8s.io": [("Created At", "date", 0, _at(".metadata.creationTimestamp"))],
     "events": [

@@ -28,9 +28,8 @@ def _shown(value: Any) -> str:
 # ── Pods ─────────────────────────────────────────────────────────────────────
 def complete_pod_spec(spec: Json) -> None:
     """Defaults of a Pod or Pod template."""
-    for key, value in (("restartPolicy", None), ("dnsPolicy", "ClusterFirst"), ("schedulerName", "default-scheduler")):
-        if value is not None:
-            spec.setdefault(key, value)
+    spec.setdefault("dnsPolicy", "ClusterFirst")
+    spec.setdefault("schedulerName", "default-scheduler")
     spec.setdefault("securityContext", {})
     spec.setdefault("terminationGracePeriodSeconds", 30)
     if "serviceAccountName" in spec:
@@ -50,17 +49,20 @@ def complete_pod_spec(spec: Json) -> None:
                 volume[kind].setdefault("defaultMode", 420)
 
 
-def complete_pod(pod: Json, old: Json | None) -> None:
-    """What admission and defaulting add to a new Pod."""
-    if old is not None:
-        return
+def default_pod(pod: Json) -> None:
+    """Defaults of a Pod."""
     spec = pod.setdefault("spec", {})
     spec.setdefault("restartPolicy", "Always")
     complete_pod_spec(spec)
-    spec.setdefault("serviceAccountName", "default")
-    spec.setdefault("serviceAccount", spec["serviceAccountName"])
     spec.setdefault("enableServiceLinks", True)
-    pod["status"] = {"phase": "Pending", "qosClass": "BestEffort"}
+
+
+def prepare_pod(pod: Json, old: Json | None) -> None:
+    """What admission adds to a new Pod."""
+    if old is None:
+        pod["spec"].setdefault("serviceAccountName", "default")
+        pod["spec"].setdefault("serviceAccount", pod["spec"]["serviceAccountName"])
+        pod["status"] = {"phase": "Pending", "qosClass": "BestEffort"}
 
 
 def check_pod(pod: Json, old: Json | None) -> Iterator[Problem]:
@@ -121,24 +123,28 @@ def complete_job_spec(spec: Json) -> None:
             condition.setdefault("status", "True")
 
 
-def complete_job(job: Json, old: Json | None) -> None:
-    """Defaults, labels and selector of a new Job; later only its template's defaults."""
+def default_job(job: Json) -> None:
+    """Defaults of a Job."""
     spec = job.setdefault("spec", {})
     complete_job_spec(spec)
+    defaults: Json = {"completions": 1, "parallelism": 1, "backoffLimit": 6, "completionMode": "NonIndexed"}
+    defaults["podReplacementPolicy"] = "Failed" if "podFailurePolicy" in spec else "TerminatingOrFailed"
+    defaults |= {"suspend": False, "manualSelector": False}
+    spec |= {key: value for key, value in defaults.items() if key not in spec}
+    if labels := spec["template"]["metadata"].get("labels"):
+        job["metadata"]["labels"] = job["metadata"].get("labels") or dict(labels)
+
+
+def prepare_job(job: Json, old: Json | None) -> None:
+    """The selector of a new Job."""
     if old is not None:
         return
-    if spec.get("manualSelector") or spec.get("selector"):
+    spec, uid, name = job["spec"], job["metadata"]["uid"], job["metadata"].get("name", "")
+    if spec["manualSelector"] or spec.get("selector"):
         raise errors.not_here("Job spec.selector")
-    defaults = {"completions": 1, "parallelism": 1, "backoffLimit": 6, "completionMode": "NonIndexed"}
-    spec |= {key: value for key, value in defaults.items() if key not in spec}
-    spec.setdefault("podReplacementPolicy", "Failed" if "podFailurePolicy" in spec else "TerminatingOrFailed")
-    spec.setdefault("suspend", False)
-    spec.setdefault("manualSelector", False)
-    uid, name = job["metadata"]["uid"], job["metadata"]["name"]
     spec["selector"] = {"matchLabels": {_UID_LABEL: uid}}
-    labels = spec["template"]["metadata"].setdefault("labels", {})
-    labels |= {_UID_LABEL: uid, "batch.kubernetes.io/job-name": name, "controller-uid": uid, "job-name": name}
-    job["metadata"]["labels"] = job["metadata"].get("labels") or dict(labels)
+    labels = {_UID_LABEL: uid, "batch.kubernetes.io/job-name": name, "controller-uid": uid, "job-name": name}
+    spec["template"]["metadata"].setdefault("labels", {}).update(labels)
     job["status"] = {}
 
 
@@ -227,13 +233,17 @@ def _failure_rule(rule: Json, containers: list[Any], path: str) -> Iterator[Prob
 
 
 # ── CronJobs ─────────────────────────────────────────────────────────────────
-def complete_cron_job(cron_job: Json, old: Json | None) -> None:
+def default_cron_job(cron_job: Json) -> None:
     """Defaults of a CronJob."""
     spec = cron_job.setdefault("spec", {})
     defaults = {"concurrencyPolicy": "Allow", "suspend": False, "successfulJobsHistoryLimit": 3}
     defaults["failedJobsHistoryLimit"] = 1
     spec |= {key: value for key, value in defaults.items() if key not in spec}
     complete_job_spec(spec.setdefault("jobTemplate", {}).setdefault("spec", {}))
+
+
+def prepare_cron_job(cron_job: Json, old: Json | None) -> None:
+    """A new one has no history."""
     if old is None:
         cron_job["status"] = {}
 

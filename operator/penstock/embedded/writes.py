@@ -18,7 +18,12 @@ from penstock.embedded.objects import Json, copy, now
 from penstock.embedded.registry import CLEANUP, CRDS, Registry, Resource
 from penstock.embedded.store import Key, Store
 
+Fields = frozenset[ownership.Path]
+Applied = tuple[ownership.Owners, ownership.Manager | None]
+"""Owners after an apply, and the manager, if it has changed anything."""
+
 _PROTECTED = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
+_PATCHES = ("json-patch+json", "merge-patch+json", "strategic-merge-patch+json", "apply-patch+yaml")
 PROPAGATION = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}  # policy -> finalizer
 
 
@@ -36,9 +41,11 @@ class Writer:
         return found
 
     # ── create ───────────────────────────────────────────────────────────────
-    def create(self, resource: Resource, namespace: str, body: Json, options: Options, apply: bool = False) -> Json:
-        """Store a new object."""
-        item = decoding.decoded(resource, body, options)
+    def create(
+        self, resource: Resource, namespace: str, body: Json, options: Options, apply: Fields | None = None
+    ) -> Json:
+        """Store a new object; `apply`: the fields that the apply which makes it asks for."""
+        item = copy(body) if apply is not None and resource.custom else decoding.decoded(resource, body, options)
         meta = item["metadata"]
         if resource.namespaced and meta.get("namespace", namespace) != namespace:
             raise errors.bad_request(
@@ -57,13 +64,16 @@ class Writer:
             meta["generation"] = 1
         if resource.status:
             item.pop("status", None)
-        asked = copy(item)
-        self._complete(resource, item, None)
+        strategy = self._defaulted(resource, item)
+        if apply is None:
+            self._own(resource, item, strategy.blank, options)
+        else:
+            manager = _manager(resource, options, "Apply")
+            ownership.record(item, {manager: apply}, None, manager)
         place: Key = (resource.id, namespace if resource.namespaced else "", meta.get("name", ""))
+        self._finished(resource, item, None)
         if self.store.get(place) is not None:
             raise errors.exists(resource.id, place[2])
-        self._check(resource, item, None)
-        self._own(resource, item, None, options, asked if apply else None)
         return item if options.dry_run else self.store.put(place, item)
 
     def _check_namespace(self, resource: Resource, namespace: str, meta: Json) -> None:
@@ -76,13 +86,13 @@ class Writer:
     # ── update and patch ─────────────────────────────────────────────────────
     def update(self, resource: Resource, namespace: str, name: str, body: Json, options: Options) -> Json:
         """Replace an object (PUT)."""
-        old = self.get(resource, namespace, name)
         item = decoding.decoded(resource, body, options)
-        if item["metadata"].get("name", name) != name:
-            raise errors.bad_request(
-                f"the name of the object ({item['metadata']['name']}) does not match the name on the URL ({name})"
-            )
-        if resource.custom and not item["metadata"].get("resourceVersion"):
+        if (named := item["metadata"].get("name", "")) != name:
+            raise errors.bad_request(f"the name of the object ({named}) does not match the name on the URL ({name})")
+        if resource.upsert and self.store.get((resource.id, namespace, name)) is None:
+            return self.create(resource, namespace, item, options)
+        old = self.get(resource, namespace, name)
+        if not resource.unconditional and not item["metadata"].get("resourceVersion"):
             problem = Problem.invalid("metadata.resourceVersion", "0", "must be specified for an update")
             raise errors.invalid(resource.plural, resource.group, name, [problem])
         return self._changed(resource, old, item, options)
@@ -95,56 +105,48 @@ class Writer:
 
     def patch(self, resource: Resource, key: tuple[str, str], kind: str, body: Any, options: Options) -> Json:
         """Apply a patch of media type application/`kind`."""
-        if kind != "json-patch+json" and not isinstance(body, dict):
-            raise errors.bad_request("the patch is not an object")
+        known = _PATCHES[:2] + _PATCHES[3:] if resource.custom else _PATCHES
+        if kind not in known:
+            listed = ", ".join(f"application/{one}" for one in known)
+            message = f"the body of the request was in an unknown format - accepted media types include: {listed}"
+            raise Refused(415, "UnsupportedMediaType", message)
         if kind == "apply-patch+yaml":
             return self._apply(resource, key, body, options)
         old = self.get(resource, *key)
+        if kind != "json-patch+json" and not isinstance(body, dict):
+            raise errors.bad_request("the patch is not an object")
         if kind == "json-patch+json":
             item = patching.json_patch(copy(old), body)
         elif kind == "merge-patch+json":
             item = patching.merge(copy(old), body)
-        elif kind == "strategic-merge-patch+json" and not resource.custom:
-            item = patching.strategic(resource.schema, copy(old), body)
         else:
-            known = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
-            raise Refused(
-                415,
-                "UnsupportedMediaType",
-                f"the body of the request was in an unknown format - accepted media types include: {known}",
-            )
-        return self._changed(resource, old, decoding.decoded(resource, item, options), options)
+            item = patching.strategic(resource.schema, copy(old), body)
+        return self._changed(resource, old, decoding.patched(resource, item, options), options)
 
     def _apply(self, resource: Resource, key: tuple[str, str], body: Json, options: Options) -> Json:
-        if "managedFields" in body.get("metadata", {}) and body["metadata"]["managedFields"]:
-            raise errors.bad_request("metadata.managedFields must be nil")
-        wanted = decoding.decoded(resource, body, options)
-        wanted["metadata"].setdefault("name", key[1])
+        others, manager = _untouched(resource, options), _manager(resource, options, "Apply")
         old = self.store.get((resource.id, *key))
+        if old is None and options.subresource:
+            raise errors.not_found(resource.id, key[1])
+        wanted = decoding.applied(resource, body)
         if old is None:
-            if options.subresource:
-                raise errors.not_found(resource.id, key[1])
-            return self.create(resource, key[0], wanted, options, apply=True)
-        manager = ownership.Manager(options.manager, "Apply", resource.api_version, options.subresource)
-        asked = {
-            k: v
-            for k, v in wanted.items()
-            if (k == "status") == (options.subresource == "status") or k in ("apiVersion", "kind")
-        }
-        if resource.status and not options.subresource:
-            asked.pop("status", None)
-        elif not resource.status and "status" in wanted:
-            asked["status"] = wanted["status"]
-        merged, owned = ownership.applied(resource.schema, old, asked, manager, options.force)
+            if not wanted["metadata"].get("name"):
+                raise errors.bad_request("name must be provided")
+            return self.create(resource, key[0], wanted, options, ownership.declared(resource.schema, wanted, others))
+        asked = {k: v for k, v in wanted.items() if k not in others}
+        merged, owned = ownership.applied(resource.schema, old, asked, manager, (options.force, others))
         if "resourceVersion" in wanted["metadata"]:
             merged["metadata"]["resourceVersion"] = wanted["metadata"]["resourceVersion"]
-        return self._changed(resource, old, merged, options, owned)
+        writer = manager if _moved(merged, old) else None
+        if not resource.custom:  # through Go's types, where what is empty is not there
+            merged = decoding.decoded(resource, merged, options)
+        return self._changed(resource, old, merged, options, (owned, writer))
 
     def _changed(
-        self, resource: Resource, old: Json, item: Json, options: Options, owned: ownership.Owners | None = None
+        self, resource: Resource, old: Json, item: Json, options: Options, apply: Applied | None = None
     ) -> Json:
         meta, was = item["metadata"], old["metadata"]
-        self._check_versions(resource, meta, was)
+        self._check_versions(resource.id, meta, was)
         if options.subresource == "status":
             managed = meta.get("managedFields", was.get("managedFields", []))
             status = {"status": item["status"]} if "status" in item else {}
@@ -158,31 +160,32 @@ class Writer:
             meta |= {key: was[key]} if key in was else {}
         if "managedFields" not in meta:
             meta["managedFields"] = was.get("managedFields", [])
-        self._complete(resource, item, old)
-        self._check(resource, item, old)
+        self._defaulted(resource, item)
+        if apply is None:
+            self._own(resource, item, old, options)
+        else:
+            ownership.record(item, apply[0], old, apply[1])
+        self._finished(resource, item, old, options.subresource)
         if resource.generation and _wanted(item) != _wanted(old):
             meta["generation"] = was.get("generation", 1) + 1
-        self._own(resource, item, old, options, owned)
         return self._stored(resource, old, item, options)
 
-    def _check_versions(self, resource: Resource, meta: Json, was: Json) -> None:
+    def _check_versions(self, named: str, meta: Json, was: Json, why: str = errors.MODIFIED) -> None:
         if meta.get("uid", was["uid"]) != was["uid"]:
-            why = f"the UID in the precondition ({meta['uid']}) does not match the UID in record ({was['uid']})"
-            raise errors.conflict(
-                resource.id, was["name"], f"{why}. The object might have been deleted and then recreated"
-            )
+            text = f"the UID in the precondition ({meta['uid']}) does not match the UID in record ({was['uid']})"
+            raise errors.conflict(named, was["name"], f"{text}. The object might have been deleted and then recreated")
         if (meta.get("resourceVersion") or was["resourceVersion"]) != was["resourceVersion"]:
-            raise errors.conflict(resource.id, was["name"], errors.MODIFIED)
+            raise errors.conflict(named, was["name"], why)
 
     def _stored(self, resource: Resource, old: Json, item: Json, options: Options) -> Json:
-        if item == old:
+        if item == old or _timeless(item) == _timeless(old):
             return old  # a write that changes nothing is none
         key: Key = (resource.id, old["metadata"].get("namespace", ""), old["metadata"]["name"])
         if options.dry_run:
             return item
         if "deletionTimestamp" in old["metadata"] and self._may_go(item):
-            self.store.put(key, item)
-            return self.store.remove(key)
+            item["metadata"]["resourceVersion"] = self.store.remove(key)["metadata"]["resourceVersion"]
+            return item
         return self.store.put(key, item)
 
     def _may_go(self, item: Json) -> bool:
@@ -208,9 +211,11 @@ class Writer:
     def delete(self, resource: Resource, namespace: str, name: str, how: Deletion) -> tuple[Json, bool]:
         """(last state, whether it is gone); with finalizers or grace it is only marked."""
         old = self.get(resource, namespace, name)
-        self._check_versions(
-            resource, {"uid": how.uid or old["metadata"]["uid"], "resourceVersion": how.version}, old["metadata"]
-        )
+        wanted = {"uid": how.uid or old["metadata"]["uid"], "resourceVersion": how.version}
+        named = ".".join(filter(None, (resource.kind, resource.group)))
+        why = f"the ResourceVersion in the precondition ({how.version}) does not match the ResourceVersion in record "
+        why += f"({old['metadata']['resourceVersion']}). The object might have been modified"
+        self._check_versions(named, wanted, old["metadata"], why)
         item = copy(old)
         meta = item["metadata"]
         self._propagate(resource, meta, how.propagation)
@@ -252,20 +257,26 @@ class Writer:
         return int(item["spec"].get("terminationGracePeriodSeconds", 30) if asked is None else asked)
 
     # ── what all have in common ──────────────────────────────────────────────
-    def _complete(self, resource: Resource, item: Json, old: Json | None) -> None:
+    def _defaulted(self, resource: Resource, item: Json) -> strategies.Strategy:
         if resource.custom:
             schema.default(resource.schema, item)
         strategy = strategies.of(resource.id)
-        strategy.complete(item, old)
-        strategy.refuse(item)
+        strategy.default(item)
         for key in ("labels", "annotations", "finalizers", "ownerReferences"):
             if not item["metadata"].get(key, True):
                 del item["metadata"][key]  # emptied: vanishes, as in Go's omitempty
+        return strategy
 
-    def _check(self, resource: Resource, item: Json, old: Json | None) -> None:
+    def _finished(self, resource: Resource, item: Json, old: Json | None, subresource: str = "") -> None:
+        strategy = strategies.of(resource.id)
+        strategy.prepare(item, old)
+        strategy.refuse(item)
+        self._check(resource, item, old, subresource)
+
+    def _check(self, resource: Resource, item: Json, old: Json | None, subresource: str) -> None:
         found = list(naming.problems(item, resource.id == "namespaces"))
         if resource.custom:
-            found += schema.problems(resource.schema, item, old)
+            found += schema.problems(resource.schema, item, old, subresource)
         found += strategies.of(resource.id).check(item, old)
         if old is not None and "deletionTimestamp" in old["metadata"]:
             added = set(item["metadata"].get("finalizers", [])) - set(old["metadata"].get("finalizers", []))
@@ -276,17 +287,33 @@ class Writer:
         if found:
             raise errors.invalid(resource.kind, resource.group, item["metadata"].get("name", ""), found)
 
-    def _own(self, resource: Resource, item: Json, old: Json | None, options: Options, owned: Any = None) -> None:
-        """`owned`: the owners after an apply; for a create by apply, the object as it was asked for."""
-        operation = "Update" if owned is None else "Apply"
-        manager = ownership.Manager(options.manager, operation, resource.api_version, options.subresource)
-        if owned is None:
-            after = ownership.updated(resource.schema, item, old, manager)
-        elif old is None:
-            after = {manager: frozenset(ownership.fields(resource.schema, owned))}
-        else:
-            after = owned
-        ownership.record(item, after, old)
+    def _own(self, resource: Resource, item: Json, old: Json, options: Options) -> None:
+        manager, others = _manager(resource, options), _untouched(resource, options)
+        owned = ownership.updated(resource.schema, item, old, manager, others)
+        ownership.record(item, owned, old, manager if _moved(item, old) else None)
+
+
+def _manager(resource: Resource, options: Options, operation: str = "Update") -> ownership.Manager:
+    return ownership.Manager(options.manager, operation, resource.api_version, options.subresource)
+
+
+def _untouched(resource: Resource, options: Options) -> frozenset[str]:
+    """Top-level fields that this kind of write leaves alone, so that nobody comes to own them by it."""
+    if options.subresource == "status":
+        return frozenset(["spec", "metadata"] if resource.custom else ["spec"])
+    return frozenset(["status"] if resource.status else [])
+
+
+def _timeless(item: Json) -> Json:
+    meta = item["metadata"]
+    managed = [{k: v for k, v in entry.items() if k != "time"} for entry in meta.get("managedFields", ())]
+    return item | {"metadata": meta | {"managedFields": managed}}
+
+
+def _moved(item: Json, old: Json) -> bool:
+    """Whether anything but the record of owners has changed."""
+    kept = [{k: v for k, v in one.get("metadata", {}).items() if k != "managedFields"} for one in (item, old)]
+    return item | {"metadata": kept[0]} != old | {"metadata": kept[1]}
 
 
 def _wanted(item: Json) -> bytes:

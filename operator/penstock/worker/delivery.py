@@ -158,8 +158,9 @@ def _part(job: _Job, number: int, paths: Sequence[Path], store: storage.Store, f
     ) as connection:
         columns = ", ".join(f"{engine.name(source)} AS {engine.name(target)}" for source, target in job.columns)
         listed = ", ".join(engine.text(str(path)) for path in paths)
-        connection.execute(
-            f"COPY (SELECT {columns} FROM read_parquet([{listed}])) TO {engine.text(str(local))} ({_options(job)})"
+        engine.run(
+            connection,
+            f"COPY (SELECT {columns} FROM read_parquet([{listed}])) TO {engine.text(str(local))} ({_options(job)})",
         )
     with local.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()

@@ -175,8 +175,3 @@ def _target(to: exp.DataType) -> str:
     given: list[str] = [parameter.name for parameter in to.expressions]
     precision, scale = [*given, "0"][:2] if given else ["18", "3"]  # DuckDB's own defaults
     return f"DECIMAL({precision},{scale})"
-
-
-def of_column(name: str) -> Parsed:
-    """The expression that is one column, whatever characters its name has."""
-    return Parsed(name, exp.column(name, quoted=True), (name,))

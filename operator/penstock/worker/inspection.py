@@ -11,7 +11,7 @@ from penstock.api.errors import InvalidSpec
 from penstock.runs import places
 from penstock.runs.order import DestinationOrder, RunOrder
 from penstock.runs.report import Catalog, CatalogField, CatalogStream, StreamReport
-from penstock.worker import engine, lake, ledger, lossless, planning, read, storage
+from penstock.worker import engine, ledger, lossless, planning, read, storage
 from penstock.worker.pod import Pod
 from penstock.worker.storage import Found
 
@@ -115,6 +115,8 @@ def destination(order: DestinationOrder, pod: Pod) -> None:
     local = pod.scratch / probe
     local.write_text("Penstock was here, to see whether it may write. This file can be deleted.\n", encoding="utf-8")
     if order.connector.lake is not None:
+        from penstock.worker import lake  # takes half a second: Sources and folders go without
+
         home = lake.open(order, pod)
         ledger.create(home.database)
         with storage.trouble(subject, order.connector.lake.warehouse):

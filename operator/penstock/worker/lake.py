@@ -254,6 +254,13 @@ def files(table: Table) -> list[DataFile]:
     return [task.file for task in table.scan().plan_files()]
 
 
+def known(table: Table) -> set[Path]:
+    """The data files of every snapshot that the table still has."""
+    manifests = {manifest.manifest_path: manifest for s in table.snapshots() for manifest in s.manifests(table.io)}
+    entries = (entry for manifest in manifests.values() for entry in manifest.fetch_manifest_entry(table.io))
+    return {Path(entry.data_file.file_path.removeprefix("file://")) for entry in entries}
+
+
 def prepare(table: Table, added: Iterable[Path], dropped: frozenset[str], properties: Mapping[str, str]) -> Swap:
     """Write the metadata of the table's next snapshot: `added` files come, `dropped` paths go, in one step.
 

@@ -3,11 +3,18 @@
 DuckDB's own TRY_CAST rounds '3.7' to 4, reads '1e400' as infinity and drops the offset of a timestamp. Here every cast
 is an attempt and an acceptance: the attempt is TRY_CAST, the acceptance compares it with what was written. The matrix
 of what is accepted is tests/worker/test_matrix.py.
+
+Most cells are written plainly. Those are read by Arrow, whose casts are strict and several times as fast (`plainly`);
+DuckDB is asked about the others.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from penstock.worker import engine
 
@@ -50,6 +57,11 @@ class Cast:
     attempt: str
     accept: str
 
+    def unless(self, known: str) -> "Cast":
+        """The same, not computed where the column `known` has the value already."""
+        attempt = f"CASE WHEN {known} IS NULL THEN {self.attempt} END"
+        return Cast(attempt, f"CASE WHEN {known} IS NOT NULL THEN {known} ELSE {self.accept} END")
+
 
 def sql_type(kind: str) -> str:
     """DuckDB's name for a type of the language."""
@@ -80,6 +92,65 @@ def from_text(kind: str, x: str, t: str, formats: Sequence[str] = ()) -> Cast:  
             fits = _full(x, f"{_DATE}[T ]{_CLOCK}{_OFFSET}")
             return Cast(attempt, f"CASE WHEN {t} {_YEARS[target]} AND {fits} THEN {t} END")
     return Cast(attempt, _canonical_or(t, x, _full(x, _decimal(target))))
+
+
+_PLAIN = {
+    "int": pa.int32(),
+    "long": pa.int64(),
+    "double": pa.float64(),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us"),
+}
+_DIGITS = {"int": 9, "long": 18}
+"""So many digits always fit."""
+_LENGTHS = {"date": len("2013-01-05"), "timestamp": len("2013-01-05 10:20:30")}
+_PLAIN_DOUBLE = r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$"
+"""Fewer than 2^53 where it is whole, and never run to zero."""
+
+
+def plain(kind: str) -> bool:
+    """Whether `plainly` reads the type."""
+    return kind in _PLAIN or kind.startswith("decimal")
+
+
+def plainly(kind: str, written: pa.Array) -> pa.Array:
+    """The values of plainly written cells, those that are certain; null says nothing.
+
+    Certain are: digits alone, few enough to fit; numbers with at most as many digits as the type has, on either side
+    of the point; the words for true and false; dates and times of their usual length, which Arrow reads strictly: it
+    refuses offsets, days that do not exist and hours past 23.
+    """
+    if kind == "boolean":
+        found = pc.index_in(written, pa.array([*_TRUE, *_FALSE]), skip_nulls=True)
+        return pc.less(found, len(_TRUE))
+    target = _PLAIN.get(kind) or pa.decimal128(*_digits(kind))
+    try:
+        values = pc.cast(pc.if_else(_plain_cells(kind, written), written, None), target)
+    except pa.ArrowInvalid:  # a cell of that length is no date: all are left to DuckDB
+        return pa.nulls(len(written), target)
+    if kind in _LENGTHS:  # Arrow knows a year 0
+        return pc.if_else(pc.greater_equal(values, pa.scalar(datetime(1, 1, 1)).cast(target)), values, None)
+    return values
+
+
+def _plain_cells(kind: str, written: pa.Array) -> pa.Array:
+    if kind in _DIGITS:
+        return pc.and_(pc.ascii_is_decimal(written), pc.less_equal(pc.binary_length(written), _DIGITS[kind]))
+    if kind in _LENGTHS:
+        return pc.equal(pc.binary_length(written), _LENGTHS[kind])
+    if kind == "double":
+        return pc.match_substring_regex(written, _PLAIN_DOUBLE)
+    precision, scale = _digits(kind)
+    whole = rf"[0-9]{{1,{precision - scale}}}" if precision > scale else "0"
+    fraction = rf"(\.[0-9]{{1,{scale}}})?" if scale else ""
+    return pc.match_substring_regex(written, f"^-?{whole}{fraction}$")
+
+
+def _digits(decimal: str) -> tuple[int, int]:
+    """The precision and scale of `decimal(precision,scale)`."""
+    precision, scale = (int(number) for number in re.findall(r"\d+", decimal))
+    return precision, scale
 
 
 def from_type(source: str, kind: str, x: str, t: str) -> Cast | None:  # noqa: PLR0911 - one case a pair

@@ -1,21 +1,27 @@
 """What a run did, told from the ledger and the table as they are afterwards."""
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from penstock.api.errors import PenstockError
 from penstock.runs.report import ColumnReport, DatasetReport
-from penstock.worker import lake, ledger
+from penstock.worker import ledger
 from penstock.worker.ledger import Claim
 
+if TYPE_CHECKING:
+    from penstock.worker import lake
 
-def of(claim: Claim, home: lake.Lake, table: str, own: DatasetReport | None = None) -> DatasetReport:
+
+def of(claim: Claim, home: "lake.Lake", table: str, own: DatasetReport | None = None) -> DatasetReport:
     """The report of a committed run: `own` if this attempt committed it, else the ledger's, told as earlier."""
     entry = own or DatasetReport.model_validate_json(claim.report or "{}").model_copy(update={"earlier": True})
     return standing(home, table, entry).model_copy(update={"tail": ledger.tail(claim.database, claim.subject)})
 
 
-def standing(home: lake.Lake, table: str, entry: DatasetReport) -> DatasetReport:
+def standing(home: "lake.Lake", table: str, entry: DatasetReport) -> DatasetReport:
     """The entry, with how the table stands now."""
+    from penstock.worker import lake  # takes half a second: what touches no table goes without
+
     data, quarantine = home.table(table), home.table(f"{table}_quarantine")
     if data is None:
         return entry

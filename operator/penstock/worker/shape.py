@@ -10,13 +10,17 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from penstock.api.dataset import SchemaField
 from penstock.api.errors import InvalidSpec
-from penstock.worker import engine, expressions, lossless
+from penstock.worker import engine, lossless
 from penstock.worker.read import Columns
+
+if TYPE_CHECKING:
+    from penstock.worker import expressions
 
 _TEXT = "VARCHAR"
 
@@ -42,6 +46,10 @@ class ShapedField:
     source: str
     cast: lossless.Cast
     columns: tuple[str, ...]
+    same: str | None
+    """The chunk's column that is the value as it stands, which is so for plain text."""
+    plainly: str | None
+    """The chunk's column whose plainly written values are to be beside it as column k with this number."""
 
     @property
     def value(self) -> str:
@@ -58,7 +66,10 @@ class ShapedField:
 
 @dataclass(frozen=True)
 class Shape:
-    """All fields over one set of columns. `columns` are those that chunks must have, in order, as c0, c1, …"""
+    """All fields over one set of columns. `columns` are those that chunks must have, in order, as c0, c1, …
+
+    Beside them lie, as k0, k1, …, what `plain` says: (name, column, type) for `lossless.plainly`.
+    """
 
     fields: tuple[ShapedField, ...]
     columns: tuple[str, ...]
@@ -78,6 +89,11 @@ class Shape:
         return sql
 
     @property
+    def plain(self) -> tuple[tuple[str, str, str], ...]:
+        """Which columns are to be read plainly."""
+        return tuple((f"k{f.number}", f.plainly, f.field.type) for f in self.fields if f.plainly is not None)
+
+    @property
     def faults(self) -> list[Fault]:
         """What can go wrong in shaping, in the order of the fields."""
         return [fault for field in self.fields for fault in _faults(field)]
@@ -86,6 +102,15 @@ class Shape:
     def sensitive(self) -> frozenset[str]:
         """The columns that a sensitive field is made from."""
         return frozenset(name for field in self.fields if field.field.sensitive for name in field.columns)
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What `from` says: an expression over columns, or, without one, the one column itself."""
+
+    written: str
+    columns: tuple[str, ...]
+    expression: "expressions.Parsed | None" = None
 
 
 def compile(fields: Sequence[SchemaField], columns: Columns, where: str) -> Shape:
@@ -111,12 +136,17 @@ def digest(fields: Sequence[SchemaField]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
-def _origin(field: SchemaField, columns: Columns) -> expressions.Parsed:
+def _origin(field: SchemaField, columns: Columns) -> _Origin:
     """What `from` says: a column wherever one has that very name, else an expression."""
     written = field.from_ or field.name
     if field.from_ is None or written in columns.names:
-        return expressions.of_column(written)
-    return expressions.parse(written, f"field {field.name}")
+        return _Origin(written, (written,))
+    from penstock.worker import expressions  # sqlglot takes a tenth of a second: most Datasets go without
+
+    parsed = expressions.parse(written, f"field {field.name}")
+    if parsed.column is not None:
+        return _Origin(written, (parsed.column,))
+    return _Origin(written, parsed.columns, parsed)
 
 
 def _index(name: str, columns: Columns, field: str, where: str) -> int:
@@ -132,16 +162,18 @@ def _index(name: str, columns: Columns, field: str, where: str) -> int:
     raise InvalidSpec(message.replace("?", "." if not near else "?"), "WrongSpecification")
 
 
-def _shaped(number: int, field: SchemaField, origin: expressions.Parsed, columns: Columns, where: str) -> ShapedField:
+def _shaped(number: int, field: SchemaField, origin: _Origin, columns: Columns, where: str) -> ShapedField:
     places = {name: _index(name, columns, field.name, where) for name in origin.columns}
     named = tuple(columns.names[place] for place in places.values())
     expression, source, kind = None, "", _TEXT
-    if origin.column is not None:
-        place = places[origin.column]
+    if origin.expression is None:
+        place = places[origin.columns[0]]
         source, kind = f"c{place}", columns.types[place]
     else:
+        from penstock.worker import expressions
+
         stands_for = {name: (f"c{place}", columns.types[place] == _TEXT) for name, place in places.items()}
-        sql = expressions.sql(origin, stands_for)
+        sql = expressions.sql(origin.expression, stands_for)
         kind = _type_of(sql, columns, field, origin.written)
         expression, source = f"TRY(struct_pack(v := {sql}))", f"e{number}.v"
     if field.null_values and kind == _TEXT:
@@ -156,7 +188,11 @@ def _shaped(number: int, field: SchemaField, origin: expressions.Parsed, columns
     if cast is None:
         message = f"{where}: field {field.name} is {field.type}, and {origin.written} is {kind}, which never is one."
         raise InvalidSpec(f"{message} Change the type, or convert it in `from`.", "WrongSpecification")
-    return ShapedField(field, number, expression, source, cast, named)
+    plain = expression is None and kind == _TEXT and not (field.null_values or field.formats)
+    same = source if plain and field.type == "string" else None
+    plainly = source if plain and lossless.plain(field.type) else None
+    cast = cast.unless(f"k{number}") if plainly else cast
+    return ShapedField(field, number, expression, source, cast, named, same, plainly)
 
 
 def _type_of(sql: str, columns: Columns, field: SchemaField, written: str) -> str:
@@ -172,6 +208,8 @@ def _type_of(sql: str, columns: Columns, field: SchemaField, written: str) -> st
 
 
 def _faults(shaped: ShapedField) -> list[Fault]:
+    if shaped.same is not None:
+        return []
     field, number = shaped.field, shaped.number
     article = "an" if field.type == "int" else "a"
     not_one = f"is not {article} {field.type}"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from penstock.api import manifests
+from penstock.api import findings, manifests
 from penstock.api.errors import InvalidSpec
 
 
@@ -59,9 +59,14 @@ def test_an_unknown_field_is_told_with_the_nearest_known_one(unknown: str, answe
         ({"retries": "3"}, 'spec.retries: must be a whole number, and "3" in quotes is a string'),
         ({"suspend": "no"}, 'spec.suspend: must be true or false, and "no" in quotes is a string'),
         ({"runNonce": 5}, 'spec.runNonce: must be a string: write it in quotes, "5"'),
-        ({"schedule": "15 * * * *"}, "spec.schedule: must be a list, not a string"),
-        ({"sourceRef": "flights"}, "spec.sourceRef: must be an object, not a string"),
-        ({"retries": 11}, "spec.retries: input should be less than or equal to 10, and this is 11"),
+        (
+            {"schedule": "15 * * * *"},
+            'spec.schedule: must be a list, not a string: write it in brackets, ["15 * * * *"]',
+        ),
+        ({"sourceRef": "flights"}, "spec.sourceRef: must be an object, not a string: write {name: flights}"),
+        ({"retries": 11}, "spec.retries: 11 is too large; at most 10"),
+        ({"runNonce": False}, f"spec.runNonce: {findings.BOOLEAN_FOR_STRING}"),
+        ({"datasets": {}}, 'spec.datasets: must be a list, not an object: begin each entry with "- "'),
         (
             {"deadline": "1 h"},
             'spec.deadline: "1 h" is not accepted here. A duration is written 90s, 15m, 1h30m, 30d',
@@ -81,8 +86,35 @@ def test_a_cron_expression_is_told_with_an_example() -> None:
 
 
 def test_a_pattern_without_words_of_its_own_is_told_by_the_field_s_documentation() -> None:
-    (line,) = _told("Dataset", _dataset(type="datetime"))
-    assert line.startswith('spec.schema.fields[0].type: "datetime" is not accepted here. The column\'s type, by its')
+    (line,) = _told("Dataset", _dataset(type="decimal(9)"))
+    assert line.startswith('spec.schema.fields[0].type: "decimal(9)" is not accepted here. The column\'s type, by its')
+
+
+def test_another_system_s_word_for_a_type_is_translated() -> None:
+    (line,) = _told("Dataset", _dataset(type="VARCHAR"))
+    assert line == 'spec.schema.fields[0].type: "VARCHAR" is not one of our types; did you mean string?'
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        (
+            {"type": "int", "minimum": "10", "maximum": "5"},
+            'minimum "10" is above maximum "5", so no value would be good',
+        ),
+        ({"type": "int", "minimum": "zero"}, 'minimum "zero" is not a whole number of 32 bits'),
+        ({"type": "date", "maximum": "31.12.2020"}, 'maximum "31.12.2020" is not a date, written 2026-01-31'),
+        ({"type": "decimal(5,2)", "maximum": "1000"}, 'maximum "1000" is not a decimal(5,2)'),
+        ({"type": "long", "enum": ["1", "two"]}, 'enum "two" is not a whole number of 64 bits'),
+    ],
+)
+def test_a_bound_is_of_its_column_s_type(field: dict[str, Any], told: str) -> None:
+    assert _told("Dataset", _dataset(**field)) == [f"spec.schema.fields[0]: {told}"]
+
+
+def test_a_percentage_written_as_a_number_is_told_how_to_be_written() -> None:
+    (line,) = _told("Dataset", _dataset() | {"quality": {"maxBadRatio": 0.05}})
+    assert line.startswith('spec.quality.maxBadRatio: must be a string. A percentage is written "5%"')
 
 
 def test_a_union_without_or_with_two_members_is_told_with_its_members() -> None:

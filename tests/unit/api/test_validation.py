@@ -73,7 +73,7 @@ def test_other_kinds_are_left_to_kubectl() -> None:
 def test_lists_are_taken_apart_and_keep_their_places() -> None:
     text = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: penstock.dev/v1alpha1\n  kind: Source\n  metadata: {}\n"
     assert _told(text) == [
-        "f.yaml:4: error: Source: spec: must be an object, not empty (null)",
+        "f.yaml:4: error: Source: spec: is missing",
         "f.yaml:6: error: Source: metadata.name: is missing",
     ]
 
@@ -138,6 +138,34 @@ def test_the_same_object_twice_is_told_with_both_places() -> None:
     assert _told(SOURCE, SOURCE) == [
         "f.yaml:9: error: Source flights: metadata.name: the same object stands at f.yaml:2, too"
     ]
+
+
+@pytest.mark.parametrize("table", ["flights", "flights_quarantine"])
+def test_a_table_belongs_to_one_dataset_and_so_does_that_of_its_bad_rows(table: str) -> None:
+    rival = DATASET.replace("name: flights}", "name: rival}").replace("table: flights", f"table: {table}")
+    told = f'the table "{table}" belongs to Dataset flights (f.yaml:7); choose another table'
+    assert _told(LAKE, DATASET, rival) == [f"f.yaml:20: error: Dataset rival: spec.table: {told}"]
+
+
+def test_two_destinations_of_one_warehouse_are_one_place() -> None:
+    other = LAKE.replace("{name: lake}", "{name: other}", 1)
+    rival = DATASET.replace("name: flights}", "name: rival}").replace("{name: lake}", "{name: other}")
+    assert len(_told(LAKE, other, DATASET, rival)) == 1
+    assert _told(LAKE, other.replace("lake/w", "lake/x"), DATASET, rival) == []
+
+
+@pytest.mark.parametrize(
+    ("metadata", "told"),
+    [
+        ("{name: Flights}", 'metadata.name: "Flights" is not a name: lower-case letters, digits, - and .'),
+        ("{name: 2024}", 'metadata.name: must be a string: write it in quotes, "2024"'),
+        ("{name: a, label: {}}", "metadata.label: unknown field; did you mean labels?"),
+        ("[]", "metadata: must be an object"),
+    ],
+)
+def test_metadata_is_checked_as_the_api_server_would(metadata: str, told: str) -> None:
+    (line,) = _told(SOURCE.replace("{name: flights}", metadata, 1))
+    assert line.endswith(told)
 
 
 def test_a_misspelled_group_is_not_left_to_kubectl() -> None:

@@ -20,15 +20,26 @@ def test_help_lists_the_commands_in_the_order_one_meets_them() -> None:
     assert {"validate", "crds", "operate", "work"} <= set(listed)
 
 
-def test_an_unknown_command_is_wrong_usage() -> None:
+def test_an_unknown_command_is_wrong_usage_and_told_with_the_nearest() -> None:
     assert _run("nonsense").exit_code == 2
+    assert 'there is no command "validat"; did you mean validate?' in _run("validat").output
 
 
-@pytest.mark.parametrize("name", ["validate", "crds", "operate", "work"])
+def test_without_a_cluster_one_sentence_says_how_to_get_one(tmp_path: Path) -> None:
+    told = _run("get", "--kubeconfig", str(tmp_path / "none"))
+    assert told.output == (
+        f"Error: there is no kubeconfig at {tmp_path}/none. Set KUBECONFIG, or start a cluster: penstock up\n"
+    )
+    (tmp_path / "odd").write_text("x")
+    assert "is not a kubeconfig" in _run("get", "--kubeconfig", str(tmp_path / "odd")).output
+
+
+@pytest.mark.parametrize("name", commands.COMMANDS)
 def test_every_command_explains_itself(name: str) -> None:
     told = _run(name, "--help")
     assert told.exit_code == 0
     assert len(told.output.splitlines()) > 4
+    assert "\\b" not in told.output, "an example's line break is not seen as one"
 
 
 def test_a_path_that_is_not_there_is_one_sentence() -> None:
@@ -59,7 +70,7 @@ def test_crds_are_printed_for_kubectl() -> None:
 def test_crds_are_written_and_checked(tmp_path: Path) -> None:
     folders = ("-o", str(tmp_path / "crds"), "--docs", str(tmp_path / "docs"))
     assert _run("crds", "--check", *folders).exit_code == 1
-    assert len(_run("crds", *folders).output.splitlines()) == 6
+    assert len(_run("crds", *folders).output.splitlines()) == 7
     assert _run("crds", "--check", *folders).exit_code == 0
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from penstock.cli import feed
 
 
@@ -43,6 +45,30 @@ def test_a_run_is_told_with_its_arithmetic() -> None:
     assert _told(before, _object(runs=[done])) == [
         "run first: succeeded: 1,010 rows read = 1,000 loaded + 10 in quarantine, in 2 attempts"
     ]
+
+
+def test_a_run_that_only_waits_to_begin_is_not_told() -> None:
+    assert _told(_object(), _object(runs=[_run("Waiting")])) == []
+    held = _run("Waiting", message="Pipeline other is writing the same Dataset")
+    assert _told(_object(), _object(runs=[held])) == ["run first: waiting: Pipeline other is writing the same Dataset"]
+
+
+@pytest.mark.parametrize(
+    ("slot", "name"),
+    [
+        ("nonce/first", "run first"),
+        ("requested/2026-11-22T02:36:43.882Z", "run asked for"),
+        ("schedule/2026-11-22T03:15:00Z", "run of 2026-11-22T03:15:00Z"),
+        ("manual/4b6d", "run by hand"),
+        ("first", "run first"),
+    ],
+)
+def test_a_run_is_called_by_what_asked_for_it(slot: str, name: str) -> None:
+    assert feed.named(f"default/flights/{slot}") == name
+
+
+def test_a_run_without_anything_new_says_so() -> None:
+    assert feed.outcome(_run("Succeeded", rowsRead=0)) == "succeeded: nothing new"
 
 
 def test_a_failed_run_is_told_with_its_reason() -> None:

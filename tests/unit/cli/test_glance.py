@@ -52,7 +52,7 @@ def test_troubles_are_told_with_reason_and_message() -> None:
 @pytest.mark.parametrize(
     ("kind", "status", "lines"),
     [
-        ("Source", {"streams": [{"name": "flights", "files": 1}]}, ["1 file seen"]),
+        ("Source", {"conditions": [_condition("Reachable", "True")]}, ["reachable"]),
         ("Source", {}, []),
         ("Destination", {"conditions": [_condition("Reachable", "True")]}, ["reachable"]),
         ("Dataset", {"rows": 336709, "quarantinedRows": 67}, ["336,709 rows", "67 bad", "in lake"]),
@@ -60,7 +60,7 @@ def test_troubles_are_told_with_reason_and_message() -> None:
         (
             "Pipeline",
             {"lastRun": {"state": "Succeeded", "finishedAt": "2026-11-22T11:57:30Z", "rowsLoaded": 1200}},
-            ["done 2m ago", "+1,200 rows"],
+            ["done 2m ago", "+1,200"],
         ),
         ("Pipeline", {"nextRunTime": "2026-11-22T15:30:00Z"}, ["next in 3h"]),
         (

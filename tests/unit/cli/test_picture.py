@@ -100,6 +100,16 @@ def test_troubles_stand_below_with_their_message() -> None:
     assert "  no answer from s3://exports" in drawn
 
 
+def test_what_two_objects_say_alike_is_said_once() -> None:
+    said = {"status": "False", "reason": "TooManyBadRows", "message": "1 of 1 rows are bad"}
+    dataset, pipeline = _object("Dataset", "set"), _object("Pipeline", "pipe")
+    dataset["status"]["conditions"] = [{"type": "QualityOK", **said}]
+    pipeline["status"]["conditions"] = [{"type": "LastRunSucceeded", **said}]
+    drawn = _drawn(dataset, pipeline)
+    assert "✗ Dataset set, Pipeline pipe TooManyBadRows" in drawn
+    assert sum("1 of 1 rows" in line for line in drawn) == 1
+
+
 def test_each_namespace_has_its_own_picture() -> None:
     drawn = _drawn(SOURCE, _object("Source", "other", "team"))
     assert [line for line in drawn if line in ("default", "team")] == ["default", "team"]

@@ -1,5 +1,6 @@
 """The gate: what waits is admitted one after the other, with the right order, and nothing holds up all the rest."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -158,3 +159,16 @@ def test_a_restart_admits_nothing_twice() -> None:
     stage.settle()
     assert stage.restarted().settle() == []
     assert len(_running(stage)) == 1
+
+
+def test_a_job_that_a_person_suspends_stays_so() -> None:
+    stage = scene.ready()
+    stage.settle()
+    (job,) = stage.jobs("ingest")
+    assert job["spec"]["suspend"] is False
+    asyncio.run(stage.cluster.patch(Ref.of(job), {"spec": {"suspend": True}}))
+    stage.see()
+    stage.settle()
+    (job,) = stage.jobs("ingest")
+    assert job["spec"]["suspend"] is True
+    assert stage.status("Pipeline", "cities")["lastRun"]["message"] == "its Job is suspended"

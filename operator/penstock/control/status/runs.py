@@ -112,7 +112,7 @@ def _with_what_holds_it(observed: Observed, graph: Graph) -> Observed:
         return observed
     others = observe.runs(graph.dataset_jobs, {}).runs
     rivals = [other for other in others if other.state == "Running" and other.uid != observed.uid]
-    held = due.held(graph, observed.purpose, rivals)
+    held = "its Job is suspended" if observed.admitted else due.held(graph, observed.purpose, rivals)
     return dataclasses.replace(observed, reason="Waiting", message=held)
 
 

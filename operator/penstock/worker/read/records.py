@@ -18,6 +18,7 @@ LONGEST = 1 << 20
 SHOWN = 4096
 """Bytes kept of a line that is no row."""
 _BLANK = re.compile(rb"^\r?\n", re.MULTILINE)
+_BLANK_AFTER = re.compile(rb"\n\r?\n")
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,10 @@ class _Cutter:
             if skipping:  # the rest of a line that is too long
                 end = piece.find(b"\n") + 1
                 skipping, piece = end == 0, piece[end:] if end else b""  # noqa: PLW2901 - what is left of it
-            rest = self._cut(buffer + piece, last=False)
+            lines = piece.rfind(b"\n") + 1  # up to there at once, so that what is whole need not be copied again
+            rest = self._cut(b"".join((buffer, memoryview(piece)[:lines])), last=False) + piece[lines:]
+            if len(rest) > 2 * LONGEST:
+                rest = self._cut(rest, last=False)
             if len(rest) > 2 * LONGEST:
                 self._set_aside(rest, f"the line is longer than {LONGEST} bytes")
                 rest, skipping = b"", True
@@ -148,8 +152,7 @@ class _Cutter:
     def _between(self, span: bytes) -> list[tuple[int, int, bool]]:
         """Where line ends that end no record lie: (start, end, whether inside a quoted field), in order."""
         fields = [*self._multiline(span)]
-        doubled = b"\n\n" in span or (b"\r" in span and b"\n\r\n" in span)
-        if not (doubled or span.startswith((b"\n", b"\r\n"))):
+        if not (_BLANK_AFTER.search(span) or span.startswith((b"\n", b"\r\n"))):
             return fields
         blank = [(found.start(), found.end(), False) for found in _BLANK.finditer(span)]
         outside = [entry for entry in blank if not any(start <= entry[0] < end for start, end, _ in fields)]

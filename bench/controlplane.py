@@ -1,6 +1,6 @@
 """What the operator costs a real API server: calls, CPU and time for many Pipelines, at first sight, idle, restarted.
 
-    python -m bench.operator [N]        N Pipelines, 1,000 by default
+    python -m bench.controlplane [N]    N Pipelines, 1,000 by default
 
 The calls are those that the API server itself counted (`apiserver_request_total`), so nothing of ours can hide any.
 """

@@ -1,0 +1,6 @@
+"""`python -m bench`: what ingest costs, as ratios. `bench.controlplane` is started by itself: it takes minutes."""
+
+from bench import ingest
+
+if __name__ == "__main__":
+    ingest.main()

@@ -1,0 +1,102 @@
+"""Values as manifests write them, read as a type of the language: bounds and allowed values.
+
+Accepts what a worker accepts of a text column without `formats` (penstock/worker/lossless.py), so that nobody learns in
+the middle of a night's run that a bound cannot be read.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+
+Value = int | float | Decimal | date | datetime | str
+
+_BITS = {"int": 32, "long": 64}
+_EXACT_IN_DOUBLE = 1 << 53
+_WHOLE = re.compile(r"([+-]?\d+)(\.0*)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_ZERO = re.compile(r"[+-]?[0.]+([eE][+-]?\d+)?")
+_DECIMAL = re.compile(r"[+-]?(\d*)(?:\.(\d*))?", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_MOMENT = re.compile(
+    r"(\d{4}-\d{2}-\d{2})(?:[T ]((?:[01]\d|2[0-3]):\d{2})(:\d{2})?(\.\d{1,6})?0*((?:Z|[+-]\d{2}(?::?\d{2})?))?)?",
+    re.ASCII,
+)
+
+_WRITTEN: Mapping[str, str] = {
+    "int": "a whole number of 32 bits",
+    "long": "a whole number of 64 bits",
+    "double": "a number that a double holds",
+    "date": "a date, written 2026-01-31",
+    "timestamp": "a time without a zone, written 2026-01-31T12:30:00",
+    "timestamptz": "a time with its offset, written 2026-01-31T12:30:00Z",
+}
+
+
+def read(kind: str, written: str) -> Value:
+    """The value that a text stands for in a column of type `kind`; values of one type can be compared.
+
+    Raises ValueError with what would have been right: `"zero" is not a whole number of 32 bits`.
+    """
+    bare = kind.partition("(")[0]
+    try:
+        value = _READ[bare](kind, written)
+    except (ValueError, ArithmeticError):
+        value = None
+    if value is None:
+        raise ValueError(f'"{written}" is not {_WRITTEN.get(bare, f"a {kind}")}')
+    return value
+
+
+def _whole(kind: str, written: str) -> int | None:
+    fits = _WHOLE.fullmatch(written.strip())
+    if fits is None:
+        return None
+    number, limit = int(fits.group(1)), 1 << (_BITS[kind] - 1)
+    return number if -limit <= number < limit else None
+
+
+def _double(_kind: str, written: str) -> float | None:
+    text = written.strip()
+    if not _NUMBER.fullmatch(text):
+        return None
+    number = float(text)
+    lost = number == 0 and not _ZERO.fullmatch(text)
+    inexact = abs(number) >= _EXACT_IN_DOUBLE and text.lstrip("+-").isdigit() and int(number) != int(text)
+    return None if lost or inexact or not math.isfinite(number) else number
+
+
+def _decimal(kind: str, written: str) -> Decimal | None:
+    precision, scale = (int(number) for number in re.findall(r"\d+", kind))
+    fits = _DECIMAL.fullmatch(written.strip())
+    if fits is None or not any(fits.groups("")):
+        return None
+    whole, fraction = fits.group(1).lstrip("0"), (fits.group(2) or "").rstrip("0")
+    return Decimal(written.strip()) if len(fraction) <= scale and len(whole) <= precision - scale else None
+
+
+def _date(_kind: str, written: str) -> date | None:
+    return date.fromisoformat(written) if _DATE.fullmatch(written) else None
+
+
+def _moment(kind: str, written: str) -> datetime | None:
+    fits = _MOMENT.fullmatch(written)
+    if fits is None:
+        return None
+    day, clock, seconds, fraction, offset = fits.groups("")
+    if bool(offset) != (kind == "timestamptz") or (fraction and not seconds):
+        return None
+    return datetime.fromisoformat(f"{day}T{clock or '00:00'}{seconds or ':00'}{fraction}{offset}")
+
+
+_READ: Mapping[str, Callable[[str, str], Value | None]] = {
+    "string": lambda _kind, written: written,
+    "int": _whole,
+    "long": _whole,
+    "double": _double,
+    "decimal": _decimal,
+    "date": _date,
+    "timestamp": _moment,
+    "timestamptz": _moment,
+}
