@@ -86,6 +86,8 @@ class Graph:
     children: tuple[Manifest, ...] = ()
     dataset_jobs: tuple[Manifest, ...] = ()
     """Jobs, anyone's, that work on this Dataset: their reports tell of its table."""
+    rivals: tuple[Manifest, ...] = ()
+    """Jobs, anyone's, that work on the Datasets of this Pipeline: one writes at a time."""
     pods: Mapping[str, tuple[Manifest, ...]] = field(default_factory=dict)
     """Pods by the name of their Job, oldest first."""
 
@@ -174,7 +176,8 @@ def _pipeline(graph: Graph, store: Store) -> Graph:
         checks.pipeline_dataset(entry, dataset.spec)
         name = dataset.spec.destination_ref.name
         entries.append(Entry(entry, dataset, _find(store, graph.key, "Destination", name, DestinationSpec)))
-    return _with(graph, source=source, entries=tuple(entries))
+    rivals = tuple(job for entry in entries for job in store.jobs_of_dataset(entry.dataset.key))
+    return _with(graph, source=source, entries=tuple(entries), rivals=rivals)
 
 
 def _subscription(graph: Graph, store: Store) -> Graph:

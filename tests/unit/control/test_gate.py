@@ -58,6 +58,7 @@ def test_two_pipelines_that_write_one_dataset_take_turns() -> None:
     stage.settle()
     (first,) = _running(stage)
     assert first.startswith("cities-ingest")
+    assert "is writing the same Dataset" in stage.status("Pipeline", "twin")["lastRun"]["message"]
     stage.finish(stage.jobs("ingest")[0])
     stage.settle()
     (second,) = _running(stage)

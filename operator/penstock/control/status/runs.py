@@ -30,7 +30,7 @@ def pipeline(graph: Graph, seen: Seen, now: datetime, trouble: Problem | None) -
     status = PipelineStatus(
         observed_generation=graph.meta.generation,
         conditions=verdicts.published(graph, [ready, _last_run_succeeded(runs)], now),
-        last_run=runs[0] if runs else None,
+        last_run=_newest_begun(runs),
         runs=runs,
         datasets=_datasets(graph, seen, before),
         next_run_time=times.text(firing) if firing is not None else None,
@@ -53,10 +53,10 @@ def subscription(
         observed_generation=graph.meta.generation,
         conditions=verdicts.published(
             graph,
-            [verdicts.accepted(graph, trouble, "delivers when its Dataset has data"), _last_run_succeeded(runs)],
+            [verdicts.accepted(graph, trouble, _cadence_in_words(spec)), _last_run_succeeded(runs)],
             now,
         ),
-        last_run=runs[0] if runs else None,
+        last_run=_newest_begun(runs),
         runs=runs,
         deliveries=_deliveries(seen, before),
         next_delivery_time=times.text(firing) if firing is not None else None,
@@ -64,6 +64,11 @@ def subscription(
         handled_requested_at=_handled(runs, graph, "requested", before.handled_requested_at),
     )
     return status, [firing]
+
+
+def _newest_begun(runs: list[Run]) -> Run | None:
+    """The newest run that began; one that waits only where none has."""
+    return next((run for run in runs if run.state != "Waiting"), runs[0] if runs else None)
 
 
 def _not_ready(graph: Graph) -> Verdict | None:
@@ -80,6 +85,12 @@ def _schedule_in_words(spec: PipelineSpec | None) -> str:
     if spec is None or not spec.schedule:
         return "when asked to: change spec.runNonce, or annotate penstock.dev/requestedAt"
     return f"at {', '.join(spec.schedule)} ({spec.time_zone or 'UTC'})"
+
+
+def _cadence_in_words(spec: SubscriptionSpec | None) -> str:
+    if spec is None or spec.cron is None:
+        return "delivers once, when its Dataset has data"
+    return f"delivers when its Dataset first has data, then at {spec.cron} ({spec.time_zone or 'UTC'})"
 
 
 def _next_firing(graph: Graph, crons: list[str], time_zone: str | None, now: datetime) -> datetime | None:
@@ -110,7 +121,7 @@ def _recency(run: Run) -> tuple[bool, str]:
 def _with_what_holds_it(observed: Observed, graph: Graph) -> Observed:
     if observed.state != "Waiting":
         return observed
-    others = observe.runs(graph.dataset_jobs, {}).runs
+    others = observe.runs(graph.rivals, {}).runs
     rivals = [other for other in others if other.state == "Running" and other.uid != observed.uid]
     held = "its Job is suspended" if observed.admitted else due.held(graph, observed.purpose, rivals)
     return dataclasses.replace(observed, reason="Waiting", message=held)
