@@ -37,6 +37,13 @@ def generated(prefix: str) -> str:
     return prefix[:58] + "".join(secrets.choice(_LETTERS) for _ in range(5))
 
 
+def unqualified(item: Json) -> Iterator[tuple[int, str]]:
+    """Finalizers that do not say whose they are: (place, name). Errors in built-in kinds, else worth a warning."""
+    for number, finalizer in enumerate(item["metadata"].get("finalizers") or ()):
+        if "/" not in finalizer and finalizer not in ("foregroundDeletion", "orphan"):
+            yield number, finalizer
+
+
 def problems(item: Json, is_namespace: bool) -> Iterator[Problem]:
     """What is wrong with an object's name, labels and annotations."""
     meta = item["metadata"]

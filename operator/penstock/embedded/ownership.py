@@ -194,7 +194,7 @@ def _compared(shape: Json, old: Any, new: Any) -> _Changes:
 def _compare(shape: Json, values: tuple[Any, Any], path: Path, changes: _Changes) -> None:
     old, new = values
     below = (_children(shape, old), _children(shape, new))
-    if not below[0] and not below[1] or below[0] is None or below[1] is None:
+    if (not below[0] and not below[1]) or below[0] is None or below[1] is None:
         if old != new or isinstance(old, bool) != isinstance(new, bool):
             _told(values, changes).add(path)
         return
@@ -285,14 +285,15 @@ def _named(shape: Json, paths: frozenset[Path]) -> frozenset[Path]:
 
 
 def _without(shape: Json, value: Any, paths: frozenset[Path], at: Path) -> Any:
-    """A copy without those places [RemoveItems]."""
-    kept = [
-        (step, _without(inner, item, paths, (*at, step)))
-        for step, inner, item in _children(shape, value) or ()
-        if (*at, step) not in paths
-    ]
-    if _children(shape, value) is None or value is None:
+    """A copy without those places; what is emptied becomes null [RemoveItems]."""
+    below = _children(shape, value)
+    if not below:
         return value
+    kept = [
+        (step, _without(inner, item, paths, (*at, step))) for step, inner, item in below if (*at, step) not in paths
+    ]
+    if not kept:
+        return None
     return {step[2:]: item for step, item in kept} if isinstance(value, dict) else [item for _, item in kept]
 
 

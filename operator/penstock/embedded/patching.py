@@ -92,7 +92,7 @@ def _ordered(items: dict[Any, Any], before: list[Any], wanted: list[Any]) -> lis
     """The patch's items in its order; the others stay before those of its items that they stood before."""
     asked = [key for key in wanted if key in items]
     result = []
-    for key in (key for key in items if key not in asked):
+    for key in [key for key in items if key not in asked]:
         while asked and not (asked[0] in before and before.index(key) < before.index(asked[0])):
             result.append(items[asked.pop(0)])
         result.append(items[key])

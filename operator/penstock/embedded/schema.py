@@ -32,6 +32,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "array": (list,),
 }
 _FREE: Json = {"x-kubernetes-preserve-unknown-fields": True}
+_SHAPING = ("x-kubernetes-preserve-unknown-fields", "x-kubernetes-list-type", "x-kubernetes-list-map-keys")
 _COMBINING = {"oneOf", "anyOf", "allOf", "not"}
 # With one of these, CEL rules are not evaluated: they could not rely on the shape.
 _BLOCKING = {"FieldValueRequired", "FieldValueTypeInvalid", "FieldValueTooLong", "FieldValueTooMany"}
@@ -65,12 +66,17 @@ def child(schema: Json, key: str) -> Json | None:
 
 def shape(schema: Json) -> Json:
     """The types alone, where null fits everywhere: what server-side apply checks before it merges."""
-    kept: Json = {key: schema[key] for key in ("type", "x-kubernetes-int-or-string") if key in schema}
-    kept |= {key: schema[key] for key in ("x-kubernetes-preserve-unknown-fields",) if key in schema}
+    if schema.get("x-kubernetes-int-or-string"):
+        return _FREE
+    kept: Json = {"type": schema["type"]} if "type" in schema else {}
+    kept |= {key: schema[key] for key in _SHAPING if key in schema}
     kept |= {"properties": {k: shape(v) for k, v in schema["properties"].items()}} if "properties" in schema else {}
     for key in ("items", "additionalProperties"):
         if isinstance(schema.get(key), dict):
             kept[key] = shape(schema[key])
+    for name in schema.get("x-kubernetes-list-map-keys", ()):  # an item without its keys cannot be merged
+        if "default" not in schema["items"].get("properties", {}).get(name, {}):
+            kept["items"].setdefault("required", []).append(name)
     return kept | {"nullable": True}
 
 

@@ -71,7 +71,7 @@ class Writer:
             manager = _manager(resource, options, "Apply")
             ownership.record(item, {manager: apply}, None, manager)
         place: Key = (resource.id, namespace if resource.namespaced else "", meta.get("name", ""))
-        self._finished(resource, item, None)
+        self._finished(resource, item, None, options)
         if self.store.get(place) is not None:
             raise errors.exists(resource.id, place[2])
         return item if options.dry_run else self.store.put(place, item)
@@ -90,6 +90,9 @@ class Writer:
         if (named := item["metadata"].get("name", "")) != name:
             raise errors.bad_request(f"the name of the object ({named}) does not match the name on the URL ({name})")
         if resource.upsert and self.store.get((resource.id, namespace, name)) is None:
+            if uid := item["metadata"].get("uid"):
+                why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
+                raise errors.conflict(resource.id, name, why)
             return self.create(resource, namespace, item, options)
         old = self.get(resource, namespace, name)
         if not resource.unconditional and not item["metadata"].get("resourceVersion"):
@@ -135,9 +138,10 @@ class Writer:
             return self.create(resource, key[0], wanted, options, ownership.declared(resource.schema, wanted, others))
         asked = {k: v for k, v in wanted.items() if k not in others}
         merged, owned = ownership.applied(resource.schema, old, asked, manager, (options.force, others))
+        merged = copy(merged)  # it shares with `old` what was not asked for
+        writer = manager if _moved(merged, old) else None
         if "resourceVersion" in wanted["metadata"]:
             merged["metadata"]["resourceVersion"] = wanted["metadata"]["resourceVersion"]
-        writer = manager if _moved(merged, old) else None
         if not resource.custom:  # through Go's types, where what is empty is not there
             merged = decoding.decoded(resource, merged, options)
         return self._changed(resource, old, merged, options, (owned, writer))
@@ -165,7 +169,7 @@ class Writer:
             self._own(resource, item, old, options)
         else:
             ownership.record(item, apply[0], old, apply[1])
-        self._finished(resource, item, old, options.subresource)
+        self._finished(resource, item, old, options)
         if resource.generation and _wanted(item) != _wanted(old):
             meta["generation"] = was.get("generation", 1) + 1
         return self._stored(resource, old, item, options)
@@ -267,16 +271,26 @@ class Writer:
                 del item["metadata"][key]  # emptied: vanishes, as in Go's omitempty
         return strategy
 
-    def _finished(self, resource: Resource, item: Json, old: Json | None, subresource: str = "") -> None:
+    def _finished(self, resource: Resource, item: Json, old: Json | None, options: Options) -> None:
         strategy = strategies.of(resource.id)
         strategy.prepare(item, old)
         strategy.refuse(item)
-        self._check(resource, item, old, subresource)
+        self._check(resource, item, old, options)
 
-    def _check(self, resource: Resource, item: Json, old: Json | None, subresource: str) -> None:
+    def _check(self, resource: Resource, item: Json, old: Json | None, options: Options) -> None:
         found = list(naming.problems(item, resource.id == "namespaces"))
+        known = (old or {}).get("metadata", {}).get("finalizers", ())
+        for number, name in naming.unqualified(item):
+            if name in known:
+                continue
+            if resource.custom:
+                advice = "prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers"
+                options.warnings.append(f'metadata.finalizers: "{name}": {advice}')
+            else:
+                text = "name is neither a standard finalizer name nor is it fully qualified"
+                found.append(Problem.invalid(f"metadata.finalizers[{number}]", f'"{name}"', text))
         if resource.custom:
-            found += schema.problems(resource.schema, item, old, subresource)
+            found += schema.problems(resource.schema, item, old, options.subresource)
         found += strategies.of(resource.id).check(item, old)
         if old is not None and "deletionTimestamp" in old["metadata"]:
             added = set(item["metadata"].get("finalizers", [])) - set(old["metadata"].get("finalizers", []))
