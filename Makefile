@@ -13,7 +13,7 @@ READY  := $(VENV)/.ready
 
 .PHONY: help
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 # The environment: exactly the locked versions, checked by hash, then our own code in place (editable).
 # What runs at test time is what was locked: --no-deps, because pandas is left out of the lock on purpose.

@@ -1,11 +1,12 @@
 """One API call as data, the same for both servers: what differs between them stands in it as a placeholder.
 
-    {{uid things/a}}  {{version things/a}}  {{stale things/a}}  {{continue}}  {{start}}
+    {{uid things/a}}  {{version things/a}}  {{continue things}}  {{start}}
 
-are the uid, the newest and the first seen resourceVersion of an object, the last continue token, and the version that
-the run began with, each as this server told it.
+are the uid and the newest resourceVersion of an object, the last continue token of a list, and the version that the run
+began with (older than any object), each as this server told it.
 """
 
+import copy
 import http.client
 import json
 import re
@@ -21,14 +22,16 @@ Json = dict[str, Any]
 JSON = "application/json"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 GROUPS = {
-    **dict.fromkeys(("sources", "destinations", "datasets", "pipelines", "subscriptions"), "/apis/penstock.dev/v1alpha1"),
+    **dict.fromkeys(
+        ("sources", "destinations", "datasets", "pipelines", "subscriptions"), "/apis/penstock.dev/v1alpha1"
+    ),
     "things": "/apis/try.dev/v1",
     "jobs": "/apis/batch/v1",
     "cronjobs": "/apis/batch/v1",
     "leases": "/apis/coordination.k8s.io/v1",
 }
 _PLACEHOLDER = re.compile(r"\{\{(\w+)(?: ([\w/-]+))?\}\}")
-_UNKNOWN = {"uid": "00000000-0000-0000-0000-000000000000", "version": "1", "stale": "1", "continue": "none"}
+_NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,15 @@ class Server:
         self._remember(call, answer)
         return answer
 
+    def apart(self, call: Call) -> Answer:
+        """Make the call over a connection of its own, from any thread."""
+        other = copy.copy(self)
+        other._connection = other._connected()
+        try:
+            return other.raw(call.method, self.url(self._resolved(call.path)))
+        finally:
+            other.close()
+
     def raw(self, method: str, path: str, body: Any = None, content: str = JSON, accept: str = JSON) -> Answer:
         """One request; a str is sent as it stands."""
         headers = {"Authorization": f"Bearer {self._access.token}", "Content-Type": content, "Accept": accept}
@@ -129,14 +141,13 @@ class Server:
         meta = answer.body.get("metadata", {}) if isinstance(answer.body, dict) else {}
         if answer.code >= 300 or "dryRun" in call.path or call.accept != JSON:
             return
-        if "continue" in meta:
-            self._known["continue"] = meta["continue"]
+        if meta.get("continue"):
+            self._known[f"continue {call.about}"] = meta["continue"]
         if "uid" in meta:
             about = f"{call.path.partition('?')[0].split('/')[0]}/{meta['name']}"
             self._seen[about] = answer.body
             self._known[f"uid {about}"] = meta["uid"]
             self._known[f"version {about}"] = meta["resourceVersion"]
-            self._known.setdefault(f"stale {about}", meta["resourceVersion"])
 
     def _resolved(self, value: Any) -> Any:
         if isinstance(value, dict):
@@ -144,5 +155,10 @@ class Server:
         if isinstance(value, list):
             return [self._resolved(item) for item in value]
         if isinstance(value, str) and "{{" in value:
-            return _PLACEHOLDER.sub(lambda m: self._known.get(m[0][2:-2], _UNKNOWN.get(m[1], "1")), value)
+            return _PLACEHOLDER.sub(self._told, value)
         return value
+
+    def _told(self, place: re.Match[str]) -> str:
+        """What the server told; of what it has not told, something that is nowhere (or the version at the start)."""
+        otherwise = {"uid": _NOBODY, "continue": "none"}.get(place[1], self._known["start"])
+        return self._known.get(place[0][2:-2], otherwise)

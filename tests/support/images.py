@@ -27,7 +27,7 @@ TARGETS = ("operator", "worker")
 TAG = "dev"  # as in deploy/: any but `latest`, which would be pulled
 PAUSE = "localhost/pause:1"
 
-SLIM = "docker.io/library/python:3.12-slim"
+SLIM = "python:3.12-slim"
 BOOTSTRAPPED = "localhost/penstock-base:bookworm"
 SUITE = "bookworm"
 PACKAGES = "python3,python3-venv,ca-certificates"
@@ -86,7 +86,7 @@ def _build(folder: Path) -> None:
     with _builder() as builder:
         base = _base(builder)
         for target in TARGETS:
-            name = f"docker.io/library/penstock-{target}:{TAG}"  # what `penstock-…:dev` means to containerd
+            name = f"penstock-{target}:{TAG}"
             options = ["--layers", "--network=host", "--isolation=chroot", f"--build-arg=BASE={base}"]
             builder.run("bud", *options, *builder.pip_options(), f"--target={target}", f"--tag={name}", str(ROOT))
             builder.export(name, folder / f"{target}.tar")
@@ -103,11 +103,10 @@ def _forget(current: Path) -> None:
 
 def _base(builder: "_Builder") -> str:
     """The name of an image with Python in it: the Dockerfile's if it can be had, else one made of Debian's packages."""
-    for name in (SLIM, BOOTSTRAPPED):
-        if builder.succeeds("inspect", "--type=image", name):
-            return name
-    if builder.succeeds("pull", "--quiet", SLIM):
-        return SLIM
+    if builder.succeeds("pull", "--quiet", f"docker://{SLIM}"):
+        return f"docker://{SLIM}"
+    if builder.succeeds("inspect", "--type=image", BOOTSTRAPPED):
+        return BOOTSTRAPPED
     if shutil.which("debootstrap") is None:
         raise gobuild.Missing(
             f"{SLIM} cannot be pulled, and debootstrap is not here (Debian: apt-get install debootstrap)"
