@@ -102,10 +102,10 @@ def _forget(current: Path) -> None:
 
 
 def _base(builder: "_Builder") -> str:
-    """The name of an image with Python in it: the Dockerfile's if it can be had, else one made of Debian's packages."""
-    if builder.succeeds("pull", "--quiet", f"docker://{SLIM}"):
-        return f"docker://{SLIM}"
-    if builder.succeeds("inspect", "--type=image", BOOTSTRAPPED):
+    """An image with Python in it: the Dockerfile's if it can be had, else one made of Debian's packages."""
+    if pulled := builder.told("pull", "--quiet", f"docker://{SLIM}"):
+        return pulled  # by its id
+    if builder.told("inspect", "--type=image", BOOTSTRAPPED):
         return BOOTSTRAPPED
     if shutil.which("debootstrap") is None:
         raise gobuild.Missing(
@@ -131,8 +131,10 @@ class _Builder:
     def run(self, *arguments: str) -> None:
         _run(*self._command(*arguments))
 
-    def succeeds(self, *arguments: str) -> bool:
-        return subprocess.run(self._command(*arguments), capture_output=True, check=False).returncode == 0
+    def told(self, *arguments: str) -> str:
+        """What it prints; nothing where it fails."""
+        done = subprocess.run(self._command(*arguments), capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
 
     def export(self, name: str, archive: Path) -> None:
         """An image as a file, which is there when it is whole."""
@@ -167,7 +169,7 @@ def _builder() -> Iterator[_Builder]:
         raise gobuild.Missing("buildah is not on PATH (Debian: apt-get install buildah)")
     with tempfile.TemporaryDirectory(prefix="penstock-build-") as scratch:
         overlay = _Builder("overlay", Path(scratch))
-        yield overlay if overlay.succeeds("info") else _Builder("vfs", Path(scratch))
+        yield overlay if overlay.told("info") else _Builder("vfs", Path(scratch))
 
 
 def _pip_settings() -> dict[str, str]:
