@@ -30,7 +30,7 @@ def test_a_changed_nonce_and_an_annotation_each_start_one_run(session: Session) 
     status = session.get("pipeline", "cities")["status"]
     assert (status["handledRunNonce"], status["handledRequestedAt"]) == ("2", "today")
     assert len(session.items("jobs")) >= 3
-    assert session.get("dataset", "cities")["status"]["rows"] == 4
+    session.until_rows("cities", 4)
 
 
 def test_a_changed_file_is_read_again_and_its_earlier_rows_leave(session: Session) -> None:
@@ -40,7 +40,7 @@ def test_a_changed_file_is_read_again_and_its_earlier_rows_leave(session: Sessio
     session.kubectl("patch", "pipeline", "cities", "--type=merge", "-p", '{"spec":{"runNonce":"2"}}')
     run = session.last_run("pipeline", "cities", "nonce/2")
     assert (run["rowsRead"], run["rowsLoaded"], run["rowsReplaced"]) == (4, 4, 3)
-    assert session.get("dataset", "cities")["status"]["rows"] == 4
+    session.until_rows("cities", 4)
 
 
 def test_create_job_from_the_cronjob_is_admitted_as_a_run(session: Session) -> None:
@@ -84,7 +84,7 @@ def test_two_pipelines_of_one_dataset_take_turns(session: Session) -> None:
     assert (first["state"], last["state"]) == ("Succeeded", "Succeeded")
     spans = sorted((run["startedAt"], run["finishedAt"]) for run in (first, last))
     assert spans[0][1] <= spans[1][0]
-    assert session.get("dataset", "cities")["status"]["rows"] == 6
+    session.until_rows("cities", 6)
 
 
 def test_a_deleted_job_is_a_cancelled_run_and_stays_so(session: Session) -> None:

@@ -127,6 +127,11 @@ class Session:
         found: dict[str, Any] = self.until(ended, f"run {run} of {kind}/{name} ends", seconds)
         return found
 
+    def until_rows(self, dataset: str, rows: int) -> None:
+        """A Dataset's status tells that many rows; it is published apart from the Pipeline's."""
+        found = lambda: self.get("dataset", dataset).get("status", {}).get("rows") == rows  # noqa: E731
+        self.until(found, f"dataset/{dataset} has {rows} rows")
+
     def claim(self, name: str) -> Path:
         """The folder behind a claim of this namespace."""
         return self.cluster.claim(self.namespace, name)

@@ -106,5 +106,6 @@ def _settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.scanning.disabled = True  # our CRDs are there before the operator is
     settings.queueing.idle_timeout = 0.05  # a task per object for 5 s costs 50 MB at 5,000 objects
-    logging.getLogger("kopf").setLevel(logging.WARNING)
+    for chatty in ("kopf", "aiohttp.access"):  # the latter tells of every probe
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     return settings

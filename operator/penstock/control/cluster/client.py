@@ -64,7 +64,8 @@ class HttpCluster:
     def login(self) -> dict[str, Any]:
         """Address and credentials, by the names that `kopf.ConnectionInfo` gives them: one login for both."""
         configuration = self._api.configuration
-        token = configuration.api_key.get("BearerToken", "").removeprefix("Bearer ")
+        # A kubeconfig's token is stored as "Bearer …", a Pod's as "bearer …".
+        _, _, token = configuration.api_key.get("BearerToken", "").partition(" ")
         return {
             "server": configuration.host,
             "ca_path": configuration.ssl_ca_cert,
