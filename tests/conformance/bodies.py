@@ -1,0 +1,132 @@
+"""What the generated calls send: our examples, what our operator makes of them, and every kind of damage to these."""
+
+import copy
+import random
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from conformance.calls import Json
+
+_EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+OURS = ("sources", "destinations", "datasets", "pipelines", "subscriptions")
+BUILT_IN = ("configmaps", "secrets", "jobs", "cronjobs", "leases")
+NAMES = ("a", "b", "c")
+LABELS: list[Json] = [{}, {"team": "ops"}, {"team": "data", "tier": "1"}, {"penstock.dev/purpose": "ingest"}]
+_DAMAGE: list[Any] = [
+    *(None, "", "x" * 400, "Not A Name", "2020-01-01T00:00:00Z", -1, 0, 1, 1.5, 10**12, True, False),
+    *([], {}, ["x"], [1], {"unknown": 1}, {"name": "a"}, [{"name": "a"}, {"name": "a"}]),
+]
+_CONDITION = {"type": "Ready", "status": "True", "reason": "Tried", "message": "m"}
+
+
+@cache
+def _of_kind(kind: str) -> list[Json]:
+    """All objects of a kind in the examples and in what is expected of them, without their owners."""
+    found = []
+    for file in sorted(_EXAMPLES.rglob("*.yaml")):
+        for item in yaml.load_all(file.read_text(), yaml.CSafeLoader):
+            if item and item["kind"] == kind:
+                kept = {k: v for k, v in item["metadata"].items() if k in ("labels", "annotations")}
+                found.append({"apiVersion": item["apiVersion"], "kind": kind, "metadata": kept} | _content(item))
+    return found
+
+
+def _content(item: Json) -> Json:
+    return {k: v for k, v in item.items() if k not in ("apiVersion", "kind", "metadata", "status")}
+
+
+def kind(plural: str) -> str:
+    """sources -> Source."""
+    irregular = {"configmaps": "ConfigMap", "cronjobs": "CronJob", "serviceaccounts": "ServiceAccount"}
+    return irregular.get(plural, plural[:-1].capitalize())
+
+
+def body(chance: random.Random, plural: str, name: str) -> Json:
+    """A good object, most of the time."""
+    if plural == "things":
+        made: Json = {"apiVersion": "try.dev/v1", "kind": "Thing", "metadata": {}, "spec": _thing(chance)}
+    elif plural == "secrets":
+        data: Json = chance.choice([{"data": {"k": "dg=="}}, {"stringData": {"k": "v"}}, {"data": {}}])
+        made = {"apiVersion": "v1", "kind": "Secret", "metadata": {}, **data}
+    elif plural == "leases":
+        spec = {"holderIdentity": chance.choice("xy"), "leaseDurationSeconds": 15, "leaseTransitions": 0}
+        made = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {}, "spec": spec}
+    elif plural == "serviceaccounts":
+        made = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {}}
+    elif plural == "configmaps" and chance.random() < 0.7:
+        data = chance.choice([{"a": "1"}, {"a": "2", "b": ""}, {"c": "3"}])
+        made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}, "data": dict(data)}
+    else:
+        made = copy.deepcopy(chance.choice(_of_kind(kind(plural))))
+    made["metadata"]["name"] = name
+    if chance.random() < 0.3:
+        made["metadata"]["labels"] = dict(chance.choice(LABELS[1:]))
+    if chance.random() < 0.1:
+        made["metadata"]["finalizers"] = ["penstock.dev/hold"]
+    if plural != "jobs" and chance.random() < 0.12:  # a Job and the end of its owner would race
+        made["metadata"]["ownerReferences"] = [owner(chance)]
+    return made
+
+
+def owner(chance: random.Random) -> Json:
+    """An owner that is there or not."""
+    plural, version = chance.choice([("things", "try.dev/v1"), ("configmaps", "v1")])
+    name = chance.choice(NAMES)
+    found = {"apiVersion": version, "kind": kind(plural), "name": name, "uid": f"{{{{uid {plural}/{name}}}}}"}
+    return found | chance.choice([{}, {"blockOwnerDeletion": True}, {"controller": True, "blockOwnerDeletion": True}])
+
+
+def _thing(chance: random.Random) -> Json:
+    options: Json = {
+        "e": ["a", "b"],
+        "num": [0, 3, 7, 10],
+        "b": [True],
+        "f": [0.5, 2],
+        "l": [["x"], ["x", "y"]],
+        "set": [["p"], ["p", "q"], ["q", "r"]],
+        "items": [[{"name": "i", "v": 1}], [{"name": "j"}, {"name": "i", "v": 2}], [{"name": "k", "v": 3}]],
+        "u": [{"x": {}}, {"y": {}}],
+        "m": [{"k": "1"}, {"k": "2", "l": "3"}, {}],
+        "free": [{"any": {"thing": [1, {"x": None}]}}],
+        "q": [5, "5Gi"],
+        "one": [{"a": "x"}, {"b": "y"}],
+        "nul": [None, "x"],
+    }
+    fields = chance.sample(sorted(options), chance.randint(0, 5))
+    return {"s": "abc"} | {key: copy.deepcopy(chance.choice(options[key])) for key in fields}
+
+
+def status(chance: random.Random, plural: str) -> Json:
+    """A status, mostly one that fits."""
+    if plural in (*OURS, "things"):
+        generation = {"observedGeneration": chance.choice([1, 2, "x"])}
+        conditions = [_CONDITION | {"lastTransitionTime": "2020-01-01T00:00:00Z"}]
+        return generation | ({"conditions": conditions} if chance.random() < 0.6 else {})
+    return {}  # only controllers write these
+
+
+def damaged(chance: random.Random, item: Json, part: str = "spec") -> Json:
+    """A copy with one random place of `part` removed, replaced or given an unknown neighbour."""
+    made = copy.deepcopy(item)
+    places = list(_places(made.get(part, {})))
+    if not places:
+        return made
+    at, key = chance.choice(places)
+    how = chance.random()
+    if how < 0.2 and isinstance(at, dict):
+        del at[key]
+    elif how < 0.4 and isinstance(at, dict):
+        at["unknown"] = 1
+    else:
+        at[key] = copy.deepcopy(chance.choice(_DAMAGE))
+    return made
+
+
+def _places(value: Any) -> Any:
+    for key, item in list(value.items()) if isinstance(value, dict) else list(enumerate(value)):
+        yield value, key
+        if isinstance(item, dict | list):
+            yield from _places(item)

@@ -1,0 +1,36 @@
+"""The embedded server and a real one, asked the same: every answer, every end state, every watch event.
+
+PENSTOCK_SEED=n runs one seed, PENSTOCK_CALLS the number of calls of each.
+"""
+
+import itertools
+import os
+
+import pytest
+
+from conformance import differ, generate
+from conformance.conftest import Both
+
+SEEDS = [int(os.environ["PENSTOCK_SEED"])] if "PENSTOCK_SEED" in os.environ else [2, 3, 5]
+CALLS = int(os.environ.get("PENSTOCK_CALLS", "200"))
+_numbers = itertools.count()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_both_answer_alike(both: Both, seed: int) -> None:
+    calls = generate.Sequence(seed).calls(CALLS)
+
+    def fresh() -> differ.Pair:
+        return differ.Pair(both.embedded, both.real, f"seed-{seed}-{next(_numbers)}")
+
+    pair = fresh()
+    found = pair.first_difference(calls)
+    pair.close()
+    if found:
+        first = found.number
+        calls, found = differ.shorter(fresh, calls, found)
+        told = "\n".join(map(str, calls))
+        pytest.fail(
+            f"PENSTOCK_SEED={seed}: a difference at call {first}; {len(calls)} calls lead to it:\n{told}\n{found}\n"
+            f"embedded: {found.answers[0]}\nreal:     {found.answers[1]}"
+        )
