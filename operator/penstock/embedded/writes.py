@@ -284,8 +284,8 @@ class Writer:
             if name in known:
                 continue
             if resource.custom:
-                advice = "prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers"
-                options.warnings.append(f'metadata.finalizers: "{name}": {advice}')
+                advice = "prefer a domain-qualified finalizer name to avoid accidental conflicts"
+                options.warnings.append(f'metadata.finalizers: "{name}": {advice} with other finalizer writers')
             else:
                 text = "name is neither a standard finalizer name nor is it fully qualified"
                 found.append(Problem.invalid(f"metadata.finalizers[{number}]", f'"{name}"', text))
