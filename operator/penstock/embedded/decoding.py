@@ -34,7 +34,8 @@ def patched(resource: Resource, item: Json, options: Options) -> Json:
     try:
         return decoded(resource, item, options)
     except Refused as refused:
-        raise errors.invalid("", "", "", [Problem.invalid("patch", "(the patched object)", str(refused))]) from None
+        words = str(refused).rpartition(f" cannot be handled as a {resource.kind}: ")[2]
+        raise errors.invalid("", "", "", [Problem.invalid("patch", '"(the patched object)"', words)]) from None
 
 
 def applied(resource: Resource, body: Json) -> Json:
@@ -44,7 +45,7 @@ def applied(resource: Resource, body: Json) -> Json:
         raise errors.bad_request("metadata.managedFields must be nil")
     subject = f"{wanted['metadata'].get('namespace', '')}/{wanted['metadata'].get('name', '')}"
     untyped = f"failed to create typed patch object ({subject}; {resource.api_version}, Kind={resource.kind}): "
-    for path in schema.prune(resource.schema, copy(wanted)):
+    for path in schema.prune(resource.shape, copy(wanted)):
         raise Refused(500, "", f"{untyped}.{path}: field not declared in schema")
     for problem in schema.problems(resource.shape, wanted):
         raise Refused(500, "", f"{untyped}.{problem.path}: {problem.text}")

@@ -85,9 +85,10 @@ def not_found(resource: str, name: str) -> Refused:
     return Refused(404, "NotFound", f'{resource} "{name}" not found', about(resource, name))
 
 
-def exists(resource: str, name: str) -> Refused:
-    """A create of something that is there."""
-    return Refused(409, "AlreadyExists", f'{resource} "{name}" already exists', about(resource, name))
+def exists(resource: str, name: str, going: bool) -> Refused:
+    """A create of something that is there, perhaps not for long."""
+    words = "object is being deleted: " if going else ""
+    return Refused(409, "AlreadyExists", f'{words}{resource} "{name}" already exists', about(resource, name))
 
 
 def conflict(resource: str, name: str, why: str) -> Refused:

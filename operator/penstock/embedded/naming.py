@@ -4,6 +4,8 @@ import re
 import secrets
 from collections.abc import Iterator
 
+import orjson
+
 from penstock.embedded.errors import Problem
 from penstock.embedded.objects import Json
 
@@ -48,6 +50,7 @@ def problems(item: Json, is_namespace: bool) -> Iterator[Problem]:
     """What is wrong with an object's name, labels and annotations."""
     meta = item["metadata"]
     yield from _name(meta.get("name", ""), is_namespace)
+    yield from _owners(meta.get("ownerReferences") or [])
     for key, value in (meta.get("labels") or {}).items():
         yield from _key(key, "metadata.labels")
         if len(value) > 63:
@@ -58,6 +61,19 @@ def problems(item: Json, is_namespace: bool) -> Iterator[Problem]:
         yield from _key(key, "metadata.annotations")
     if sum(len(k) + len(v) for k, v in (meta.get("annotations") or {}).items()) > 256 << 10:
         yield Problem("metadata.annotations", "FieldValueTooLong", "Too long: may not be more than 262144 bytes")
+
+
+def _owners(references: list[Json]) -> Iterator[Problem]:
+    controllers = [f"{one.get('kind')}/{one.get('name')}" for one in references if one.get("controller")]
+    for one in references:
+        for key in ("apiVersion", "kind", "name", "uid"):
+            if not one.get(key):
+                yield Problem.invalid(f"metadata.ownerReferences.{key}", '""', f"{key} must not be empty")
+    if len(controllers) > 1:
+        order = ("apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion")
+        shown = orjson.dumps([{key: one[key] for key in order if key in one} for one in references]).decode()
+        text = 'Only one reference can have Controller set to true. Found "true" in references for '
+        yield Problem.invalid("metadata.ownerReferences", shown, text + " and ".join(controllers[:2]))
 
 
 def _name(name: str, is_namespace: bool) -> Iterator[Problem]:

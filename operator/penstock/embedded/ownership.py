@@ -117,7 +117,7 @@ def applied(
     if last - asked:
         merged = _pruned(shape, merged, _all(shape, wanted).union(*owned.values()), last)
     changes = _compared(shape, live, merged)
-    contested = changes.added | changes.modified
+    contested = {path for path in changes.added | changes.modified if path[0][2:] not in others}
     conflicts = {m: lost for m, paths in owned.items() if (lost := contested & paths)}
     if conflicts and not force:
         raise _conflict(conflicts)

@@ -34,12 +34,22 @@ def json_patch(value: Json, operations: Any) -> Json:
     """RFC 6902. Refused with 422 when a test fails or a path is not there (clients rely on that code)."""
     if not isinstance(operations, list):
         raise errors.bad_request("a JSON patch is a list of operations")
+    result: Any = value
     try:
-        result: Any = jsonpatch.JsonPatch(operations).apply(value)
-    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError):
+        for operation in operations:
+            result = jsonpatch.JsonPatch([_lenient(operation, result)]).apply(result)
+    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, KeyError, TypeError):
         message = "the server rejected our request due to an error in our request"
         raise errors.Refused(422, "Invalid", message, {}) from None
     return dict(result)
+
+
+def _lenient(operation: Any, value: Any) -> Any:
+    """The API server's library replaces members that are not there."""
+    if isinstance(operation, dict) and operation.get("op") == "replace":
+        parent, _ = jsonpointer.JsonPointer(operation["path"]).to_last(value)
+        return operation | {"op": "add"} if isinstance(parent, dict) else operation
+    return operation
 
 
 def strategic(shape: Json, value: Any, patch: Any) -> Any:

@@ -72,8 +72,8 @@ class Writer:
             ownership.record(item, {manager: apply}, None, manager)
         place: Key = (resource.id, namespace if resource.namespaced else "", meta.get("name", ""))
         self._finished(resource, item, None, options)
-        if self.store.get(place) is not None:
-            raise errors.exists(resource.id, place[2])
+        if (there := self.store.get(place)) is not None:
+            raise errors.exists(resource.id, place[2], "deletionTimestamp" in there["metadata"])
         return item if options.dry_run else self.store.put(place, item)
 
     def _check_namespace(self, resource: Resource, namespace: str, meta: Json) -> None:
@@ -136,8 +136,7 @@ class Writer:
             if not wanted["metadata"].get("name"):
                 raise errors.bad_request("name must be provided")
             return self.create(resource, key[0], wanted, options, ownership.declared(resource.schema, wanted, others))
-        asked = {k: v for k, v in wanted.items() if k not in others}
-        merged, owned = ownership.applied(resource.schema, old, asked, manager, (options.force, others))
+        merged, owned = ownership.applied(resource.schema, old, wanted, manager, (options.force, others))
         merged = copy(merged)  # it shares with `old` what was not asked for
         writer = manager if _moved(merged, old) else None
         if "resourceVersion" in wanted["metadata"]:
@@ -286,7 +285,7 @@ class Writer:
             if resource.custom:
                 advice = "prefer a domain-qualified finalizer name to avoid accidental conflicts"
                 options.warnings.append(f'metadata.finalizers: "{name}": {advice} with other finalizer writers')
-            else:
+            elif resource.group in ("", "batch"):
                 text = "name is neither a standard finalizer name nor is it fully qualified"
                 found.append(Problem.invalid(f"metadata.finalizers[{number}]", f'"{name}"', text))
         if resource.custom:
