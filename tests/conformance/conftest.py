@@ -1,6 +1,9 @@
-"""Two clusters side by side: the real control plane and the embedded one, both without a node, both with our kinds."""
+"""Two clusters side by side: the real control plane and the embedded one, both with our node and our kinds."""
 
 import contextlib
+import subprocess
+import sys
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +24,27 @@ class Both:
     real: Path
 
 
+def _wait_for_collector(kube: harness.Kube) -> None:
+    """Until the garbage collector has learnt of our kinds: a real one looks for new ones every half minute."""
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "nobody", "uid": str(uuid.uuid4())}
+    item = harness.thing("owned")
+    item["metadata"]["ownerReferences"] = [owner]
+    assert kube.http("POST", "things", item)[0] == 201
+    harness.until(lambda: kube.http("GET", "things/owned")[0] == 404, 90)
+
+
+@contextlib.contextmanager
+def _node(kubeconfig: Path, folder: Path) -> Iterator[None]:
+    """The embedded cluster's node for the real one: Pods that cannot run there cannot run here, for the same reason."""
+    options = ["--kubeconfig", str(kubeconfig), "--root", str(folder), "--image", "none"]
+    node = subprocess.Popen([sys.executable, "-m", "penstock.embedded.processes", *options])
+    try:
+        yield
+    finally:
+        node.terminate()
+        node.wait(10)
+
+
 @pytest.fixture(scope="session")
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     """Both clusters; skips where the real one was not asked for or cannot be had."""
@@ -32,6 +56,7 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             real = stack.enter_context(controlplane.running(folder / "real"))
         except gobuild.Missing as missing:
             pytest.skip(str(missing))
+        stack.enter_context(_node(real, folder / "node"))
         embedded = harness.Embedded.start(folder / "embedded", "--image", "none")  # a node that runs no image of ours
         stack.callback(embedded.stop)
         clusters = Both(embedded.kubeconfig, real)
@@ -39,4 +64,5 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             kube = harness.Kube(kubeconfig, "default")
             kube.ctl("apply", "-f", str(ROOT / "crds"), "-f", str(harness.HERE / "crds"))
             kube.ctl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+            _wait_for_collector(kube)
         yield clusters

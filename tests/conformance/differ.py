@@ -1,6 +1,8 @@
 """Run one sequence on two servers, compare every answer, and find the shortest way to a difference."""
 
+import re
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,7 @@ from conformance import bodies, normal
 from conformance.calls import Answer, Call, Json, Server
 
 KINDS = (*bodies.OURS, "things", *bodies.BUILT_IN)
-_SETTLE = 2.0  # seconds without a change after which controllers are believed to have finished
+_SETTLE = 5.0  # seconds without a change after which controllers are believed to have finished
 _SHRINK = 20.0  # seconds spent on finding a shorter way
 
 
@@ -34,6 +36,7 @@ class Pair:
         self._servers = (Server(embedded, namespace), Server(real, namespace))
         self._names = (normal.Names(), normal.Names())
         self._changed = False
+        self._stuck: dict[Server, set[str]] = {}
         for server in self._servers:
             server.begin()
 
@@ -76,18 +79,20 @@ class Pair:
 
     def _settled(self, number: int, call: Call) -> Difference | None:
         """Wait until no controller has anything to do, then compare all there is."""
-        states = tuple(Answer(200, _at_rest(server)) for server in self._servers)
+        states = tuple(Answer(200, self._at_rest(server)) for server in self._servers)
         return self._difference(number, Call("SETTLE", f"after {call}"), states)
 
-
-def _at_rest(server: Server) -> Json:
-    """All there is once nothing is due any more, or nothing has changed for a while (somebody's finalizer holds it)."""
-    seen, since = _everything(server), time.monotonic()
-    while not _is_quiet(seen) and time.monotonic() - since < _SETTLE:
-        time.sleep(0.03)
-        if (now := _everything(server)) != seen:
-            seen, since = now, time.monotonic()
-    return seen
+    def _at_rest(self, server: Server) -> Json:
+        """All there is once nothing is due, or nothing has changed for a while: somebody's finalizer holds it."""
+        seen, since = _everything(server), time.monotonic()
+        while (restless := _restless(seen)) != self._stuck.get(server, set()):
+            if time.monotonic() - since > _SETTLE:
+                self._stuck[server] = restless
+                break
+            time.sleep(0.03)
+            if (now := _everything(server)) != seen:
+                seen, since = now, time.monotonic()
+        return seen
 
 
 def _everything(server: Server) -> Json:
@@ -106,22 +111,25 @@ def _stirs_controllers(call: Call) -> bool:
     return call.method == "DELETE" or about in ("jobs", "cronjobs") or "ownerRef" in text or "finalizers" in text
 
 
-def _is_quiet(items: dict[str, Json]) -> bool:
+def _restless(items: dict[str, Json]) -> set[str]:
+    """The objects that a controller should still do something about."""
     alive = {item["metadata"]["uid"] for item in items.values()}
-    for about, item in items.items():
-        meta: Json = item["metadata"]
-        owners = [one["uid"] for one in meta.get("ownerReferences", ())]
-        if "deletionTimestamp" in meta:
-            if {"foregroundDeletion", "orphan"} & set(meta.get("finalizers", ())):
-                return False
-        elif not set(owners) <= alive:
-            return False
-        if about.startswith("jobs/") and "deletionTimestamp" not in meta:
-            conditions: list[Any] = item.get("status", {}).get("conditions", [])
-            suspended = any(c["type"] == "Suspended" and c["status"] == "True" for c in conditions)
-            if suspended != item["spec"]["suspend"] or item.get("status", {}).get("active", 0) != (not suspended):
-                return False
-    return True
+    return {about for about, item in items.items() if not _is_quiet(about, item, alive)}
+
+
+def _is_quiet(about: str, item: Json, alive: set[str]) -> bool:
+    meta: Json = item["metadata"]
+    if "deletionTimestamp" in meta:
+        return not {"foregroundDeletion", "orphan"} & set(meta.get("finalizers", ()))
+    if not {one["uid"] for one in meta.get("ownerReferences", ())} <= alive:
+        return False
+    if not about.startswith("jobs/"):
+        return True
+    status = item.get("status", {})
+    conditions: list[Any] = status.get("conditions", [])
+    suspended = any(c["type"] == "Suspended" and c["status"] == "True" for c in conditions)
+    settled = suspended == item["spec"]["suspend"] and status.get("active", 0) == (not suspended)
+    return bool(settled and not status.get("terminating"))
 
 
 def _watches() -> list[Call]:
@@ -134,21 +142,32 @@ def _watches() -> list[Call]:
     ]
 
 
-def shorter(make: Any, calls: list[Call], found: Difference) -> tuple[list[Call], Difference]:
-    """Fewer calls that still end in a difference, as far as a few seconds allow. `make()` gives a fresh Pair."""
+def shorter(make: Callable[[], Pair], calls: list[Call], found: Difference) -> tuple[list[Call], Difference]:
+    """Fewer calls that still end in the same difference, as far as a few seconds allow. `make()` gives a fresh Pair."""
     until = time.monotonic() + _SHRINK
-    calls = calls[: found.number + 1]
-    size = max(len(calls) // 2, 1)
-    while size:
-        at = 0
-        while at < len(calls) - 1 and time.monotonic() < until:
-            fewer = calls[:at] + calls[at + size :]
-            pair = make()
-            again = pair.first_difference(fewer) if fewer else None
-            pair.close()
-            if again and again.told == found.told:
-                calls, found = fewer, again
-            else:
-                at += size
-        size //= 2
-    return calls, found
+    *before, last = calls[: found.number + 1] if found.number < len(calls) else [*calls, found.call]
+
+    def tried(fewer: list[Call]) -> Difference | None:
+        pair = make()
+        again = pair.first_difference([*fewer, last] if last in calls else fewer)
+        pair.close()
+        return again if again and _gist(again) == _gist(found) else None
+
+    plural = last.about.partition("/")[0]
+    for fewer in ([c for c in before if plural in f"{c.path}{c.body}"], [c for c in before if c.about == last.about]):
+        if again := tried(fewer):
+            before, found = fewer, again
+    size = len(before) // 2
+    while size and time.monotonic() < until:
+        for at in range(0, len(before), size):
+            fewer = before[:at] + before[at + size :]
+            if time.monotonic() < until and (again := tried(fewer)):
+                before, found = fewer, again
+                break
+        else:
+            size //= 2
+    return [*before, last], found
+
+
+def _gist(found: Difference) -> list[str]:
+    return [re.sub(r"\d+", "", told) for told in found.told]

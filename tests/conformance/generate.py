@@ -220,7 +220,8 @@ class Sequence:
         return Call("GET", self._chance.choice([plural, f"{plural}/{name}"]), accept=TABLE)
 
     def _watch(self, plural: str, name: str) -> Call:
-        version = self._version(f"{plural}/{name}")
+        # Where a status has a default, the real server tells once more of it, at a time of its own.
+        version = self._version(f"{plural}/{name}") if plural in ("configmaps", "secrets", "leases") else "{{start}}"
         more = self._chance.choice(["", "&labelSelector=team", "&fieldSelector=metadata.name=a"])
         return Call("GET", f"{plural}?watch=true&timeoutSeconds=1&resourceVersion={version}{more}")
 

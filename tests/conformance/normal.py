@@ -94,14 +94,19 @@ def _without_echoes(events: list[Json]) -> list[Json]:
 def _without_dumps(status: Json) -> Json:
     """Where a field may not change, the real server prints its Go struct; and it leaves empty details."""
     causes: list[Json] = (status.get("details") or {}).get("causes", [])
-    if len(causes) > 1:  # in the order of a Go map, some of them twice; the message is made of the same words
-        told = {json.dumps(cause, sort_keys=True): cause for cause in causes}
+    if causes:  # in the order of a Go map, some of them twice; the message is made of the same words
+        told = {json.dumps(cause, sort_keys=True): _without_parser(cause) for cause in causes}
         causes = [told[text] for text in sorted(told)]
         status = status | {"message": "", "details": status["details"] | {"causes": causes}}
     if any(str(cause.get("message", "")).endswith("field is immutable") for cause in causes):
         short = [cause | {"message": cause["message"].rpartition(": ")[2]} for cause in causes]
         status = status | {"message": "", "details": status["details"] | {"causes": short}}
     return status if status.get("details") else {k: v for k, v in status.items() if k != "details"}
+
+
+def _without_parser(cause: Json) -> Json:
+    """Two cron parsers name different reasons for one bad schedule."""
+    return cause | {"message": ""} if str(cause.get("field", "")).endswith("spec.schedule") else cause
 
 
 def _manager(entry: Json) -> str:

@@ -11,8 +11,8 @@ import pytest
 from conformance import differ, generate
 from conformance.conftest import Both
 
-SEEDS = [int(os.environ["PENSTOCK_SEED"])] if "PENSTOCK_SEED" in os.environ else [2, 3, 5]
-CALLS = int(os.environ.get("PENSTOCK_CALLS", "200"))
+SEEDS = [int(os.environ["PENSTOCK_SEED"])] if "PENSTOCK_SEED" in os.environ else [2, 3, 5, 7]
+CALLS = int(os.environ.get("PENSTOCK_CALLS", "150"))
 _numbers = itertools.count()
 
 

@@ -34,6 +34,8 @@ class Controllers:
         if event.key[0] in ("jobs.batch", "cronjobs.batch"):
             keys.add(event.key)
         reference = controller(event.item)
+        if event.key[0] == "pods" and reference is None:
+            keys.add(event.key)
         if reference and event.key[0] in ("pods", "jobs.batch"):
             resource = "jobs.batch" if event.key[0] == "pods" else "cronjobs.batch"
             keys.add((resource, event.key[1], reference["name"]))
@@ -65,7 +67,9 @@ class Controllers:
         wait: float | None = None
         try:
             self._collector.reconcile(key)
-            if key[0] == "jobs.batch":
+            if key[0] == "pods":
+                self._jobs.release(key[1], key[2])
+            elif key[0] == "jobs.batch":
                 wait = self._jobs.reconcile(key[1], key[2])
             elif key[0] == "cronjobs.batch":
                 wait = self._cron_jobs.reconcile(key[1], key[2])

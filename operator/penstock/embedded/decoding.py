@@ -23,8 +23,10 @@ def decoded(resource: Resource, body: Any, options: Options) -> Json:
         raise errors.bad_request(f"{handled}: strict decoding error: {listed}")
     if options.validation == "Warn":
         options.warnings.extend(f'unknown field "{path}"' for path in dropped)
-    mistyped = [p for p in schema.problems(resource.decoded, item) if p.reason == "FieldValueTypeInvalid"]
-    for problem in mistyped:
+    typed = item["metadata"] if resource.custom else item
+    shape = resource.schema["properties"]["metadata"] if resource.custom else resource.schema
+    found = schema.misfits(shape, typed, "metadata" if resource.custom else "")
+    for problem in (p for p in found if p.reason == "FieldValueTypeInvalid"):
         raise errors.bad_request(f"{handled}: {_as_go(problem, resource.kind)}")
     return item
 
@@ -47,7 +49,7 @@ def applied(resource: Resource, body: Json) -> Json:
     untyped = f"failed to create typed patch object ({subject}; {resource.api_version}, Kind={resource.kind}): "
     for path in schema.prune(resource.shape, copy(wanted)):
         raise Refused(500, "", f"{untyped}.{path}: field not declared in schema")
-    for problem in schema.problems(resource.shape, wanted):
+    for problem in schema.misfits(resource.shape, wanted):
         raise Refused(500, "", f"{untyped}.{problem.path}: {problem.text}")
     return wanted
 

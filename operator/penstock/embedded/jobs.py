@@ -69,11 +69,13 @@ class Jobs:
         if job is None:
             self._release_orphans(namespace, name)
             return None
-        if "deletionTimestamp" in job["metadata"]:
-            for pod in self._owned(job):
-                self._untrack(pod)
-            return None
         look = _Look(job, self._owned(job))
+        if "deletionTimestamp" in job["metadata"]:
+            for pod in look.pods:
+                self._untrack(pod)
+            self._tally(look)
+            self._save(look)
+            return None
         if look.holds("Complete") or look.holds("Failed"):
             for pod in look.pods:
                 self._untrack(pod)
@@ -147,6 +149,12 @@ class Jobs:
         key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
         if TRACKING in pod["metadata"].get("finalizers", []) and self._writer.store.get(("pods", *key)):
             self._writer.modify(self._pods, key, lambda p: p["metadata"]["finalizers"].remove(TRACKING), _BY)
+
+    def release(self, namespace: str, name: str) -> None:
+        """A Pod whose Job has left it behind is nobody's to count."""
+        pod = self._writer.store.get(("pods", namespace, name))
+        if pod is not None and controller(pod) is None:
+            self._untrack(pod)
 
     def _release_orphans(self, namespace: str, name: str) -> None:
         """Pods of a Job that was deleted are nobody's to count."""

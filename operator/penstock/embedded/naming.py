@@ -15,6 +15,7 @@ _VALUE = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
 _KEY = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, nothing that looks like another: Kubernetes' choice
 
+ADVICE = "prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers"
 _WORDS_LABEL = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
     f"with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '{_LABEL}')"
@@ -39,11 +40,26 @@ def generated(prefix: str) -> str:
     return prefix[:58] + "".join(secrets.choice(_LETTERS) for _ in range(5))
 
 
-def unqualified(item: Json) -> Iterator[tuple[int, str]]:
-    """Finalizers that do not say whose they are: (place, name). Errors in built-in kinds, else worth a warning."""
-    for number, finalizer in enumerate(item["metadata"].get("finalizers") or ()):
-        if "/" not in finalizer and finalizer not in ("foregroundDeletion", "orphan"):
-            yield number, finalizer
+def unqualified(item: Json, old: Json | None) -> Iterator[Problem]:
+    """New finalizers that do not say whose they are: errors in built-in kinds, else worth a warning."""
+    known = ("foregroundDeletion", "orphan", *_finalizers(old))
+    for number, name in enumerate(_finalizers(item)):
+        if "/" not in name and name not in known:
+            text = "name is neither a standard finalizer name nor is it fully qualified"
+            yield Problem.invalid(f"metadata.finalizers[{number}]", f'"{name}"', text)
+
+
+def too_late(item: Json, old: Json | None) -> Iterator[Problem]:
+    """Finalizers added to what is being deleted."""
+    added = sorted(set(_finalizers(item)) - set(_finalizers(old)))
+    if old is not None and "deletionTimestamp" in old["metadata"] and added:
+        listed = ", ".join(f'"{one}"' for one in added)
+        text = "no new finalizers can be added if the object is being deleted, found new finalizers "
+        yield Problem.forbidden("metadata.finalizers", f"{text}[]string{{{listed}}}")
+
+
+def _finalizers(item: Json | None) -> list[str]:
+    return list(((item or {}).get("metadata") or {}).get("finalizers") or ())
 
 
 def problems(item: Json, is_namespace: bool) -> Iterator[Problem]:

@@ -46,11 +46,6 @@ class Resource:
         """As objects carry it: batch/v1."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
-    @property
-    def decoded(self) -> Json:
-        """The part of the schema that Go would decode into a struct: its type errors make a request a bad one."""
-        return self.schema if not self.custom else {"properties": {"metadata": self.schema["properties"]["metadata"]}}
-
     @cached_property
     def shape(self) -> Json:
         """The types of its schema alone."""

@@ -151,6 +151,11 @@ def problems(schema: Json, value: Json, old: Json | None = None, part: str = "")
     return found + ([Problem.invalid("<nil>", "null", _UNCHECKED)] if _has_rules(schema) else [])
 
 
+def misfits(schema: Json, value: Any, path: str = "") -> list[Problem]:
+    """What is wrong with a value below `path` without asking any rule."""
+    return [*_walk(schema, value, path), *_list_problems(schema, value, path)]
+
+
 def _has_rules(schema: Json) -> bool:
     return b'"x-kubernetes-validations"' in orjson.dumps(schema)
 
@@ -254,13 +259,15 @@ def _array(schema: Json, value: list[Any], path: str) -> Iterator[Problem]:
 
 def _list_problems(schema: Json, value: Any, path: str) -> Iterator[Problem]:
     """Items that are not what a set or a map list may have."""
+    if not schema:
+        return
     if isinstance(value, dict):
         for key, item in value.items():
             yield from _list_problems(child(schema, key) or {}, item, f"{path}.{key}" if path else key)
     seen: list[Any] = []
     for number, item in enumerate(value if isinstance(value, list) else ()):
         place, key = f"{path}[{number}]", identity(schema, item)
-        if schema.get("x-kubernetes-list-type") == "map" and not isinstance(item, dict):
+        if schema.get("x-kubernetes-list-type") == "map" and not isinstance(item, dict | None):
             yield Problem.invalid(place, _shown(item), "must be an object for an array of list-type map")
         if key is not None and key in seen:
             yield Problem(place, "FieldValueDuplicate", f"Duplicate value: {_shown(key)}")
@@ -300,6 +307,8 @@ def _broken(path: str, value: Any, what: str) -> Problem:
 
 
 def _broken_rules(schema: Json, value: Any, old: Any, path: str) -> Iterator[Problem]:
+    if not schema:
+        return
     for rule in schema.get("x-kubernetes-validations", ()):
         if found := rules.broken(rule, schema, (value, old), path):
             yield found

@@ -10,9 +10,9 @@ import orjson
 import yaml
 from aiohttp import web
 
-from penstock.embedded import errors, fieldtable, lists, openapi, registry, tables
+from penstock.embedded import asked, errors, fieldtable, lists, openapi, registry, tables
 from penstock.embedded.asked import Deletion, Options
-from penstock.embedded.errors import Problem, Refused
+from penstock.embedded.errors import Refused
 from penstock.embedded.objects import Json
 from penstock.embedded.registry import Resource
 from penstock.embedded.writes import Writer
@@ -120,7 +120,7 @@ class Server:
         body = _decoded(request, await request.read())
         if request.method == "DELETE":
             return self._delete(request, target, body)
-        options = _options(request, target.subresource)
+        options = asked.options(request, target.subresource)
         try:
             answer, code = self._written(request, target, body, options)
         except Refused as refused:
@@ -170,7 +170,7 @@ class Server:
         raise _not_allowed()
 
     def _delete(self, request: web.Request, target: _Target, body: Any) -> web.Response:
-        how = _deletion(request, body or {})
+        how = asked.deletion(request, body or {})
         orphaned = target.resource.id == "jobs.batch" and not how.propagation
         try:
             answer = self._deleted(request, target, how)
@@ -262,45 +262,3 @@ def _decoded(request: web.Request, body: bytes) -> Any:
         return orjson.loads(body)
     except (ValueError, KeyError, yaml.YAMLError) as error:
         raise errors.bad_request(f"the request body cannot be read: {error}") from None
-
-
-def _options(request: web.Request, subresource: str) -> Options:
-    query = request.query
-    asker = {"POST": "CreateOptions", "PUT": "UpdateOptions"}.get(request.method, "PatchOptions")
-    for key, known in (("dryRun", ("All",)), ("fieldValidation", ("", "Ignore", "Strict", "Warn"))):
-        if query.get(key, "") not in ("", *known):
-            shown = f'["{query[key]}"]' if key == "dryRun" else f'"{query[key]}"'
-            problem = Problem.unsupported(key, shown, known)
-            raise errors.invalid(asker, "meta.k8s.io", "", [problem])
-    if request.content_type == "application/apply-patch+yaml" and not query.get("fieldManager"):
-        problem = Problem.required("fieldManager", "is required for apply patch")
-        raise errors.invalid("PatchOptions", "meta.k8s.io", "", [problem])
-    return Options(
-        query.get("fieldManager") or request.headers.get("User-Agent", "unknown").partition("/")[0],
-        dry_run=query.get("dryRun") == "All",
-        validation=query.get("fieldValidation") or "Warn",
-        force=query.get("force", "").lower() in ("true", "1"),
-        subresource=subresource,
-    )
-
-
-def _deletion(request: web.Request, body: Json) -> Deletion:
-    given = {**body, **{k: v for k, v in request.query.items() if k in ("gracePeriodSeconds", "propagationPolicy")}}
-    policies = ("Foreground", "Background", "Orphan")
-    if given.get("orphanDependents") is not None:
-        if policy := given.get("propagationPolicy"):
-            text = "orphanDependents and deletionPropagation cannot be both set"
-            problem = Problem.invalid("propagationPolicy", f'"{policy}"', text)
-            raise errors.invalid("DeleteOptions", "meta.k8s.io", "", [problem])
-        given["propagationPolicy"] = "Orphan" if given["orphanDependents"] else "Background"
-    if given.get("propagationPolicy") not in (None, "", *policies):
-        problem = Problem.unsupported("propagationPolicy", f'"{given["propagationPolicy"]}"', (*policies, "nil"))
-        raise errors.invalid("DeleteOptions", "meta.k8s.io", "", [problem])
-    grace, wanted = given.get("gracePeriodSeconds"), given.get("preconditions") or {}
-    return Deletion(
-        None if grace is None else int(grace),
-        given.get("propagationPolicy") or "",
-        wanted.get("uid") or "",
-        wanted.get("resourceVersion") or "",
-        dry_run="All" in (given.get("dryRun") or []) or request.query.get("dryRun") == "All",
-    )

@@ -103,6 +103,10 @@ def _pod_spec(spec: Json, path: str) -> Iterator[Problem]:
         for key in ("name", "image"):
             if not container.get(key):
                 yield Problem.required(f"{place}.{key}")
+        for index, variable in enumerate(container.get("env", [])):
+            if variable.get("value") and variable.get("valueFrom"):
+                text = "may not be specified when `value` is not empty"
+                yield Problem.invalid(f"{place}.env[{index}].valueFrom", '""', text)
         for index, mount in enumerate(container.get("volumeMounts", [])):
             if mount.get("name") not in volumes:
                 yield Problem(

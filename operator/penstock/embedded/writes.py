@@ -11,14 +11,14 @@ from typing import Any
 
 import orjson
 
-from penstock.embedded import decoding, errors, naming, ownership, patching, schema, strategies
+from penstock.embedded import decoding, errors, fieldsets, naming, ownership, patching, schema, strategies
 from penstock.embedded.asked import Deletion, Options
 from penstock.embedded.errors import Problem, Refused
 from penstock.embedded.objects import Json, copy, now
 from penstock.embedded.registry import CLEANUP, CRDS, Registry, Resource
 from penstock.embedded.store import Key, Store
 
-Fields = frozenset[ownership.Path]
+Fields = frozenset[fieldsets.Path]
 Applied = tuple[ownership.Owners, ownership.Manager | None]
 """Owners after an apply, and the manager, if it has changed anything."""
 
@@ -278,27 +278,18 @@ class Writer:
 
     def _check(self, resource: Resource, item: Json, old: Json | None, options: Options) -> None:
         found = list(naming.problems(item, resource.id == "namespaces"))
-        known = (old or {}).get("metadata", {}).get("finalizers", ())
-        for number, name in naming.unqualified(item):
-            if name in known:
-                continue
-            if resource.custom:
-                advice = "prefer a domain-qualified finalizer name to avoid accidental conflicts"
-                options.warnings.append(f'metadata.finalizers: "{name}": {advice} with other finalizer writers')
-            elif resource.group in ("", "batch"):
-                text = "name is neither a standard finalizer name nor is it fully qualified"
-                found.append(Problem.invalid(f"metadata.finalizers[{number}]", f'"{name}"', text))
+        unqualified = list(naming.unqualified(item, old))
         if resource.custom:
             found += schema.problems(resource.schema, item, old, options.subresource)
+        elif resource.group in ("", "batch"):
+            found += unqualified
         found += strategies.of(resource.id).check(item, old)
-        if old is not None and "deletionTimestamp" in old["metadata"]:
-            added = set(item["metadata"].get("finalizers", [])) - set(old["metadata"].get("finalizers", []))
-            if added:
-                listed = ", ".join(f'"{one}"' for one in sorted(added))
-                text = "no new finalizers can be added if the object is being deleted, found new finalizers "
-                found.append(Problem.forbidden("metadata.finalizers", f"{text}[]string{{{listed}}}"))
+        found += naming.too_late(item, old)
         if found:
             raise errors.invalid(resource.kind, resource.group, item["metadata"].get("name", ""), found)
+        if resource.custom:
+            names = [problem.text.split('"')[1] for problem in unqualified]
+            options.warnings.extend(f'metadata.finalizers: "{name}": {naming.ADVICE}' for name in names)
 
     def _own(self, resource: Resource, item: Json, old: Json, options: Options) -> None:
         manager, others = _manager(resource, options), _untouched(resource, options)
