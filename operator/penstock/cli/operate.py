@@ -79,6 +79,9 @@ def operate(
     except* lease.Lost as lost:
         log.error("%s; ends, so as not to act beside another", lost.exceptions[0])
         sys.exit(1)
+    except* handlers.Ended as ended:
+        log.error("%s; ends, to begin anew", ended.exceptions[0])
+        sys.exit(1)
 
 
 def _election(kubeconfig: Path | None, *, leader_elect: bool, namespace: str | None, lease: str) -> "Election | None":

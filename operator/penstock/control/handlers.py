@@ -25,6 +25,10 @@ from penstock.control.settings import Settings
 log = logging.getLogger(__name__)
 
 
+class Ended(Exception):
+    """What should go on for ever has ended: the operator is to begin anew, as a new process."""
+
+
 @dataclass(frozen=True)
 class Connection:
     """Where the API server is, and where the probes are served, as [HOST]:PORT (None: nowhere)."""
@@ -37,7 +41,7 @@ class Connection:
 async def operate(settings: Settings, connection: Connection, ready: asyncio.Event | None = None) -> None:
     """Run the operator until cancelled: wait for what it needs, then for its turn, then act.
 
-    `ready` is set when it watches. Raises `lease.Lost`, in a group, when another operator may act.
+    `ready` is set when it watches. Raises, in groups, `lease.Lost` when another operator may act, and `Ended`.
     """
     health = Health()
     async with (
@@ -45,18 +49,8 @@ async def operate(settings: Settings, connection: Connection, ready: asyncio.Eve
         client.connect(connection.kubeconfig, connection.context) as cluster,
     ):
         await prerequisites.met(cluster, settings, health)
-        if settings.election is None:
+        async with asyncio.TaskGroup() as group, lease.held(cluster, settings.election, health, group):
             await _act(cluster, settings, health, ready)
-            return
-        held = lease.Lease(cluster, settings.election)
-        await held.acquire(health)
-        try:
-            async with asyncio.TaskGroup() as group:
-                keeping = group.create_task(held.keep(), name="lease")
-                await _act(cluster, settings, health, ready)
-                keeping.cancel()
-        finally:
-            await held.release()
 
 
 async def _act(
@@ -90,8 +84,10 @@ async def _act(
         await asyncio.wait({work})  # first: kopf waits 5 s for tasks that are not its own
         stop.set()
         await asyncio.gather(work, watch, return_exceptions=True)
-    for task in ended:
-        task.result()  # neither ends by itself but with an error, or kopf by a signal
+    if watch in ended and (error := watch.exception()) is not None:
+        raise Ended(f"the watch of the five kinds has ended: {error}") from error
+    if work in ended:
+        work.result()
 
 
 def main(settings: Settings, connection: Connection) -> None:

@@ -8,6 +8,8 @@ anybody else's. Who cannot renew in time stops before another may begin.
 import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Manifest, NotFound, Ref
@@ -136,6 +138,24 @@ class Lease:
             "renewTime": _now(),
             "leaseTransitions": transitions,
         }
+
+
+@asynccontextmanager
+async def held(
+    cluster: Cluster, election: Election | None, health: Health, group: asyncio.TaskGroup
+) -> AsyncIterator[None]:
+    """Enter when the Lease is ours, and renew it in `group`, which ends with `Lost` when it is ours no more."""
+    if election is None:
+        yield
+        return
+    lease = Lease(cluster, election)
+    await lease.acquire(health)
+    keeping = group.create_task(lease.keep(), name="lease")
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        await lease.release()
 
 
 def _words(error: Exception) -> str:

@@ -58,7 +58,7 @@ async def _lacking(cluster: Cluster, settings: Settings) -> str:
             or await _old_definitions(cluster)
         )
     except ClusterError as error:
-        return f"the API server refuses what the operator needs to begin: {error.message}"
+        return f"not yet: {error.message}"
 
 
 async def _missing_definitions(cluster: Cluster) -> str:
