@@ -61,7 +61,7 @@ class Bench:
             if ours and event["auditID"] not in self._seen:  # a watch is told of when it begins and when it ends
                 self._seen.add(event["auditID"])
                 about = event.get("objectRef", {})
-                names = (about.get("resource", event["requestURI"].partition("?")[0]), about.get("subresource"))
+                names = (about.get("resource", "discovery"), about.get("subresource"))
                 self._calls[event["verb"], "/".join(filter(None, names))] += 1
         return self._calls.copy()
 

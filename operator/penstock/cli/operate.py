@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from penstock.cli.connection import Target
+
 if TYPE_CHECKING:  # the worker's image has no kubernetes
     from penstock.control.settings import Election
 
@@ -65,6 +67,7 @@ def operate(
     from penstock.control import handlers, lease
     from penstock.control.settings import Settings
 
+    Target(kubeconfig).require()
     handler = logging.StreamHandler(sys.stderr)
     plain = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
     handler.setFormatter(JsonLines() if log_format == "json" else plain)
