@@ -15,6 +15,12 @@ ROLES = [
     ("penstock-editor", "create", "pipelines.penstock.dev", True),
     ("penstock-editor", "patch", "pipelines.penstock.dev/status", False),
     ("penstock-editor", "create", "jobs.batch", False),
+    ("view", "list", "pipelines.penstock.dev", True),
+    ("view", "create", "pipelines.penstock.dev", False),
+    ("edit", "patch", "pipelines.penstock.dev", True),
+    ("edit", "patch", "pipelines.penstock.dev/status", False),
+    ("admin", "delete", "pipelines.penstock.dev", True),
+    ("admin", "patch", "pipelines.penstock.dev/status", False),
     ("penstock-operator", "create", "jobs.batch", True),
     ("penstock-operator", "patch", "pipelines.penstock.dev/status", True),
     ("penstock-operator", "update", "pipelines.penstock.dev", False),
@@ -53,5 +59,8 @@ def test_a_role_may_do_what_it_says_and_no_more(
 ) -> None:
     session.kubectl("create", "rolebinding", "tried", f"--clusterrole={role}", f"--user={role}")
     name, _, subresource = resource.partition("/")
-    answer = session.kubectl("auth", "can-i", verb, name, f"--subresource={subresource}", f"--as={role}", check=False)
-    assert answer.strip().splitlines()[-1].startswith("yes" if allowed else "no"), answer
+    asked = ("auth", "can-i", verb, name, f"--subresource={subresource}", f"--as={role}")
+    wanted = "yes" if allowed else "no"  # soon: the cluster's own roles are made up of ours by a controller
+    session.until(
+        lambda: session.kubectl(*asked, check=False).strip().splitlines()[-1].startswith(wanted), f"{role} {asked}", 30
+    )

@@ -33,6 +33,7 @@ CONTROLLERS = (
     "namespace-controller",
     "serviceaccount-controller",
     "ttl-after-finished-controller",
+    "clusterrole-aggregation-controller",
 )
 SERVICES = "10.0.0.0/24"
 TOKEN = "loopback"
