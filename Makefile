@@ -39,12 +39,13 @@ demo: $(READY) ## A tour of about a minute: real data, real kubectl, nothing to 
 test: $(READY) ## All tests
 	@$(BIN)/pytest
 
-# Needs etcd on PATH (Debian: etcd-server). What else is missing is built once by Go 1.25 or later, in four minutes, into
-# ~/.cache/penstock. CLUSTER=node adds kubelet and containerd and runs our images as containers; it needs root.
+# real needs etcd on PATH (Debian: etcd-server). What else is missing is built once by Go 1.25 or later, in four minutes,
+# into ~/.cache/penstock. node adds kubelet and containerd and runs our images as containers; it needs root.
+# context:NAME is a cluster of yours with Penstock in it. See docs/developing.md.
 CLUSTER ?= real
 .PHONY: conformance
-conformance: $(READY) ## The end-to-end tests on a real Kubernetes, started on loopback (CLUSTER=real or node)
-	@$(BIN)/pytest tests/e2e --cluster=$(CLUSTER)
+conformance: $(READY) ## The end-to-end tests on a real Kubernetes (CLUSTER=real, node or context:NAME)
+	@$(BIN)/pytest tests/e2e tests/conformance --cluster=$(CLUSTER)
 
 .PHONY: lint
 lint: $(READY) ## Format, lint, types, import contracts, generated files

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from conformance.conftest import ROOT, Both
 from embedded import harness
-from support import controlplane, gobuild
+from support import controlplane
 
 _SOURCE = ROOT / "examples/01-quickstart/2-source.yaml"
 _DATASET = ROOT / "examples/01-quickstart/4-dataset.yaml"
@@ -167,17 +168,26 @@ STEPS = [
 ]  # fmt: skip
 
 
-def _kubectls() -> list[Path]:
-    """The one of the virtual environment, of the machine, and the one built with the control plane."""
-    found = [harness.KUBECTL, Path(shutil.which("kubectl", path="/usr/bin:/usr/local/bin") or "")]
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "penstock"
-    found += sorted(cache.glob("controlplane-*/kubectl"))[-1:]
-    return [path for path in found if path.is_file()]
+MORE = os.environ.get("PENSTOCK_KUBECTLS", "").split()
+"""Further ones, of other minors: paths with spaces between."""
 
 
-@pytest.mark.parametrize("kubectl", _kubectls(), ids=lambda path: path.parent.name[:12])
-def test_every_command_says_the_same(both: Both, kubectl: Path, tmp_path: Path) -> None:
-    namespace = f"k-{abs(hash(kubectl)) % 10**6}"
+def _kubectl(which: str) -> Path:
+    """That of the virtual environment, the machine's, the one that came with the servers, or the one at that path."""
+    if which == "locked":
+        return harness.KUBECTL
+    if which == "servers":
+        return controlplane.binaries()["kube-apiserver"].with_name("kubectl")
+    found = shutil.which("kubectl", path="/usr/local/bin:/usr/bin") if which == "machine" else which
+    if found is None:
+        pytest.skip("this machine has no kubectl of its own")
+    return Path(found)
+
+
+@pytest.mark.parametrize("which", ["locked", "machine", "servers", *MORE])
+def test_every_command_says_the_same(both: Both, which: str, tmp_path: Path) -> None:
+    kubectl = _kubectl(which)
+    namespace = f"k-{zlib.crc32(which.encode())}"
     steps = (Step("create namespace NAMESPACE"), *STEPS)
 
     def all_said(kubeconfig: Path) -> list[tuple[int, str]]:
@@ -230,13 +240,3 @@ def _alike(text: str) -> str:
     for pattern, instead in _UNLIKE:
         text = re.sub(pattern, instead, text)
     return "\n".join(line.rstrip() for line in text.splitlines())
-
-
-def test_there_is_a_kubectl_of_the_server_s_own_version() -> None:
-    """So that the matrix never silently shrinks to nothing."""
-    try:
-        built = controlplane.binaries()["kube-apiserver"]
-    except gobuild.Missing as missing:
-        pytest.skip(str(missing))
-    assert built.exists()
-    assert _kubectls()

@@ -61,7 +61,7 @@ def test_what_a_spec_lacks_is_named(
 
 
 def test_a_missing_reference_heals_when_it_appears(session: Session) -> None:
-    (session.claim("in") / "a.csv").write_text(GOOD)
+    session.put("in", "a.csv", GOOD)
     session.apply(manifests.pipeline(), manifests.dataset())
     session.until(lambda: session.condition("pipeline", "cities", "Ready").get("status") == "False", "not ready")
     session.apply(manifests.source(), manifests.lake())
@@ -69,16 +69,15 @@ def test_a_missing_reference_heals_when_it_appears(session: Session) -> None:
 
 
 def test_a_missing_file_is_told_and_read_once_it_is_there(session: Session) -> None:
-    session.claim("in")
     source = manifests.source(url="file:///volumes/in/a.csv")
     del source["spec"]["connector"]["files"]["glob"]
     session.apply(source, manifests.lake(), manifests.dataset(), manifests.pipeline())
     failed = session.last_run("pipeline", "cities", "nonce/1")
     assert (failed["state"], failed["reason"]) == ("Failed", "ResourceNotFound")
     assert "a.csv" in failed["message"]
-    (session.claim("in") / "a.csv").write_text(GOOD)
+    session.put("in", "a.csv", GOOD)
     session.until(
-        lambda: session.get("pipeline", "cities")["status"]["lastRun"].get("rowsLoaded") == 3, "it heals by itself", 90
+        lambda: session.get("pipeline", "cities")["status"]["lastRun"].get("rowsLoaded") == 3, "it heals by itself"
     )
 
 
@@ -105,13 +104,12 @@ def test_a_missing_secret_is_named_and_heals(session: Session) -> None:
     told = session.until(
         lambda: (found := session.condition("source", "cities", "Reachable")).get("reason") == "Unreachable" and found,
         "the next attempt finds the Secret, and nobody who answers",
-        seconds=60,
     )
     assert "hush" not in session.kubectl("get", "penstock,jobs,configmaps,events", "-o", "yaml")
 
 
 def test_an_unreadable_file_fails_the_run_and_writes_nothing(session: Session) -> None:
-    (session.claim("in") / "a.csv").write_text("id;city;amount\n1;Oslo;1.5\n")
+    session.put("in", "a.csv", "id;city;amount\n1;Oslo;1.5\n")
     session.apply(manifests.source(), manifests.lake(), manifests.dataset(), manifests.pipeline())
     failed = session.last_run("pipeline", "cities", "nonce/1")
     assert (failed["state"], failed["reason"]) == ("Failed", "WrongSpecification")
@@ -120,7 +118,7 @@ def test_an_unreadable_file_fails_the_run_and_writes_nothing(session: Session) -
 
 
 def test_too_many_bad_rows_commit_nothing(session: Session) -> None:
-    (session.claim("in") / "a.csv").write_text(GOOD + "x,Oslo,1\n")
+    session.put("in", "a.csv", GOOD + "x,Oslo,1\n")
     dataset = manifests.dataset(quality={"maxBadRatio": "10%"})
     session.apply(manifests.source(), manifests.lake(), dataset, manifests.pipeline())
     failed = session.last_run("pipeline", "cities", "nonce/1")
@@ -223,7 +221,7 @@ def test_an_immutable_field_is_refused_with_the_remedy(session: Session) -> None
 
 
 def test_wrong_credentials_are_told_and_right_ones_heal(session: Session, tmp_path: Path) -> None:
-    with s3.serve(tmp_path / "buckets") as server:
+    with s3.serve(tmp_path / "buckets", session.cluster.place) as server:
         bucket = server.bucket("exports")
         (bucket / "a.csv").write_text(GOOD)
         place = {"url": "s3://exports/", "endpointUrl": server.endpoint, "glob": "*.csv", "format": manifests.CSV}
@@ -241,7 +239,6 @@ def test_wrong_credentials_are_told_and_right_ones_heal(session: Session, tmp_pa
         session.until(
             lambda: session.get("pipeline", "cities").get("status", {}).get("lastRun", {}).get("rowsLoaded") == 3,
             "it heals by itself",
-            90,
         )
 
 

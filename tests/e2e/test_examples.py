@@ -21,8 +21,9 @@ def test_every_example_is_tested_here() -> None:
     assert folders == {"01-quickstart", "02-s3", "03-json-lines"}
 
 
-def test_the_quickstart_loads_a_year_of_flights_and_delivers_it(session: Session) -> None:
-    sample.write(session.claim("exports") / "flights")
+def test_the_quickstart_loads_a_year_of_flights_and_delivers_it(session: Session, tmp_path: Path) -> None:
+    sample.write(tmp_path / "flights")
+    session.put("exports", "flights", tmp_path / "flights")
     session.kubectl("apply", "-f", str(EXAMPLES / "01-quickstart"))
     kinds = {
         "source": "flights",
@@ -34,15 +35,15 @@ def test_the_quickstart_loads_a_year_of_flights_and_delivers_it(session: Session
     for kind, name in kinds.items():
         session.wait(kind, name, "Ready")
 
-    run = session.last_run("pipeline", "flights", "nonce/first", seconds=120)
+    run = session.last_run("pipeline", "flights", "nonce/first")
     assert run["state"] == "Succeeded", run
     assert run["rowsRead"] == FLIGHTS == run["rowsLoaded"] + run["rowsQuarantined"]
     assert run["rowsQuarantined"] == 67
 
-    session.wait("subscription", "delays", "LastRunSucceeded", seconds=120)
+    session.wait("subscription", "delays", "LastRunSucceeded")
     delivered = session.get("subscription", "delays")["status"]["deliveries"][0]
     assert delivered["rows"] == run["rowsLoaded"]
-    rows = [row for file in sorted((session.claim("outbox") / "delays").rglob("*.csv.gz")) for row in _csv(file)]
+    rows = [row for file in sorted(session.fetch("outbox", "delays").rglob("*.csv.gz")) for row in _csv(file)]
     assert len(rows) == run["rowsLoaded"]
     assert list(rows[0]) == ["date", "carrier", "from", "to", "delay_minutes"]
 
@@ -50,34 +51,34 @@ def test_the_quickstart_loads_a_year_of_flights_and_delivers_it(session: Session
 
 
 def test_s3_reads_a_bucket_and_delivers_into_one(session: Session, tmp_path: Path) -> None:
-    with s3.serve(tmp_path / "buckets") as server:
+    with s3.serve(tmp_path / "buckets", session.cluster.place) as server:
         shutil.copytree(EXAMPLES / "02-s3" / "data", server.bucket("shop") / "orders")
         partner = server.bucket("partner")
         keys = (f"--from-literal=access_key_id={s3.ACCESS}", f"--from-literal=secret_access_key={s3.SECRET}")
         session.kubectl("create", "secret", "generic", "shop-s3", *keys)
         manifests = (EXAMPLES / "02-s3" / "orders.yaml").read_text()
         session.kubectl("apply", "-f", "-", stdin=manifests.replace("http://127.0.0.1:9000", server.endpoint))
-        run = session.last_run("pipeline", "orders", "nonce/first", seconds=120)
+        run = session.last_run("pipeline", "orders", "nonce/first")
         assert run["state"] == "Succeeded", run
         assert run["rowsRead"] == run["rowsLoaded"] + run["rowsQuarantined"]
-        session.wait("subscription", "orders", "LastRunSucceeded", seconds=120)
+        session.wait("subscription", "orders", "LastRunSucceeded")
         [delivered] = (partner / "orders").glob("*.parquet")
         assert pyarrow.parquet.read_table(delivered).num_rows == run["rowsLoaded"]
         assert s3.SECRET not in session.kubectl("get", "penstock,jobs,configmaps,events,pods", "-o", "yaml")
 
 
 def test_json_lines_replace_a_snapshot(session: Session) -> None:
-    shutil.copytree(EXAMPLES / "03-json-lines" / "data", session.claim("readings") / "in")
+    session.put("readings", "in", EXAMPLES / "03-json-lines" / "data")
     session.kubectl("apply", "-f", str(EXAMPLES / "03-json-lines"))
-    first = session.last_run("pipeline", "readings", "nonce/first", seconds=120)
+    first = session.last_run("pipeline", "readings", "nonce/first")
     assert first["state"] == "Succeeded", first
-    session.wait("subscription", "readings", "LastRunSucceeded", seconds=120)
+    session.wait("subscription", "readings", "LastRunSucceeded")
 
     session.kubectl("patch", "pipeline", "readings", "--type=merge", "-p", '{"spec":{"runNonce":"second"}}')
-    second = session.last_run("pipeline", "readings", "nonce/second", seconds=120)
+    second = session.last_run("pipeline", "readings", "nonce/second")
     assert second["rowsLoaded"] == first["rowsLoaded"] == second["rowsReplaced"]
     session.until_rows("readings", first["rowsLoaded"])
-    delivered = sorted((session.claim("readings") / "out").rglob("*.json*"))
+    delivered = sorted(session.fetch("readings", "out").rglob("*.json*"))
     lines = [line for file in delivered if "manifest" not in file.name for line in file.read_text().splitlines()]
     assert len([json.loads(line) for line in lines]) == first["rowsLoaded"]
 

@@ -13,9 +13,9 @@ ROWS = 400_000
 BAD = ROWS // 1000
 
 
-def _dirty_file(folder: Path) -> None:
+def _dirty() -> str:
     lines = (f"{'x' if n % 1000 == 0 else n},city-{n % 97},{n / 7:.3f}\n" for n in range(ROWS))
-    (folder / "a.csv").write_text("id,city,amount\n" + "".join(lines))
+    return "id,city,amount\n" + "".join(lines)
 
 
 def _workers(session: Session, purpose: str = "ingest") -> list[int]:
@@ -32,14 +32,14 @@ def _workers(session: Session, purpose: str = "ingest") -> list[int]:
 
 
 def test_a_worker_killed_twice_in_its_load_loads_every_row_once(session: Session) -> None:
-    _dirty_file(session.claim("in"))
+    session.put("in", "a.csv", _dirty())
     session.apply(manifests.source(), manifests.lake(), manifests.dataset(), manifests.pipeline())
     for _ in range(2):
         [worker, *_others] = session.until(lambda: _workers(session), "a worker runs")
         time.sleep(random.Random(3).uniform(0.5, 1.5))
         os.kill(worker, signal.SIGKILL)
         session.until(lambda gone=worker: not Path(f"/proc/{gone}").exists(), "it is dead")  # type: ignore[misc]
-    run = session.last_run("pipeline", "cities", "nonce/1", seconds=120)
+    run = session.last_run("pipeline", "cities", "nonce/1")
     assert run["state"] == "Succeeded", run
     assert (run["rowsRead"], run["rowsLoaded"], run["rowsQuarantined"]) == (ROWS, ROWS - BAD, BAD)
     assert run["pods"] >= 2
@@ -48,7 +48,7 @@ def test_a_worker_killed_twice_in_its_load_loads_every_row_once(session: Session
 
 
 def test_an_operator_killed_again_and_again_starts_each_run_once(cluster: Cluster, session: Session) -> None:
-    (session.claim("in") / "a.csv").write_text(manifests.GOOD)
+    session.put("in", "a.csv", manifests.GOOD)
     session.apply(manifests.source(), manifests.lake(), manifests.outbox(), manifests.dataset())
     session.apply(manifests.pipeline(), manifests.subscription())
     dice = random.Random(7)
@@ -56,9 +56,9 @@ def test_an_operator_killed_again_and_again_starts_each_run_once(cluster: Cluste
         time.sleep(dice.uniform(0.3, 2.5))
         cluster.stop_operator(signal.SIGKILL)
         cluster.start_operator()
-    run = session.last_run("pipeline", "cities", "nonce/1", seconds=120)
+    run = session.last_run("pipeline", "cities", "nonce/1")
     assert (run["state"], run["rowsLoaded"]) == ("Succeeded", 3)
-    session.wait("subscription", "cities", "LastRunSucceeded", seconds=120)
+    session.wait("subscription", "cities", "LastRunSucceeded")
     names = [job["metadata"]["name"] for job in session.items("jobs")]
     assert [len([name for name in names if f"-{purpose}-" in name]) for purpose in ("ingest", "deliver")] == [1, 1]
     session.until_rows("cities", 3)
@@ -66,7 +66,7 @@ def test_an_operator_killed_again_and_again_starts_each_run_once(cluster: Cluste
 
 def test_two_operators_that_act_at_once_start_each_run_once(cluster: Cluster, session: Session) -> None:
     """The Lease keeps that from happening; where it fails for a moment, nothing may depend on it."""
-    (session.claim("in") / "a.csv").write_text(manifests.GOOD)
+    session.put("in", "a.csv", manifests.GOOD)
     second = cluster.operate("second", "--no-leader-elect")
     try:
         session.apply(manifests.source(), manifests.lake(), manifests.outbox(), manifests.dataset())

@@ -15,6 +15,12 @@ ROLES = [
     ("penstock-editor", "create", "pipelines.penstock.dev", True),
     ("penstock-editor", "patch", "pipelines.penstock.dev/status", False),
     ("penstock-editor", "create", "jobs.batch", False),
+    ("view", "list", "pipelines.penstock.dev", True),
+    ("view", "create", "pipelines.penstock.dev", False),
+    ("edit", "patch", "pipelines.penstock.dev", True),
+    ("edit", "patch", "pipelines.penstock.dev/status", False),
+    ("admin", "delete", "pipelines.penstock.dev", True),
+    ("admin", "patch", "pipelines.penstock.dev/status", False),
     ("penstock-operator", "create", "jobs.batch", True),
     ("penstock-operator", "patch", "pipelines.penstock.dev/status", True),
     ("penstock-operator", "update", "pipelines.penstock.dev", False),
@@ -46,16 +52,15 @@ def test_explain_reads_like_documentation(cluster: Cluster, kind: objects.Kind) 
     assert "FIELDS:" in told
 
 
+@pytest.mark.skipif("config.getoption('--cluster') == 'embedded'", reason="single-user: it has no roles")
 @pytest.mark.parametrize(("role", "verb", "resource", "allowed"), ROLES)
 def test_a_role_may_do_what_it_says_and_no_more(
-    cluster: Cluster, role: str, verb: str, resource: str, *, allowed: bool
+    session: Session, role: str, verb: str, resource: str, *, allowed: bool
 ) -> None:
-    if cluster.operator_kubeconfig is None:
-        pytest.skip("the embedded API is single-user: it has no roles")
-    session = Session(cluster, "default")
-    session.kubectl(
-        "create", "clusterrolebinding", f"try-{role}", f"--clusterrole={role}", f"--user={role}", check=False
-    )
+    session.kubectl("create", "rolebinding", "tried", f"--clusterrole={role}", f"--user={role}")
     name, _, subresource = resource.partition("/")
-    answer = session.kubectl("auth", "can-i", verb, name, f"--subresource={subresource}", f"--as={role}", check=False)
-    assert answer.strip().splitlines()[-1].startswith("yes" if allowed else "no"), answer
+    asked = ("auth", "can-i", verb, name, f"--subresource={subresource}", f"--as={role}")
+    wanted = "yes" if allowed else "no"  # soon: the cluster's own roles are made up of ours by a controller
+    session.until(
+        lambda: session.kubectl(*asked, check=False).strip().splitlines()[-1].startswith(wanted), f"{role} {asked}", 30
+    )

@@ -23,7 +23,9 @@ from support import clusters, gobuild, manifests
 from support.clusters import ROOT, Cluster, Session
 from support.manifests import Manifest
 
-pytestmark = pytest.mark.skipif("config.getoption('--cluster') == 'node'", reason="there the operator is in a Pod")
+pytestmark = pytest.mark.skipif(
+    "config.getoption('--cluster') not in ('embedded', 'real')", reason="there the operator is in a Pod"
+)
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def test_it_waits_for_what_it_may_not_do_and_names_it(bare: Cluster, request: py
     if request.config.getoption("--cluster") == "embedded":
         pytest.skip("the embedded API is single-user: it has no roles")
     _definitions(bare)
-    system = bare.session("penstock-system")
+    system = Session(bare, "penstock-system")
     bare.operator_kubeconfig = clusters.with_token(system)
     rules = system.get("clusterrole", "penstock-operator")["rules"]
     [batch] = [rule for rule in rules if rule["apiGroups"] == ["batch"]]

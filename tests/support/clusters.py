@@ -4,9 +4,11 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,22 +18,27 @@ from typing import Any
 import yaml
 
 from support import controlplane
+from support.controlplane import LOOPBACK, Place
 
 ROOT = Path(__file__).parent.parent.parent
 IMAGE = "penstock-worker:dev"
 KUBECTL = Path(sys.executable).with_name("kubectl")
 """The real kubectl, which comes with the development dependencies."""
+PATIENCE_SECONDS = 180
+"""How long anything may take that is waited for. Machines are busy, and a test that passes does not wait so long."""
 
 
 @dataclass
 class Cluster:
-    """A running cluster: how to enter it, and where its node keeps the claims."""
+    """A running cluster: how to enter it, and what it keeps in claims, here in folders of its node."""
 
     kubeconfig: Path
-    node: Path
     folder: Path
+    """Logs, and `node/`: what the node keeps."""
     operator_kubeconfig: Path | None = None
     """The operator's own, with its ServiceAccount's token: nothing more than our RBAC grants it."""
+    place: Place = LOOPBACK
+    """Where a server must run that Pods shall reach."""
     _operator: "subprocess.Popen[bytes] | None" = field(default=None)
 
     def start_operator(self, *options: str) -> None:
@@ -52,17 +59,26 @@ class Cluster:
             end(self._operator, number)
             self._operator = None
 
-    def claim(self, namespace: str, name: str) -> Path:
-        """The folder behind a claim; it need not have been asked for yet."""
-        folder = self.node / "volumes" / namespace / name
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+    def claim(self, namespace: str, name: str) -> None:
+        """Make a claim that is not there yet."""
+        self.volume(namespace, name).mkdir(parents=True, exist_ok=True)
 
-    def session(self, namespace: str | None = None) -> "Session":
+    def volume(self, namespace: str, claim: str) -> Path:
+        """The folder behind a claim."""
+        return self.folder / "node" / "volumes" / namespace / claim
+
+    def put(self, namespace: str, claim: str, folder: Path) -> None:
+        """Copy what a folder of ours holds into a claim."""
+        shutil.copytree(folder, self.volume(namespace, claim), dirs_exist_ok=True)
+
+    def fetch(self, namespace: str, claim: str, name: str) -> Path:
+        """What a claim holds under that name, to read."""
+        return self.volume(namespace, claim) / name
+
+    def session(self) -> "Session":
         """A session in a fresh namespace."""
-        name = namespace or f"t-{secrets.token_hex(4)}"
-        session = Session(self, name)
-        session.kubectl("create", "namespace", name)
+        session = Session(self, f"penstock-e2e-{secrets.token_hex(4)}")
+        session.kubectl("create", "namespace", session.namespace)
         return session
 
 
@@ -73,10 +89,14 @@ class Session:
     cluster: Cluster
     namespace: str
 
+    def delete(self) -> None:
+        """Delete the namespace, without waiting."""
+        self.kubectl("delete", "namespace", self.namespace, "--wait=false")
+
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         """What kubectl prints on standard output; with its standard error in the exception where it fails."""
         command = [str(KUBECTL), "--kubeconfig", str(self.cluster.kubeconfig), "-n", self.namespace, *arguments]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=180)
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=300)
         if check and done.returncode != 0:
             raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stderr}{done.stdout}")
         return done.stdout if check else done.stdout + done.stderr
@@ -84,7 +104,7 @@ class Session:
     def apply(self, *manifests: dict[str, Any]) -> str:
         """Apply objects of the five kinds, or any other, and make the claims that they name."""
         for name in sorted(_claims(manifests)):
-            self.claim(name)
+            self.cluster.claim(self.namespace, name)
         return self.kubectl(
             "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
         )
@@ -104,7 +124,7 @@ class Session:
         conditions = self.get(kind, name).get("status", {}).get("conditions", [])
         return next((entry for entry in conditions if entry["type"] == type_), {})
 
-    def wait(self, kind: str, name: str, condition: str, seconds: float = 60) -> None:
+    def wait(self, kind: str, name: str, condition: str, seconds: float = PATIENCE_SECONDS) -> None:
         """`kubectl wait --for=condition=…`; where it fails, the object is described."""
         arguments = ("wait", f"--for=condition={condition}", f"{kind}/{name}", f"--timeout={seconds:.0f}s")
         try:
@@ -112,7 +132,7 @@ class Session:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.kubectl('describe', kind, name, check=False)}") from None
 
-    def until(self, told: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    def until(self, told: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
         """The first true answer of `told`, asked again and again; an error that says `what` if there is none."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -122,7 +142,7 @@ class Session:
         objects = self.kubectl("get", "penstock,jobs,pods", check=False)
         raise AssertionError(f"not within {seconds:.0f} s: {what}\n{objects}")
 
-    def last_run(self, kind: str, name: str, run: str, seconds: float = 60) -> dict[str, Any]:
+    def last_run(self, kind: str, name: str, run: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """The newest run of an object, when the one with that slot has come to its end."""
 
         def ended() -> dict[str, Any] | None:
@@ -137,9 +157,20 @@ class Session:
         found = lambda: self.get("dataset", dataset).get("status", {}).get("rows") == rows  # noqa: E731
         self.until(found, f"dataset/{dataset} has {rows} rows")
 
-    def claim(self, name: str) -> Path:
-        """The folder behind a claim of this namespace."""
-        return self.cluster.claim(self.namespace, name)
+    def put(self, claim: str, name: str, content: str | Path) -> None:
+        """A text, or a copy of a folder, under that name in a claim, which is made if it is not there."""
+        self.cluster.claim(self.namespace, claim)
+        with tempfile.TemporaryDirectory() as scratch:
+            place = Path(scratch, name)
+            if isinstance(content, Path):
+                shutil.copytree(content, place)
+            else:
+                place.write_text(content)
+            self.cluster.put(self.namespace, claim, Path(scratch))
+
+    def fetch(self, claim: str, name: str) -> Path:
+        """The file or folder of that name in a claim, to read."""
+        return self.cluster.fetch(self.namespace, claim, name)
 
 
 @contextlib.contextmanager
@@ -148,7 +179,7 @@ def embedded(folder: Path, *, bare: bool = False) -> Iterator[Cluster]:
     folder.mkdir(parents=True, exist_ok=True)
     arguments = ["--folder", str(folder), "--image", IMAGE, "--backoff", "1"]
     arguments += [] if bare else ["--crds", str(ROOT / "crds")]
-    cluster = Cluster(folder / "kubeconfig", folder / "node", folder)
+    cluster = Cluster(folder / "kubeconfig", folder)
     with _process(folder, "embedded", "penstock.embedded", *arguments) as started:
         _wait_for(lambda: "export KUBECONFIG" in (folder / "embedded.log").read_text(), started, folder)
         with contextlib.nullcontext() if bare else _operated(cluster):
@@ -161,9 +192,8 @@ def real(folder: Path, *, bare: bool = False) -> Iterator[Cluster]:
 
     `bare`: without the node, our CRDs, and anything of the operator.
     """
-    node = folder / "node"
     with controlplane.running(folder) as kubeconfig:
-        cluster = Cluster(kubeconfig, node, folder)
+        cluster = Cluster(kubeconfig, folder)
         if bare:
             yield cluster
             return
@@ -171,7 +201,7 @@ def real(folder: Path, *, bare: bool = False) -> Iterator[Cluster]:
         administrator.kubectl("apply", "-f", str(ROOT / "crds"))
         administrator.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         cluster.operator_kubeconfig = with_token(Session(cluster, "penstock-system"))
-        arguments = ["--kubeconfig", str(kubeconfig), "--root", str(node), "--image", IMAGE]
+        arguments = ["--kubeconfig", str(kubeconfig), "--root", str(folder / "node"), "--image", IMAGE]
         with _process(folder, "node", "penstock.embedded.processes", *arguments), _operated(cluster):
             yield cluster
 
@@ -182,6 +212,23 @@ def _claims(manifest: Any) -> set[str]:
         named = {manifest["claimName"]} if "claimName" in manifest else set()
         return named.union(*(_claims(value) for value in manifest.values()))
     return set().union(*(_claims(entry) for entry in manifest)) if isinstance(manifest, list | tuple) else set()
+
+
+def restricted(session: Session) -> Session:
+    """The session, in whose namespace from now on only Pods of the `restricted` Pod Security Standard are admitted."""
+    session.kubectl("label", "namespace", session.namespace, "pod-security.kubernetes.io/enforce=restricted")
+    return session
+
+
+def ask_for_claim(session: Session, name: str) -> None:
+    """A PersistentVolumeClaim of the default storage class."""
+    content = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    session.kubectl("apply", "-f", "-", stdin=json.dumps(content))
 
 
 def with_token(system: Session) -> Path:

@@ -15,7 +15,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,10 +33,11 @@ CONTROLLERS = (
     "namespace-controller",
     "serviceaccount-controller",
     "ttl-after-finished-controller",
+    "clusterrole-aggregation-controller",
 )
 SERVICES = "10.0.0.0/24"
 TOKEN = "loopback"
-START_SECONDS = 60
+START_SECONDS = 180
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def running(folder: Path, place: Place = LOOPBACK) -> Iterator[Path]:
 
 
 def _start_etcd(stack: contextlib.ExitStack, program: Path, folder: Path, place: Place) -> str:
-    client, peer = (f"http://127.0.0.1:{_free_port()}" for _ in range(2))
+    client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
     command = [
         str(program),
         f"--data-dir={folder / 'etcd'}",
@@ -130,7 +131,7 @@ def _start_apiserver(stack: contextlib.ExitStack, program: Path, folder: Path, p
     key = folder / "sa.key"
     subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
     (folder / "tokens.csv").write_text(f'{TOKEN},admin,1,"system:masters"\n')
-    port = place.port or _free_port()
+    port = place.port or free_port()
     command = [
         str(program),
         f"--etcd-servers={etcd}",
@@ -155,13 +156,16 @@ def _start_apiserver(stack: contextlib.ExitStack, program: Path, folder: Path, p
 
 
 @contextlib.contextmanager
-def process(folder: Path, name: str, *command: str) -> "Iterator[subprocess.Popen[bytes]]":
+def process(
+    folder: Path, name: str, *command: str, env: Mapping[str, str] | None = None
+) -> "Iterator[subprocess.Popen[bytes]]":
     """A program that runs as long as we do, its output in `<folder>/<name>.log`; killed with all that it started.
 
     Killed at once: the API server drains for seconds, and nothing here is worth waiting for.
     """
     with (folder / f"{name}.log").open("wb") as log:
-        started = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        environment = {**os.environ, **(env or {})}
+        started = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
             yield started
         finally:
@@ -199,7 +203,8 @@ def _kubeconfig(folder: Path, server: str) -> Path:
     return path
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -21,6 +21,7 @@ import yaml
 
 from support import clusters, controlplane, gobuild, images, sandbox
 from support.clusters import ROOT, Cluster, Session
+from support.controlplane import Place
 from support.sandbox import Sandbox
 
 NAME = "node"
@@ -30,7 +31,7 @@ API_SERVICE = "10.0.0.1"
 API_PORT = 443
 SYSTEM = "penstock-system"
 OPERATOR = "deployment/penstock-operator"
-READY_SECONDS = 60
+READY_SECONDS = 180
 
 TOOLS = {
     "containerd": "containerd",
@@ -67,27 +68,20 @@ class NodeCluster(Cluster):
         system = Session(self, SYSTEM)
         system.kubectl("scale", OPERATOR, "--replicas=0")
         force = ("--force", "--grace-period=0") if number == signal.SIGKILL else ()
-        system.kubectl("delete", "pods", "--all", "--wait", "--timeout=60s", *force)
+        system.kubectl("delete", "pods", "--all", "--wait", "--timeout=180s", *force)
 
-    def session(self, namespace: str | None = None) -> Session:
+    def session(self) -> Session:
         """A session in a fresh namespace that admits only Pods of the `restricted` Pod Security Standard."""
-        session = super().session(namespace)
-        session.kubectl("label", "namespace", session.namespace, "pod-security.kubernetes.io/enforce=restricted")
-        return session
+        return clusters.restricted(super().session())
 
-    def claim(self, namespace: str, name: str) -> Path:
-        """The folder of a claim, which is made if it is not there."""
-        content = {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": {"name": name},
-            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
-        }
-        Session(self, namespace).kubectl("apply", "-f", "-", stdin=json.dumps(content))
-        return super().claim(namespace, name)
+    def claim(self, namespace: str, name: str) -> None:
+        """Make a claim that is not there yet, and its folder before anybody provides it."""
+        super().claim(namespace, name)
+        clusters.ask_for_claim(Session(self, namespace), name)
 
     def provide(self, namespace: str, name: str, uid: str) -> None:
         """A volume for a claim: a folder of this node. Unlike hostPath, the kubelet gives it to the Pod's fsGroup."""
+        super().claim(namespace, name)
         here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NAME]}
         claim = {"kind": "PersistentVolumeClaim", "namespace": namespace, "name": name, "uid": uid}
         volume = {
@@ -99,7 +93,7 @@ class NodeCluster(Cluster):
                 "accessModes": ["ReadWriteOnce"],
                 "persistentVolumeReclaimPolicy": "Retain",
                 "claimRef": {"apiVersion": "v1", **claim},
-                "local": {"path": str(super().claim(namespace, name))},
+                "local": {"path": str(self.volume(namespace, name))},
                 "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
             },
         }
@@ -112,8 +106,8 @@ def cluster(folder: Path) -> Iterator[Cluster]:
 
     They are applied before the CRDs, so the operator has to wait for them in its Pod.
     """
-    with _running(folder) as kubeconfig:
-        own = NodeCluster(kubeconfig, folder / "volumes", folder)
+    with _running(folder) as (kubeconfig, place):
+        own = NodeCluster(kubeconfig, folder, place=place)
         administrator = Session(own, "default")
         free = "the node takes Pods: its `not-ready` taint has gone"
         administrator.until(
@@ -159,8 +153,8 @@ def _provider(own: NodeCluster) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _running(folder: Path) -> Iterator[Path]:
-    """A control plane and a node that has our images; yields its administrator's kubeconfig.
+def _running(folder: Path) -> Iterator[tuple[Path, Place]]:
+    """A control plane and a node that has our images; yields its administrator's kubeconfig, and where it runs.
 
     Raises `gobuild.Missing`, also where we are not root.
     """
@@ -177,7 +171,7 @@ def _running(folder: Path) -> Iterator[Path]:
         own.run("ip", "address", "add", f"{API_SERVICE}/32", "dev", "lo")
         _start_containerd(stack, folder, own, plugins)
         loading = [loaders.submit(_load, own, archive) for archive in archives]
-        place = controlplane.Place(own.address, API_PORT, own.enter, controllers=("*",))
+        place = Place(own.address, API_PORT, own.enter, controllers=("*",))
         kubeconfig = stack.enter_context(controlplane.running(folder, place))
         scheduler = [f"--kubeconfig={kubeconfig}", "--leader-elect=false", "--secure-port=0"]
         stack.enter_context(
@@ -186,7 +180,7 @@ def _running(folder: Path) -> Iterator[Path]:
         for load in loading:
             load.result()
         _start_kubelet(stack, folder, own, programs["kubelet"], kubeconfig, cgroup)
-        yield kubeconfig
+        yield kubeconfig, place
 
 
 def _plugins() -> str:

@@ -1,6 +1,5 @@
 """A real S3 server for tests: versitygw, built once by the Go toolchain into the user's cache; skipped without one."""
 
-import os
 import socket
 import subprocess
 import time
@@ -11,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from support import gobuild
+from support import controlplane, gobuild
+from support.controlplane import LOOPBACK, Place, free_port
 
 MODULE = Path(__file__).parent.parent / "s3"
 PACKAGE = "github.com/versity/versitygw/cmd/versitygw"
@@ -33,32 +33,24 @@ class Server:
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[Server]:
-    """Serve the folder's sub-folders as buckets on a loopback port."""
+def serve(folder: Path, place: Place = LOOPBACK) -> Iterator[Server]:
+    """Serve the folder's sub-folders as buckets on a free port."""
     folder.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     keys = {"ROOT_ACCESS_KEY": ACCESS, "ROOT_SECRET_KEY": SECRET}
     sidecar = folder.with_name("metadata")  # etags: not every file system of a test has xattrs
     sidecar.mkdir(exist_ok=True)
     backend = ["posix", "--sidecar", str(sidecar), str(folder)]
-    command = [str(_program()), "--port", f"127.0.0.1:{port}", "--quiet", *backend]
-    process = subprocess.Popen(
-        command, env={**os.environ, **keys}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        _await(port, process)
-        yield Server(f"http://127.0.0.1:{port}", folder)
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
+    command = [*place.enter, str(_program()), "--port", f"{place.address}:{port}", "--quiet", *backend]
+    with controlplane.process(folder.parent, "s3", *command, env=keys) as process:
+        _await((place.address, port), process)
+        yield Server(f"http://{place.address}:{port}", folder)
 
 
-def _await(port: int, process: "subprocess.Popen[bytes]") -> None:
+def _await(address: tuple[str, int], process: "subprocess.Popen[bytes]") -> None:
     for _ in range(200):
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
+            if probe.connect_ex(address) == 0:
                 return
         if process.poll() is not None:
             break

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from support import gobuild
+
 FIRST_PROCESS = """
 set -e
 for place in /run /var/lib /var/log; do mount -t tmpfs tmpfs $place; done
@@ -52,7 +54,7 @@ class Sandbox:
 
 @contextlib.contextmanager
 def opened() -> Iterator[Sandbox]:
-    """A new sandbox. RuntimeError where the kernel does not let us have one."""
+    """A new sandbox. Raises `gobuild.Missing` where this machine does not let us have one."""
     apart = ["unshare", "--mount", "--net", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
     pipe = subprocess.PIPE
     command = [*apart, "sh", "-c", FIRST_PROCESS]
@@ -60,7 +62,7 @@ def opened() -> Iterator[Sandbox]:
     name = f"pen-{secrets.token_hex(4)}"
     try:
         if first.stdout is None or first.stdout.readline() != "ready\n":
-            raise RuntimeError("this machine does not let us have namespaces of our own")
+            raise gobuild.Missing("this machine does not let us have namespaces of our own")
         yield _linked(first.pid, name)
     finally:
         first.communicate()  # its input ends; it is over when nothing is left in there
@@ -85,14 +87,17 @@ def _linked(pid: int, name: str) -> Sandbox:
 
 @contextlib.contextmanager
 def cgroup() -> Iterator[str]:
-    """A cgroup of our own in every hierarchy, under which the kubelet makes its own."""
+    """A cgroup of our own in every hierarchy, under which the kubelet makes its own.
+
+    Raises `gobuild.Missing` where this machine does not let us have one.
+    """
     name = f"penstock-{secrets.token_hex(4)}"
     mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
     unified = [Path(where) for _, where, kind, *_ in mounts if kind == "cgroup2"]
     tops = [Path(where) for _, where, kind, *_ in mounts if kind == "cgroup"] + unified
     try:
         for top in tops:
-            (top / name).mkdir()
+            _make(top / name)
         for top in unified:
             controllers = (top / "cgroup.controllers").read_text().split()
             for place in (top, top / name):
@@ -101,6 +106,13 @@ def cgroup() -> Iterator[str]:
     finally:
         for top in tops:
             _remove(top / name)
+
+
+def _make(group: Path) -> None:
+    try:
+        group.mkdir()
+    except OSError as error:
+        raise gobuild.Missing(f"this machine does not let us have a cgroup of our own: {error}") from None
 
 
 def _remove(group: Path) -> None:
