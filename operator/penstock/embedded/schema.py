@@ -3,6 +3,7 @@
 A schema is the JSON of `openAPIV3Schema`. Whoever stores one asks `unsupported` first, so that no keyword is ignored.
 """
 
+import base64
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -145,7 +146,7 @@ def problems(schema: Json, value: Json, old: Json | None = None, part: str = "")
         found = [replace(p, path=f"{part}.{p.path}".rstrip(".")) for p in inner]
     else:
         found = list(_walk(schema, value, ""))
-    found += _list_problems(schema, value, "")
+    found += _list_problems(schema, {key: item for key, item in value.items() if key != "metadata"}, "")
     if not any(p.reason in _BLOCKING for p in found):
         return found + list(_broken_rules(schema, value, old, ""))
     return found + ([Problem.invalid("<nil>", "null", _UNCHECKED)] if _has_rules(schema) else [])
@@ -165,8 +166,11 @@ def _walk(schema: Json, value: Any, path: str) -> Iterator[Problem]:
         return
     expected = ["integer", "string"] if schema.get("x-kubernetes-int-or-string") else [schema.get("type")]
     if expected != [None] and not any(_is(value, str(kind)) for kind in expected):
-        text = f'{path} in body must be of type {",".join(map(str, expected))}: "{_type_name(value)}"'
-        yield Problem(path, "FieldValueTypeInvalid", f'Invalid value: "{_type_name(value)}": {text}')
+        shown, wanted = _type_name(value), ",".join(map(str, expected))
+        if schema.get("format") in _FORMATS and value is not None:
+            shown, wanted = "", schema["format"]
+        text = f'{path} in body must be of type {wanted}: "{shown}"'
+        yield Problem(path, "FieldValueTypeInvalid", f'Invalid value: "{shown}": {text}')
     if "enum" in schema and value not in schema["enum"]:
         yield Problem.unsupported(path, _shown(value), schema["enum"])
     if isinstance(value, str):
@@ -199,15 +203,15 @@ def _shown(value: Any) -> str:
 
 
 def _string(schema: Json, value: str, path: str) -> Iterator[Problem]:
-    size = len(value)
+    size, plural = len(value), "" if schema.get("maxLength") == 1 else "s"
     check = _FORMATS.get(schema.get("format", ""))
     if size > schema.get("maxLength", size):
-        yield Problem(path, "FieldValueTooLong", f"Too long: may not be more than {schema['maxLength']} bytes")
+        yield Problem(path, "FieldValueTooLong", f"Too long: may not be more than {schema['maxLength']} byte{plural}")
     elif size < schema.get("minLength", 0):
         yield _broken(path, value, f"be at least {schema['minLength']} chars long")
     elif "pattern" in schema and not re.search(schema["pattern"], value):
         yield _broken(path, value, f"match '{schema['pattern']}'")
-    elif check and not check(value):
+    if check and not check(value):
         text = f"{path} in body must be of type {schema['format']}: {_shown(value)}"
         yield Problem(path, "FieldValueTypeInvalid", f"Invalid value: {_shown(value)}: {text}")
 
@@ -219,7 +223,15 @@ def _is_date_time(text: str) -> bool:
         return False
 
 
-_FORMATS: dict[str, Callable[[str], bool]] = {"date-time": _is_date_time}  # others are annotations, as for many in Go
+def _is_base64(text: str) -> bool:
+    try:
+        return base64.b64decode(text, validate=True) is not None
+    except ValueError:
+        return False
+
+
+# Others are annotations, as for many in Go.
+_FORMATS: dict[str, Callable[[str], bool]] = {"date-time": _is_date_time, "byte": _is_base64}
 
 
 def _number(schema: Json, value: float, path: str) -> Iterator[Problem]:

@@ -170,7 +170,7 @@ class Server:
         raise _not_allowed()
 
     def _delete(self, request: web.Request, target: _Target, body: Any) -> web.Response:
-        how = asked.deletion(request, body or {})
+        how = asked.deletion(request, {} if body is None else body)
         orphaned = target.resource.id == "jobs.batch" and not how.propagation
         try:
             answer = self._deleted(request, target, how)
