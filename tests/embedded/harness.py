@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from penstock.embedded.apiclient import Access
+from support import localnode
 
 HERE = Path(__file__).parent
 KUBECTL = Path(sys.executable).parent / "kubectl"
@@ -88,7 +88,7 @@ class Kube:
             return [json.loads(line) for line in answer]
 
     def _open(self, method: str, path: str, body: Any, content: str) -> Any:
-        access = Access.from_kubeconfig(self.kubeconfig)
+        access = localnode.access(self.kubeconfig)
         headers = {"Authorization": f"Bearer {access.token}", "Content-Type": content, "User-Agent": "harness/1"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(access.server + self.path(path), data, headers, method=method)  # noqa: S310

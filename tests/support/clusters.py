@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from support import controlplane
+from support import controlplane, localnode
 
 ROOT = Path(__file__).parent.parent.parent
 IMAGE = "penstock-worker:dev"
@@ -143,7 +143,7 @@ def embedded(folder: Path) -> Iterator[Cluster]:
     folder.mkdir(parents=True, exist_ok=True)
     arguments = ["--folder", str(folder), "--crds", str(ROOT / "crds"), "--image", IMAGE, "--backoff", "1"]
     cluster = Cluster(folder / "kubeconfig", folder / "node", folder)
-    with _process(folder, "embedded", "penstock.embedded", *arguments) as started:
+    with _process(folder, "embedded", sys.executable, "-m", "penstock.embedded", *arguments) as started:
         _wait_for(lambda: "export KUBECONFIG" in (folder / "embedded.log").read_text(), started, folder)
         with _operated(cluster):
             yield cluster
@@ -159,8 +159,7 @@ def real(folder: Path) -> Iterator[Cluster]:
         administrator.kubectl("apply", "-f", str(ROOT / "crds"))
         administrator.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         cluster.operator_kubeconfig = with_token(Session(cluster, "penstock-system"))
-        arguments = ["--kubeconfig", str(kubeconfig), "--root", str(node), "--image", IMAGE]
-        with _process(folder, "node", "penstock.embedded.processes", *arguments), _operated(cluster):
+        with _process(folder, "node", *localnode.command(kubeconfig, node, IMAGE)), _operated(cluster):
             yield cluster
 
 
@@ -192,9 +191,8 @@ def _operated(cluster: Cluster) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _process(folder: Path, name: str, module: str, *arguments: str) -> "Iterator[subprocess.Popen[bytes]]":
+def _process(folder: Path, name: str, *command: str) -> "Iterator[subprocess.Popen[bytes]]":
     with (folder / f"{name}.log").open("wb") as log:
-        command = [sys.executable, "-m", module, *arguments]
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
             yield process
