@@ -36,13 +36,13 @@ _SELECTORS = (
     *("continue=garbage", "labelSelector=team&limit=1", "resourceVersion=0"),
 )  # fmt: skip
 _DIRECTIVES: list[Json] = [
+    {"spec": {"$retainKeys": ["holderIdentity"], "holderIdentity": "z"}},  # of a Lease
     {"data": {"$patch": "replace", "only": "1"}},
     {"data": {"$retainKeys": ["a"], "a": "9"}},
     {"data": {"$patch": "delete"}},
     {"metadata": {"$deleteFromPrimitiveList/finalizers": ["penstock.dev/hold"]}},
     {"metadata": {"$setElementOrder/finalizers": ["penstock.dev/more", "penstock.dev/hold"]}},
     {"metadata": {"labels": {"$patch": "replace", "team": "new"}}},
-    {"spec": {"$retainKeys": ["holderIdentity"], "holderIdentity": "z"}},
 ]
 _BAD = ("", "{", "[]", '"text"', '{"kind": "Other"}', '{"apiVersion": "v9"}', '{"metadata": []}', "{'a': 1}")
 
@@ -158,7 +158,7 @@ class Sequence:
             change = {"template": {"spec": {"containers": [{"name": "worker", "env": env}]}}}
             change = {"spec": change if plural == "jobs" else {"jobTemplate": {"spec": change}}}
         elif self._chance.random() < 0.4:
-            change = copy.deepcopy(self._chance.choice(_DIRECTIVES))
+            change = copy.deepcopy(self._chance.choice(_DIRECTIVES if plural == "leases" else _DIRECTIVES[1:]))
         return Call("PATCH", f"{plural}/{name}{self._query()}", change, STRATEGIC)
 
     def _json_patch(self, plural: str, name: str) -> Call:

@@ -109,7 +109,7 @@ def _name(name: str, is_namespace: bool) -> Iterator[Problem]:
     if not name:
         yield Problem.required("metadata.name", "name or generateName is required")
     elif len(name) > limit:
-        yield Problem.invalid("metadata.name", f'"{name}"', f"must be no more than {limit} bytes")
+        yield Problem.invalid("metadata.name", f'"{name}"', f"must be no more than {limit} characters")
     elif not re.fullmatch(pattern, name):
         yield Problem.invalid("metadata.name", f'"{name}"', words)
 

@@ -69,12 +69,16 @@ def shape(schema: Json) -> Json:
     """The types alone, where null fits everywhere: what server-side apply checks before it merges."""
     if schema.get("x-kubernetes-int-or-string"):
         return _FREE
-    kept: Json = {"type": schema["type"]} if "type" in schema else {}
+    kept: Json = {"type": schema["type"].replace("integer", "number")} if "type" in schema else {}
     kept |= {key: schema[key] for key in _SHAPING if key in schema}
     kept |= {"properties": {k: shape(v) for k, v in schema["properties"].items()}} if "properties" in schema else {}
     for key in ("items", "additionalProperties"):
         if isinstance(schema.get(key), dict):
             kept[key] = shape(schema[key])
+    if schema.get("type") == "object" and not kept.keys() & {"properties", "additionalProperties"}:
+        kept["x-kubernetes-preserve-unknown-fields"] = True  # of nothing is known what may be in it
+    if schema.get("x-kubernetes-list-type") in ("map", "set"):
+        kept["items"]["nullable"] = False
     for name in schema.get("x-kubernetes-list-map-keys", ()):  # an item without its keys cannot be merged
         if "default" not in schema["items"].get("properties", {}).get(name, {}):
             kept["items"].setdefault("required", []).append(name)
@@ -181,7 +185,7 @@ def _walk(schema: Json, value: Any, path: str) -> Iterator[Problem]:
         yield from _array(schema, value, path)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield from _number(schema, value, path)
-    if not _COMBINING.isdisjoint(schema):
+    if value is not None and not _COMBINING.isdisjoint(schema):
         yield from _combined(schema, value, path)
 
 

@@ -45,15 +45,16 @@ class Writer:
         self, resource: Resource, namespace: str, body: Json, options: Options, apply: Fields | None = None
     ) -> Json:
         """Store a new object; `apply`: the fields that the apply which makes it asks for."""
-        item = copy(body) if apply is not None and resource.custom else decoding.decoded(resource, body, options)
+        if apply is not None and resource.custom:
+            item = copy(body)
+            schema.prune(resource.schema, item)
+        else:
+            item = decoding.decoded(resource, body, options)
         meta = item["metadata"]
-        if resource.namespaced and (meta.get("namespace") or namespace) != namespace:
-            raise errors.bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request"
-            )
+        _check_namespace(resource, meta, namespace)
         meta.pop("namespace", None)
         if resource.namespaced:
-            self._check_namespace(resource, namespace, meta)
+            self._check_open(resource, namespace, meta)
             meta["namespace"] = namespace
         if not meta.get("name") and meta.get("generateName"):
             meta["name"] = naming.generated(meta["generateName"])
@@ -78,7 +79,7 @@ class Writer:
             raise errors.exists(resource.id, place[2], "deletionTimestamp" in there["metadata"])
         return item if options.dry_run else self.store.put(place, item)
 
-    def _check_namespace(self, resource: Resource, namespace: str, meta: Json) -> None:
+    def _check_open(self, resource: Resource, namespace: str, meta: Json) -> None:
         found = self.store.get(("namespaces", "", namespace))
         if found is None:
             raise errors.not_found("namespaces", namespace)
@@ -90,6 +91,7 @@ class Writer:
         """Replace an object (PUT)."""
         item = decoding.decoded(resource, body, options)
         _check_name(item["metadata"], name)
+        _check_namespace(resource, item["metadata"], namespace)
         if resource.upsert and self.store.get((resource.id, namespace, name)) is None:
             if uid := item["metadata"].get("uid"):
                 why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
@@ -147,11 +149,14 @@ class Writer:
             resource.schema, old, wanted, manager, (options.force, others, strategies.of(resource.id).blank)
         )
         _check_name(merged["metadata"], key[1])
+        _check_namespace(resource, merged["metadata"], key[0])
         merged = copy(merged)  # it shares with `old` what was not asked for
         writer = manager if _moved(merged, old) else None
         if "resourceVersion" in wanted["metadata"]:
             merged["metadata"]["resourceVersion"] = wanted["metadata"]["resourceVersion"]
-        if not resource.custom:  # through Go's types, where what is empty is not there
+        if resource.custom:
+            schema.prune(resource.schema, merged)
+        else:  # through Go's types, where what is empty is not there
             merged = decoding.decoded(resource, merged, options)
         return self._changed(resource, old, merged, options, (owned, writer))
 
@@ -319,6 +324,13 @@ def _check_name(meta: Json, name: str) -> None:
         )
     if named != name:
         raise errors.bad_request(f"the name of the object ({named}) does not match the name on the URL ({name})")
+
+
+def _check_namespace(resource: Resource, meta: Json, namespace: str) -> None:
+    if resource.namespaced and (meta.get("namespace") or namespace) != namespace:
+        raise errors.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
 
 
 def _untouched(resource: Resource, options: Options) -> frozenset[str]:
