@@ -43,8 +43,8 @@ def number(query: Mapping[str, str], key: str) -> int | None:
     return None
 
 
-def options(request: web.Request, subresource: str) -> Options:
-    """Of a write. Refused with 422 when a parameter is none of its words."""
+def options(request: web.Request, subresource: str, warnings: list[str]) -> Options:
+    """Of a write, which adds to `warnings`. Refused with 422 when a parameter is none of its words."""
     query = request.query
     _check_words(request)
     if request.content_type == "application/apply-patch+yaml" and not query.get("fieldManager"):
@@ -56,6 +56,7 @@ def options(request: web.Request, subresource: str) -> Options:
         validation=query.get("fieldValidation") or "Warn",
         force=query.get("force", "").lower() in ("true", "1"),
         subresource=subresource,
+        warnings=warnings,
     )
 
 

@@ -146,11 +146,10 @@ def default(schema: Json, value: Any) -> None:
 def problems(schema: Json, value: Json, old: Json | None = None, part: str = "") -> list[Problem]:
     """All that is wrong with a pruned and defaulted object, CEL rules last; `part`: the subresource that changes."""
     if part:
-        inner = _walk(child(schema, part) or {}, value.get(part), "")
+        inner = misfits(child(schema, part) or {}, value.get(part))
         found = [replace(p, path=f"{part}.{p.path}".rstrip(".")) for p in inner]
-    else:
-        found = list(_walk(schema, value, ""))
-    found += _list_problems(schema, {key: item for key, item in value.items() if key != "metadata"}, "")
+    else:  # metadata has rules of its own: see naming
+        found = misfits(schema | {"properties": schema["properties"] | {"metadata": {}}}, value)
     if not any(p.reason in _BLOCKING for p in found):
         return found + list(_broken_rules(schema, value, old, ""))
     return found + ([Problem.invalid("<nil>", "null", _UNCHECKED)] if _has_rules(schema) else [])
@@ -158,7 +157,7 @@ def problems(schema: Json, value: Json, old: Json | None = None, part: str = "")
 
 def misfits(schema: Json, value: Any, path: str = "") -> list[Problem]:
     """What is wrong with a value below `path` without asking any rule."""
-    return [*_walk(schema, value, path), *_list_problems(schema, value, path)]
+    return list(_walk(schema, value, path))
 
 
 def _has_rules(schema: Json) -> bool:
@@ -257,38 +256,28 @@ def _object(schema: Json, value: Json, path: str) -> Iterator[Problem]:
     if len(value) < schema.get("minProperties", 0):
         yield _broken(path, len(value), f"have at least {schema['minProperties']} properties")
     if len(value) > schema.get("maxProperties", len(value)):
-        limit = schema["maxProperties"]
-        text = f"Too many: {len(value)}: must have at most {limit} item{'' if limit == 1 else 's'}"
-        yield Problem(path, "FieldValueTooMany", text)
+        yield _too_many(path, len(value), schema["maxProperties"])
 
 
 def _array(schema: Json, value: list[Any], path: str) -> Iterator[Problem]:
-    for number, item in enumerate(value):
-        yield from _walk(schema.get("items") or {}, item, f"{path}[{number}]")
-    if len(value) < schema.get("minItems", 0):
-        yield _broken(path, len(value), f"have at least {schema['minItems']} items")
-    if len(value) > schema.get("maxItems", len(value)):
-        limit = schema["maxItems"]
-        text = f"Too many: {len(value)}: must have at most {limit} item{'' if limit == 1 else 's'}"
-        yield Problem(path, "FieldValueTooMany", text)
-
-
-def _list_problems(schema: Json, value: Any, path: str) -> Iterator[Problem]:
-    """Items that are not what a set or a map list may have."""
-    if not schema:
-        return
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _list_problems(child(schema, key) or {}, item, f"{path}.{key}" if path else key)
     seen: list[Any] = []
-    for number, item in enumerate(value if isinstance(value, list) else ()):
+    for number, item in enumerate(value):
         place, key = f"{path}[{number}]", identity(schema, item)
+        yield from _walk(schema.get("items") or {}, item, place)
         if schema.get("x-kubernetes-list-type") == "map" and not isinstance(item, dict | None):
             yield Problem.invalid(place, _shown(item), "must be an object for an array of list-type map")
         if key is not None and key in seen:
             yield Problem(place, "FieldValueDuplicate", f"Duplicate value: {_shown(key)}")
         seen.append(key)
-        yield from _list_problems(schema.get("items") or {}, item, place)
+    if len(value) < schema.get("minItems", 0):
+        yield _broken(path, len(value), f"have at least {schema['minItems']} items")
+    if len(value) > schema.get("maxItems", len(value)):
+        yield _too_many(path, len(value), schema["maxItems"])
+
+
+def _too_many(path: str, number: int, limit: int) -> Problem:
+    plural = "" if limit == 1 else "s"
+    return Problem(path, "FieldValueTooMany", f"Too many: {number}: must have at most {limit} item{plural}")
 
 
 def identity(schema: Json, item: Any) -> Any:
