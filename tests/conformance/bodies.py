@@ -25,7 +25,7 @@ ODD_METADATA: list[Json] = [
     *({"labels": {"bad key": "x"}}, {"labels": {"k": "bad value!"}}, {"labels": {"k": "x" * 64}}, {"labels": {"k": 1}}),
     *({"annotations": {"a/b/c": "x"}}, {"annotations": {"-": "x"}}, {"annotations": ["x"]}, {"labels": {"": ""}}),
     *({"name": "Bad_Name"}, {"name": "x" * 260}, {"namespace": "elsewhere"}, {"namespace": ""}, {"name": 7}),
-    *({"uid": "00000000-0000-0000-0000-000000000000"}, {"generation": 7}, {"generation": -1}, {"selfLink": "/x"}),
+    *({"uid": "00000000-0000-0000-0000-000000000000"}, {"generation": 7}, {"selfLink": "/x"}),
     *({"creationTimestamp": _TIME}, {"creationTimestamp": "x"}, {"creationTimestamp": None}),
     *({"deletionTimestamp": _TIME}, {"deletionGracePeriodSeconds": 5}, {"unknown": 1}),
     *({"finalizers": ["bad"]}, {"ownerReferences": [{"kind": "Thing", "uid": "u"}]}),

@@ -73,7 +73,7 @@ class Writer:
             ownership.record(item, {manager: apply}, None, manager)
         place: Key = (resource.id, namespace if resource.namespaced else "", meta.get("name", ""))
         self._finished(resource, item, None, options)
-        if meta.pop("resourceVersion", "") and apply is None:
+        if meta.pop("resourceVersion", "") and apply is None and not options.dry_run:
             raise Refused(500, "", "resourceVersion should not be set on objects to be created")
         if (there := self.store.get(place)) is not None:
             raise errors.exists(resource.id, place[2], "deletionTimestamp" in there["metadata"])
@@ -257,7 +257,8 @@ class Writer:
         return (self.store.put(key, item) if item != old else old), False
 
     def _propagate(self, resource: Resource, meta: Json, policy: str) -> None:
-        if not policy and "deletionTimestamp" not in meta and resource.id == "jobs.batch":
+        said = set(PROPAGATION.values()).intersection(meta.get("finalizers", ()))
+        if not policy and not said and resource.id == "jobs.batch":
             policy = "Orphan"  # the API's own default for batch/v1; kubectl always says Background
         wanted = PROPAGATION.get(policy)
         finalizers = [f for f in meta.get("finalizers", []) if not policy or f not in PROPAGATION.values()]
