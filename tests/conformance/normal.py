@@ -29,7 +29,7 @@ _WORDS = [
     (r"(error decoding patch: |json: cannot unmarshal \w+ into Go value of type jsonpatch).*", "<unreadable>"),
     (r"(unable to parse requirement: |found '.*', expected: ).*", "<bad selector>"),
     (r"(cannot be handled as a \w+): (parsing time|json: cannot unmarshal|illegal base64 data).*", r"\1: <why>"),
-    (r"(failed to create typed patch object) \(.*", r"\1: <why>"),
+    (r"(failed to create typed patch object|failed to convert new object).*", r"\1: <why>"),
     (r"(continue key is not valid): .*", r"\1: <why>"),
     (r"(invalid resource version: )?resourceVersion: Invalid value: \"x\": ", ""),
     (r"strconv.ParseUint", "strconv.ParseInt"),

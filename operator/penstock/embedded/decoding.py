@@ -52,6 +52,11 @@ def applied(resource: Resource, body: Json) -> Json:
         raise Refused(500, "", f"{untyped}.{path}: field not declared in schema")
     for problem in schema.misfits(resource.shape, wanted):
         raise Refused(500, "", f"{untyped}.{problem.path}: {problem.text}")
+    if not resource.custom:
+        try:
+            decoded(resource, wanted, Options("", validation="Ignore"))
+        except Refused as refused:
+            raise Refused(500, "", f"failed to convert new object: {refused}") from None
     return wanted
 
 

@@ -51,18 +51,7 @@ class Writer:
         else:
             item = decoding.decoded(resource, body, options)
         meta = item["metadata"]
-        _check_namespace(resource, meta, namespace)
-        meta.pop("namespace", None)
-        if resource.namespaced:
-            self._check_open(resource, namespace, meta)
-            meta["namespace"] = namespace
-        if not meta.get("name") and meta.get("generateName"):
-            meta["name"] = naming.generated(meta["generateName"])
-        for key in (*_PROTECTED, "managedFields"):
-            meta.pop(key, None)
-        meta |= {"uid": str(uuid.uuid4()), "creationTimestamp": now()}
-        if resource.generation:
-            meta["generation"] = 1
+        self._identify(resource, namespace, meta)
         if resource.status:
             item.pop("status", None)
         strategy = self._defaulted(resource, item)
@@ -78,6 +67,21 @@ class Writer:
         if (there := self.store.get(place)) is not None:
             raise errors.exists(resource.id, place[2], "deletionTimestamp" in there["metadata"])
         return item if options.dry_run else self.store.put(place, item)
+
+    def _identify(self, resource: Resource, namespace: str, meta: Json) -> None:
+        """Give what is new its name, its place and all that only the server may say of it."""
+        _check_namespace(resource, meta, namespace)
+        meta.pop("namespace", None)
+        if resource.namespaced:
+            self._check_open(resource, namespace, meta)
+            meta["namespace"] = namespace
+        if not meta.get("name") and meta.get("generateName"):
+            meta["name"] = naming.generated(meta["generateName"])
+        for key in (*_PROTECTED, "managedFields"):
+            meta.pop(key, None)
+        meta |= {"uid": str(uuid.uuid4()), "creationTimestamp": now()}
+        if resource.generation:
+            meta["generation"] = 1
 
     def _check_open(self, resource: Resource, namespace: str, meta: Json) -> None:
         found = self.store.get(("namespaces", "", namespace))
