@@ -90,6 +90,9 @@ _REFUSED: dict[str, Callable[[Kube], Answer]] = {
         lambda spec: spec["versions"].append(spec["versions"][0] | {"name": "v2", "storage": False})
     ),
     "CustomResourceDefinition schema keyword": _defined(lambda spec: _schema(spec).update({"$ref": "#/x"})),
+    "CustomResourceDefinition additionalPrinterColumns": _defined(
+        lambda spec: spec["versions"][0]["additionalPrinterColumns"][0].update(jsonPath=".spec..s")
+    ),
     "x-kubernetes-validations rule": _defined(
         lambda spec: _schema(spec).update({"x-kubernetes-validations": [{"rule": "self.spec.s.("}]})
     ),
