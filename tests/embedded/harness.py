@@ -139,6 +139,12 @@ def job(name: str, script: str, **spec: Any) -> Json:
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec}
 
 
+def claim(name: str) -> Json:
+    """A PersistentVolumeClaim."""
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
+
+
 def held(item: Json) -> dict[str, str]:
     """The conditions that are True, with their reasons."""
     conditions: list[Json] = item.get("status", {}).get("conditions", [])

@@ -62,6 +62,7 @@ class Cluster:
     def claim(self, namespace: str, name: str) -> None:
         """Make a claim that is not there yet."""
         self.volume(namespace, name).mkdir(parents=True, exist_ok=True)
+        ask_for_claim(Session(self, namespace), name)
 
     def volume(self, namespace: str, claim: str) -> Path:
         """The folder behind a claim."""

@@ -112,9 +112,7 @@ class Runner:
     async def _played(self, seat: _Seat, folder: Path) -> Json:
         """Bind, prepare, run; the status to end with."""
         if not podprocess.has_started(folder):
-            if not seat.pod["spec"].get("nodeName"):
-                await self._bind(seat)
-            command = await self._prepared(seat, folder)
+            command = await self._prepared(seat, folder) if await self._placed(seat) else None
             if command is None:
                 return podstatus.never_started(seat.pod, "deleted before it started")
             try:
@@ -128,6 +126,32 @@ class Runner:
         # Started before: by a runner that is no more, which is told and not repeated.
         podfolder.discard_volumes(folder)
         return podstatus.terminated(seat.pod, folder, podprocess.ending(folder))
+
+    async def _placed(self, seat: _Seat) -> bool:
+        """Bound here once its claims exist, which is what a scheduler waits for. False: it has to leave first."""
+        said: str | None = None
+        while not (seat.pod["spec"].get("nodeName") or seat.leaving.is_set()):
+            missing = await self._missing_claim(seat.pod)
+            if missing is None:
+                await self._bind(seat)
+                return True
+            if missing != said:
+                message = f'0/1 nodes are available: persistentvolumeclaim "{missing}" not found.'
+                await self._report(seat, podstatus.unschedulable(seat.pod, message))
+                await self._tell_event(seat, "FailedScheduling", message, kind="Warning")
+                said = missing
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(seat.leaving.wait(), _RETRY)
+        return not seat.leaving.is_set()
+
+    async def _missing_claim(self, pod: Json) -> str | None:
+        for volume in pod["spec"].get("volumes", []):
+            if claim := volume.get("persistentVolumeClaim"):
+                try:
+                    await self._fetch("persistentvolumeclaims", pod["metadata"]["namespace"], claim["claimName"])
+                except (ApiError, aiohttp.ClientError, OSError):
+                    return str(claim["claimName"])
+        return None
 
     async def _bind(self, seat: _Seat) -> None:
         target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
