@@ -52,12 +52,19 @@ def applied(resource: Resource, body: Json) -> Json:
         raise Refused(500, "", f"{untyped}.{path}: field not declared in schema")
     for problem in schema.misfits(resource.shape, wanted):
         raise Refused(500, "", f"{untyped}.{problem.path}: {problem.text}")
-    if not resource.custom:
-        try:
-            decoded(resource, wanted, Options("", validation="Ignore"))
-        except Refused as refused:
-            raise Refused(500, "", f"failed to convert new object: {refused}") from None
     return wanted
+
+
+def converted(resource: Resource, item: Json, options: Options) -> Json:
+    """A copy of what an apply has made, with what the types of its resource have room for."""
+    if resource.custom:
+        item = copy(item)
+        schema.prune(resource.schema, item)
+        return item
+    try:
+        return decoded(resource, item, options)
+    except Refused as refused:
+        raise Refused(500, "", f"failed to convert new object: {refused}") from None
 
 
 def _handled(resource: Resource) -> str:

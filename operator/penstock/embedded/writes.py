@@ -45,11 +45,7 @@ class Writer:
         self, resource: Resource, namespace: str, body: Json, options: Options, apply: Fields | None = None
     ) -> Json:
         """Store a new object; `apply`: the fields that the apply which makes it asks for."""
-        if apply is not None and resource.custom:
-            item = copy(body)
-            schema.prune(resource.schema, item)
-        else:
-            item = decoding.decoded(resource, body, options)
+        item = (decoding.decoded if apply is None else decoding.converted)(resource, body, options)
         meta = item["metadata"]
         self._identify(resource, namespace, meta)
         if resource.status:
@@ -154,14 +150,10 @@ class Writer:
         )
         _check_name(merged["metadata"], key[1])
         _check_namespace(resource, merged["metadata"], key[0])
-        merged = copy(merged)  # it shares with `old` what was not asked for
         writer = manager if _moved(merged, old) else None
         if "resourceVersion" in wanted["metadata"]:
-            merged["metadata"]["resourceVersion"] = wanted["metadata"]["resourceVersion"]
-        if resource.custom:
-            schema.prune(resource.schema, merged)
-        else:  # through Go's types, where what is empty is not there
-            merged = decoding.decoded(resource, merged, options)
+            merged["metadata"] = merged["metadata"] | {"resourceVersion": wanted["metadata"]["resourceVersion"]}
+        merged = decoding.converted(resource, merged, options)
         return self._changed(resource, old, merged, options, (owned, writer))
 
     def _changed(
