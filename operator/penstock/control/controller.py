@@ -11,7 +11,7 @@ from penstock.api.objects import Key
 from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Listing, Manifest, NotFound, Ref
 from penstock.control.cluster.store import SELECTOR, Store, datasets_of, owner_of, version_of
 from penstock.control.gate import Gate
-from penstock.control.reconcile import World, reconcile
+from penstock.control.reconcile import World, reconcile, tell_unforeseen
 from penstock.control.settings import Settings
 from penstock.control.workqueue import WorkQueue
 
@@ -168,7 +168,10 @@ class Controller:
             again = await reconcile(key, self._world, now)
         except Conflict as conflict:
             await self._refresh(key, conflict)
+        except ClusterError as error:
+            self._later(key, error)
         except Exception as error:
+            await self._tell(key, error, now)
             self._later(key, error)
         else:
             self._failures.pop(key, None)
@@ -179,6 +182,16 @@ class Controller:
             if self.store.get(key) is not before:
                 self._wake_referrers(key)
             self.gate.ring()  # what we made ourselves does not come back as news
+
+    async def _tell(self, key: Key, error: Exception, now: datetime) -> None:
+        """What nobody foresaw is to be seen on the object, too; if that fails, the log has it."""
+        before = self.store.get(key)
+        try:
+            await tell_unforeseen(key, error, self._world, now)
+        except Exception as second:
+            log.warning("%s: its status cannot be told: %s", key, second)
+        if self.store.get(key) is not before:
+            self._wake_referrers(key)
 
     def _wake_referrers(self, key: Key) -> None:
         """Our own status patch does not come back as news, and others may have waited for it."""

@@ -30,12 +30,13 @@ class World:
 async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
     """Make the cluster agree with one object, and tell how it stands; when to look again though nothing happens.
 
-    Raises `port.ClusterError` where the API refuses; everything else that is wrong becomes a condition.
+    Raises `port.ClusterError` where the API refuses; everything else that is wrong becomes a condition, what nobody
+    foresaw by `tell_unforeseen`.
     """
     graph = resolve.references(key, world.store, world.settings)  # manifest -> typed model -> closed graph
     if graph is None or graph.meta.deleting:
         return None  # what we made for it goes by owner reference
-    seen = observe.runs((*graph.children, *graph.dataset_jobs), graph.pods)  # what Jobs did: reports, failures, causes
+    seen = observe.of(graph)  # what Jobs did: reports, failures, causes
     wanted = desired.objects(graph)  # standing objects: orders, CronJobs
     starts = due.runs(graph, seen, now)  # events: Jobs that must exist now
     changes = drift.between(wanted, graph.children, now)  # owned fields only
@@ -51,10 +52,18 @@ async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
     return min((moment for moment in moments if moment is not None), default=None)
 
 
+async def tell_unforeseen(key: Key, error: Exception, world: World, now: datetime) -> None:
+    """Make a condition of what a reconciliation raised and nobody foresaw. Raises `port.ClusterError`."""
+    manifest = world.store.get(key)
+    if manifest is not None:
+        graph = resolve.unread(key, manifest, world.settings)
+        await _publish(graph, status.unforeseen(graph, error, now), now, world)
+
+
 def _now(graph: Graph, world: World) -> tuple[Graph, observe.Seen]:
     """The graph with what we have just made: the store knows it already."""
     fresh = resolve.references(graph.key, world.store, world.settings) or graph
-    return fresh, observe.runs((*fresh.children, *fresh.dataset_jobs), fresh.pods)
+    return fresh, observe.of(fresh)
 
 
 async def _publish(graph: Graph, outcome: status.Outcome, now: datetime, world: World) -> None:
