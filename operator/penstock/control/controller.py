@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 
 from penstock.api import objects
 from penstock.api.objects import Key
+from penstock.control import resolve
 from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Listing, Manifest, NotFound, Ref
 from penstock.control.cluster.store import SELECTOR, Store, datasets_of, owner_of, version_of
 from penstock.control.gate import Gate
-from penstock.control.reconcile import World, reconcile, tell_unforeseen
+from penstock.control.reconcile import World, publish, reconcile
 from penstock.control.settings import Settings
+from penstock.control.status import publish as status
 from penstock.control.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -186,8 +188,11 @@ class Controller:
     async def _tell(self, key: Key, error: Exception, now: datetime) -> None:
         """What nobody foresaw is to be seen on the object, too; if that fails, the log has it."""
         before = self.store.get(key)
+        if before is None:
+            return
+        graph = resolve.unread(key, before, self._settings)
         try:
-            await tell_unforeseen(key, error, self._world, now)
+            await publish(graph, status.unforeseen(graph, error, now), now, self._world)
         except Exception as second:
             log.warning("%s: its status cannot be told: %s", key, second)
         if self.store.get(key) is not before:

@@ -47,7 +47,7 @@ class Observed:
     admitted: bool = False
     """Whether the gate has let it start: one that is suspended since then, a person has suspended."""
     whole: bool = True
-    """Whether every Pod that the Job has ended is there to tell; else the last word may be gone with its Pod."""
+    """Whether the last word is there: that of a success, or all Pods that ended; else it may be gone with its Pod."""
     harvested: Run | None = None
     """How status tells of it, where that is more than its Job and the Pods that are left do."""
 
@@ -131,7 +131,7 @@ def job(manifest: Manifest, pods: Sequence[Manifest]) -> Observed:
         reason=reason,
         message=message,
         admitted=objects.ADMITTED in annotations,
-        whole=_all_there(status, pods),
+        whole=_all_there(status, pods) or (state == "Succeeded" and told is not None),
     )
 
 

@@ -30,8 +30,7 @@ class World:
 async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
     """Make the cluster agree with one object, and tell how it stands; when to look again though nothing happens.
 
-    Raises `port.ClusterError` where the API refuses; everything else that is wrong becomes a condition, what nobody
-    foresaw by `tell_unforeseen`.
+    Raises `port.ClusterError` where the API refuses; everything else that is wrong becomes a condition.
     """
     graph = resolve.references(key, world.store, world.settings)  # manifest -> typed model -> closed graph
     if graph is None or graph.meta.deleting:
@@ -45,19 +44,11 @@ async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
     problem = problem or await apply.attempted(apply.catalog(graph, seen, cluster, store))
     graph, seen = _now(graph, world)
     outcome = status.of(graph, seen, now, problem=problem)
-    await _publish(graph, outcome, now, world)  # one status patch, if anything changed; events on transitions
+    await publish(graph, outcome, now, world)  # one status patch, if anything changed; events on transitions
     await apply.prune(changes, cluster, store)  # harvest before prune: only now
     await apply.expired(due.expired(graph, seen, now), graph, cluster, store)
     moments = [outcome.again, now + REFUSED_DELAY if problem is not None else None]
     return min((moment for moment in moments if moment is not None), default=None)
-
-
-async def tell_unforeseen(key: Key, error: Exception, world: World, now: datetime) -> None:
-    """Make a condition of what a reconciliation raised and nobody foresaw. Raises `port.ClusterError`."""
-    manifest = world.store.get(key)
-    if manifest is not None:
-        graph = resolve.unread(key, manifest, world.settings)
-        await _publish(graph, status.unforeseen(graph, error, now), now, world)
 
 
 def _now(graph: Graph, world: World) -> tuple[Graph, observe.Seen]:
@@ -66,7 +57,8 @@ def _now(graph: Graph, world: World) -> tuple[Graph, observe.Seen]:
     return fresh, observe.of(fresh)
 
 
-async def _publish(graph: Graph, outcome: status.Outcome, now: datetime, world: World) -> None:
+async def publish(graph: Graph, outcome: status.Outcome, now: datetime, world: World) -> None:
+    """Write the status and its events, if anything changed. Raises `port.ClusterError`."""
     live = world.store.get(graph.key)
     if live is None:
         return
