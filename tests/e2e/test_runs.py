@@ -141,6 +141,39 @@ def test_deleting_a_pipeline_takes_its_jobs_and_leaves_the_data(session: Session
     assert run["rowsRead"] == 0, "the ledger remembers the files"
 
 
+def test_what_is_known_outlives_pods_and_pipelines_and_a_repetition_says_what_it_is(session: Session) -> None:
+    _loaded(session, manifests.pipeline())
+    told = session.last_run("pipeline", "cities", "nonce/1")
+    session.until_rows("cities", 3)
+    session.wait("source", "cities", "Discovered")
+    known = {name: session.get(*name)["status"] for name in (("pipeline", "cities"), ("source", "cities"))}
+    dataset = session.get("dataset", "cities")["status"]
+
+    session.kubectl("delete", "pods", "--all")
+    session.kubectl("annotate", "pipeline,source", "--all", "looked=again")
+    time.sleep(2)
+    assert {name: session.get(*name)["status"] for name in known} == known
+    assert len(session.items("jobs")) == 4, "nothing was started"
+
+    session.kubectl("delete", "pipeline", "cities")
+    session.until(lambda: len(session.items("jobs")) == 3, "its Job is gone")
+    session.kubectl("annotate", "dataset", "cities", "looked=again")
+    time.sleep(2)
+    assert session.get("dataset", "cities")["status"] == dataset
+
+    session.apply(manifests.pipeline())
+    again = session.last_run("pipeline", "cities", "nonce/1")
+    assert (again["state"], again["rowsLoaded"]) == ("Succeeded", 3)
+    assert told["startedAt"] <= again["finishedAt"] <= told["finishedAt"], "when it was committed"
+    words = session.condition("pipeline", "cities", "LastRunSucceeded")["message"]
+    assert words.startswith(f"already carried out at {again['finishedAt']}")
+    session.until(
+        lambda: session.get("dataset", "cities")["status"]["lastReportTime"] != dataset["lastReportTime"], "told again"
+    )
+    after = session.get("dataset", "cities")["status"]
+    assert (after["rows"], after["lastLoadTime"]) == (3, dataset["lastLoadTime"])
+
+
 def _versions(session: Session) -> dict[str, str]:
     kinds = "penstock,jobs,cronjobs,configmaps,events"
     found = json.loads(session.kubectl("get", kinds, "-o", "json"))["items"]

@@ -1,5 +1,6 @@
 """What is generated is as the models say, bounded and documented."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import yaml
 from house import tree
 from penstock.api import conditions, crds, objects, reference
 from penstock.api.objects import Kind
+from penstock.control import due
 from support import fieldsfile
 
 
@@ -25,6 +27,12 @@ def test_every_reason_and_condition_is_documented() -> None:
     reference.check(tree.ROOT / "docs")
     page = Path(tree.ROOT / "docs" / "conditions.md").read_text(encoding="utf-8")
     assert all(f"| `{name}` |" in page for name in (*conditions.REASONS, *conditions.TYPES))
+
+
+def test_the_failures_that_are_tried_again_by_themselves_are_documented_each_and_no_other() -> None:
+    page = Path(tree.ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    named = page.partition("whose failure has an outside cause")[2].partition("Such are")[2].partition(".")[0]
+    assert set(re.findall(r"`(\w+)`", named)) == due.OUTSIDE
 
 
 def test_every_field_is_in_the_reference() -> None:

@@ -40,7 +40,7 @@ class FakeCluster:
     calls: list[Call] = field(default_factory=list)
     logs: dict[str, str] = field(default_factory=dict)
     """The log of each Pod, by name."""
-    refuse: dict[Call, ClusterError] = field(default_factory=dict)
+    refuse: dict[Call, Exception] = field(default_factory=dict)
     """Calls that fail, and how; for `create` with a generated name, the name is empty."""
     defaults: Mapping[str, Manifest] = field(default_factory=dict)
     """What the server adds to every object of a kind, unless it says something else."""

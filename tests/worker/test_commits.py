@@ -63,8 +63,17 @@ def test_a_committed_run_answers_with_its_old_report(tmp_path: Path) -> None:
     (pod.data / "2.csv").write_text("a,b\n2,x\n")
     report = pod.work("r1")
     assert (report.attempt, report.datasets[0].earlier, report.datasets[0].counts.loaded) == (2, True, 1)
+    assert report.datasets[0].committed_at == report.datasets[0].tail[0].at
     assert len(pod.rows()) == 1
     assert [commit.run for commit in report.datasets[0].tail] == ["r1"]
+
+
+def test_the_tail_of_the_ledger_reaches_back_to_what_was_loaded(tmp_path: Path) -> None:
+    pod = things(tmp_path)
+    (pod.data / "1.csv").write_text("a,b\n1,x\n")
+    loaded = pod.work("r1").datasets[0].tail
+    for idle in ("r2", "r3", "r4", "r5"):
+        assert pod.work(idle).datasets[0].tail == loaded
 
 
 def test_a_plan_does_not_change_when_its_file_does(tmp_path: Path) -> None:

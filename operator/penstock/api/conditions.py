@@ -84,10 +84,10 @@ REASONS: Mapping[Reason, str] = {
     "LeaseHeld": "Another run is writing this Dataset; the run is tried again.",
     "OutOfMemory": "The worker exceeded its memory limit. Raise `worker.resources.limits.memory` of the Dataset.",
     "DeadlineExceeded": "The run took longer than `deadline`.",
-    "ReportLost": "The run's Pod is gone and its report with it; the ledger settles the outcome in the next run.",
+    "ReportLost": "The Pod was gone, and its report with it, before it was read; a repetition, or the next run, tells.",
     "Cancelled": "The run's Job was deleted before it finished.",
     "BackoffLimitExceeded": "Every retry of the run failed.",
-    "UnknownError": "Something we did not foresee; the message is the original one.",
+    "UnknownError": "Something we did not foresee; the message is the original one. The log tells more.",
 }
 """Each reason with its meaning, for the reference documentation."""
 

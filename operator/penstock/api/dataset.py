@@ -258,7 +258,10 @@ class DatasetStatus(Model):
     bytes: Annotated[int | None, Field(description="Size of the table's data files, in bytes.")] = None
     quarantined_rows: Annotated[int | None, Field(description="Rows in its quarantine table.")] = None
     snapshot: Annotated[str | None, Field(max_length=64, description="Id of the newest Iceberg snapshot.")] = None
-    last_load_time: Annotated[Time | None, Field(description="When rows were last committed; RFC 3339.")] = None
+    last_load_time: Annotated[Time | None, Field(description="When rows were last loaded; RFC 3339.")] = None
     last_run: Annotated[
-        str | None, Field(max_length=253, description="Run id of the newest commit, as the ledger has it.")
+        str | None, Field(max_length=253, description="Id of the run that loaded them, as the ledger has it.")
+    ] = None
+    last_report_time: Annotated[
+        Time | None, Field(description="When the newest run or migration that told of it ended; RFC 3339.")
     ] = None

@@ -67,7 +67,13 @@ class PipelineSpec(Model):
         Field(description="Change it to run once now; any text. Echoed in status.handledRunNonce when done."),
     ] = ""
     retries: Annotated[
-        int, Field(ge=0, le=10, description="How often a failed run is tried again at once, by its Job.")
+        int,
+        Field(
+            ge=0,
+            le=10,
+            description="How often a failed run is tried again at once, by its Job. A run whose failure has an outside "
+            "cause is tried again later all the same.",
+        ),
     ] = 3
     deadline: Annotated[
         Duration, Field(description="How long one run may take in all, retries included: 90s, 15m, 1h30m.")
@@ -105,9 +111,15 @@ class Run(Model):
     ] = None
     scheduled_time: Annotated[Time | None, Field(description="The upper end of its interval; RFC 3339.")] = None
     started_at: Annotated[Time | None, Field(description="When its Job began; RFC 3339.")] = None
-    finished_at: Annotated[Time | None, Field(description="When it ended; RFC 3339.")] = None
+    finished_at: Annotated[
+        Time | None,
+        Field(description="When it ended, and what it did was committed; RFC 3339. Of a repetition: back then."),
+    ] = None
     reason: Annotated[ShortText | None, Field(description="Why it failed, in one word.")] = None
-    message: Annotated[str | None, Field(max_length=1024, description="Why it failed, and what to do.")] = None
+    message: Annotated[
+        str | None,
+        Field(max_length=1024, description="Why it failed, and what to do; or that it was carried out before."),
+    ] = None
     rows_read: Annotated[
         int | None, Field(description="Rows read: loaded + quarantined + ignored, checked in every run.")
     ] = None
@@ -128,7 +140,7 @@ class PipelineDatasetStatus(Model):
 
     name: Annotated[ShortText, Field(description="Name of the Dataset.")]
     state: Annotated[
-        Literal["Waiting", "Running", "Written", "Unchanged", "Failed"],
+        Literal["Waiting", "Running", "Written", "Unchanged", "Failed", "Cancelled"],
         Field(description="Unchanged: nothing new at the Source."),
     ]
     rows: Annotated[int | None, Field(description="Rows it loaded.")] = None

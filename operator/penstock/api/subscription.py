@@ -64,7 +64,7 @@ class SubscriptionSpec(Model):
     ] = None
     delivery: Annotated[Literal["full"], Field(description="full delivers the whole Dataset each time.")] = "full"
     run_nonce: Annotated[
-        Nonce, Field(description="Change it to deliver once now; any text. Echoed in status.handledRunNonce.")
+        Nonce, Field(description="Change it to deliver once now; any text. Echoed in status.handledRunNonce when done.")
     ] = ""
     suspend: Annotated[bool, Field(description="Start no delivery; what runs already goes on.")] = False
 

@@ -103,15 +103,19 @@ def named(identity: str) -> str:
 
 def outcome(run: Object) -> str:
     """How a run stands, in words, with its arithmetic."""
-    state = str(run["state"]).lower()
-    if run["state"] in ("Failed", "Cancelled"):
-        return f"{state}, {run.get('reason', '')}. {run.get('message', '')}".rstrip(". ")
-    if run["state"] == "Waiting" and run.get("message"):
-        return f"{state}: {run['message']}"
+    state, message = str(run["state"]).lower(), str(run.get("message") or "")
+    if run["state"] == "Failed":
+        return f"{state}, {run.get('reason', '')}. {message}".rstrip(". ")
+    if run["state"] in ("Waiting", "Cancelled"):
+        return f"{state}: {message}".rstrip(". :")
     if run["state"] != "Succeeded" or run.get("rowsRead") is None:
         return state
+    return f"{state}: {message or _arithmetic(run)}"
+
+
+def _arithmetic(run: Object) -> str:
     if not run["rowsRead"]:
-        return f"{state}: nothing new"
+        return "nothing new"
     bad = f" + {run['rowsQuarantined']:,} in quarantine" if run.get("rowsQuarantined") else ""
     attempts = f", in {run['pods']} attempts" if (run.get("pods") or 1) > 1 else ""
-    return f"{state}: {words.count(run['rowsRead'], 'row')} read = {run.get('rowsLoaded', 0):,} loaded{bad}{attempts}"
+    return f"{words.count(run['rowsRead'], 'row')} read = {run.get('rowsLoaded', 0):,} loaded{bad}{attempts}"

@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 
 from penstock.api import objects
 from penstock.api.objects import Key
+from penstock.control import resolve
 from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Listing, Manifest, NotFound, Ref
 from penstock.control.cluster.store import SELECTOR, Store, datasets_of, owner_of, version_of
 from penstock.control.gate import Gate
 from penstock.control.notices import Notices
-from penstock.control.reconcile import World, reconcile
+from penstock.control.reconcile import World, publish, reconcile
 from penstock.control.settings import Settings
+from penstock.control.status import publish as status
 from penstock.control.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -190,7 +192,10 @@ class Controller:
             again = await reconcile(key, self._world, now)
         except Conflict as conflict:
             await self._refresh(key, conflict)
+        except ClusterError as error:
+            self._later(key, error)
         except Exception as error:
+            await self._tell(key, error, now)
             self._later(key, error)
         else:
             self._failures.pop(key, None)
@@ -201,6 +206,19 @@ class Controller:
             if self.store.get(key) is not before:
                 self._wake_referrers(key)
             self.gate.ring()  # what we made ourselves does not come back as news
+
+    async def _tell(self, key: Key, error: Exception, now: datetime) -> None:
+        """What nobody foresaw is to be seen on the object, too; if that fails, the log has it."""
+        before = self.store.get(key)
+        if before is None:
+            return
+        graph = resolve.unread(key, before, self._settings)
+        try:
+            await publish(graph, status.unforeseen(graph, error, now), now, self._world)
+        except Exception as second:
+            log.warning("%s: its status cannot be told: %s", key, second)
+        if self.store.get(key) is not before:
+            self._wake_referrers(key)
 
     def _wake_referrers(self, key: Key) -> None:
         """Our own status patch does not come back as news, and others may have waited for it."""

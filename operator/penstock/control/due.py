@@ -9,6 +9,7 @@ from penstock.api import objects, times
 from penstock.api.conditions import Reason
 from penstock.api.dataset import DatasetStatus
 from penstock.api.destination import DestinationStatus
+from penstock.api.model import Model
 from penstock.api.pipeline import PipelineSpec, PipelineStatus, Run
 from penstock.api.source import Inspection, SourceStatus
 from penstock.api.subscription import SubscriptionStatus
@@ -31,7 +32,6 @@ OUTSIDE: frozenset[Reason] = frozenset(
         "SecretMissing",
         "WrongCredentials",
         "ResourceNotFound",
-        "WrongSpecification",
         "Unreachable",
         "Timeout",
         "StorageFull",
@@ -41,7 +41,10 @@ OUTSIDE: frozenset[Reason] = frozenset(
         "UnknownError",
     }
 )
-"""Failures whose cause can go without our seeing it: such a run is tried again by itself, ever more rarely."""
+"""Failures whose cause lies outside, and can go without our seeing it: such a run is tried again by itself, ever more
+rarely. What the data is to blame for (WrongSpecification, TooManyBadRows) or a limit that we were given
+(DeadlineExceeded, OutOfMemory) comes out the same again, until somebody changes the data or the manifest.
+"""
 
 UPKEEP_HISTORY = 2
 PREVIEW_SECONDS = 600
@@ -63,10 +66,11 @@ def runs(graph: Graph, seen: Seen, now: datetime) -> list[Start]:
     if order.kind in UPKEEP:
         return _upkeep(graph, order, seen, now)
     events = _asked_for(graph) or _first_delivery(graph, seen)
+    told = {run.id for run in getattr(graph.status, "runs", [])}  # one whose Job is gone was cancelled, and stays so
     starts = [
-        Start(order, slot, run_id(graph, slot), times.text(now), suspended=True)
+        Start(order, slot, identity, times.text(now), suspended=True)
         for slot in events
-        if seen.by_id(run_id(graph, slot)) is None
+        if (identity := run_id(graph, slot)) not in told and seen.by_id(identity) is None
     ]
     return starts or _again(graph, order, seen, now)
 
@@ -86,6 +90,12 @@ def asked(graph: Graph) -> dict[str, str]:
     return {"nonce": nonce, "requested": requested}
 
 
+def handled(status: Model) -> dict[str, str | None]:
+    """What was asked for and has come to its end, as a status echoes it."""
+    told = cast("PipelineStatus | SubscriptionStatus", status)
+    return {"nonce": told.handled_run_nonce, "requested": told.handled_requested_at}
+
+
 def target(graph: Graph, order: RunOrder) -> str:
     """What an inspection or migration is for: the order, and the newest request to do it again."""
     requested = graph.meta.annotations.get(objects.REQUESTED_AT)
@@ -103,12 +113,27 @@ def next_time(graph: Graph, seen: Seen, now: datetime) -> datetime | None:
         last = _last_upkeep(graph, order, seen)
         moments = [last.retry] if last is not None and last.failed else []
     else:
-        newest = _newest(seen)
-        again = newest is not None and _tried_again(graph, newest, order) and not _cancelled_since(graph, seen, newest)
-        moments = [retry_time(newest, graph.settings)] if newest is not None and again else []
+        moments = [next_attempt(graph, seen)]
     moments += [_preview_end(preview) for preview in seen.of("preview")]
     ahead = [moment for moment in moments if moment is not None and moment > now]
     return min(ahead, default=None)
+
+
+def retried(graph: Graph, seen: Seen) -> Observed | None:
+    """The newest run, if it failed and will be tried again by itself: its cause lies outside, or its order changed."""
+    newest = _newest(seen)
+    if newest is None or newest.state != "Failed" or not newest.run or _cancelled_since(graph, seen, newest):
+        return None
+    order = orders.of(graph)
+    changed = order is not None and newest.order != runs_of.fingerprint(graph, order)
+    return newest if newest.reason in OUTSIDE or changed else None
+
+
+def next_attempt(graph: Graph, seen: Seen) -> datetime | None:
+    """When a failed run is tried again, if nothing else happens; None where none is, or nothing may start."""
+    failed = retried(graph, seen)
+    startable = graph.problem is None and graph.suspended is None
+    return retry_time(failed, graph.settings) if failed is not None and startable else None
 
 
 def held(graph: Graph, purpose: OrderKind, rivals: Iterable[Observed]) -> str | None:
@@ -123,7 +148,7 @@ def held(graph: Graph, purpose: OrderKind, rivals: Iterable[Observed]) -> str | 
     for node in graph.nodes:
         reachable, ready = node.condition("Reachable"), node.condition("Ready")
         if reachable is not None and reachable.status == "False":
-            return f"{node.key.kind} {node.name}: {reachable.message}"
+            return node.saying(reachable.message)
         if node.key.kind == "Dataset" and (ready is None or ready.status != "True"):
             return f"Dataset {node.name} is not ready yet"
     writer = next((rival for rival in rivals if purpose == "ingest" and rival.purpose in ("ingest", "migrate")), None)
@@ -164,15 +189,28 @@ def _upkeep(graph: Graph, order: RunOrder, seen: Seen, now: datetime) -> list[St
 
 
 def _last_upkeep(graph: Graph, order: RunOrder, seen: Seen) -> _Last | None:
-    wanted = target(graph, order)
-    job = next((run for run in seen.of(order.kind) if run.slot.startswith(f"{wanted}/")), None)
+    job = upkeep_job(graph, seen)
     if job is not None:
         return _Last(job.attempt, failed=job.state == "Failed", retry=retry_time(job, graph.settings))
     known = upkeep_status(graph)
-    if known is None or known.order != wanted:
+    if known is None or known.order != target(graph, order):
         return None
     retry = times.parse(known.retry_time) if known.retry_time else None
     return _Last(known.attempt, failed=known.state != "Succeeded", retry=retry)
+
+
+def upkeep_job(graph: Graph, seen: Seen) -> Observed | None:
+    """The newest attempt at what the spec now asks for, by its Job; None where status tells more than Jobs still do."""
+    order = orders.of(graph)
+    if order is None:
+        return None
+    wanted = target(graph, order)
+    job = next((run for run in seen.of(order.kind) if run.slot.startswith(f"{wanted}/")), None)
+    known = upkeep_status(graph)
+    if job is None or known is None or known.order != wanted or known.state == "Running":
+        return job
+    harvested = known.attempt == job.attempt and not job.whole and known.reason != "ReportLost"
+    return None if known.attempt > job.attempt or harvested else job
 
 
 def upkeep_status(graph: Graph) -> Inspection | None:
@@ -192,9 +230,8 @@ def _is_false(condition: object) -> bool:
 
 def _asked_for(graph: Graph) -> list[str]:
     """The slots of a new nonce and of a new request by annotation."""
-    status = cast("PipelineStatus | SubscriptionStatus", graph.status)
-    handled = {"nonce": status.handled_run_nonce, "requested": status.handled_requested_at}
-    return [f"{event}/{value}" for event, value in asked(graph).items() if value and value != handled[event]]
+    done = handled(graph.status)
+    return [f"{event}/{value}" for event, value in asked(graph).items() if value and value != done[event]]
 
 
 def _first_delivery(graph: Graph, seen: Seen) -> list[str]:
@@ -208,8 +245,8 @@ def _first_delivery(graph: Graph, seen: Seen) -> list[str]:
 
 def _again(graph: Graph, order: RunOrder, seen: Seen, now: datetime) -> list[Start]:
     """A new attempt at the newest run, if it failed and there is a reason to hope."""
-    newest = _newest(seen)
-    if newest is None or not _tried_again(graph, newest, order) or _cancelled_since(graph, seen, newest):
+    newest = retried(graph, seen)
+    if newest is None:
         return []
     retry = retry_time(newest, graph.settings)
     unchanged = newest.order == runs_of.fingerprint(graph, order)
@@ -223,12 +260,6 @@ def _newest(seen: Seen) -> Observed | None:
     """The newest run, if none is under way."""
     ours = seen.of(*RUNS)
     return ours[0] if ours and all(run.over for run in ours) else None
-
-
-def _tried_again(graph: Graph, run: Observed, order: RunOrder) -> bool:
-    if run.state != "Failed" or not run.run:
-        return False
-    return run.reason in OUTSIDE or run.order != runs_of.fingerprint(graph, order)
 
 
 def _cancelled_since(graph: Graph, seen: Seen, newest: Observed) -> bool:

@@ -1,13 +1,18 @@
-"""Second station: what the Jobs did. Pure table logic over Jobs, their Pods and the reports that they left."""
+"""Second station: what the Jobs did. Pure table logic over Jobs, their Pods and the reports that they left.
+
+Pods go, and their reports with them; what was harvested from them is in status, and is remembered from there.
+"""
 
 import signal
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
 
 from penstock.api import objects, times
 from penstock.api.conditions import Reason
+from penstock.api.pipeline import Run
 from penstock.control.cluster.port import Manifest
+from penstock.control.resolve import Graph
 from penstock.runs import places, report
 from penstock.runs.order import OrderKind
 from penstock.runs.report import RunReport
@@ -41,6 +46,10 @@ class Observed:
     message: str | None
     admitted: bool = False
     """Whether the gate has let it start: one that is suspended since then, a person has suspended."""
+    whole: bool = True
+    """Whether the last word is there: that of a success, or all Pods that ended; else it may be gone with its Pod."""
+    harvested: Run | None = None
+    """How status tells of it, where that is more than its Job and the Pods that are left do."""
 
     @property
     def over(self) -> bool:
@@ -63,6 +72,22 @@ class Seen:
         return next((observed for observed in self.runs if observed.run == run), None)
 
 
+def of(graph: Graph) -> Seen:
+    """What the Jobs of a graph did: as they and their Pods tell and, where Pods are gone, as status remembers."""
+    seen = runs((*graph.children, *graph.dataset_jobs), graph.pods)
+    known: list[Run] = getattr(graph.status, "runs", [])
+    return Seen(tuple(_remembered(run, known) for run in seen.runs))
+
+
+def _remembered(observed: Observed, known: Iterable[Run]) -> Observed:
+    if not observed.over or observed.whole:
+        return observed
+    for run in known:
+        if (run.job, run.state) == (observed.job, observed.state) and run.reason != "ReportLost":
+            return replace(observed, reason=cast("Reason | None", run.reason), message=run.message, harvested=run)
+    return observed
+
+
 def runs(jobs: Iterable[Manifest], pods: Mapping[str, Sequence[Manifest]]) -> Seen:
     """What `jobs` did, each once; `pods` are theirs by Job name, oldest first. What is not a run is passed over."""
     ours = {child["metadata"]["uid"]: child for child in jobs if _is_run(child)}
@@ -78,14 +103,19 @@ def job(manifest: Manifest, pods: Sequence[Manifest]) -> Observed:
     """What one Job did."""
     metadata, spec, status = manifest["metadata"], manifest["spec"], manifest.get("status") or {}
     annotations = metadata.get("annotations") or {}
+    purpose = metadata["labels"][objects.PURPOSE]
     state, failure = _state(spec, status)
     told = _newest_report(pods)
+    if state == "Succeeded" and told is not None and told.state == "Failed":
+        told = None  # it is that of an earlier Pod, and the last one's is gone
     reason, message = _cause(state, failure, told, pods)
+    if state == "Succeeded" and told is None and purpose == "inspect-source":
+        state = "Failed"  # an inspection is what it reports
     event = slot(manifest)
     return Observed(
         job=metadata["name"],
         uid=metadata["uid"],
-        purpose=metadata["labels"][objects.PURPOSE],
+        purpose=purpose,
         slot=event,
         run=annotations.get(objects.RUN_ID, ""),
         interval_end=annotations.get(objects.INTERVAL_END) or _scheduled_time(event),
@@ -101,6 +131,7 @@ def job(manifest: Manifest, pods: Sequence[Manifest]) -> Observed:
         reason=reason,
         message=message,
         admitted=objects.ADMITTED in annotations,
+        whole=_all_there(status, pods) or (state == "Succeeded" and told is not None),
     )
 
 
@@ -142,6 +173,11 @@ def _finish_time(status: Mapping[str, Any]) -> str | None:
 def _terminated(pod: Manifest) -> Mapping[str, Any] | None:
     containers = (pod.get("status") or {}).get("containerStatuses") or []
     return next((entry["state"]["terminated"] for entry in containers if "terminated" in entry.get("state", {})), None)
+
+
+def _all_there(status: Mapping[str, Any], pods: Sequence[Manifest]) -> bool:
+    ended = sum(_terminated(pod) is not None for pod in pods)
+    return ended >= max((status.get("succeeded") or 0) + (status.get("failed") or 0), 1)
 
 
 def _newest_report(pods: Sequence[Manifest]) -> RunReport | None:

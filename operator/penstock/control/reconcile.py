@@ -35,7 +35,7 @@ async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
     graph = resolve.references(key, world.store, world.settings)  # manifest -> typed model -> closed graph
     if graph is None or graph.meta.deleting:
         return None  # what we made for it goes by owner reference
-    seen = observe.runs((*graph.children, *graph.dataset_jobs), graph.pods)  # what Jobs did: reports, failures, causes
+    seen = observe.of(graph)  # what Jobs did: reports, failures, causes
     wanted = desired.objects(graph)  # standing objects: orders, CronJobs
     starts = due.runs(graph, seen, now)  # events: Jobs that must exist now
     changes = drift.between(wanted, graph.children, now)  # owned fields only
@@ -44,7 +44,7 @@ async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
     problem = problem or await apply.attempted(apply.catalog(graph, seen, cluster, store))
     graph, seen = _now(graph, world)
     outcome = status.of(graph, seen, now, problem=problem)
-    await _publish(graph, outcome, now, world)  # one status patch, if anything changed; events on transitions
+    await publish(graph, outcome, now, world)  # one status patch, if anything changed; events on transitions
     await apply.prune(changes, cluster, store)  # harvest before prune: only now
     await apply.expired(due.expired(graph, seen, now), graph, cluster, store)
     moments = [outcome.again, now + REFUSED_DELAY if problem is not None else None]
@@ -54,10 +54,11 @@ async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
 def _now(graph: Graph, world: World) -> tuple[Graph, observe.Seen]:
     """The graph with what we have just made: the store knows it already."""
     fresh = resolve.references(graph.key, world.store, world.settings) or graph
-    return fresh, observe.runs((*fresh.children, *fresh.dataset_jobs), fresh.pods)
+    return fresh, observe.of(fresh)
 
 
-async def _publish(graph: Graph, outcome: status.Outcome, now: datetime, world: World) -> None:
+async def publish(graph: Graph, outcome: status.Outcome, now: datetime, world: World) -> None:
+    """Write the status and its events, if anything changed. Raises `port.ClusterError`."""
     live = world.store.get(graph.key)
     if live is None:
         return

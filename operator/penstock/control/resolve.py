@@ -53,6 +53,11 @@ class Node(Generic[S]):
         """Its name."""
         return self.key.name
 
+    def saying(self, message: str) -> str:
+        """A message of its own, with whose it is, once."""
+        subject = f"{self.key.kind} {self.name}"
+        return message if message.startswith(f"{subject}:") else f"{subject}: {message}"
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -126,18 +131,12 @@ def references(key: Key, store: Store, settings: Settings) -> Graph | None:
     manifest = store.get(key)
     if manifest is None:
         return None
-    meta = Meta.of(manifest)
+    bare = unread(key, manifest, settings)
+    meta = bare.meta
     children = [child for child in store.children(key) if not _left_over(child, key, meta)]
     jobs = [child for child in children if child["kind"] == "Job"]
-    bare = Graph(
-        key=key,
-        meta=meta,
-        spec=None,
-        status=_status(key.kind, manifest),
-        settings=settings,
-        children=tuple(children),
-        pods={job["metadata"]["name"]: tuple(store.pods(job)) for job in jobs},
-    )
+    pods = {job["metadata"]["name"]: tuple(store.pods(job)) for job in jobs}
+    bare = _with(bare, children=tuple(children), pods=pods)
     try:
         spec = manifests.parse(manifest)
     except InvalidSpec as invalid:
@@ -150,6 +149,12 @@ def references(key: Key, store: Store, settings: Settings) -> Graph | None:
     except PenstockError as error:
         return _with(resolved, problem=Problem(error.reason, error.message))
     return resolved
+
+
+def unread(key: Key, manifest: Manifest, settings: Settings) -> Graph:
+    """An object before its spec is read: what can be told of it whatever is wrong."""
+    status = _status(key.kind, manifest)
+    return Graph(key=key, meta=Meta.of(manifest), spec=None, status=status, settings=settings)
 
 
 def _source(graph: Graph, store: Store) -> Graph:

@@ -58,6 +58,8 @@ class DatasetReport(Model):
     counts: Counts = Counts()
     earlier: bool = False
     """The run id was committed before: the counts are those of that commit."""
+    committed_at: str | None = None
+    """When that was; RFC 3339. Set where `earlier` is."""
     reason: Reason | None = None
     message: str | None = None
     rows: int | None = None
@@ -67,7 +69,7 @@ class DatasetReport(Model):
     table: str | None = None
     columns: list[ColumnReport] = []
     tail: list[Commit] = []
-    """The newest commits in the ledger, newest first, at most 3: status is rebuilt from it when a report was lost."""
+    """The newest commits that loaded rows, at most 3, newest first: status is rebuilt from it where one was lost."""
 
 
 class StreamReport(Model):

@@ -71,6 +71,7 @@ class Claim:
     """The right to commit one run for one subject, as long as no higher fence exists.
 
     `plan` and `report` are what earlier attempts left behind; `attempt` counts claims of this run id, from 1.
+    `committed_at` is when `report` was, RFC 3339.
     """
 
     database: Path
@@ -81,6 +82,7 @@ class Claim:
     plan: str | None
     report: str | None
     ground: str = ""
+    committed_at: str | None = None
     _lost: threading.Event = field(default_factory=threading.Event)
 
     def record(self, plan: str) -> str:
@@ -193,10 +195,11 @@ def _take(cursor: sqlite3.Cursor, database: Path, subject: str, bid: Bid, lease:
     cursor.execute("INSERT OR IGNORE INTO penstock_runs (subject, run) VALUES (?, ?)", (subject, run))
     key = (subject, run)
     cursor.execute("UPDATE penstock_runs SET attempts = attempts + 1 WHERE subject = ? AND run = ?", key)
-    attempt, plan, ground, report = cursor.execute(
-        "SELECT attempts, plan, ground, report FROM penstock_runs WHERE subject = ? AND run = ?", key
+    attempt, plan, ground, report, committed_at = cursor.execute(
+        "SELECT attempts, plan, ground, report, committed_at FROM penstock_runs WHERE subject = ? AND run = ?", key
     ).fetchone()
-    return Claim(database, subject, run, fence, attempt, plan if ground == bid.ground else None, report, bid.ground)
+    own_plan = plan if ground == bid.ground else None
+    return Claim(database, subject, run, fence, attempt, own_plan, report, bid.ground, committed_at)
 
 
 def _heartbeat(mine: Claim, lease: float, stop: threading.Event) -> None:
@@ -267,11 +270,11 @@ def files(database: Path, subject: str, identity: str | None = None) -> dict[tup
 
 
 def tail(database: Path, subject: str, length: int = 3) -> list[Commit]:
-    """The newest commits, newest first."""
+    """The newest commits that loaded rows, newest first."""
     with transaction(database) as cursor:
         rows: list[Any] = cursor.execute(
             "SELECT run, committed_at, loaded, quarantined FROM penstock_runs "
-            "WHERE subject = ? AND report IS NOT NULL ORDER BY committed_at DESC, rowid DESC LIMIT ?",
+            "WHERE subject = ? AND loaded > 0 ORDER BY committed_at DESC, rowid DESC LIMIT ?",
             (subject, length),
         ).fetchall()
     return [Commit(run=row[0], at=row[1], loaded=row[2], quarantined=row[3]) for row in rows]

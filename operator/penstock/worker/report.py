@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def of(claim: Claim, home: "lake.Lake", table: str, own: DatasetReport | None = None) -> DatasetReport:
     """The report of a committed run: `own` if this attempt committed it, else the ledger's, told as earlier."""
-    entry = own or DatasetReport.model_validate_json(claim.report or "{}").model_copy(update={"earlier": True})
+    then = {"earlier": True, "committed_at": claim.committed_at}
+    entry = own or DatasetReport.model_validate_json(claim.report or "{}").model_copy(update=then)
     return standing(home, table, entry).model_copy(update={"tail": ledger.tail(claim.database, claim.subject)})
 
 

@@ -85,3 +85,13 @@ def test_a_line_names_its_subject_and_its_namespace() -> None:
     elsewhere = {"kind": "Source", "metadata": {"name": "a", "namespace": "team"}}
     (line,) = feed.lines(None, elsewhere)
     assert line.text("12:00:00").plain.startswith("12:00:00  Source a (team)")
+
+
+def test_a_cancelled_run_says_so_once() -> None:
+    cancelled = _run("Cancelled", reason="Cancelled", message="its Job was deleted before it finished")
+    assert feed.outcome(cancelled) == "cancelled: its Job was deleted before it finished"
+
+
+def test_a_run_that_was_carried_out_before_says_so() -> None:
+    then = "already carried out at 2026-11-20T09:00:00Z; what is told is of then"
+    assert feed.outcome(_run("Succeeded", rowsRead=5, message=then)) == f"succeeded: {then}"

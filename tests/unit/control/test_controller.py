@@ -5,10 +5,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import pytest
+from pydantic import ValidationError
+
+from penstock.api import objects
 from penstock.api.objects import Key
 from penstock.control.cluster.port import Event, Listing, Manifest, Ref
 from penstock.control.controller import Controller
 from penstock.control.settings import Settings
+from penstock.runs.order import RunOrder
 from support import manifests, scene
 from support.fakecluster import Call, FakeCluster
 
@@ -214,3 +219,66 @@ def test_what_is_under_way_comes_to_its_end_before_it_ends_and_nothing_new_begin
         assert len(cluster.writes) == written
 
     _story(cluster, told)
+
+
+@dataclass
+class Faulty(FakeCluster):
+    """Whose answers we do not understand, while it is at fault."""
+
+    fault: Exception | None = None
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        if manifest["kind"] == "ConfigMap" and self.fault is not None:
+            raise self.fault
+        return await super().create(manifest)
+
+
+def test_what_nobody_foresaw_is_a_condition_until_it_is_gone() -> None:
+    cluster = Faulty(fault=RuntimeError("the first line\nand what it was about"))
+
+    def ready() -> Manifest:
+        status = cluster.read(Ref("Source", "default", "cities")).get("status", {})
+        found: Manifest = next((one for one in status.get("conditions", []) if one["type"] == "Ready"), {})
+        return found
+
+    async def told(controller: Controller) -> None:
+        _see(controller, cluster, manifests.source())
+        await _until(lambda: ready().get("status") == "False")
+        words = "RuntimeError: the first line; it is tried again. See the operator's log"
+        assert (ready()["reason"], ready()["message"]) == ("UnknownError", words)
+        assert cluster.read(Ref("Source", "default", "cities"))["status"]["observedGeneration"] == 1
+        cluster.fault = None
+        await _until(lambda: ready().get("status") == "True")
+
+    _story(cluster, told)
+
+
+def test_what_nobody_foresaw_leaves_what_else_is_known_and_names_no_value() -> None:
+    stage = scene.ready()
+    controller = Controller(stage.cluster, SETTINGS)
+    stage.see()
+    for manifest in stage.cluster.everything():
+        controller._seen_child(manifest) if manifest["kind"] not in objects.KINDS else controller.seen(manifest)
+    before = stage.status("Pipeline", "cities")
+    with pytest.raises(ValidationError) as caught:
+        RunOrder.model_validate({"kind": "ingest", "deadline_seconds": "hush"})
+    asyncio.run(controller._tell(PIPELINE, caught.value, stage.now))
+    after = stage.status("Pipeline", "cities")
+    assert after["runs"] == before["runs"]
+    ready = stage.condition("Pipeline", "cities", "Ready")
+    assert ready["reason"] == "UnknownError"
+    assert "RunOrder.subject" in ready["message"]
+    assert "hush" not in str(after)
+    kept = [entry["type"] for entry in after["conditions"]]
+    assert kept == ["Ready", "LastRunSucceeded", "Stalled"]
+
+
+def test_an_error_that_cannot_even_be_told_does_not_end_the_operator() -> None:
+    stage = scene.ready()
+    controller = Controller(stage.cluster, SETTINGS)
+    controller.seen(stage.cluster.read(Ref("Pipeline", "default", "cities")))
+    refused = Call("patch_status", Ref("Pipeline", "default", "cities"))
+    stage.cluster.refuse[refused] = RuntimeError("and this fails, too")
+    before = stage.status("Pipeline", "cities")
+    asyncio.run(controller._tell(PIPELINE, RuntimeError("it fails"), stage.now))
+    assert stage.status("Pipeline", "cities") == before

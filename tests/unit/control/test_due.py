@@ -77,6 +77,11 @@ def test_a_nonce_that_has_its_job_asks_for_no_other_though_status_has_not_told_i
     assert due.runs(graph, _seen(jobs.observed(state="Waiting")), NOW) == []
 
 
+def test_a_nonce_that_status_knows_a_run_of_asks_for_no_other_though_its_job_is_gone() -> None:
+    cancelled = {"id": "default/cities/nonce/1", "state": "Running", "job": "gone"}
+    assert due.runs(_graph(scene.quickstart(), runs=[cancelled]), NOTHING, NOW) == []
+
+
 def test_a_request_of_any_length_fits_into_status() -> None:
     stage = scene.quickstart()
     asking = manifests.pipeline(runNonce="")
@@ -151,6 +156,8 @@ def test_a_failure_is_tried_again_after_15_seconds_doubled_up_to_10_minutes(atte
     [
         ({"state": "Failed", "reason": "TooManyBadRows"}, True, NOW, False),
         ({"state": "Failed", "reason": "TooManyBadRows"}, False, NOW, True),
+        ({"state": "Failed", "reason": "WrongSpecification"}, True, NOW, False),
+        ({"state": "Failed", "reason": "WrongSpecification"}, False, NOW, True),
         ({"state": "Failed", "reason": "Unreachable"}, True, NOW, True),
         ({"state": "Failed", "reason": "Unreachable"}, True, times.parse(jobs.ENDED), False),
         ({"state": "Failed", "reason": "Unreachable"}, False, times.parse(jobs.ENDED), True),
@@ -283,8 +290,8 @@ def _condition(kind: str, status: str, message: str = "") -> dict[str, Any]:
     return {"type": kind, "status": status, "reason": "X", "message": message, "lastTransitionTime": jobs.BEGAN}
 
 
-def _unreachable(stage: Scene, destination: str) -> None:
-    down = [_condition("Reachable", "False", "no route to host")]
+def _unreachable(stage: Scene, destination: str, message: str = "no route to host") -> None:
+    down = [_condition("Reachable", "False", message)]
     stage.cluster.change(Ref("Destination", "default", destination), {"status": {"conditions": down}})
 
 
@@ -303,6 +310,8 @@ def test_what_holds_a_run_back_is_told_in_words() -> None:
     assert due.held(_graph(stage), "ingest", []) == "Dataset cities is not ready yet"
     _ready(stage)
     _unreachable(stage, "lake")
+    assert due.held(_graph(stage), "ingest", []) == "Destination lake: no route to host"
+    _unreachable(stage, "lake", "Destination lake: no route to host")
     assert due.held(_graph(stage), "ingest", []) == "Destination lake: no route to host"
     stage.apply(manifests.pipeline(suspend=True))
     assert due.held(_graph(stage), "ingest", []) == "Pipeline cities is suspended"

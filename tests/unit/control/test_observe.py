@@ -79,6 +79,23 @@ def test_a_success_whose_report_is_gone_says_so() -> None:
     assert observe.job(jobs.job(status=jobs.over()), ()).reason == "ReportLost"
 
 
+def test_a_report_of_a_failure_is_not_that_of_a_success_whose_last_pod_is_gone() -> None:
+    job = jobs.job(status={**jobs.over(), "failed": 1, "succeeded": 1})
+    seen = observe.job(job, [jobs.pod(job, 1, exitCode=3, message=BAD_ROWS.encode())])
+    assert (seen.report, seen.reason, seen.whole) == (None, "ReportLost", False)
+
+
+def test_the_report_of_a_success_is_its_last_word_though_earlier_pods_are_gone() -> None:
+    job = jobs.job(status={**jobs.over(), "failed": 1, "succeeded": 1})
+    seen = observe.job(job, [jobs.pod(job, 2, message=jobs.report(loaded=5).encode())])
+    assert (seen.whole, seen.reason) == (True, None)
+
+
+def test_an_inspection_without_its_report_has_failed() -> None:
+    lost = observe.job(jobs.job(purpose="inspect-source", status=jobs.over()), ())
+    assert (lost.state, lost.reason) == ("Failed", "ReportLost")
+
+
 def test_a_pod_that_does_not_start_is_told_in_the_kubelets_words() -> None:
     running = jobs.job()
     stuck = jobs.pod(running)

@@ -9,6 +9,7 @@ from penstock.control import due
 from penstock.control.cluster.port import ClusterError, Conflict, NotFound, Ref
 from penstock.control.desired import runs
 from penstock.control.observe import Seen
+from penstock.runs.report import DatasetReport, StreamReport
 from support import jobs, manifests, scene
 from support.fakecluster import Call
 from support.scene import Scene
@@ -87,9 +88,10 @@ def test_a_status_worked_out_from_an_older_version_is_refused_by_the_server() ->
 
 def test_a_nonce_becomes_one_run_whose_counts_are_told_and_is_echoed_as_handled() -> None:
     stage = scene.ready()
-    assert stage.status("Pipeline", "cities")["handledRunNonce"] == "1"
+    assert "handledRunNonce" not in stage.status("Pipeline", "cities")
     stage.finish(stage.jobs("ingest")[0], jobs.report(loaded=7, quarantined=1))
     stage.settle()
+    assert stage.status("Pipeline", "cities")["handledRunNonce"] == "1"
     run = stage.status("Pipeline", "cities")["lastRun"]
     assert (run["id"], run["state"], run["rowsLoaded"], run["rowsQuarantined"]) == (RUN, "Succeeded", 7, 1)
     assert (
@@ -222,6 +224,109 @@ def test_an_order_goes_when_nothing_names_it_any_more_and_not_at_once() -> None:
 def _orders(stage: Scene) -> list[Any]:
     owned = f"{objects.OWNER_KIND}=Pipeline"
     return stage.cluster.items("ConfigMap", "default", owned)
+
+
+# ── what was harvested stays ──
+
+
+def _pods_go(stage: Scene) -> None:
+    for pod in stage.cluster.items("Pod"):
+        stage.cluster.remove(Ref.of(pod))
+
+
+def test_what_was_harvested_outlives_its_pods_and_costs_no_write() -> None:
+    stage = scene.quickstart()
+    stage.settle()
+    found = jobs.report("inspect-source", streams=[StreamReport(name="cities", fields=3, files=1)])
+    stage.finish(stage.jobs("inspect-source")[0], found)
+    for purpose in ("inspect-destination", "migrate"):
+        stage.settle()
+        stage.finish(stage.jobs(purpose)[0])
+    stage.settle()
+    stage.finish(stage.jobs("ingest")[0], jobs.report(loaded=7, quarantined=1))
+    stage.settle()
+    before = [item["status"] for item in _five(stage)]
+    assert before[0]["streams"] == [{"name": "cities", "fields": 3, "files": 1}]
+    assert before[-1]["lastRun"]["rowsLoaded"] == 7
+    _pods_go(stage)
+    assert stage.settle() == []
+    stage.wait(3600)
+    assert stage.settle() == []
+    assert stage.restarted().settle() == []
+    assert [item["status"] for item in _five(stage)] == before
+
+
+def test_a_dataset_keeps_its_counts_and_its_quality_when_its_pipeline_is_deleted() -> None:
+    stage = scene.quickstart()
+    for purpose in ("inspect-source", "inspect-destination", "migrate"):
+        stage.settle()
+        entry = DatasetReport(name="cities", state="Ready", rows=0, quarantined=0)
+        told = jobs.report(purpose, finished_at=jobs.BEGAN, datasets=[entry] if purpose == "migrate" else [])
+        stage.finish(stage.jobs(purpose)[0], told)
+    stage.settle()
+    stage.finish(stage.jobs("ingest")[0], jobs.report(loaded=7, quarantined=1))
+    stage.settle()
+    before = stage.status("Dataset", "cities")
+    assert before["rows"] == 7
+    stage.cluster.remove(Ref("Pipeline", "default", "cities"))
+    stage.settle()
+    stage.restarted().settle()
+    assert stage.status("Dataset", "cities") == before
+
+
+def test_the_cause_of_a_failure_outlives_its_pod_so_that_the_run_is_not_tried_again() -> None:
+    stage = scene.ready()
+    failure = jobs.report(state="Failed", reason="TooManyBadRows", message="7 of 10 rows are bad", datasets=[])
+    stage.finish(stage.jobs("ingest")[0], failure)
+    stage.settle()
+    _pods_go(stage)
+    stage.wait(3600)
+    assert stage.settle() == []
+    assert stage.condition("Pipeline", "cities", "LastRunSucceeded")["reason"] == "TooManyBadRows"
+
+
+def test_an_inspection_whose_report_was_lost_before_it_was_harvested_is_repeated() -> None:
+    stage = scene.quickstart()
+    stage.settle()
+    stage.finish(stage.jobs("inspect-source")[0])
+    _pods_go(stage)
+    stage.settle()
+    told = stage.condition("Source", "cities", "Discovered")
+    assert (told["status"], told["reason"]) == ("Unknown", "ReportLost")
+    stage.wait(15)
+    stage.settle()
+    stage.finish(stage.jobs("inspect-source")[1])
+    stage.settle()
+    assert stage.condition("Source", "cities", "Discovered")["status"] == "True"
+
+
+def test_an_inspection_whose_pod_is_seen_after_its_end_is_not_repeated() -> None:
+    stage = scene.quickstart()
+    stage.settle()
+    stage.finish(stage.jobs("inspect-source")[0])
+    (pod,) = stage.cluster.items("Pod")
+    stage.cluster.remove(Ref.of(pod))
+    stage.settle()
+    stage.cluster.put(pod)
+    stage.settle()
+    assert stage.condition("Source", "cities", "Discovered")["status"] == "True"
+    stage.wait(3600)
+    assert stage.settle() == []
+
+
+def test_an_earlier_failed_attempt_tells_nothing_once_a_later_one_succeeded() -> None:
+    stage = scene.quickstart()
+    stage.settle()
+    stage.finish(stage.jobs("inspect-source")[0], exitCode=1)
+    stage.settle()
+    stage.wait(15)
+    stage.settle()
+    stage.finish(stage.jobs("inspect-source")[1])
+    stage.settle()
+    stage.cluster.remove(Ref.of(stage.jobs("inspect-source")[1]))
+    stage.wait(3600)
+    assert stage.settle() == []
+    assert stage.condition("Source", "cities", "Discovered")["status"] == "True"
 
 
 # ── drift and refusals ──

@@ -1,6 +1,6 @@
 """What there is to tell of a Dataset: its table, its schema, and how good its rows are."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
@@ -14,27 +14,34 @@ from penstock.control.desired import orders
 from penstock.control.observe import Seen
 from penstock.control.resolve import Graph, Problem
 from penstock.control.status import inspected, verdicts
-from penstock.runs.report import DatasetReport
+from penstock.runs.order import OrderKind
+from penstock.runs.report import Commit, Counts, DatasetReport
+
+_FACTS = {
+    *("table", "columns", "rows", "bytes", "quarantined_rows", "snapshot"),
+    *("last_load_time", "last_run", "last_report_time"),
+}
+"""What status tells of the table, from reports."""
 
 
 def status(graph: Graph, seen: Seen, now: datetime, trouble: Problem | None) -> tuple[Model, list[datetime | None]]:
     """The status of a Dataset."""
     before = cast(DatasetStatus, graph.status)
-    run = inspected.upkeep_run(graph, seen)
+    run = due.upkeep_job(graph, seen)
     migration = inspected.inspection(graph, run, before.migration)
     wanted = orders.of(graph)
     current = migration is not None and wanted is not None and migration.order == due.target(graph, wanted)
-    facts = _newest_facts(graph, seen)
+    news = _news(graph, seen)
     found = [
         _table_ready(graph, trouble, migration if current else None),
         _schema_current(graph, migration if current else None),
-        _quality(graph, seen),
+        _quality(graph, news),
     ]
     status = DatasetStatus(
         observed_generation=graph.meta.generation,
         conditions=verdicts.published(graph, found, now),
         migration=migration,
-        **facts,
+        **_facts(before, news),
     )
     return status, []
 
@@ -52,7 +59,7 @@ def _table_ready(graph: Graph, trouble: Problem | None, migration: Inspection | 
         return verdicts.false("Ready", "Suspended", graph.suspended)
     reachable = graph.destination.condition("Reachable") if graph.destination is not None else None
     if graph.destination is not None and reachable is not None and reachable.status == "False":
-        return verdicts.false("Ready", "Unreachable", f"Destination {graph.destination.name}: {reachable.message}")
+        return verdicts.false("Ready", "Unreachable", graph.destination.saying(reachable.message))
     return verdicts.false("Ready", "Progressing", "its table is being made")
 
 
@@ -66,54 +73,86 @@ def _schema_current(graph: Graph, migration: Inspection | None) -> Verdict:
     return verdicts.false("SchemaCurrent", cast(Reason, migration.reason or "UnknownError"), migration.message or "")
 
 
-def _quality(graph: Graph, seen: Seen) -> Verdict:
-    name = graph.key.name
-    for run in seen.of("ingest"):
-        for entry in run.report.datasets if run.report is not None else []:
-            if entry.name == name and entry.reason == "TooManyBadRows":
-                return verdicts.false("QualityOK", "TooManyBadRows", entry.message or "")
-            if entry.name == name and entry.state == "Written":
-                bad, read = entry.counts.quarantined, entry.counts.read
-                limit = getattr(graph.spec, "quality", None)
-                share = f"{bad / read:.2%}" if read else "0%"
-                allowed = (
-                    f"; up to {limit.max_bad_ratio} are allowed" if limit and ratio(limit.max_bad_ratio) < 1 else ""
-                )
-                return verdicts.true("QualityOK", f"{bad:,} of {read:,} rows ({share}) are in quarantine{allowed}")
-    return verdicts.as_before(graph, "QualityOK", verdicts.unknown("QualityOK", "NeverRan", "nothing was loaded yet"))
+@dataclass(frozen=True)
+class _News:
+    """What a report says of this Dataset, and when (RFC 3339) that was so."""
+
+    at: str
+    purpose: OrderKind
+    entry: DatasetReport
+
+    @property
+    def load(self) -> Commit | None:
+        """The newest commit that loaded rows, as the ledger had it."""
+        return next((commit for commit in self.entry.tail if commit.loaded), None)
 
 
-def _newest_facts(graph: Graph, seen: Seen) -> dict[str, Any]:
-    """What the newest report says of the table; the previous status where reports are gone."""
+def _news(graph: Graph, seen: Seen) -> list[_News]:
+    """What reports say that status does not tell yet, oldest first: status never goes back to an older report.
+
+    A report goes with its Job, and older ones may outlive it.
+    """
     before = cast(DatasetStatus, graph.status)
-    facts = before.model_dump(
-        include={"table", "columns", "rows", "bytes", "quarantined_rows", "snapshot", "last_load_time", "last_run"}
-    )
     told = [
-        (run.report.finished_at, entry)
+        _News(run.report.finished_at, run.purpose, entry)
         for run in seen.of("ingest", "migrate")
         if run.report is not None
         for entry in run.report.datasets
-        if entry.name == graph.key.name and entry.state != "Failed"
+        if entry.name == graph.key.name
     ]
-    for _, entry in sorted(told, key=lambda pair: pair[0]):
-        facts.update(_facts(entry, facts))
+    return sorted(
+        (news for news in told if not _stale(news, before)), key=lambda news: (news.at, news.purpose == "ingest")
+    )
+
+
+def _stale(news: _News, before: DatasetStatus) -> bool:
+    known, load = before.last_load_time or "", news.load.at if news.load is not None else ""
+    last = before.last_report_time or known
+    if news.at == last:  # times have whole seconds: of two reports in one, the ledger's tail tells which is older
+        return load < known
+    # A migration may have looked at the table before a run that it overlapped had committed.
+    return news.at < last or (news.purpose == "migrate" and "" < load < known)
+
+
+def _quality(graph: Graph, news: list[_News]) -> Verdict:
+    """By the newest run that wrote, or had too many bad rows; a run that was committed before says nothing new."""
+    last = cast(DatasetStatus, graph.status).last_report_time or ""
+    for entry in [one.entry for one in reversed(news) if one.purpose == "ingest"]:
+        if entry.reason == "TooManyBadRows":
+            return verdicts.false("QualityOK", "TooManyBadRows", entry.message or "")
+        if entry.state == "Written" and not (entry.earlier and (entry.committed_at or "") < last):
+            return verdicts.true("QualityOK", _share_in_words(graph, entry.counts))
+    return verdicts.as_before(graph, "QualityOK", verdicts.unknown("QualityOK", "NeverRan", "nothing was loaded yet"))
+
+
+def _share_in_words(graph: Graph, counts: Counts) -> str:
+    bad, read = counts.quarantined, counts.read
+    limit = getattr(graph.spec, "quality", None)
+    share = f"{bad / read:.2%}" if read else "0%"
+    allowed = f"; up to {limit.max_bad_ratio} are allowed" if limit and ratio(limit.max_bad_ratio) < 1 else ""
+    return f"{bad:,} of {read:,} rows ({share}) are in quarantine{allowed}"
+
+
+def _facts(before: DatasetStatus, news: list[_News]) -> dict[str, Any]:
+    """What is known of the table: as published, and what the news add to it."""
+    facts = before.model_dump(include=_FACTS)
+    for one in news:
+        facts["last_report_time"] = one.at
+        if one.entry.state != "Failed":
+            facts.update(_standing(one))
     return facts
 
 
-def _facts(entry: DatasetReport, known: Mapping[str, Any]) -> dict[str, Any]:
-    newest = entry.tail[0] if entry.tail else None
-    stale = newest is not None and known["last_load_time"] is not None and newest.at < known["last_load_time"]
-    if stale:
-        return {}
+def _standing(news: _News) -> dict[str, Any]:
+    entry, load = news.entry, news.load
     update: dict[str, Any] = {
         "rows": entry.rows,
         "bytes": entry.bytes,
         "quarantined_rows": entry.quarantined,
         "snapshot": entry.snapshot,
         "table": entry.table,
-        "last_load_time": newest.at if newest is not None else None,
-        "last_run": newest.run if newest is not None else None,
+        "last_load_time": load.at if load is not None else None,
+        "last_run": load.run if load is not None else None,
     }
     if entry.columns:
         update["columns"] = [Column(**column.model_dump()) for column in entry.columns[:64]]

@@ -7,15 +7,17 @@ from penstock.api import conditions, objects, times
 from penstock.api.conditions import Condition
 from penstock.api.model import Model
 from penstock.api.pipeline import Run
+from penstock.control import due
 from penstock.control.cluster.port import Manifest
 from penstock.control.resolve import Graph
+from penstock.control.status import runs
 
 _TOLD = ("Ready", "Reachable", "SchemaCurrent", "QualityOK")
 
 
 def of(graph: Graph, after: Model, now: datetime) -> list[Manifest]:
     """The events that turn the status as published into `after`."""
-    told = [*_conditions(graph, after), *_runs(graph, after)]
+    told = [*_conditions(graph, after), *_repetitions(graph, after), *_runs(graph, after)]
     return [_event(graph, reason, message, now, warning=warning) for reason, message, warning in told]
 
 
@@ -30,6 +32,13 @@ def _conditions(graph: Graph, after: Model) -> Iterator[tuple[str, str, bool]]:
             yield condition.type, condition.message, False
         elif condition.status == "False":
             yield condition.reason, f"{condition.type} is False: {condition.message}", True
+
+
+def _repetitions(graph: Graph, after: Model) -> Iterator[tuple[str, str, bool]]:
+    """What was asked for again after it had been carried out: told when it is taken up, as `handled…` shows."""
+    for event, words in runs.repeated(graph, getattr(after, "runs", [])).items():
+        if due.handled(after)[event] != due.handled(graph.status)[event]:
+            yield "AlreadyCarriedOut", words, True
 
 
 def _runs(graph: Graph, after: Model) -> Iterator[tuple[str, str, bool]]:

@@ -10,7 +10,6 @@ from penstock.api.model import Model
 from penstock.api.source import Inspection, SourceStatus, Stream
 from penstock.control import due
 from penstock.control.desired import objects as desired_objects
-from penstock.control.desired import orders
 from penstock.control.observe import Observed, Seen
 from penstock.control.resolve import Graph, Problem
 from penstock.control.status import verdicts
@@ -24,7 +23,7 @@ ANSWERED: frozenset[Reason] = frozenset({"ResourceNotFound", "WrongSpecification
 
 def status(graph: Graph, seen: Seen, now: datetime, trouble: Problem | None) -> tuple[Model, list[datetime | None]]:
     """The status of a Source or a Destination."""
-    run = upkeep_run(graph, seen)
+    run = due.upkeep_job(graph, seen)
     newest = inspection(graph, run, due.upkeep_status(graph))
     found = [verdicts.accepted(graph, trouble, "accepted"), _reachable(graph, run)]
     fields: dict[str, Any] = {"observed_generation": graph.meta.generation, "inspection": newest}
@@ -45,17 +44,8 @@ def _last_check(graph: Graph) -> str | None:
     return cast("SourceStatus | DestinationStatus", graph.status).last_check_time
 
 
-def upkeep_run(graph: Graph, seen: Seen) -> Observed | None:
-    """The newest attempt at what the spec now asks for."""
-    order = orders.of(graph)
-    if order is None:
-        return None
-    wanted = due.target(graph, order)
-    return next((run for run in seen.of(*due.UPKEEP) if run.slot.startswith(f"{wanted}/")), None)
-
-
 def inspection(graph: Graph, run: Observed | None, known: Inspection | None) -> Inspection | None:
-    """How the newest attempt stands, by its Job or, where that is gone, as it was `known`."""
+    """How the newest attempt stands, by its Job or, where there is none to go by, as it was `known`."""
     if run is None:
         return known
     failed = run.state == "Failed"
@@ -88,6 +78,8 @@ def _discovered(graph: Graph, run: Observed | None) -> Verdict:
     waiting = verdicts.unknown("Discovered", "Progressing", "not inspected yet")
     if run is None or not run.over:
         return verdicts.as_before(graph, "Discovered", waiting)
+    if run.reason == "ReportLost":
+        return verdicts.unknown("Discovered", run.reason, run.message or "")
     if run.state == "Failed" or run.report is None:
         return verdicts.false("Discovered", run.reason or "UnknownError", run.message or "the inspection failed")
     streams = run.report.streams

@@ -5,11 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
+
+from penstock.api.conditions import Condition
 from penstock.api.model import Model
 from penstock.control import due
 from penstock.control.observe import Seen
 from penstock.control.resolve import Graph, Problem
-from penstock.control.status import dataset, inspected, runs
+from penstock.control.status import dataset, inspected, runs, verdicts
+
+_READINESS = ("Ready", "Reconciling", "Stalled")
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,25 @@ def of(graph: Graph, seen: Seen, now: datetime, *, problem: Problem | None = Non
     status, moments = _BY_KIND[graph.key.kind](graph, seen, now, trouble)
     moments.append(due.next_time(graph, seen, now))
     return Outcome(status, min((moment for moment in moments if moment is not None), default=None))
+
+
+def unforeseen(graph: Graph, error: Exception, now: datetime) -> Outcome:
+    """The status of an object whose reconciliation raised an error: as published, but not ready, and why."""
+    message = f"{type(error).__name__}: {_in_short(error)}; it is tried again. See the operator's log"
+    before: list[Condition] = getattr(graph.status, "conditions", [])
+    ready = verdicts.false("Ready", "UnknownError", message)
+    others = [verdicts.again(condition) for condition in before if condition.type not in _READINESS]
+    told = verdicts.published(graph, [ready, *others], now)
+    update = {"observed_generation": graph.meta.generation, "conditions": told}
+    return Outcome(graph.status.model_copy(update=update), None)
+
+
+def _in_short(error: Exception) -> str:
+    """What an error says in a line, without the value that it was about: nobody knows what that was."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        return f"{error.title}.{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    return next(iter(str(error).splitlines()), "")[:200]
 
 
 def patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

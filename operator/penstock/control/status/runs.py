@@ -4,7 +4,7 @@ import dataclasses
 from datetime import datetime
 from typing import cast
 
-from penstock.api import times, words
+from penstock.api import objects, times, words
 from penstock.api.conditions import Reason, Verdict
 from penstock.api.model import Model
 from penstock.api.pipeline import PipelineDatasetStatus, PipelineSpec, PipelineStatus, Run
@@ -15,27 +15,34 @@ from penstock.control.resolve import Graph, Problem
 from penstock.control.status import verdicts
 from penstock.runs.report import DatasetReport
 
+OVER = ("Succeeded", "Failed", "Cancelled")
+"""The states of a run that has come to an end."""
+
+RUNS_LIMIT = 50
+"""How many runs status can hold."""
+
 
 def pipeline(graph: Graph, seen: Seen, now: datetime, trouble: Problem | None) -> tuple[Model, list[datetime | None]]:
     """The status of a Pipeline."""
     before = cast(PipelineStatus, graph.status)
     spec = graph.spec if isinstance(graph.spec, PipelineSpec) else None
-    runs = _runs(graph, seen, before.runs, spec.history if spec is not None else 10)
+    runs = _runs(graph, seen, before.runs)
     firing = _next_firing(
         graph, spec.schedule if spec is not None else [], spec.time_zone if spec is not None else None, now
     )
-    ready = verdicts.accepted(graph, trouble, f"runs {_schedule_in_words(spec)}")
+    words = "; ".join([f"runs {_schedule_in_words(spec)}", *repeated(graph, runs).values()])
+    ready = verdicts.accepted(graph, trouble, words)
     if ready.holds and (missing := _not_ready(graph)) is not None:
         ready = missing
     status = PipelineStatus(
         observed_generation=graph.meta.generation,
-        conditions=verdicts.published(graph, [ready, _last_run_succeeded(runs)], now),
+        conditions=verdicts.published(graph, [ready, _last_run_succeeded(graph, seen, runs)], now),
         last_run=_newest_begun(runs),
-        runs=runs,
-        datasets=_datasets(graph, seen, before),
+        runs=_kept(runs, spec.history if spec is not None else 10),
+        datasets=_datasets(graph, seen, _newest_begun(runs), before),
         next_run_time=times.text(firing) if firing is not None else None,
-        handled_run_nonce=_handled(runs, graph, "nonce", before.handled_run_nonce),
-        handled_requested_at=_handled(runs, graph, "requested", before.handled_requested_at),
+        handled_run_nonce=_handled(graph, seen, runs, "nonce") or before.handled_run_nonce,
+        handled_requested_at=_handled(graph, seen, runs, "requested") or before.handled_requested_at,
     )
     return status, [firing]
 
@@ -46,22 +53,23 @@ def subscription(
     """The status of a Subscription."""
     before = cast(SubscriptionStatus, graph.status)
     spec = graph.spec if isinstance(graph.spec, SubscriptionSpec) else None
-    runs = _runs(graph, seen, before.runs, 10)
+    runs = _runs(graph, seen, before.runs)
     crons = [spec.cron] if spec is not None and spec.cron is not None else []
     firing = _next_firing(graph, crons, spec.time_zone if spec is not None else None, now)
+    words = "; ".join([_cadence_in_words(spec), *repeated(graph, runs).values()])
     status = SubscriptionStatus(
         observed_generation=graph.meta.generation,
         conditions=verdicts.published(
             graph,
-            [verdicts.accepted(graph, trouble, _cadence_in_words(spec)), _last_run_succeeded(runs)],
+            [verdicts.accepted(graph, trouble, words), _last_run_succeeded(graph, seen, runs)],
             now,
         ),
         last_run=_newest_begun(runs),
-        runs=runs,
+        runs=_kept(runs, 10),
         deliveries=_deliveries(seen, before),
         next_delivery_time=times.text(firing) if firing is not None else None,
-        handled_run_nonce=_handled(runs, graph, "nonce", before.handled_run_nonce),
-        handled_requested_at=_handled(runs, graph, "requested", before.handled_requested_at),
+        handled_run_nonce=_handled(graph, seen, runs, "nonce") or before.handled_run_nonce,
+        handled_requested_at=_handled(graph, seen, runs, "requested") or before.handled_requested_at,
     )
     return status, [firing]
 
@@ -77,7 +85,7 @@ def _not_ready(graph: Graph) -> Verdict | None:
         if ready is None or ready.reason == "Progressing":
             return verdicts.false("Ready", "Progressing", f"Dataset {entry.dataset.name} is being made")
         if ready.status != "True":
-            return verdicts.false("Ready", "DatasetNotReady", f"Dataset {entry.dataset.name}: {ready.message}")
+            return verdicts.false("Ready", "DatasetNotReady", entry.dataset.saying(ready.message))
     return None
 
 
@@ -99,8 +107,8 @@ def _next_firing(graph: Graph, crons: list[str], time_zone: str | None, now: dat
     return min((times.next_firing(cron, time_zone, now) for cron in crons), default=None)
 
 
-def _runs(graph: Graph, seen: Seen, before: list[Run], keep: int) -> list[Run]:
-    """The newest runs: as their Jobs tell, and as status remembers them where a Job is gone."""
+def _runs(graph: Graph, seen: Seen, before: list[Run]) -> list[Run]:
+    """Every run we know of, newest first: as its Job tells, and as status remembers it where that is gone."""
     told: dict[str, Run] = {}
     newest: dict[str, Observed] = {}
     for observed in seen.of(*due.RUNS):
@@ -110,7 +118,13 @@ def _runs(graph: Graph, seen: Seen, before: list[Run], keep: int) -> list[Run]:
     for run in before:
         if run.id not in newest or due.superseded(newest[run.id], run):
             told[run.id] = _without_job(run)
-    return sorted(told.values(), key=_recency, reverse=True)[:keep]
+    return sorted(told.values(), key=_recency, reverse=True)
+
+
+def _kept(runs: list[Run], keep: int) -> list[Run]:
+    """What status holds of runs, newest first: all that are not over, and the newest `keep` that are."""
+    past = [run for run in runs if run.state in OVER][keep:]
+    return [run for run in runs if run not in past][:RUNS_LIMIT]
 
 
 def _recency(run: Run) -> tuple[bool, str]:
@@ -136,13 +150,11 @@ def _without_job(run: Run) -> Run:
 
 
 def _run(observed: Observed, identity: str) -> Run:
+    if observed.harvested is not None:
+        return observed.harvested
     counts = observed.report.counts if observed.report is not None and observed.report.datasets else None
-    message = observed.message
-    if observed.report is not None and observed.state == "Succeeded" and _told_before(observed):
-        message = "this run id was committed before; its counts are those of that commit"
-    elif observed.report is not None and observed.report.delivery is not None:
-        delivery = observed.report.delivery
-        message = f"{words.count(delivery.rows, 'row')} delivered in {words.count(delivery.files, 'file')}"
+    before = _carried_out_before(observed)
+    message = _outcome_in_words(observed, before)
     return Run(
         id=identity,
         state=observed.state,
@@ -150,8 +162,8 @@ def _run(observed: Observed, identity: str) -> Run:
         attempt=observed.attempt,
         pods=observed.pods or None,
         scheduled_time=observed.interval_end,
-        started_at=observed.started,
-        finished_at=observed.finished,
+        started_at=observed.started if before is None else None,
+        finished_at=before or observed.finished,
         reason=observed.reason,
         message=message[:1024] if message else None,
         rows_read=counts.read if counts is not None else None,
@@ -164,23 +176,50 @@ def _run(observed: Observed, identity: str) -> Run:
     )
 
 
-def _told_before(observed: Observed) -> bool:
+def _outcome_in_words(observed: Observed, before: str | None) -> str | None:
+    delivery = observed.report.delivery if observed.report is not None else None
+    told = observed.message
+    if delivery is not None:
+        told = f"{words.count(delivery.rows, 'row')} delivered in {words.count(delivery.files, 'file')}"
+    if before is None:
+        return told
+    return f"already carried out at {before}" + (f": {told}" if told else "; what is told is of then")
+
+
+def _carried_out_before(observed: Observed) -> str | None:
+    """When all of the run had been committed, where that was before this Job began: it repeated nothing then.
+
+    What an earlier Pod of the same Job committed is the Job's own.
+    """
     told = observed.report
-    if told is None:
-        return False
-    entries = [entry.earlier for entry in told.datasets] + ([told.delivery.earlier] if told.delivery else [])
-    return bool(entries) and all(entries)
+    if told is None or observed.state != "Succeeded":
+        return None
+    ends = [entry.committed_at if entry.earlier else None for entry in told.datasets]
+    ends += [told.delivery.at if told.delivery.earlier else None] if told.delivery is not None else []
+    known = [end for end in ends if end is not None]
+    last = max(known, default=None)
+    return last if last is not None and len(known) == len(ends) and last < (observed.started or "") else None
 
 
-def _last_run_succeeded(runs: list[Run]) -> Verdict:
-    over = next((run for run in runs if run.state in ("Succeeded", "Failed", "Cancelled")), None)
+def _last_run_succeeded(graph: Graph, seen: Seen, runs: list[Run]) -> Verdict:
+    over = next((run for run in runs if run.state in OVER), None)
+    ended = _how_it_ended(graph, seen, over)
+    newer = runs if over is None else runs[: runs.index(over)]
+    if any((run.attempt or 1) > 1 for run in newer):  # a failed run is tried again: its failure counts until then
+        return verdicts.as_before(graph, "LastRunSucceeded", ended)
+    return ended
+
+
+def _how_it_ended(graph: Graph, seen: Seen, over: Run | None) -> Verdict:
     if over is None:
         return verdicts.unknown("LastRunSucceeded", "NeverRan", "there has been no run yet")
-    if over.state != "Succeeded":
-        return verdicts.false(
-            "LastRunSucceeded", cast(Reason, over.reason or "UnknownError"), over.message or over.state
-        )
-    return verdicts.true("LastRunSucceeded", _counts_in_words(over))
+    if over.state == "Succeeded":
+        return verdicts.true("LastRunSucceeded", _counts_in_words(over))
+    again, failed = due.next_attempt(graph, seen), due.retried(graph, seen)
+    message = over.message or over.state
+    if again is not None and failed is not None and failed.run == over.id:
+        message = f"{message.rstrip('.')[:900]}; tried again at {times.text(again)}"
+    return verdicts.false("LastRunSucceeded", cast(Reason, over.reason or "UnknownError"), message)
 
 
 def _counts_in_words(run: Run) -> str:
@@ -189,16 +228,26 @@ def _counts_in_words(run: Run) -> str:
     parts = [f"{words.count(run.rows_read, 'row')} read", f"{run.rows_loaded:,} loaded"]
     parts += [f"{run.rows_quarantined:,} quarantined"] if run.rows_quarantined else []
     parts += [f"{run.rows_ignored:,} ignored"] if run.rows_ignored else []
-    return ", ".join(parts)
+    counts = ", ".join(parts)
+    return f"{run.message}: {counts}" if run.message else counts
 
 
-def _datasets(graph: Graph, seen: Seen, before: PipelineStatus) -> list[PipelineDatasetStatus]:
-    newest = next(iter(seen.of("ingest")), None)
-    lost = newest is not None and newest.state == "Succeeded" and newest.report is None
+def _datasets(graph: Graph, seen: Seen, begun: Run | None, before: PipelineStatus) -> list[PipelineDatasetStatus]:
+    """What the newest run did to each Dataset; as status remembers where its Job or its report is gone."""
+    newest = next((run for run in seen.of("ingest") if begun is None or run.job == begun.job), None)
+    if begun is not None and begun.state == "Cancelled":
+        return [_cancelled(entry) for entry in before.datasets]
+    lost = newest is not None and (
+        newest.harvested is not None or (newest.state == "Succeeded" and newest.report is None)
+    )
     if newest is None or lost or not graph.entries:
         return before.datasets
     told = {entry.name: entry for entry in newest.report.datasets} if newest.report is not None else {}
     return [_dataset_state(entry.dataset.name, told.get(entry.dataset.name), newest) for entry in graph.entries]
+
+
+def _cancelled(entry: PipelineDatasetStatus) -> PipelineDatasetStatus:
+    return entry if entry.state not in ("Waiting", "Running") else entry.model_copy(update={"state": "Cancelled"})
 
 
 def _dataset_state(name: str, told: DatasetReport | None, run: Observed) -> PipelineDatasetStatus:
@@ -220,8 +269,26 @@ def _deliveries(seen: Seen, before: SubscriptionStatus) -> list[Delivery]:
     return sorted(told.values(), key=lambda delivery: delivery.at, reverse=True)[:20]
 
 
-def _handled(runs: list[Run], graph: Graph, event: str, before: str | None) -> str | None:
-    """The newest nonce or request for which there is a run."""
+def _handled(graph: Graph, seen: Seen, runs: list[Run], event: str) -> str | None:
+    """The nonce or request asked for, if its run has come to its end: one that is tried again has not."""
     asked = due.asked(graph)[event]
+    again = due.retried(graph, seen)
     wanted = due.run_id(graph, f"{event}/{asked}")
-    return asked if asked and any(run.id == wanted for run in runs) else before
+    ended = any(run.id == wanted and run.state in OVER for run in runs)
+    return asked if asked and ended and (again is None or again.run != wanted) else None
+
+
+def repeated(graph: Graph, runs: list[Run]) -> dict[str, str]:
+    """What is asked for again though it was carried out before the last thing that was asked for: words, by event."""
+    words = {}
+    for event, what in (("nonce", "runNonce"), ("requested", objects.REQUESTED_AT)):
+        asked = due.asked(graph)[event]
+        prefix, wanted = due.run_id(graph, f"{event}/"), due.run_id(graph, f"{event}/{asked}")
+        newest = next((run for run in runs if run.id.startswith(prefix)), None)
+        then = next((run for run in runs if run.id == wanted and run.state in OVER), None)
+        if not asked or then is None or newest is None or newest.id == wanted:
+            continue
+        at = then.finished_at or then.started_at or then.scheduled_time
+        how = "" if then.state == "Succeeded" else f", and {then.state.lower()}"
+        words[event] = f'{what} "{asked}" was already carried out{f" at {at}" if at else ""}{how}: choose another'
+    return words

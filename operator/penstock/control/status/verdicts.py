@@ -37,9 +37,13 @@ def unknown(kind: ConditionType, reason: Reason, message: str) -> Verdict:
 def as_before(graph: Graph, kind: ConditionType, otherwise: Verdict) -> Verdict:
     """What was published last, or `otherwise` where nothing was."""
     known = conditions.find(getattr(graph.status, "conditions", []), kind)
-    if known is None:
-        return otherwise
-    return Verdict(type=kind, status=known.status, reason=cast(Reason, known.reason), message=known.message)
+    return again(known) if known is not None else otherwise
+
+
+def again(known: Condition) -> Verdict:
+    """The verdict that a published condition was."""
+    kind, reason = cast(ConditionType, known.type), cast(Reason, known.reason)
+    return Verdict(type=kind, status=known.status, reason=reason, message=known.message)
 
 
 def accepted(graph: Graph, trouble: Problem | None, message: str) -> Verdict:

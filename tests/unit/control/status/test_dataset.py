@@ -61,6 +61,14 @@ def test_a_dataset_waits_for_a_lake_that_does_not_answer() -> None:
     assert _condition(stage, "Ready") == ("False", "Unreachable", "Destination lake: it hangs")
 
 
+def test_a_message_that_names_its_destination_is_not_given_the_name_again() -> None:
+    stage = scene.quickstart()
+    down = {"type": "Reachable", "status": "False", "reason": "Timeout", "message": "Destination lake: it hangs"}
+    down["lastTransitionTime"] = jobs.BEGAN
+    stage.cluster.change(Ref("Destination", "default", "lake"), {"status": {"conditions": [down]}})
+    assert _condition(stage, "Ready") == ("False", "Unreachable", "Destination lake: it hangs")
+
+
 def test_the_newest_report_tells_of_the_table_in_whatever_order_they_come() -> None:
     stage = scene.quickstart()
     newer = jobs.observed("b", report=_loaded("2026-11-22T12:05:00Z", rows=20, snapshot="s2"))
@@ -80,6 +88,69 @@ def test_a_report_of_before_the_last_load_we_know_of_changes_nothing() -> None:
     )
     stale = _loaded(tail=[Commit(run="old", at="2026-11-22T12:01:00Z", loaded=9, quarantined=1)])
     assert _status(stage, jobs.observed(report=stale))["rows"] == 50
+
+
+def _emptied() -> RunReport:
+    """What the migration said that made the table, an hour ago."""
+    entry = DatasetReport(name="cities", state="Ready", rows=0, quarantined=0)
+    return jobs.report("migrate", finished_at="2026-11-22T11:00:00Z", datasets=[entry])
+
+
+def test_what_a_newer_report_told_stays_when_that_is_gone_and_older_ones_are_there() -> None:
+    stage = scene.quickstart()
+    tail = [Commit(run="r", at=jobs.ENDED, loaded=9, quarantined=1)]
+    older = jobs.observed("m", purpose="migrate", report=_emptied())
+    loaded = _status(stage, jobs.observed(report=_loaded(tail=tail, quarantined=1)), older)
+    assert (loaded["rows"], loaded["lastReportTime"]) == (9, jobs.ENDED)
+    stage.cluster.change(Ref("Dataset", "default", "cities"), {"status": loaded})
+    assert _status(stage, older) == loaded
+    assert _status(stage) == loaded
+
+
+def test_what_status_knows_of_a_load_outweighs_an_older_report_though_nothing_says_when_it_was_told() -> None:
+    stage = scene.quickstart()
+    known = {"rows": 336710, "lastLoadTime": "2026-11-22T12:30:00Z"}
+    stage.cluster.change(Ref("Dataset", "default", "cities"), {"status": known})
+    assert _status(stage, jobs.observed("m", purpose="migrate", report=_emptied()))["rows"] == 336710
+
+
+def test_of_two_reports_in_one_second_the_one_that_knows_of_the_load_counts() -> None:
+    stage = scene.quickstart()
+    tail = [Commit(run="r", at=jobs.ENDED, loaded=9, quarantined=1)]
+    migrated = _emptied().model_copy(update={"finished_at": jobs.ENDED})
+    older = jobs.observed("m", purpose="migrate", report=migrated)
+    loaded = _status(stage, older, jobs.observed(report=_loaded(tail=tail)))
+    assert loaded["rows"] == 9
+    stage.cluster.change(Ref("Dataset", "default", "cities"), {"status": loaded})
+    assert _status(stage, older)["rows"] == 9
+
+
+def test_a_table_that_is_found_empty_later_is_told() -> None:
+    stage = scene.quickstart()
+    known = {"rows": 9, "lastLoadTime": jobs.ENDED, "lastReportTime": jobs.ENDED}
+    stage.cluster.change(Ref("Dataset", "default", "cities"), {"status": known})
+    later = _emptied().model_copy(update={"finished_at": "2026-11-22T12:30:00Z"})
+    assert _status(stage, jobs.observed("m", purpose="migrate", report=later))["rows"] == 0
+
+
+def test_a_run_that_loads_nothing_does_not_move_the_time_of_the_last_load() -> None:
+    tail = [
+        Commit(run="idle", at="2026-11-22T12:30:00Z", loaded=0, quarantined=0),
+        Commit(run="r", at=jobs.ENDED, loaded=9, quarantined=1),
+    ]
+    told = _loaded("2026-11-22T12:30:00Z", state="Unchanged", tail=tail)
+    status = _status(scene.quickstart(), jobs.observed(report=told))
+    assert (status["lastLoadTime"], status["lastRun"]) == (jobs.ENDED, "r")
+
+
+def test_the_counts_of_a_run_that_was_committed_before_say_nothing_new_of_the_quality() -> None:
+    stage = scene.quickstart()
+    bad = _loaded(state="Failed", reason="TooManyBadRows", message="3 of 10 rows are bad")
+    stage.cluster.change(Ref("Dataset", "default", "cities"), {"status": _status(stage, jobs.observed(report=bad))})
+    again = _loaded("2026-11-22T12:30:00Z", earlier=True, committed_at="2026-11-22T11:00:00Z")
+    assert _condition(stage, "QualityOK", jobs.observed("b", report=again))[1] == "TooManyBadRows"
+    retry = _loaded("2026-11-22T12:30:00Z", earlier=True, committed_at="2026-11-22T12:29:00Z")
+    assert _condition(stage, "QualityOK", jobs.observed("b", report=retry))[0] == "True"
 
 
 def test_the_ledgers_tail_says_when_rows_were_last_committed() -> None:

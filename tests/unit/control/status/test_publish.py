@@ -82,7 +82,8 @@ def test_the_generation_that_was_looked_at_is_told() -> None:
         ({"schedule": ["0 3 * * *"]}, ("True", "Succeeded", ""), "Succeeded", "runs at 0 3 * * * (UTC)"),
         ({"suspend": True}, ("True", "Succeeded", ""), "Suspended", "Pipeline cities is suspended"),
         ({}, ("False", "Progressing", ""), "Progressing", "Dataset cities is being made"),
-        ({}, ("False", "TableConflict", "the table is another's"), "DatasetNotReady", "the table is another's"),
+        ({}, ("False", "TableConflict", "the table is another's"), "DatasetNotReady", "Dataset cities: the table is"),
+        ({}, ("False", "SchemaChanged", "Dataset cities: it differs"), "DatasetNotReady", "Dataset cities: it differs"),
     ],
 )
 def test_a_pipeline_is_ready_when_its_datasets_are(
@@ -95,6 +96,7 @@ def test_a_pipeline_is_ready_when_its_datasets_are(
     found = _conditions(stage)["Ready"]
     assert found["reason"] == reason
     assert told in found["message"]
+    assert found["message"].count("Dataset cities") <= 1
 
 
 def test_the_next_firing_is_told_and_wakes_us() -> None:

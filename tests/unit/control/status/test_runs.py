@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from penstock.api import times
+from penstock.api import objects, times
 from penstock.control.cluster.port import Ref
 from penstock.control.observe import Observed, Seen
 from penstock.control.status import publish
-from penstock.runs.report import DeliveryReport
+from penstock.runs.report import DeliveryReport, RunReport
 from support import jobs, manifests, scene
 from support.scene import Scene
 
@@ -26,6 +26,11 @@ def _status(*runs: Observed, before: Any = None, kind: str = "Pipeline", **pipel
 
 def _of(stage: Scene, kind: str, *runs: Observed) -> dict[str, Any]:
     return publish.of(stage.graph(kind, "cities"), Seen(runs), NOW).status.to_object()
+
+
+def _condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(one for one in status["conditions"] if one["type"] == kind)
+    return found
 
 
 def _words(status: dict[str, Any]) -> list[tuple[str, str]]:
@@ -104,10 +109,33 @@ def test_the_newest_finished_run_decides(run: Any, status: str, reason: str, tol
     assert told in found["message"]
 
 
-def test_a_repetition_of_a_committed_run_says_so() -> None:
+def _again(committed_at: str) -> RunReport:
     told = jobs.report()
-    again = told.model_copy(update={"datasets": [told.datasets[0].model_copy(update={"earlier": True})]})
-    assert "was committed before" in _status(jobs.observed(report=again))["lastRun"]["message"]
+    entry = told.datasets[0].model_copy(update={"earlier": True, "committed_at": committed_at})
+    return told.model_copy(update={"datasets": [entry]})
+
+
+def test_a_repetition_of_a_committed_run_says_so_and_when_that_was() -> None:
+    then = "2026-11-20T09:00:00Z"
+    status = _status(jobs.observed(report=_again(then)))
+    run = status["lastRun"]
+    assert run["message"] == f"already carried out at {then}; what is told is of then"
+    assert (run["finishedAt"], run["rowsLoaded"], "startedAt" in run) == (then, 3, False)
+    told = _condition(status, "LastRunSucceeded")
+    assert told["message"] == f"already carried out at {then}; what is told is of then: 3 rows read, 3 loaded"
+
+
+def test_what_an_earlier_pod_of_the_same_job_committed_is_the_jobs_own() -> None:
+    run = _status(jobs.observed(report=_again("2026-11-22T12:00:30Z")))["lastRun"]
+    assert (run["startedAt"], run["finishedAt"], "message" in run) == (jobs.BEGAN, jobs.ENDED, False)
+
+
+def test_a_repeated_delivery_says_so() -> None:
+    then = "2026-11-20T09:00:00Z"
+    told = DeliveryReport(manifest="s3://out/manifest.json", rows=3, bytes=99, files=1, at=then, earlier=True)
+    run = jobs.observed(purpose="deliver", slot="first", report=jobs.report("deliver", delivery=told))
+    status = _status(run, kind="Subscription")
+    assert status["lastRun"]["message"] == f"already carried out at {then}: 3 rows delivered in 1 file"
 
 
 def test_what_is_known_of_the_datasets_outlives_a_lost_report() -> None:
@@ -131,7 +159,115 @@ def test_deliveries_are_told_newest_first_and_remembered() -> None:
     assert status["lastRun"]["message"] == "3 rows delivered in 1 file"
 
 
-def test_a_nonce_is_handled_when_there_is_a_run_for_it() -> None:
+@pytest.mark.parametrize(
+    ("run", "handled"),
+    [
+        ({"state": "Waiting"}, "0"),
+        ({"state": "Running"}, "0"),
+        ({"state": "Succeeded"}, "1"),
+        ({"state": "Failed", "reason": "Unreachable"}, "0"),
+        ({"state": "Failed", "reason": "WrongSpecification"}, "1"),
+    ],
+)
+def test_a_nonce_is_handled_when_its_run_has_come_to_its_end(run: Any, handled: str) -> None:
+    stage = scene.ready()
+    (job,) = stage.jobs("ingest")
+    order = job["metadata"]["annotations"][objects.ORDER]
+    stage.cluster.change(Ref("Pipeline", "default", "cities"), {"status": {"handledRunNonce": "0", "runs": []}})
+    assert _of(stage, "Pipeline", jobs.observed(order=order, **run))["handledRunNonce"] == handled
+
+
+def test_a_nonce_whose_run_was_cancelled_is_handled_and_so_is_one_that_a_newer_run_left_behind() -> None:
     assert "handledRunNonce" not in _status()
-    assert _status(jobs.observed(state="Waiting"))["handledRunNonce"] == "1"
-    assert _status(before={"handledRunNonce": "0"})["handledRunNonce"] == "0"
+    assert _status(before={"runs": [_told("nonce/1", "Running", job="gone")]})["handledRunNonce"] == "1"
+    failed = jobs.observed("old", state="Failed", reason="Unreachable")
+    newer = jobs.observed("new", run="default/cities/schedule/x", created=jobs.ENDED, state="Running", finished=None)
+    assert _status(newer, failed)["handledRunNonce"] == "1"
+
+
+# ── asked for again ──
+
+
+def test_a_nonce_that_was_carried_out_before_the_last_one_is_told_and_starts_nothing() -> None:
+    stage = scene.ready(runNonce="a")
+    for nonce in "ba":
+        stage.finish(stage.jobs("ingest")[-1])
+        stage.settle()
+        stage.wait(60)
+        stage.apply(manifests.pipeline(runNonce=nonce))
+        stage.settle()
+    assert len(stage.jobs("ingest")) == 2
+    told = stage.condition("Pipeline", "cities", "Ready")
+    ended = stage.status("Pipeline", "cities")["runs"][1]["finishedAt"]
+    words = f'runNonce "a" was already carried out at {ended}: choose another'
+    assert told["status"] == "True"
+    assert told["message"].endswith(f"; {words}")
+    assert stage.status("Pipeline", "cities")["handledRunNonce"] == "a"
+    told_once = [event for event in stage.cluster.items("Event") if event["reason"] == "AlreadyCarriedOut"]
+    assert [(event["type"], event["message"]) for event in told_once] == [("Warning", words)]
+    assert stage.restarted().settle() == []
+    stage.apply(manifests.pipeline(runNonce="c"))
+    stage.settle()
+    assert len(stage.jobs("ingest")) == 3
+    assert "already" not in stage.condition("Pipeline", "cities", "Ready")["message"]
+
+
+def test_a_nonce_whose_job_was_deleted_while_it_waited_is_not_started_again() -> None:
+    stage = scene.quickstart()
+    stage.settle()
+    stage.cluster.remove(Ref.of(stage.jobs("ingest")[0]))
+    stage.settle()
+    assert stage.jobs("ingest") == []
+    assert stage.status("Pipeline", "cities")["handledRunNonce"] == "1"
+
+
+# ── tried again ──
+
+
+def test_a_failure_says_when_it_is_tried_again_and_counts_until_that_has_ended() -> None:
+    stage = scene.ready(runNonce="0")
+    stage.finish(stage.jobs("ingest")[-1])
+    stage.settle()
+    stage.wait(60)
+    stage.apply(manifests.pipeline(runNonce="1"))
+    stage.settle()
+    failure = jobs.report(state="Failed", reason="Unreachable", message="Source cities: no route.", datasets=[])
+    stage.finish(stage.jobs("ingest")[-1], failure)
+    stage.settle()
+    words = "Source cities: no route; tried again at 2026-11-22T12:01:15Z"
+    assert stage.condition("Pipeline", "cities", "LastRunSucceeded")["message"] == words
+    assert stage.status("Pipeline", "cities")["handledRunNonce"] == "0"
+    stage.wait(15)
+    stage.settle()
+    assert stage.status("Pipeline", "cities")["lastRun"]["attempt"] == 2
+    assert stage.condition("Pipeline", "cities", "LastRunSucceeded")["message"] == words
+    stage.finish(stage.jobs("ingest")[-1])
+    stage.settle()
+    assert stage.condition("Pipeline", "cities", "LastRunSucceeded")["status"] == "True"
+    assert stage.status("Pipeline", "cities")["handledRunNonce"] == "1"
+
+
+def test_what_the_data_is_to_blame_for_is_not_tried_again_by_itself() -> None:
+    stage = scene.ready()
+    failure = jobs.report(state="Failed", reason="WrongSpecification", message="no column city", datasets=[])
+    stage.finish(stage.jobs("ingest")[-1], failure)
+    stage.settle()
+    stage.wait(3600)
+    stage.settle()
+    assert len(stage.jobs("ingest")) == 1
+    assert stage.condition("Pipeline", "cities", "LastRunSucceeded")["message"] == "no column city"
+
+
+def test_a_run_that_is_under_way_stays_in_status_whatever_the_history() -> None:
+    before = {"runs": [_told(f"nonce/{hour}", startedAt=f"2026-11-22T{hour}:00:00Z") for hour in (10, 11)]}
+    running = jobs.observed(state="Running", started="2026-11-22T09:00:00Z", finished=None)
+    assert [word for word, _ in _words(_status(running, before=before, history=1))] == ["11", "1"]
+
+
+def test_what_a_cancelled_run_was_doing_is_not_under_way_any_more() -> None:
+    before = {
+        "runs": [_told("nonce/1", "Running", job="gone")],
+        "datasets": [{"name": "cities", "state": "Running"}, {"name": "towns", "state": "Written", "rows": 3}],
+    }
+    told = _status(before=before)["datasets"]
+    assert [(entry["name"], entry["state"]) for entry in told] == [("cities", "Cancelled"), ("towns", "Written")]
