@@ -1,10 +1,18 @@
 """Types, expressions and rules: what makes a row bad, what is said about it, and what must never be said."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import duckdb
+import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
+from penstock.api.errors import PenstockError
+from penstock.worker import engine, quality
+from penstock.worker.read import Chunk
+from penstock.worker.read.block import Lines
 from worker.pods import a_pod, csv, field, loads
 
 CANARY = "canary-2f9c1e"
@@ -141,3 +149,57 @@ def test_too_many_bad_rows_commit_nothing(tmp_path: Path) -> None:
     )
     pod.dataset["quality"] = {"maxBadRatio": "20%"}
     assert pod.work("r2").datasets[0].counts.loaded == 8
+SENSITIVE = field("who_up", "int", from_="upper(who)", sensitive=True)
+OTHERS = [
+    field("init", "int", from_="left(who, 30)"),
+    field("plain", "int", from_="who"),
+    field("same", "string", from_="lower(who)", enum=["x"]),
+    field("short", "string", from_="who", nullValues=["x"], enum=["y"]),
+    field("much", "string", from_="who || ''", required=True, enum=["z"]),
+    field("day", "date", from_="who", formats=["%Y"]),
+    field("size", "double", from_="length(who)", maximum="1"),
+]
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=lambda other: other["name"])
+@pytest.mark.parametrize("first", [True, False])
+def test_what_a_sensitive_field_is_made_from_is_shown_by_no_other_field(
+    other: dict[str, Any], first: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fields = [SENSITIVE, other] if first else [other, SENSITIVE]
+    pod = a_pod(tmp_path, *fields, field("id", "int"), quality={"maxBadRatio": "10%"})
+    (pod.data / "a.csv").write_text(f"id,who\nx,{CANARY}\ny,{CANARY}\n")
+    shown = pod.work().encode()
+    pod.dataset["quality"] = {"maxBadRatio": "100%"}
+    shown += pod.work("r2").encode() + str(pod.bad())
+    pod.kind, pod.more = "preview", {"preview": {"rows": 10, "quarantined": True}}
+    shown += pod.work("r3").encode() + capfd.readouterr().out
+    assert CANARY not in shown.lower()
+    assert f"{other['name']}: the value is" in pod.bad()[0]["error"]
+    assert 'id: "x" is not an int' in pod.bad()[0]["error"], "what is not sensitive is told as ever"
+
+
+def test_the_engine_s_words_about_a_sensitive_value_are_kept_back(tmp_path: Path) -> None:
+    ask = quality.Questions("SELECT c0::int > 0 AS bad FROM chunk", "", (), (), None, masked=True)
+    rows = Chunk(pa.table({"c0": [CANARY]}), 1, Lines(1))
+    with engine.connect(1 << 28, 1, tmp_path) as connection:
+        with pytest.raises(PenstockError) as told:
+            quality.Judge(connection).split(ask, rows)
+        assert CANARY not in told.value.message
+        with pytest.raises(duckdb.ConversionException, match=CANARY):
+            quality.Judge(connection).split(replace(ask, masked=False), rows)
+
+
+def test_a_sensitive_key_is_masked_however_it_is_written(tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, field("a", "long"), field("b", "string", from_="who", sensitive=True), form={"json": {}})
+    lines = [
+        f'{{"a": "x", "Who": "{CANARY}"}}',
+        f'{{"a": "x", "wh\\u006f": "{CANARY}"}}',
+        f'{{"a": "x", "who": "{CANARY}", "who": "{CANARY}"}}',
+    ]
+    (pod.data / "a.jsonl").write_text("\n".join(lines) + "\n")
+    pod.work()
+    assert len(pod.bad()) == 3
+    assert CANARY not in str(pod.bad())
+
+
