@@ -68,6 +68,8 @@ def test_an_expression_that_fails_makes_its_row_bad_and_no_other(tmp_path: Path)
         ("$1", "is not allowed"),
         ("'__penstock_0'", "__penstock is not allowed"),
         ("a::blob", "casts to"),
+        ("a::timestamp AT TIME ZONE a", "AT TIME ZONE takes the name of a time zone"),
+        ("a::timestamp AT TIME ZONE 'Mars/Base'", "AT TIME ZONE takes the name of a time zone"),
     ],
 )
 def test_expressions_off_the_list_are_refused(written: str, said: str, tmp_path: Path) -> None:
@@ -76,6 +78,24 @@ def test_expressions_off_the_list_are_refused(written: str, said: str, tmp_path:
     report = pod.work()
     assert (pod.code, report.reason) == (2, "InvalidSpec")
     assert said in (report.message or "")
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["sum(id)", "nosuchfunc(id)", "foo(", "select * from x; drop table y", "upper(a, b)", "split_part(a, '.')", "a; b"],
+)
+def test_a_migration_refuses_what_can_work_over_no_columns(written: str, tmp_path: Path) -> None:
+    """So that the Dataset tells of it before there is a run."""
+    pod = a_pod(tmp_path, field("v", "string", from_=written))
+    report = pod.work(kind="migrate")
+    assert (pod.code, report.reason) == (2, "InvalidSpec")
+    assert (report.message or "").startswith("field v: ")
+    assert not (pod.warehouse / "main").exists()
+
+
+@pytest.mark.parametrize("written", ["odd name", "Größe in m.-2", '"Total (EUR)"', "year(at)", "date_trunc('day', a)"])
+def test_a_migration_leaves_alone_what_only_the_columns_can_tell(written: str, tmp_path: Path) -> None:
+    assert a_pod(tmp_path, field("v", "string", from_=written)).work(kind="migrate").reason is None
 
 
 @pytest.mark.parametrize(

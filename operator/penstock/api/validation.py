@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, ParamSpec
+from typing import Any, Literal, ParamSpec
 
 from penstock.api import checks, findings, manifests, objects
 from penstock.api.dataset import DatasetSpec
@@ -57,8 +57,17 @@ class Verdict:
         return sum(complaint.severity == "error" for complaint in self.complaints)
 
 
-def validate(found: Iterable[Manifest | Unreadable], *, complete: bool = False) -> Verdict:
-    """Check a set. A reference to what is not in it is a warning, and an error when the set is `complete`."""
+Expressions = Callable[[str, str], None]
+"""Judges an expression in `from`, by itself: (expression, where) raises InvalidSpec. The language knows no SQL."""
+
+
+def validate(
+    found: Iterable[Manifest | Unreadable], *, complete: bool = False, expressions: Expressions | None = None
+) -> Verdict:
+    """Check a set. A reference to what is not in it is a warning, and an error when the set is `complete`.
+
+    Without `expressions`, those in `from` are not looked at.
+    """
     complaints: list[Complaint] = []
     ours: list[Manifest] = []
     others = 0
@@ -76,6 +85,7 @@ def validate(found: Iterable[Manifest | Unreadable], *, complete: bool = False) 
         if manifest.name and (twin := specs.get(address)):
             faults.append(Finding(("metadata", "name"), f"the same object stands at {twin[0].at(())}, too"))
         specs.setdefault(address, (manifest, spec))
+        faults += _expressions(manifest, expressions) if expressions is not None else ()
         complaints += [_complaint(manifest, fault) for fault in faults]
     complaints += _between(specs, "error" if complete else "warning")
     complaints += _tables(specs)
@@ -126,6 +136,20 @@ def _metadata(manifest: Manifest) -> Iterator[Finding]:
 def _complaint(manifest: Manifest, finding: Finding, severity: Severity = "error") -> Complaint:
     subject = f"{manifest.kind} {manifest.name}".strip()
     return Complaint(manifest.at(finding.path), severity, subject, finding)
+def _expressions(manifest: Manifest, judge: Expressions) -> Iterator[Finding]:
+    """What is wrong with the expressions of a Dataset, read leniently: another fault does not hide these."""
+    found: Any = manifest.object if manifest.kind == "Dataset" else {}
+    for part in ("spec", "schema", "fields"):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    for index, field in enumerate(found if isinstance(found, list) else []):
+        written = field.get("from") if isinstance(field, Mapping) else None
+        if isinstance(written, str) and written:
+            try:
+                judge(written, f"field {field.get('name')}")
+            except InvalidSpec as error:
+                yield Finding(("spec", "schema", "fields", index, "from"), error.message)
+
+
 
 
 def _between(specs: Mapping[_Address, tuple[Manifest, Model | None]], missing: Severity) -> Iterator[Complaint]:

@@ -109,7 +109,7 @@ def _bid(order: RunOrder, here: Pod) -> ledger.Bid:
 
 def migrate(order: RunOrder, here: Pod, outcome: Outcome) -> None:
     """Create the Dataset's table and quarantine, or see that they are as its schema says."""
-    from penstock.worker import lake
+    from penstock.worker import lake, shape
 
     for dataset in order.datasets:
         home = lake.open(dataset.destination, here)
@@ -118,6 +118,9 @@ def migrate(order: RunOrder, here: Pod, outcome: Outcome) -> None:
         entry = DatasetReport(name=dataset.owner.name, state="Ready")
         tail = ledger.tail(home.database, dataset.owner.marker)
         outcome.datasets.append(report.standing(home, dataset.table, entry).model_copy(update={"tail": tail}))
+        for column in dataset.schema_.fields:
+            if column.from_ is not None:
+                shape.check_expression(column.from_, f"field {column.name}")
         log.info("%s: table %s.%s is ready", dataset.owner.name, lake.NAMESPACE, dataset.table)
 
 

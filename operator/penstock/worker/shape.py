@@ -8,6 +8,7 @@ type, and the value that was accepted. What did not become a value, and why, is 
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from penstock.worker import expressions
 
 _TEXT = "VARCHAR"
+_WORDS = re.compile(r"[\w .-]+")
+_NEVER = ("No function matches", "does not support the supplied arguments")
+"""What DuckDB says of arguments that no column's type would make right."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,12 @@ class ShapedField:
     """The chunk's column that is the value as it stands, which is so for plain text."""
     plainly: str | None
     """The chunk's column whose plainly written values are to be beside it as column k with this number."""
+    masked: bool = False
+    """Whether messages must not show the source value: a sensitive field is made from one of the same columns."""
 
     @property
     def value(self) -> str:
         """The column of the accepted value."""
-    masked: bool = False
-    """Whether messages must not show the source value: a sensitive field is made from one of the same columns."""
         return f"v{self.number}"
 
     @property
