@@ -89,6 +89,7 @@ def validate(
         complaints += [_complaint(manifest, fault) for fault in faults]
     complaints += _between(specs, "error" if complete else "warning")
     complaints += _tables(specs)
+    complaints += _deliveries(specs)
     return Verdict(sorted(complaints, key=lambda complaint: complaint.position), ours, others)
 
 
@@ -187,6 +188,26 @@ def _tables(specs: Mapping[_Address, tuple[Manifest, Model | None]]) -> Iterator
 
 def _dataset(spec: DatasetSpec, references: "_References") -> None:
     destination = references.find("Destination", spec.destination_ref.name, ("spec", "destinationRef", "name"))
+def _deliveries(specs: Mapping[_Address, tuple[Manifest, Model | None]]) -> Iterator[Complaint]:
+    """Folders that two Subscriptions deliver into: each would replace the other's manifest.json."""
+    owners: dict[str, Manifest] = {}
+    for (_kind, namespace, _name), (manifest, spec) in specs.items():
+        if not isinstance(spec, SubscriptionSpec):
+            continue
+        found = specs.get(("Destination", namespace, spec.destination_ref.name))
+        destination = found[1] if found is not None and isinstance(found[1], DestinationSpec) else None
+        folder = checks.delivery_folder(spec, destination, namespace) if destination is not None else None
+        if folder is None:
+            continue
+        first = owners.setdefault(folder, manifest)
+        if first is not manifest:
+            message = (
+                f"Subscription {first.name} ({first.at(())}) delivers into the same folder, "
+                f"{folder.partition(' ')[2]}, and each would replace the other's manifest.json; choose another suffix"
+            )
+            yield _complaint(manifest, Finding(("spec", "settings", "suffix"), message))
+
+
     if isinstance(destination, DestinationSpec):
         references.check(("spec", "destinationRef", "name"), checks.dataset_destination, spec, destination)
 
