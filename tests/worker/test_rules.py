@@ -151,24 +151,6 @@ def test_a_sensitive_value_is_shown_nowhere(tmp_path: Path, capfd: pytest.Captur
     assert CANARY not in capfd.readouterr().out
 
 
-def test_sensitive_keys_of_json_lines_are_masked(tmp_path: Path) -> None:
-    pod = a_pod(tmp_path, field("a", "long"), field("b", "string", sensitive=True), form={"json": {}})
-    (pod.data / "a.jsonl").write_text(f'{{"a": "x", "b": "{CANARY}"}}\n')
-    pod.work()
-    assert loads(pod.bad()[0]["payload"]) == {"a": "x", "b": "***"}
-
-
-def test_too_many_bad_rows_commit_nothing(tmp_path: Path) -> None:
-    pod = a_pod(tmp_path, field("a", "long"), quality={"maxBadRatio": "5%"}, form=csv())
-    (pod.data / "a.csv").write_text("a\n" + "1\n" * 8 + "x\ny\n")
-    report = pod.work()
-    assert (pod.code, report.reason, pod.rows(), pod.bad()) == (2, "TooManyBadRows", [], [])
-    assert report.message == (
-        "Dataset things: 2 of 10 rows are bad, and quality.maxBadRatio allows 5%. Nothing was committed. "
-        'Most often, 2 times: a is not a long; for instance a: "x" is not a long.'
-    )
-    pod.dataset["quality"] = {"maxBadRatio": "20%"}
-    assert pod.work("r2").datasets[0].counts.loaded == 8
 SENSITIVE = field("who_up", "int", from_="upper(who)", sensitive=True)
 OTHERS = [
     field("init", "int", from_="left(who, 30)"),
@@ -223,3 +205,33 @@ def test_a_sensitive_key_is_masked_however_it_is_written(tmp_path: Path) -> None
     assert CANARY not in str(pod.bad())
 
 
+def test_sensitive_keys_of_json_lines_are_masked(tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, field("a", "long"), field("b", "string", sensitive=True), form={"json": {}})
+    (pod.data / "a.jsonl").write_text(f'{{"a": "x", "b": "{CANARY}"}}\n')
+    pod.work()
+    assert loads(pod.bad()[0]["payload"]) == {"a": "x", "b": "***"}
+
+
+def test_too_many_bad_rows_commit_nothing(tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, field("a", "long"), quality={"maxBadRatio": "5%"}, form=csv())
+    (pod.data / "a.csv").write_text("a\n" + "1\n" * 8 + "x\ny\n")
+    report = pod.work()
+    assert (pod.code, report.reason, pod.rows(), pod.bad()) == (2, "TooManyBadRows", [], [])
+    assert report.message == (
+        "Dataset things: 2 of 10 rows are bad, and quality.maxBadRatio allows 5%. Nothing was committed. "
+        'Most often, 2 times: a is not a long; for instance a: "x" is not a long.'
+    )
+    pod.dataset["quality"] = {"maxBadRatio": "20%"}
+    assert pod.work("r2").datasets[0].counts.loaded == 8
+
+
+def test_where_most_rows_are_bad_by_default_nothing_is_committed_and_the_corrected_run_reads_them(
+    tmp_path: Path,
+) -> None:
+    pod = a_pod(tmp_path, field("day", "date", formats=["%m/%d/%Y"]), quality={})
+    (pod.data / "a.csv").write_text("day\n31.12.2013\n01.01.2014\n02.01.2014\n")
+    report = pod.work()
+    assert (pod.code, report.reason, pod.rows(), pod.bad()) == (2, "TooManyBadRows", [], [])
+    assert "3 of 3 rows are bad, and quality.maxBadRatio allows 50%" in (report.message or "")
+    pod.fields = [field("day", "date", formats=["%d.%m.%Y"])]
+    assert pod.work("r2").datasets[0].counts.loaded == 3
