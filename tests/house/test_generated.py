@@ -1,5 +1,7 @@
 """What is generated is as the models say, bounded and documented."""
 
+import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,27 @@ def test_every_field_is_in_the_reference() -> None:
     for kind in objects.KINDS.values():
         chapter = page.partition(f"\n## {kind.name}\n")[2].partition("\n## ")[0]
         assert not [path for path, _ in _fields(kind) if "." in path and f"`{path.removesuffix('[]')}" not in chapter]
+
+
+@pytest.mark.parametrize("end", ["k:s@b/x/", "k@b/", "b/x/?token=s", "b/x/#s", "b?s"])
+def test_no_definition_takes_a_url_with_credentials(end: str) -> None:
+    """The API server stores nothing that it refuses, so nobody can read it there."""
+    patterns = [
+        schema["pattern"]
+        for kind in objects.KINDS.values()
+        for path, schema in _fields(kind)
+        if path.startswith("spec.") and path.rpartition(".")[2].lower() in ("url", "endpointurl", "warehouse")
+    ]
+    assert len(patterns) == 5
+    for pattern, scheme in itertools.product(patterns, ("s3", "http", "https", "file")):
+        assert not re.search(pattern, f"{scheme}://{end}")
+    assert sum(bool(re.search(pattern, "s3://bucket/x@y/")) for pattern in patterns) == 2
+
+
+def test_no_definition_takes_a_duration_of_nothing() -> None:
+    (schema,) = (schema for kind in objects.KINDS.values() for path, schema in _fields(kind) if path == "spec.deadline")
+    assert not [text for text in ("0s", "0m0s", "00d") if re.search(schema["pattern"], text)]
+    assert re.search(schema["pattern"], "1h0m0s")
 
 
 @pytest.mark.parametrize("kind", objects.KINDS.values(), ids=lambda kind: kind.name)

@@ -129,14 +129,13 @@ def _metadata(manifest: Manifest) -> Iterator[Finding]:
             yield Finding(("metadata", field), f'must be a string: write it in quotes, "{value}"')
         elif value is not None and not _NAME.fullmatch(value):
             yield Finding(("metadata", field), f'"{value}" is not a name: lower-case letters, digits, - and .')
+        elif value is not None and len(value) > objects.LONGEST_NAME:
+            yield Finding(("metadata", field), f"has {len(value)} characters; at most {objects.LONGEST_NAME}")
     for word in metadata:
         if word not in _METADATA:
             yield Finding(("metadata", str(word)), f"unknown field; {findings.suggestion(str(word), _METADATA[:4])}")
 
 
-def _complaint(manifest: Manifest, finding: Finding, severity: Severity = "error") -> Complaint:
-    subject = f"{manifest.kind} {manifest.name}".strip()
-    return Complaint(manifest.at(finding.path), severity, subject, finding)
 def _expressions(manifest: Manifest, judge: Expressions) -> Iterator[Finding]:
     """What is wrong with the expressions of a Dataset, read leniently: another fault does not hide these."""
     found: Any = manifest.object if manifest.kind == "Dataset" else {}
@@ -151,6 +150,9 @@ def _expressions(manifest: Manifest, judge: Expressions) -> Iterator[Finding]:
                 yield Finding(("spec", "schema", "fields", index, "from"), error.message)
 
 
+def _complaint(manifest: Manifest, finding: Finding, severity: Severity = "error") -> Complaint:
+    subject = f"{manifest.kind} {manifest.name}".strip()
+    return Complaint(manifest.at(finding.path), severity, subject, finding)
 
 
 def _between(specs: Mapping[_Address, tuple[Manifest, Model | None]], missing: Severity) -> Iterator[Complaint]:
@@ -186,8 +188,6 @@ def _tables(specs: Mapping[_Address, tuple[Manifest, Model | None]]) -> Iterator
             told.add(manifest.name)
 
 
-def _dataset(spec: DatasetSpec, references: "_References") -> None:
-    destination = references.find("Destination", spec.destination_ref.name, ("spec", "destinationRef", "name"))
 def _deliveries(specs: Mapping[_Address, tuple[Manifest, Model | None]]) -> Iterator[Complaint]:
     """Folders that two Subscriptions deliver into: each would replace the other's manifest.json."""
     owners: dict[str, Manifest] = {}
@@ -208,6 +208,8 @@ def _deliveries(specs: Mapping[_Address, tuple[Manifest, Model | None]]) -> Iter
             yield _complaint(manifest, Finding(("spec", "settings", "suffix"), message))
 
 
+def _dataset(spec: DatasetSpec, references: "_References") -> None:
+    destination = references.find("Destination", spec.destination_ref.name, ("spec", "destinationRef", "name"))
     if isinstance(destination, DestinationSpec):
         references.check(("spec", "destinationRef", "name"), checks.dataset_destination, spec, destination)
 

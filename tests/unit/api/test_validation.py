@@ -195,6 +195,7 @@ def test_expressions_are_judged_by_who_can_even_beside_other_faults() -> None:
         ("{name: 2024}", 'metadata.name: must be a string: write it in quotes, "2024"'),
         ("{name: a, label: {}}", "metadata.label: unknown field; did you mean labels?"),
         ("[]", "metadata: must be an object"),
+        (f"{{name: {'a' * 64}}}", "metadata.name: has 64 characters; at most 63"),
     ],
 )
 def test_metadata_is_checked_as_the_api_server_would(metadata: str, told: str) -> None:
