@@ -132,6 +132,55 @@ def test_too_many_bad_rows_commit_nothing(session: Session) -> None:
     )
 
 
+def test_where_every_row_is_bad_nothing_is_green_and_the_corrected_manifest_reads_the_same_files(
+    session: Session,
+) -> None:
+    session.put("in", "a.csv", "id,city,amount\n1,Oslo,1.5\n2,Rome,2\n3,Lima,0\n")
+    session.apply(manifests.source(format={"json": {}}), manifests.lake(), manifests.dataset(), manifests.pipeline())
+    told = session.until(
+        lambda: (found := session.condition("source", "cities", "Discovered")).get("status") == "False" and found,
+        "Discovered is False",
+    )
+    assert told["reason"] == "WrongSpecification"
+    failed = session.last_run("pipeline", "cities", "nonce/1")
+    assert (failed["state"], failed["reason"]) == ("Failed", "TooManyBadRows")
+    assert session.condition("dataset", "cities", "QualityOK")["reason"] == "TooManyBadRows"
+    session.apply(manifests.source())
+    session.until(
+        lambda: session.get("pipeline", "cities")["status"]["lastRun"].get("rowsLoaded") == 3,
+        "the files are read again, since nothing was committed",
+    )
+
+
+def test_an_expression_that_cannot_work_is_told_by_the_dataset_before_any_run(session: Session) -> None:
+    fields = [{"name": "id", "type": "long", "from": "nosuchfunc(id)"}]
+    session.apply(manifests.lake(), manifests.dataset(schema={"fields": fields}))
+    told = session.until(
+        lambda: (found := session.condition("dataset", "cities", "Ready")).get("reason") == "InvalidSpec" and found,
+        "InvalidSpec",
+    )
+    assert "field id: the function nosuchfunc is not allowed" in told["message"]
+    fields[0]["from"] = "abs(id::long)"
+    session.apply(manifests.dataset(schema={"fields": fields}))
+    session.wait("dataset", "cities", "Ready")
+
+
+def test_of_two_subscriptions_into_one_folder_the_younger_waits_until_the_older_is_gone(session: Session) -> None:
+    session.apply(manifests.lake(), manifests.dataset(), manifests.outbox(), manifests.subscription())
+    session.wait("subscription", "cities", "Ready")
+    session.apply(manifests.subscription("towns"))
+    told = session.until(
+        lambda: (
+            (found := session.condition("subscription", "towns", "Ready")).get("reason") == "DeliveryConflict" and found
+        ),
+        "DeliveryConflict",
+    )
+    assert "Subscription cities delivers into the same folder" in told["message"]
+    assert session.condition("subscription", "cities", "Ready")["status"] == "True"
+    session.kubectl("delete", "subscription", "cities")
+    session.wait("subscription", "towns", "Ready")
+
+
 def test_a_table_of_another_dataset_is_refused(session: Session) -> None:
     session.apply(manifests.lake(), manifests.dataset())
     session.wait("dataset", "cities", "Ready")
@@ -196,6 +245,10 @@ BAD_VALUES = [
     (manifests.source(compression="zip"), "compression"),
     (manifests.dataset(writeMode="upsert"), "writeMode"),
     (manifests.of("Source", "cities", {"connector": {}}), "connector"),
+    (manifests.pipeline(deadline="0s"), "deadline"),
+    (manifests.pipeline(schedule=["@daily"]), "schedule"),
+    (manifests.source(url="s3://KEY:hush@exports/"), "url"),
+    (manifests.source(url="https://there.example/a.csv?token=hush"), "url"),
 ]
 
 

@@ -1,5 +1,6 @@
 """What is generated is as the models say, bounded and documented."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +46,27 @@ def test_every_field_is_in_the_reference() -> None:
 @pytest.mark.skipif(not (fieldsfile.sources() / f"api@v{fieldsfile.VERSION}").is_dir(), reason="Kubernetes is not here")
 def test_the_fields_of_built_in_kinds_are_as_kubernetes_says() -> None:
     assert fieldsfile.FILE.read_text(encoding="utf-8") == fieldsfile.text(fieldsfile.sources())
+
+
+@pytest.mark.parametrize("end", ["k:s@b/x/", "k@b/", "b/x/?token=s", "b/x/#s", "b?s"])
+def test_no_definition_takes_a_url_with_credentials(end: str) -> None:
+    """The API server stores nothing that it refuses, so nobody can read it there."""
+    patterns = [
+        schema["pattern"]
+        for kind in objects.KINDS.values()
+        for path, schema in _fields(kind)
+        if path.startswith("spec.") and path.rpartition(".")[2].lower() in ("url", "endpointurl", "warehouse")
+    ]
+    assert len(patterns) == 5
+    for pattern, scheme in itertools.product(patterns, ("s3", "http", "https", "file")):
+        assert not re.search(pattern, f"{scheme}://{end}")
+    assert sum(bool(re.search(pattern, "s3://bucket/x@y/")) for pattern in patterns) == 2
+
+
+def test_no_definition_takes_a_duration_of_nothing() -> None:
+    (schema,) = (schema for kind in objects.KINDS.values() for path, schema in _fields(kind) if path == "spec.deadline")
+    assert not [text for text in ("0s", "0m0s", "00d") if re.search(schema["pattern"], text)]
+    assert re.search(schema["pattern"], "1h0m0s")
 
 
 @pytest.mark.parametrize("kind", objects.KINDS.values(), ids=lambda kind: kind.name)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from penstock.api.errors import NotYet
-from penstock.worker import commit, lake, ledger
+from penstock.worker import commit, lake, ledger, run
 from worker.pods import APod, a_pod, field
 
 KILLS = int(os.environ.get("PENSTOCK_KILLS", "4"))
@@ -131,6 +131,41 @@ def test_a_table_of_another_owner_and_another_schema_are_refused(tmp_path: Path)
     report = pod.work("r3")
     assert report.reason == "SchemaChanged"
     assert "a is long there and int here" in (report.message or "")
+
+
+def _docs(pod: APod) -> tuple[str, list[str | None]]:
+    table = pod.table()
+    return table.properties["comment"], [each.doc for each in table.schema().fields]
+
+
+def test_descriptions_follow_the_manifest(tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, field("a", "long", description="old"), field("b", "string"), description="Old.")
+    (pod.data / "1.csv").write_text("a,b\n1,x\n")
+    pod.work("m1", kind="migrate")
+    assert _docs(pod) == ("Old.", ["old", None])
+    pod.work("r1", kind="ingest")
+    pod.fields = [field("a", "long", description="new"), field("b", "string", description="more")]
+    pod.dataset["description"] = "New."
+    assert pod.work("m2", kind="migrate").datasets[0].state == "Ready"
+    assert _docs(pod) == ("New.", ["new", "more"])
+    versions = len(pod.table().metadata.metadata_log)
+    pod.work("m3")
+    assert len(pod.table().metadata.metadata_log) == versions, "the same again writes nothing"
+    assert pod.rows() == [{"a": 1, "b": "x"}]
+
+
+def test_descriptions_that_come_while_a_run_writes_are_left_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "_PATIENCE", 0.2)
+    pod = things(tmp_path)
+    (pod.data / "1.csv").write_text("a,b\n1,x\n")
+    pod.work("m1", kind="migrate")
+    pod.dataset["description"] = "New."
+    with ledger.claim(pod.warehouse / "catalog.db", "demo/things", ledger.Bid("r0", "busy"), 5):
+        assert (pod.work("m2").state, _docs(pod)[0]) == ("Succeeded", "")
+    assert pod.work("r1", kind="ingest").datasets[0].counts.loaded == 1
+    assert _docs(pod)[0] == "New."
 
 
 def test_a_lease_is_waited_for_and_taken_over(tmp_path: Path) -> None:

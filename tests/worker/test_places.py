@@ -170,3 +170,11 @@ def test_a_preview_of_no_table_waits(tmp_path: Path) -> None:
     pod = a_pod(tmp_path, A)
     report = pod.work(kind="preview", more={"preview": {}})
     assert (pod.code, report.reason) == (3, "DatasetNotReady")
+
+
+def test_a_file_without_any_object_is_no_json(tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, A, B, form={"json": {}})
+    (pod.data / "a.csv").write_text("a,b\n1,x\n2,y\n")
+    report = pod.work(kind="inspect-source")
+    assert (pod.code, report.reason) == (2, "WrongSpecification")
+    assert (report.message or "").endswith("a.csv: none of the first 3 lines is a JSON object. Check format.")

@@ -1,10 +1,18 @@
 """Types, expressions and rules: what makes a row bad, what is said about it, and what must never be said."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import duckdb
+import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
+from penstock.api.errors import PenstockError
+from penstock.worker import engine, quality
+from penstock.worker.read import Chunk
+from penstock.worker.read.block import Lines
 from worker.pods import a_pod, csv, field, loads
 
 CANARY = "canary-2f9c1e"
@@ -60,6 +68,8 @@ def test_an_expression_that_fails_makes_its_row_bad_and_no_other(tmp_path: Path)
         ("$1", "is not allowed"),
         ("'__penstock_0'", "__penstock is not allowed"),
         ("a::blob", "casts to"),
+        ("a::timestamp AT TIME ZONE a", "AT TIME ZONE takes the name of a time zone"),
+        ("a::timestamp AT TIME ZONE 'Mars/Base'", "AT TIME ZONE takes the name of a time zone"),
     ],
 )
 def test_expressions_off_the_list_are_refused(written: str, said: str, tmp_path: Path) -> None:
@@ -68,6 +78,24 @@ def test_expressions_off_the_list_are_refused(written: str, said: str, tmp_path:
     report = pod.work()
     assert (pod.code, report.reason) == (2, "InvalidSpec")
     assert said in (report.message or "")
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["sum(id)", "nosuchfunc(id)", "foo(", "select * from x; drop table y", "upper(a, b)", "split_part(a, '.')", "a; b"],
+)
+def test_a_migration_refuses_what_can_work_over_no_columns(written: str, tmp_path: Path) -> None:
+    """So that the Dataset tells of it before there is a run."""
+    pod = a_pod(tmp_path, field("v", "string", from_=written))
+    report = pod.work(kind="migrate")
+    assert (pod.code, report.reason) == (2, "InvalidSpec")
+    assert (report.message or "").startswith("field v: ")
+    assert not (pod.warehouse / "main").exists()
+
+
+@pytest.mark.parametrize("written", ["odd name", "Größe in m.-2", '"Total (EUR)"', "year(at)", "date_trunc('day', a)"])
+def test_a_migration_leaves_alone_what_only_the_columns_can_tell(written: str, tmp_path: Path) -> None:
+    assert a_pod(tmp_path, field("v", "string", from_=written)).work(kind="migrate").reason is None
 
 
 @pytest.mark.parametrize(
@@ -123,6 +151,60 @@ def test_a_sensitive_value_is_shown_nowhere(tmp_path: Path, capfd: pytest.Captur
     assert CANARY not in capfd.readouterr().out
 
 
+SENSITIVE = field("who_up", "int", from_="upper(who)", sensitive=True)
+OTHERS = [
+    field("init", "int", from_="left(who, 30)"),
+    field("plain", "int", from_="who"),
+    field("same", "string", from_="lower(who)", enum=["x"]),
+    field("short", "string", from_="who", nullValues=["x"], enum=["y"]),
+    field("much", "string", from_="who || ''", required=True, enum=["z"]),
+    field("day", "date", from_="who", formats=["%Y"]),
+    field("size", "double", from_="length(who)", maximum="1"),
+]
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=lambda other: other["name"])
+@pytest.mark.parametrize("first", [True, False])
+def test_what_a_sensitive_field_is_made_from_is_shown_by_no_other_field(
+    other: dict[str, Any], first: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fields = [SENSITIVE, other] if first else [other, SENSITIVE]
+    pod = a_pod(tmp_path, *fields, field("id", "int"), quality={"maxBadRatio": "10%"})
+    (pod.data / "a.csv").write_text(f"id,who\nx,{CANARY}\ny,{CANARY}\n")
+    shown = pod.work().encode()
+    pod.dataset["quality"] = {"maxBadRatio": "100%"}
+    shown += pod.work("r2").encode() + str(pod.bad())
+    pod.kind, pod.more = "preview", {"preview": {"rows": 10, "quarantined": True}}
+    shown += pod.work("r3").encode() + capfd.readouterr().out
+    assert CANARY not in shown.lower()
+    assert f"{other['name']}: the value is" in pod.bad()[0]["error"]
+    assert 'id: "x" is not an int' in pod.bad()[0]["error"], "what is not sensitive is told as ever"
+
+
+def test_the_engine_s_words_about_a_sensitive_value_are_kept_back(tmp_path: Path) -> None:
+    ask = quality.Questions("SELECT c0::int > 0 AS bad FROM chunk", "", (), (), None, masked=True)
+    rows = Chunk(pa.table({"c0": [CANARY]}), 1, Lines(1))
+    with engine.connect(1 << 28, 1, tmp_path) as connection:
+        with pytest.raises(PenstockError) as told:
+            quality.Judge(connection).split(ask, rows)
+        assert CANARY not in told.value.message
+        with pytest.raises(duckdb.ConversionException, match=CANARY):
+            quality.Judge(connection).split(replace(ask, masked=False), rows)
+
+
+def test_a_sensitive_key_is_masked_however_it_is_written(tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, field("a", "long"), field("b", "string", from_="who", sensitive=True), form={"json": {}})
+    lines = [
+        f'{{"a": "x", "Who": "{CANARY}"}}',
+        f'{{"a": "x", "wh\\u006f": "{CANARY}"}}',
+        f'{{"a": "x", "who": "{CANARY}", "who": "{CANARY}"}}',
+    ]
+    (pod.data / "a.jsonl").write_text("\n".join(lines) + "\n")
+    pod.work()
+    assert len(pod.bad()) == 3
+    assert CANARY not in str(pod.bad())
+
+
 def test_sensitive_keys_of_json_lines_are_masked(tmp_path: Path) -> None:
     pod = a_pod(tmp_path, field("a", "long"), field("b", "string", sensitive=True), form={"json": {}})
     (pod.data / "a.jsonl").write_text(f'{{"a": "x", "b": "{CANARY}"}}\n')
@@ -141,3 +223,15 @@ def test_too_many_bad_rows_commit_nothing(tmp_path: Path) -> None:
     )
     pod.dataset["quality"] = {"maxBadRatio": "20%"}
     assert pod.work("r2").datasets[0].counts.loaded == 8
+
+
+def test_where_most_rows_are_bad_by_default_nothing_is_committed_and_the_corrected_run_reads_them(
+    tmp_path: Path,
+) -> None:
+    pod = a_pod(tmp_path, field("day", "date", formats=["%m/%d/%Y"]), quality={})
+    (pod.data / "a.csv").write_text("day\n31.12.2013\n01.01.2014\n02.01.2014\n")
+    report = pod.work()
+    assert (pod.code, report.reason, pod.rows(), pod.bad()) == (2, "TooManyBadRows", [], [])
+    assert "3 of 3 rows are bad, and quality.maxBadRatio allows 50%" in (report.message or "")
+    pod.fields = [field("day", "date", formats=["%d.%m.%Y"])]
+    assert pod.work("r2").datasets[0].counts.loaded == 3

@@ -4,6 +4,7 @@ Pure, so that the operator (live objects) and `penstock validate` (files) judge 
 is its model's own matter.
 """
 
+import posixpath
 from collections.abc import Iterable
 
 from penstock.api import findings
@@ -65,6 +66,21 @@ def subscription_field(field: SubscriptionField, subscription: SubscriptionSpec,
             f'Dataset {subscription.dataset_ref.name} has no field "{field.name}"; '
             f"{findings.suggestion(field.name, known)}"
         )
+
+
+def delivery_folder(subscription: SubscriptionSpec, destination: DestinationSpec, namespace: str) -> str | None:
+    """The one folder that a Subscription delivers into, so that two can be compared; None where it receives no files.
+
+    A `file://` URL is that of a claim, and claims are of a namespace; a bucket is one for all that name its server.
+    """
+    files = destination.connector.files
+    if files is None:
+        return None
+    suffix = (subscription.settings.suffix or "").strip("/")
+    folder = f"{files.url}{suffix}/" if suffix else files.url
+    if files.scheme == "file":
+        return f"{namespace} file://{posixpath.normpath(folder.removeprefix('file://'))}/"
+    return f"{files.endpoint_url or ''} {folder}"
 
 
 def subscription(subscription: SubscriptionSpec, dataset: DatasetSpec, destination: DestinationSpec) -> None:

@@ -39,6 +39,7 @@ Reason = Literal[
     "DatasetNotReady",
     "NameConflict",
     "TableConflict",
+    "DeliveryConflict",
     "SchemaChanged",
     "SecretMissing",
     "WrongCredentials",
@@ -71,6 +72,8 @@ REASONS: Mapping[Reason, str] = {
     "DatasetNotReady": "The Dataset exists and has no table yet; its own conditions say why.",
     "NameConflict": "An object of the name we need exists and is not ours; we never adopt it. Rename one of the two.",
     "TableConflict": "The table belongs to another Dataset. Choose another `table`.",
+    "DeliveryConflict": "An older Subscription delivers into the same folder, and each would replace the other's "
+    "`manifest.json`. Choose another `settings.suffix`, or another Destination.",
     "SchemaChanged": "The Dataset's schema differs from its table's; changing an existing table is not supported yet.",
     "SecretMissing": "The Secret, or a key in it, does not exist in the namespace where the run happens.",
     "WrongCredentials": "The remote refused the credentials.",

@@ -1,12 +1,15 @@
 """Dataset: one governed table in a Destination."""
 
-from typing import Annotated, Any, Literal, Self
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import ErrorDetails, InitErrorDetails
 
-from penstock.api import literals
+from penstock.api import literals, scalars
 from penstock.api.conditions import Conditions
-from penstock.api.model import Model
+from penstock.api.model import Faults, Model
 from penstock.api.scalars import (
     Bound,
     Expression,
@@ -27,9 +30,10 @@ FieldType = Annotated[
     Field(
         max_length=32,
         pattern=r"^(string|boolean|int|long|double|date|timestamp|timestamptz|"
-        r"decimal\((3[0-8]|[12]?[0-9]), ?(3[0-8]|[12]?[0-9])\))$",
+        r"decimal\((3[0-8]|[12][0-9]|[1-9]), ?(3[0-8]|[12]?[0-9])\))$",
         description="The column's type, by its Apache Iceberg name: string, boolean, int (32 bits), long (64 bits), "
-        "double, decimal(precision,scale), date, timestamp (microseconds, no zone), timestamptz (microseconds, UTC).",
+        "double, decimal(precision,scale) of at most 38 digits, date, timestamp (microseconds, no zone), "
+        "timestamptz (microseconds, UTC).",
     ),
 ]
 ORDERED = ("int", "long", "double", "decimal", "date", "timestamp", "timestamptz")
@@ -51,8 +55,9 @@ class SchemaField(Model):
         Field(
             alias="from",
             description="Where the value comes from: a column of the stream, or an SQL expression over its columns, "
-            "such as make_date(year::int, month::int, day::int). Columns of text formats are strings. "
-            "Default: the column of the same name.",
+            "such as make_date(year::int, month::int, day::int); docs/expressions.md lists what is allowed. Columns of "
+            "text formats are strings. A column whose name has more in it than letters, digits, blanks, _, - and . is "
+            "written in double quotes. Default: the column of the same name.",
         ),
     ] = None
     required: Annotated[bool | None, Field(description="A row without a value here is bad. Default: false.")] = None
@@ -85,32 +90,57 @@ class SchemaField(Model):
     ] = None
     sensitive: Annotated[
         bool | None,
-        Field(description="Mask the value wherever people look: preview, quarantine, messages. Default: false."),
+        Field(
+            description="Mask the value wherever people look: preview, quarantine, messages; and in the last two the "
+            "columns it is made from, whichever field a message is about. Default: false."
+        ),
     ] = None
     description: Annotated[LongText | None, Field(description="What the column means; stored with the table.")] = None
 
     @model_validator(mode="after")
     def _rules_fit_the_type(self) -> Self:
-        bare = self.type.partition("(")[0]
-        if (self.minimum is not None or self.maximum is not None) and bare not in ORDERED:
-            raise ValueError(f"minimum and maximum go with numbers, dates and times, not with {self.type}")
-        if self.formats is not None and bare not in ("date", "timestamp", "timestamptz"):
-            raise ValueError(f"formats go with date, timestamp and timestamptz, not with {self.type}")
-        if self.enum is not None and bare not in ("string", "int", "long"):
-            raise ValueError(f"enum goes with string, int and long, not with {self.type}")
-        for value in self.enum or []:
-            self._read("enum", value)
-        lowest, highest = self._read("minimum", self.minimum), self._read("maximum", self.maximum)
-        if lowest is not None and highest is not None and lowest > highest:  # type: ignore[operator] # of one type
-            raise ValueError(f'minimum "{self.minimum}" is above maximum "{self.maximum}", so no value would be good')
+        if faults := [*self._faults()]:
+            raise Faults(faults)
         return self
 
-    def _read(self, rule: str, written: str | None) -> literals.Value | None:
-        """A value of a rule as one of the column's type; ValueError if it is none."""
-        try:
-            return literals.read(self.type, written) if written is not None else None
-        except ValueError as error:
-            raise ValueError(f"{rule} {error}") from None
+    def _faults(self) -> Iterator[str]:
+        bare = self.type.partition("(")[0]
+        if bare == "decimal" and (wrong := _scale_beyond_precision(self.type)):
+            yield wrong
+            return  # nothing can be read as a type that is none
+        ordered, listed = bare in ORDERED, bare in ("string", "int", "long")
+        if (self.minimum is not None or self.maximum is not None) and not ordered:
+            yield f"minimum and maximum go with numbers, dates and times, not with {self.type}"
+        if self.enum is not None and not listed:
+            yield f"enum goes with string, int and long, not with {self.type}"
+        if self.formats is not None and bare not in ("date", "timestamp", "timestamptz"):
+            yield f"formats go with date, timestamp and timestamptz, not with {self.type}"
+        yield from (f"formats: {fault}" for written in self.formats or [] if (fault := _format_fault(written)))
+        values = [("enum", value) for value in self.enum or [] if listed]
+        values += [(of, value) for of in ("minimum", "maximum") if ordered and (value := getattr(self, of)) is not None]
+        read: dict[str, literals.Value] = {}
+        for rule, written in values:
+            try:
+                read[rule] = literals.read(self.type, written)
+            except ValueError as error:
+                yield f"{rule} {error}"
+        if "minimum" in read and "maximum" in read and read["minimum"] > read["maximum"]:  # type: ignore[operator] # of one type
+            yield f'minimum "{self.minimum}" is above maximum "{self.maximum}", so no value would be good'
+
+
+def _scale_beyond_precision(decimal: str) -> str | None:
+    precision, scale = (int(number) for number in re.findall(r"\d+", decimal))
+    if scale <= precision:
+        return None
+    return f"{decimal} is no type: of {precision} digits, at most {precision} stand behind the point"
+
+
+def _format_fault(written: str) -> str | None:
+    try:
+        literals.check_format(written)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 class Schema(Model):
@@ -121,14 +151,36 @@ class Schema(Model):
         Field(min_length=1, max_length=1000, description="The columns, in the table's order; names are unique."),
     ]
 
-    @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
-        seen: set[str] = set()
-        for index, field in enumerate(self.fields):
-            if field.name.lower() in seen:
-                raise ValueError(f'fields[{index}]: the name "{field.name}" stands twice (case does not count)')
-            seen.add(field.name.lower())
-        return self
+    @model_validator(mode="wrap")
+    @classmethod
+    def _names_are_unique(cls, given: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Told beside whatever else is wrong with the fields, and so read from what was given."""
+        try:
+            schema, faults = validate(given), list[InitErrorDetails]()
+        except ValidationError as error:
+            schema, faults = None, [_without_words(details) for details in error.errors()]
+        faults += _names_that_stand_twice(given if schema is None else {"fields": schema.fields})
+        if schema is None or faults:
+            raise ValidationError.from_exception_data(cls.__name__, faults)
+        return schema
+
+
+def _without_words(details: ErrorDetails) -> InitErrorDetails:
+    """An error as pydantic takes it; the words it makes itself."""
+    return cast(InitErrorDetails, {key: value for key, value in details.items() if key not in ("msg", "url")})
+
+
+def _names_that_stand_twice(given: Any) -> Iterator[InitErrorDetails]:
+    fields = given.get("fields") if isinstance(given, Mapping) else None
+    seen: set[str] = set()
+    for index, field in enumerate(fields if isinstance(fields, list) else []):
+        name = field.get("name") if isinstance(field, Mapping) else getattr(field, "name", None)
+        if not isinstance(name, str):
+            continue
+        if name.lower() in seen:
+            fault = ValueError(f'the name "{name}" stands twice (case does not count)')
+            yield InitErrorDetails(type="value_error", loc=("fields", index), input=name, ctx={"error": fault})
+        seen.add(name.lower())
 
 
 class Quality(Model):
@@ -138,9 +190,10 @@ class Quality(Model):
         Percent,
         Field(
             description='How much of what a run read may be bad, as a percentage: "5%". Over it the run fails with '
-            "TooManyBadRows and nothing is committed."
+            "TooManyBadRows, nothing is committed, and the next run reads the same files again. Where most rows are "
+            'bad, more likely the manifest is wrong than the rows; "100%" lets even such a run pass.'
         ),
-    ] = "100%"
+    ] = "50%"
 
 
 class ResourceList(Model):
@@ -161,6 +214,18 @@ class Resources(Model):
     limits: Annotated[ResourceList | None, Field(description="What it may use at most; memory beyond it ends it.")] = (
         None
     )
+
+    @model_validator(mode="after")
+    def _requests_within_limits(self) -> Self:
+        asked, most = (part.to_object() if part else {} for part in (self.requests, self.limits))
+        faults = [
+            f"requests.{name} {asked[name]} is more than limits.{name} {most[name]}"
+            for name in asked
+            if name in most and scalars.quantity(asked[name]) > scalars.quantity(most[name])  # type: ignore[operator] # by its pattern each is a number
+        ]
+        if faults:
+            raise Faults(faults)
+        return self
 
 
 class Toleration(Model):

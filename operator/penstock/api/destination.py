@@ -10,6 +10,9 @@ from penstock.api.places import Auth, Compression, Format, Located, Volume
 from penstock.api.scalars import Generation, Time, Url
 from penstock.api.source import Inspection
 
+_WAREHOUSE = r"^file:///[^?#]*$"
+_FOLDER = r"^(file://|s3://[^/?#@]+)/([^?#]*/)?$"
+
 
 class LakeDestination(Model):
     """Apache Iceberg tables under one warehouse folder, with their SQL catalog in SQLite beside them."""
@@ -17,7 +20,8 @@ class LakeDestination(Model):
     warehouse: Annotated[
         Url,
         Field(
-            pattern=r"^file://",
+            pattern=_WAREHOUSE,
+            json_schema_extra={"pattern": _WAREHOUSE},
             description="The folder of all tables, file:///volumes/<claimName>/…; its catalog.db is the Iceberg SQL "
             "catalog and the ledger of runs.",
         ),
@@ -38,7 +42,8 @@ class FilesDestination(Located):
     url: Annotated[
         Url,
         Field(
-            pattern=r"^(file|s3)://.*/$",
+            pattern=_FOLDER,
+            json_schema_extra={"pattern": _FOLDER},
             description="The folder that receives files: file:///volumes/<claimName>/…/ or s3://bucket/prefix/. "
             "It ends in /.",
         ),

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from penstock.api.model import Model
+from penstock.api import scalars
+from penstock.api.model import Faults, Model
 
 Path = tuple[str | int, ...]
 
@@ -69,17 +70,22 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 def of(error: ValidationError, model: type[Model], under: Path = ("spec",)) -> list[Finding]:
     """Every fault that validating `model` found; paths are told beneath `under`."""
-    return [_finding(details, model, under) for details in error.errors(include_url=False)]
+    return [fault for details in error.errors(include_url=False) for fault in _findings(details, model, under)]
 
 
-def _finding(details: ErrorDetails, model: type[Model], under: Path) -> Finding:
-    location = details["loc"]
+def _findings(details: ErrorDetails, model: type[Model], under: Path) -> list[Finding]:
+    path = (*under, *details["loc"])
+    cause = details.get("ctx", {}).get("error")
+    if isinstance(cause, Faults):
+        return [Finding(path, fault) for fault in cause.faults]
     tell = _TOLD.get(details["type"], _as_pydantic_says)
-    return Finding((*under, *location), tell(details, model))
+    return [Finding(path, tell(details, model))]
 
 
 def _unknown_field(details: ErrorDetails, model: type[Model]) -> str:
     word, parent = str(details["loc"][-1]), _model_at(model, details["loc"][:-1])
+    if word == "namespace" and parent is not None and aliases(parent) == ["name"]:
+        return "unknown field; references stay in the namespace of the object, so leave it out"
     return f"unknown field; {suggestion(word, aliases(parent) if parent else [])}"
 
 
@@ -163,7 +169,7 @@ _PATTERNS: Mapping[str, str] = {
     r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$": "A name consists of lower-case letters, digits, - and .; it begins and ends "
     "with a letter or a digit",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "It consists of letters, digits and _, and does not begin with a digit",
-    r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$": "A duration is written 90s, 15m, 1h30m, 30d",
+    scalars.DURATION: "A duration is written 90s, 15m, 1h30m, 30d, and is a second at least",
     r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%$": 'A percentage is written "5%" or "0.5%", and is at most "100%"',
 }
 
@@ -242,7 +248,7 @@ def _documentation(details: ErrorDetails, model: type[Model]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = scalars.redacted(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 

@@ -12,6 +12,12 @@ from decimal import Decimal
 
 Value = int | float | Decimal | date | datetime | str
 
+DIRECTIVES = frozenset(f"%{letter}" for letter in "ABGHIMSTUVWXYZabcdfghjmnpuwxyz%") | {
+    f"%-{letter}" for letter in "HIMSdjmy"
+}
+"""What may stand in `formats`: DuckDB's list, https://duckdb.org/docs/stable/sql/functions/dateformat."""
+
+_DIRECTIVE = re.compile(r"%-?.?", re.DOTALL)
 _BITS = {"int": 32, "long": 64}
 _EXACT_IN_DOUBLE = 1 << 53
 _WHOLE = re.compile(r"([+-]?\d+)(\.0*)?", re.ASCII)
@@ -47,6 +53,15 @@ def read(kind: str, written: str) -> Value:
     if value is None:
         raise ValueError(f'"{written}" is not {_WRITTEN.get(bare, f"a {kind}")}')
     return value
+
+
+def check_format(written: str) -> None:
+    """See that strptime can read by a format. Raises ValueError: `"%q" is no directive of strptime, in "%q %Y"`."""
+    directives = _DIRECTIVE.findall(written)
+    if wrong := next((found for found in directives if found not in DIRECTIVES), None):
+        raise ValueError(f'"{wrong}" is no directive of strptime, in "{written}"; for instance "%d.%m.%Y"')
+    if not {*directives} - {"%%"}:
+        raise ValueError(f'"{written}" has no directive, such as %Y, %m and %d: no date is written so')
 
 
 def _whole(kind: str, written: str) -> int | None:

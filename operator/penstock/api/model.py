@@ -1,5 +1,6 @@
 """What every model of the language has in common: frozen, camelCase on the wire, nothing unknown accepted."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -14,6 +15,14 @@ class Model(BaseModel):
     def to_object(self) -> dict[str, Any]:
         """The JSON object as it stands in a manifest or a status: aliases, without what is not set."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class Faults(ValueError):
+    """Several faults that one validator found, so that none hides another; pydantic keeps one error a validator."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = tuple(faults)
 
 
 class OneOf(Model):

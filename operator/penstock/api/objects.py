@@ -11,6 +11,8 @@ GROUP = "penstock.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 FIELD_MANAGER = "penstock"
+LONGEST_NAME = 63
+"""Longest name of one of our objects: it is the value of a label on everything that is made for it."""
 
 KindName = Literal["Source", "Destination", "Dataset", "Pipeline", "Subscription"]
 

@@ -9,6 +9,8 @@ from penstock.api.scalars import Name, OneCharacter, ShortText, Url
 
 VOLUMES = "/volumes"
 
+_ENDPOINT = r"^https?://[^/?#@]+(/[^?#]*)?$"
+
 Compression = Literal["none", "gzip"]
 
 
@@ -99,7 +101,8 @@ class Located(Model):
     endpoint_url: Annotated[
         Url | None,
         Field(
-            pattern=r"^https?://",
+            pattern=_ENDPOINT,
+            json_schema_extra={"pattern": _ENDPOINT},
             description="Where an S3-compatible server answers, for s3:// URLs on other servers than AWS; "
             "for instance http://minio:9000.",
         ),

@@ -2,18 +2,39 @@
 
 import re
 from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field
 
+_SUFFIXES = {
+    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": Decimal(10**3), "M": Decimal(10**6),
+    "G": Decimal(10**9), "T": Decimal(10**12), "P": Decimal(10**15), "E": Decimal(10**18),
+    "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40), "Pi": Decimal(2**50),
+    "Ei": Decimal(2**60),
+}  # fmt: skip
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_SECRET_IN_QUERY = re.compile(r"(?i)[?&](x-amz-|sig=|signature=|token=|password=|secret|accesskey|api_?key=)")
+_CRONS = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+"""What the words of other crons mean in five fields."""
+
+LONGEST_DAYS = 366
+"""The longest duration, in days."""
 
 
 def _cron(text: str) -> str:
-    """A cron expression of five fields, read as Kubernetes' CronJob reads it, less its `@every` forms."""
+    """A cron expression of five fields, read as Kubernetes' CronJob reads it, less its words such as `@daily`."""
+    if meant := _CRONS.get(text):
+        raise ValueError(f'"{text}" is a word for five fields, and these are needed: write "{meant}"')
     try:
         if len(text.split()) != 5:
             raise CronSimError("it needs five fields: minute hour day month weekday")
@@ -32,10 +53,26 @@ def _zone(name: str) -> str:
 
 
 def _without_secrets(url: str) -> str:
+    """The URL, which has no user, query or fragment: whoever reads the object would read what stands there."""
     authority = url.partition("://")[2].partition("/")[0]
-    if "@" in authority or _SECRET_IN_QUERY.search(url):
-        raise ValueError("a URL must not carry credentials or signatures; put them into a Secret and name it in auth")
+    if "@" in authority:
+        raise ValueError(
+            "a URL has no user and no password before its host; put them into a Secret and name it in auth"
+        )
+    if "?" in url or "#" in url:
+        raise ValueError("a URL has no ? and no #, where tokens and signatures stand; put those into a Secret")
     return url
+
+
+def redacted(text: str) -> str:
+    """A text in which every URL has lost what may be secret: what stands before @, and what follows ? or #."""
+    return re.sub(r"[?#][^\s\"']+", "?***", _AUTHORITY.sub("://***@", text)) if "://" in text else text
+
+
+def _lasting(duration: str) -> str:
+    if seconds(duration) > LONGEST_DAYS * _UNITS["d"]:
+        raise ValueError(f"{duration} is too long; at most {LONGEST_DAYS}d")
+    return duration
 
 
 def seconds(duration: str) -> int:
@@ -48,7 +85,20 @@ def ratio(percent: str) -> float:
     return float(percent.removesuffix("%")) / 100
 
 
+def quantity(text: str) -> Decimal | str:
+    """The number that a Kubernetes quantity such as `500m` or `1Gi` says; the text itself if it is none."""
+    for length in (2, 1, 0):
+        number, suffix = text[: len(text) - length], text[len(text) - length :]
+        if length == 0 or suffix in _SUFFIXES:
+            try:
+                return (Decimal(number) * _SUFFIXES.get(suffix, Decimal(1))).normalize()
+            except InvalidOperation:
+                return text
+    return text
+
+
 _EPOCH = datetime(2000, 1, 1)
+_AUTHORITY = re.compile(r"://[^\s/]*@")
 
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 TableName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -57,11 +107,23 @@ ShortText = Annotated[str, Field(max_length=256)]
 LongText = Annotated[str, Field(max_length=1024)]
 Expression = Annotated[str, Field(min_length=1, max_length=2048)]
 Url = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_without_secrets)]
-Duration = Annotated[str, Field(max_length=32, pattern=r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$", min_length=2)]
+"""A URL without credentials. A field says which schemes it takes, in `pattern` and, for its CRD, in
+`json_schema_extra`: pydantic leaves the pattern of a type with a validator out of the schema.
+"""
+
+DURATION = r"^[1-9][0-9]*(d([0-9]+h)?([0-9]+m)?([0-9]+s)?|h([0-9]+m)?([0-9]+s)?|m([0-9]+s)?|s)$"
+"""The first number is not 0, so the whole is a second at least; patterns of a CRD know no lookahead."""
+
+Duration = Annotated[str, Field(min_length=2, max_length=32, pattern=DURATION), AfterValidator(_lasting)]
 Percent = Annotated[str, Field(max_length=16, pattern=r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%$")]
 Quantity = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(n|u|m|k|[KMGTPE]i|[MGTPE]|e[0-9]+)?$")]
 Bound = Annotated[str, Field(min_length=1, max_length=64)]
-Cron = Annotated[str, Field(min_length=9, max_length=128), AfterValidator(_cron)]
+Cron = Annotated[
+    str,
+    # The shape is for the API server; the model has words of its own for what does not fit.
+    Field(max_length=128, json_schema_extra={"minLength": 9, "pattern": r"^\s*\S+(\s+\S+){4}\s*$"}),
+    AfterValidator(_cron),
+]
 TimeZone = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_zone)]
 Nonce = Annotated[str, Field(max_length=128)]
 OneCharacter = Annotated[str, Field(min_length=1, max_length=1)]

@@ -9,6 +9,8 @@ from penstock.api.model import Model, OneOf
 from penstock.api.places import Auth, Format, Located
 from penstock.api.scalars import Generation, Name, ShortText, Time, Url
 
+_READABLE = r"^(file://|(https?|s3)://[^/?#@]+)(/[^?#]*)?$"
+
 
 class FilesSource(Located):
     """Files under a URL."""
@@ -16,7 +18,8 @@ class FilesSource(Located):
     url: Annotated[
         Url,
         Field(
-            pattern=r"^(file|https?|s3)://",
+            pattern=_READABLE,
+            json_schema_extra={"pattern": _READABLE},
             description="Where the files lie: file:///volumes/<claimName>/…, http(s)://…, or s3://bucket/prefix/. "
             "A URL that ends in / is a folder; any other is one file.",
         ),

@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, ParamSpec
+from typing import Any, Literal, ParamSpec
 
 from penstock.api import checks, findings, manifests, objects
 from penstock.api.dataset import DatasetSpec
@@ -57,8 +57,17 @@ class Verdict:
         return sum(complaint.severity == "error" for complaint in self.complaints)
 
 
-def validate(found: Iterable[Manifest | Unreadable], *, complete: bool = False) -> Verdict:
-    """Check a set. A reference to what is not in it is a warning, and an error when the set is `complete`."""
+Expressions = Callable[[str, str], None]
+"""Judges an expression in `from`, by itself: (expression, where) raises InvalidSpec. The language knows no SQL."""
+
+
+def validate(
+    found: Iterable[Manifest | Unreadable], *, complete: bool = False, expressions: Expressions | None = None
+) -> Verdict:
+    """Check a set. A reference to what is not in it is a warning, and an error when the set is `complete`.
+
+    Without `expressions`, those in `from` are not looked at.
+    """
     complaints: list[Complaint] = []
     ours: list[Manifest] = []
     others = 0
@@ -76,9 +85,11 @@ def validate(found: Iterable[Manifest | Unreadable], *, complete: bool = False) 
         if manifest.name and (twin := specs.get(address)):
             faults.append(Finding(("metadata", "name"), f"the same object stands at {twin[0].at(())}, too"))
         specs.setdefault(address, (manifest, spec))
+        faults += _expressions(manifest, expressions) if expressions is not None else ()
         complaints += [_complaint(manifest, fault) for fault in faults]
     complaints += _between(specs, "error" if complete else "warning")
     complaints += _tables(specs)
+    complaints += _deliveries(specs)
     return Verdict(sorted(complaints, key=lambda complaint: complaint.position), ours, others)
 
 
@@ -118,9 +129,25 @@ def _metadata(manifest: Manifest) -> Iterator[Finding]:
             yield Finding(("metadata", field), f'must be a string: write it in quotes, "{value}"')
         elif value is not None and not _NAME.fullmatch(value):
             yield Finding(("metadata", field), f'"{value}" is not a name: lower-case letters, digits, - and .')
+        elif value is not None and len(value) > objects.LONGEST_NAME:
+            yield Finding(("metadata", field), f"has {len(value)} characters; at most {objects.LONGEST_NAME}")
     for word in metadata:
         if word not in _METADATA:
             yield Finding(("metadata", str(word)), f"unknown field; {findings.suggestion(str(word), _METADATA[:4])}")
+
+
+def _expressions(manifest: Manifest, judge: Expressions) -> Iterator[Finding]:
+    """What is wrong with the expressions of a Dataset, read leniently: another fault does not hide these."""
+    found: Any = manifest.object if manifest.kind == "Dataset" else {}
+    for part in ("spec", "schema", "fields"):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    for index, field in enumerate(found if isinstance(found, list) else []):
+        written = field.get("from") if isinstance(field, Mapping) else None
+        if isinstance(written, str) and written:
+            try:
+                judge(written, f"field {field.get('name')}")
+            except InvalidSpec as error:
+                yield Finding(("spec", "schema", "fields", index, "from"), error.message)
 
 
 def _complaint(manifest: Manifest, finding: Finding, severity: Severity = "error") -> Complaint:
@@ -159,6 +186,26 @@ def _tables(specs: Mapping[_Address, tuple[Manifest, Model | None]]) -> Iterator
                 message = f'the table "{table}" belongs to Dataset {first.name} ({first.at(())}); choose another table'
                 yield _complaint(manifest, Finding(("spec", "table"), message))
             told.add(manifest.name)
+
+
+def _deliveries(specs: Mapping[_Address, tuple[Manifest, Model | None]]) -> Iterator[Complaint]:
+    """Folders that two Subscriptions deliver into: each would replace the other's manifest.json."""
+    owners: dict[str, Manifest] = {}
+    for (_kind, namespace, _name), (manifest, spec) in specs.items():
+        if not isinstance(spec, SubscriptionSpec):
+            continue
+        found = specs.get(("Destination", namespace, spec.destination_ref.name))
+        destination = found[1] if found is not None and isinstance(found[1], DestinationSpec) else None
+        folder = checks.delivery_folder(spec, destination, namespace) if destination is not None else None
+        if folder is None:
+            continue
+        first = owners.setdefault(folder, manifest)
+        if first is not manifest:
+            message = (
+                f"Subscription {first.name} ({first.at(())}) delivers into the same folder, "
+                f"{folder.partition(' ')[2]}, and each would replace the other's manifest.json; choose another suffix"
+            )
+            yield _complaint(manifest, Finding(("spec", "settings", "suffix"), message))
 
 
 def _dataset(spec: DatasetSpec, references: "_References") -> None:

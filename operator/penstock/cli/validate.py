@@ -9,6 +9,7 @@ from rich.text import Text
 
 from penstock.api import manifests, validation
 from penstock.api.documents import Unreadable
+from penstock.api.errors import InvalidSpec
 from penstock.api.manifests import Manifest
 from penstock.api.validation import Complaint, Verdict
 from penstock.cli import terminal
@@ -43,13 +44,25 @@ def validate(files: tuple[str, ...], recursive: bool, complete: bool) -> None:
     """
     found: list[Manifest | Unreadable] = []
     for name in files:
-        if name == "-":
-            found += manifests.loads(sys.stdin.read(), "stdin")
-        else:
-            found += manifests.load([Path(name)], recursive=recursive)
-    verdict = validation.validate(found, complete=complete)
+        there = (
+            [*manifests.loads(sys.stdin.read(), "stdin")]
+            if name == "-"
+            else manifests.load([Path(name)], recursive=recursive)
+        )
+        if not there:  # as when what writes into our input has failed
+            raise InvalidSpec(f"{'stdin' if name == '-' else name}: no object is in it")
+        found += there
+    verdict = validation.validate(found, complete=complete, expressions=_expression)
     show(verdict)
     sys.exit(1 if verdict.errors else 0)
+
+
+def _expression(written: str, where: str) -> None:
+    try:
+        from penstock.worker import shape
+    except ImportError:  # the operator's image has no data libraries; the Dataset's migration looks at them, too
+        return
+    shape.check_expression(written, where)
 
 
 def show(verdict: Verdict) -> None:

@@ -10,7 +10,7 @@ from penstock.api import objects
 from penstock.api.objects import Key
 from penstock.control import resolve
 from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Listing, Manifest, NotFound, Ref
-from penstock.control.cluster.store import SELECTOR, Store, datasets_of, owner_of, version_of
+from penstock.control.cluster.store import SELECTOR, Store, datasets_of, owner_of, references, version_of
 from penstock.control.gate import Gate
 from penstock.control.notices import Notices
 from penstock.control.reconcile import World, publish, reconcile
@@ -80,9 +80,18 @@ class Controller:
         """An object of the five kinds is as `manifest` says, or is gone."""
         key = objects.key_of(manifest)
         self._last_heard = time.monotonic()
+        before = self.store.get(key)
         changed = self.store.remove(manifest) if deleted else self.store.put(manifest)
         if changed:
             self._touched(key)
+        if changed and before is not None and key.kind == "Subscription":
+            self._vacated(before)
+
+    def _vacated(self, subscription: Manifest) -> None:
+        """A Subscription is gone or says something else: another one may have waited for its folder."""
+        for place in references(subscription):
+            for other in self.store.referrers(place) if place.kind == "Destination" else ():
+                self.queue.add(other)
 
     def _touched(self, key: Key) -> None:
         self.queue.add(key)

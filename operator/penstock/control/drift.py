@@ -3,21 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from deepdiff import DeepDiff
 
-from penstock.api import times
+from penstock.api import scalars, times
 from penstock.control.cluster.port import Manifest, Ref
 from penstock.control.cluster.store import finished
-
-_SUFFIXES = {
-    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": Decimal(10**3), "M": Decimal(10**6),
-    "G": Decimal(10**9), "T": Decimal(10**12), "P": Decimal(10**15), "E": Decimal(10**18),
-    "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40), "Pi": Decimal(2**50),
-    "Ei": Decimal(2**60),
-}  # fmt: skip
 
 ORDER_GRACE = timedelta(minutes=10)
 """How old an order is at least when it goes: it is written before the Job that names it."""
@@ -109,20 +101,8 @@ def _canonical(value: Any, path: tuple[str, ...] = ()) -> Any:
     if isinstance(value, list):
         return [_canonical(member, path) for member in value]
     if isinstance(value, str) and len(path) > 1 and path[-2] in ("requests", "limits"):
-        return quantity(value)
+        return scalars.quantity(value)
     return value
-
-
-def quantity(text: str) -> Decimal | str:
-    """The number that a Kubernetes quantity such as `500m` or `1Gi` says; the text itself if it is none."""
-    for length in (2, 1, 0):
-        number, suffix = text[: len(text) - length], text[len(text) - length :]
-        if length == 0 or suffix in _SUFFIXES:
-            try:
-                return (Decimal(number) * _SUFFIXES.get(suffix, Decimal(1))).normalize()
-            except InvalidOperation:
-                return text
-    return text
 
 
 def _is_old_order(child: Manifest, now: datetime) -> bool:

@@ -19,8 +19,6 @@ from penstock.control.cluster.store import Store
 from penstock.control.settings import Settings
 
 S = TypeVar("S", bound=Model)
-LABEL_LENGTH = 63
-"""Longest value of a label; the owner's name is one on everything that we make for it."""
 NOT_FOUND: Mapping[str, Reason] = {
     "Source": "SourceNotFound",
     "Destination": "DestinationNotFound",
@@ -141,8 +139,8 @@ def references(key: Key, store: Store, settings: Settings) -> Graph | None:
         spec = manifests.parse(manifest)
     except InvalidSpec as invalid:
         return _with(bare, problem=Problem("InvalidSpec", invalid.message))
-    if len(key.name) > LABEL_LENGTH:
-        return _with(bare, problem=Problem("InvalidSpec", f"metadata.name: at most {LABEL_LENGTH} characters"))
+    if len(key.name) > objects.LONGEST_NAME:
+        return _with(bare, problem=Problem("InvalidSpec", f"metadata.name: at most {objects.LONGEST_NAME} characters"))
     resolved = _with(bare, spec=spec)
     try:
         resolved = _RESOLVERS[key.kind](resolved, store)
@@ -191,7 +189,40 @@ def _subscription(graph: Graph, store: Store) -> Graph:
     lake = _find(store, graph.key, "Destination", dataset.spec.destination_ref.name, DestinationSpec)
     destination = _find(store, graph.key, "Destination", spec.destination_ref.name, DestinationSpec)
     checks.subscription(spec, dataset.spec, destination.spec)
+    _check_folder(graph.key, spec, destination.spec, store)
     return _with(graph, dataset=dataset, lake=lake, destination=destination)
+
+
+def _check_folder(key: Key, spec: SubscriptionSpec, destination: DestinationSpec, store: Store) -> None:
+    """Raise InvalidSpec (DeliveryConflict) if an older Subscription delivers into the same folder."""
+    folder = checks.delivery_folder(spec, destination, key.namespace)
+    for place in store.of_kind("Destination"):
+        for rival in store.referrers(place):
+            if rival == key or rival.kind != "Subscription" or _age(store, rival) > _age(store, key):
+                continue
+            theirs, there = _lenient(store, rival, SubscriptionSpec), _lenient(store, place, DestinationSpec)
+            if theirs and there and checks.delivery_folder(theirs, there, rival.namespace) == folder:
+                name = rival.name if rival.namespace == key.namespace else f"{rival.namespace}/{rival.name}"
+                raise InvalidSpec(
+                    f"Subscription {name} delivers into the same folder, and each would replace the other's "
+                    "manifest.json. Choose another settings.suffix, or another Destination.",
+                    "DeliveryConflict",
+                )
+
+
+def _age(store: Store, key: Key) -> tuple[str, Key]:
+    """What orders objects from the oldest to the newest; one that is being deleted is younger than all."""
+    manifest = store.get(key)
+    if manifest is None or Meta.of(manifest).deleting:
+        return "~", key
+    return str(manifest["metadata"].get("creationTimestamp", "")), key
+
+
+def _lenient(store: Store, key: Key, spec: type[S]) -> S | None:
+    """The spec of an object, None where it is not there or not valid."""
+    manifest = store.get(key)
+    parsed = manifests.read(manifest)[0] if manifest is not None else None
+    return parsed if isinstance(parsed, spec) else None
 
 
 _RESOLVERS = {

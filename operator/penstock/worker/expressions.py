@@ -5,6 +5,7 @@ An allow-list, never a deny-list: DuckDB has scalar functions that sleep, write 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import sqlglot
 from sqlglot import exp
@@ -38,6 +39,7 @@ _FUNCTIONS: Mapping[type[exp.Expr], str] = {
     exp.ConcatWs: "concat_ws",
     exp.SplitPart: "split_part",
     exp.StartsWith: "starts_with",
+    exp.EndsWith: "ends_with",
     exp.Contains: "contains",
     exp.Pad: "lpad, rpad",
     exp.RegexpReplace: "regexp_replace",
@@ -59,11 +61,14 @@ _FUNCTIONS: Mapping[type[exp.Expr], str] = {
     exp.Year: "year",
     exp.Month: "month",
     exp.Day: "day",
+    exp.Hour: "hour",
+    exp.Minute: "minute",
+    exp.Second: "second",
     exp.DateDiff: "date_diff",
     exp.UnixToTime: "to_timestamp",
     exp.TimeToUnix: "epoch",
 }
-_BY_NAME = frozenset({"ends_with", "strip_accents", "hour", "minute", "second", "epoch_ms"})
+_BY_NAME = frozenset({"strip_accents", "epoch_ms"})
 """Functions that sqlglot has no class for."""
 _CASTS = {
     exp.DataType.Type.VARCHAR: "VARCHAR",
@@ -114,7 +119,8 @@ def _allow(node: exp.Expr, where: str) -> None:
     if kind is exp.Anonymous and node.name.lower() in _BY_NAME:
         return
     if kind not in _STRUCTURE and kind not in _FUNCTIONS:
-        raise InvalidSpec(f"{where}: {_called(node)} is not allowed in expressions. Allowed functions: {allowed()}.")
+        rest = f" Allowed functions: {allowed()}." if isinstance(node, exp.Func) else ""
+        raise InvalidSpec(f"{where}: {_called(node)} is not allowed in expressions.{rest}")
     if isinstance(node, exp.Column) and node.table:
         raise InvalidSpec(
             f"{where}: {node.sql(dialect='duckdb')} names a table; only columns of the stream can be used."
@@ -123,10 +129,23 @@ def _allow(node: exp.Expr, where: str) -> None:
         raise InvalidSpec(f"{where}: IN takes a list of values, not a query.")
     if isinstance(node, exp.DataType) and node.this not in _CASTS:
         raise InvalidSpec(f"{where}: casts to {node.sql(dialect='duckdb')} are not allowed.")
+    if isinstance(node, exp.AtTimeZone) and not _known_zone(node.args.get("zone")):
+        raise InvalidSpec(f"{where}: AT TIME ZONE takes the name of a time zone in quotes, such as 'Europe/Paris'.")
     if isinstance(node, exp.Pad):
         length = node.expression
         if not isinstance(length, exp.Literal) or not length.name.isdigit() or int(length.name) > _PAD_LIMIT:
             raise InvalidSpec(f"{where}: the length of lpad and rpad is a number of at most {_PAD_LIMIT}.")
+
+
+def _known_zone(zone: exp.Expr | None) -> bool:
+    """Whether it is a zone's name, written out: DuckDB's error about an unknown one is no value, it ends the query."""
+    if not isinstance(zone, exp.Literal) or not zone.is_string:
+        return False
+    try:
+        ZoneInfo(zone.name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return False
+    return True
 
 
 def _called(node: exp.Expr) -> str:
@@ -139,7 +158,8 @@ def _called(node: exp.Expr) -> str:
 
 def allowed() -> str:
     """The names of all functions, for messages and the reference."""
-    return ", ".join(sorted({*_FUNCTIONS.values(), *_BY_NAME, "coalesce", "nullif", "greatest", "least"}))
+    pairs = {name for names in _FUNCTIONS.values() for name in names.split(", ")}
+    return ", ".join(sorted({*pairs, *_BY_NAME, "coalesce", "nullif", "greatest", "least"}))
 
 
 def sql(parsed: Parsed, columns: Mapping[str, tuple[str, bool]]) -> str:

@@ -80,7 +80,11 @@ def _sniff(given: planning.Input, found: Found, pod: Pod) -> list[CatalogField]:
     with engine.connect(_MEMORY, 1, pod.scratch) as connection:
         names = reader.columns.names
         if reader.columns.open:
-            names = _keys(work((), connection).table)
+            chunk = work((), connection)
+            if chunk.broken and not chunk.table.num_rows:
+                message = f"{found.url}: none of the first {chunk.read:,} lines is a JSON object. Check format."
+                raise InvalidSpec(message, "WrongSpecification")
+            names = _keys(chunk.table)
         sample = work(names, connection).table.slice(0, _SAMPLE)
         return [
             CatalogField(name=name, type=_suggested(sample, f"c{index}", connection))

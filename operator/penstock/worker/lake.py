@@ -109,6 +109,40 @@ def ensure(lake: Lake, dataset: DatasetOrder) -> Tables:
     )
 
 
+def described(tables: Tables, dataset: DatasetOrder) -> bool:
+    """Whether the table tells of itself and of its columns what the Dataset says."""
+    comment, docs = _descriptions(tables, dataset)
+    return comment is None and not docs
+
+
+def describe(lake: Lake, tables: Tables, dataset: DatasetOrder) -> Tables:
+    """Bring the descriptions of the table and of its columns to what the Dataset says; the tables as they are then.
+
+    The lease must be held: a run that commits meanwhile would find the table changed.
+    """
+    comment, docs = _descriptions(tables, dataset)
+    if comment is None and not docs:
+        return tables
+    with tables.data.transaction() as transaction:
+        if comment is not None:
+            transaction.set_properties({"comment": comment})
+        with transaction.update_schema() as update:
+            for name, doc in docs.items():
+                update.update_column(name, doc=doc)
+    return Tables(lake.catalog.load_table((NAMESPACE, dataset.table)), tables.quarantine)
+
+
+def _descriptions(tables: Tables, dataset: DatasetOrder) -> tuple[str | None, dict[str, str]]:
+    """What differs: the table's description, None if it does not, and those of columns by their names."""
+    wanted = dataset.description or ""
+    there = {field.name: field.doc or "" for field in tables.data.schema().fields}
+    docs = {field.name: field.description or "" for field in dataset.schema_.fields}
+    return (
+        wanted if tables.data.properties.get("comment", "") != wanted else None,
+        {name: doc for name, doc in docs.items() if there[name] != doc},
+    )
+
+
 def existing(lake: Lake, dataset: DatasetOrder) -> Tables:
     """The Dataset's two tables, as they are.
 

@@ -4,7 +4,8 @@
 `verdict` gives every row's values and whether the row is bad; `reasons` tells of bad rows why, with what to keep.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from penstock.api.errors import InvalidSpec
+from penstock.api.errors import InvalidSpec, PenstockError
 from penstock.worker import engine, lossless
 from penstock.worker.read import Broken, Chunk
 from penstock.worker.shape import Fault, Shape, ShapedField
@@ -76,19 +77,19 @@ class Judge:
             good.append(certain)
             rows = rows.take(doubtful)
         if rows.num_rows:
-            judged = self._answer("verdict", ask.verdict, rows)
+            judged = self._answer("verdict", ask.verdict, rows, ask.masked)
             verdict = judged["bad"].combine_chunks()
             # Filtering is several times as fast over one piece as over many.
             good.append(_values(ask.values, judged, rows).combine_chunks().filter(pc.invert(verdict)))
             which = pc.indices_nonzero(verdict)
             if len(which):
-                told = self._answer("reasons", ask.reasons, rows.take(which))
+                told = self._answer("reasons", ask.reasons, rows.take(which), ask.masked)
                 lines = chunk.lines_of((which if certain is None else doubtful.take(which)).to_pylist())
                 bad.append(told.append_column("line", pa.array(lines, pa.int64())))
         fine = pa.concat_tables(good) if good else pa.table({})
         return fine, pa.concat_tables([part.select(_TOLD) for part in bad]) if bad else None
 
-    def _answer(self, name: str, sql: str, rows: pa.Table) -> pa.Table:
+    def _answer(self, name: str, sql: str, rows: pa.Table, masked: bool) -> pa.Table:
         """Ask about these rows. A question is planned once for tables alike: planning costs 10 to 20 ms."""
         self._rows.table = rows
         if self._schema != rows.schema:
@@ -97,9 +98,25 @@ class Judge:
         if self._planned.get(name) != sql:
             self.connection.execute(f"PREPARE {name} AS {sql}")
             self._planned[name] = sql
-        answer = self.connection.sql(f"EXECUTE {name}").to_arrow_table()
+        with _discreet(masked):
+            answer = self.connection.sql(f"EXECUTE {name}").to_arrow_table()
         del self._rows.table
         return answer
+
+
+@contextmanager
+def _discreet(masked: bool) -> Iterator[None]:
+    """Keep the engine's words back where they may hold a sensitive value; those about memory and disks never do."""
+    try:
+        yield
+    except duckdb.Error as error:
+        if not masked or isinstance(error, duckdb.OperationalError):
+            raise
+        message = (
+            f"{type(error).__name__} while rows were judged. Its words may hold a sensitive value and are not shown; "
+            "look at the expressions in `from`."
+        )
+        raise PenstockError(message, "UnknownError") from None
 
 
 class _Rows:
@@ -179,9 +196,11 @@ def _payload(shape: Shape) -> str:
     """The row as it was read, as JSON: column to text; sensitive columns masked."""
     if shape.open and not shape.sensitive:
         return "line"
-    if shape.open:
-        hidden = ", ".join(f"{engine.text(name)}: {engine.text(MASK)}" for name in sorted(shape.sensitive))
-        return f"CAST(json_merge_patch(line, CAST(MAP {{{hidden}}} AS JSON)) AS VARCHAR)"
+    if shape.open:  # a key in other letters may be the same one, misspelt
+        hidden = ", ".join(engine.text(name.lower()) for name in sorted(shape.sensitive))
+        keys = f"list_distinct(list_filter(json_keys(line), lambda k: lower(k) IN ({hidden})))"
+        masks = f"map_from_entries(list_transform({keys}, lambda k: {{'k': k, 'v': {engine.text(MASK)}}}))"
+        return f"CAST(json_merge_patch(line, CAST({masks} AS JSON)) AS VARCHAR)"
     pairs = [
         f"{engine.text(name)}, " + (engine.text(MASK) if name in shape.sensitive else f"c{index}")
         for index, name in enumerate(shape.columns)

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -25,7 +25,13 @@ from penstock.runs.report import DatasetReport, RunReport
 from penstock.worker import ledger, planning, pod, report, storage
 from penstock.worker.pod import Pod
 
+if TYPE_CHECKING:
+    from penstock.worker import lake
+
 log = logging.getLogger("penstock.worker")
+
+_PATIENCE = 5.0
+"""Seconds that a migration waits for the lease when only descriptions have changed."""
 
 
 @dataclass
@@ -93,7 +99,7 @@ def load(order: RunOrder, source: SourceOrder, dataset: DatasetOrder, here: Pod,
         outcome.attempt = max(outcome.attempt, claim.attempt)
         if claim.report is not None:  # committed before: the same answer, told as earlier
             return _told(report.of(claim, home, dataset.table))
-        tables = lake.ensure(home, dataset)
+        tables = lake.describe(home, lake.ensure(home, dataset), dataset)
         stage.sweep(claim, tables)  # what killed attempts of this run left behind
         given = planning.source(source, here)
         plan = planning.recorded(claim, order.identity, dataset, given)  # immutable: files and etags
@@ -109,16 +115,32 @@ def _bid(order: RunOrder, here: Pod) -> ledger.Bid:
 
 def migrate(order: RunOrder, here: Pod, outcome: Outcome) -> None:
     """Create the Dataset's table and quarantine, or see that they are as its schema says."""
-    from penstock.worker import lake
+    from penstock.worker import lake, shape
 
     for dataset in order.datasets:
+        for column in dataset.schema_.fields:
+            if column.from_ is not None:
+                shape.check_expression(column.from_, f"field {column.name}")
         home = lake.open(dataset.destination, here)
-        lake.ensure(home, dataset)
         ledger.create(home.database)
+        _describe(home, lake.ensure(home, dataset), dataset, _bid(order, here))
         entry = DatasetReport(name=dataset.owner.name, state="Ready")
         tail = ledger.tail(home.database, dataset.owner.marker)
         outcome.datasets.append(report.standing(home, dataset.table, entry).model_copy(update={"tail": tail}))
         log.info("%s: table %s.%s is ready", dataset.owner.name, lake.NAMESPACE, dataset.table)
+
+
+def _describe(home: "lake.Lake", tables: "lake.Tables", dataset: DatasetOrder, bid: ledger.Bid) -> None:
+    """Update the table's descriptions, unless a run is writing: it is not worth waiting for, and the next run will."""
+    from penstock.worker import lake
+
+    if lake.described(tables, dataset):
+        return
+    try:
+        with ledger.claim(home.database, dataset.owner.marker, bid, _PATIENCE):
+            lake.describe(home, lake.ensure(home, dataset), dataset)
+    except NotYet as held:
+        log.info("%s The table's descriptions are left to the next run.", held.message)
 
 
 def inspect_source(order: RunOrder, here: Pod, outcome: Outcome) -> None:

@@ -8,8 +8,9 @@ type, and the value that was accepted. What did not become a value, and why, is 
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from penstock.worker import expressions
 
 _TEXT = "VARCHAR"
+_WORDS = re.compile(r"[\w .-]+")
+_NEVER = ("No function matches", "does not support the supplied arguments")
+"""What DuckDB says of arguments that no column's type would make right."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class ShapedField:
     """The chunk's column that is the value as it stands, which is so for plain text."""
     plainly: str | None
     """The chunk's column whose plainly written values are to be beside it as column k with this number."""
+    masked: bool = False
+    """Whether messages must not show the source value: a sensitive field is made from one of the same columns."""
 
     @property
     def value(self) -> str:
@@ -59,7 +65,7 @@ class ShapedField:
     @property
     def shown(self) -> str:
         """The source value for messages, as an SQL text; masked where it is sensitive."""
-        if self.field.sensitive:
+        if self.masked:
             return "'the value'"
         return f"""'"' || left(CAST(s{self.number} AS VARCHAR), 64) || '"'"""
 
@@ -127,7 +133,31 @@ def compile(fields: Sequence[SchemaField], columns: Columns, where: str) -> Shap
         _shaped(number, field, origin, columns, where)
         for number, (field, origin) in enumerate(zip(fields, parsed, strict=True))
     ]
-    return Shape(tuple(shaped), names, columns.open)
+    bare = Shape(tuple(shaped), names, columns.open)
+    hidden = bare.sensitive
+    return replace(bare, fields=tuple(replace(each, masked=not hidden.isdisjoint(each.columns)) for each in shaped))
+
+
+def check_expression(written: str, where: str) -> None:
+    """Raise InvalidSpec for a `from` that can work over no columns whatever. `where` names the field, for messages.
+
+    Words are left alone: a column may have that name. What depends on the columns and their types, a run tells.
+    """
+    if _WORDS.fullmatch(written):
+        return
+    from penstock.worker import expressions
+
+    try:
+        parsed = expressions.parse(written, where)
+        sql = expressions.sql(parsed, dict.fromkeys(parsed.columns, ("NULL", False)))
+        with duckdb.connect(":memory:", config={"enable_external_access": "false"}) as connection:
+            connection.execute(f"DESCRIBE SELECT TRY({sql})")
+    except duckdb.BinderException as error:
+        said = engine.one_line(error)
+        if any(words in said for words in _NEVER):  # else DuckDB wants to know the columns' types
+            raise InvalidSpec(f"{where}: {written} cannot be computed: {said}") from None
+    except InvalidSpec as refused:
+        raise InvalidSpec(f"{refused.message} A column of that very name is written in double quotes.") from None
 
 
 def digest(fields: Sequence[SchemaField]) -> str:

@@ -69,7 +69,13 @@ def test_an_unknown_field_is_told_with_the_nearest_known_one(unknown: str, answe
         ({"datasets": {}}, 'spec.datasets: must be a list, not an object: begin each entry with "- "'),
         (
             {"deadline": "1 h"},
-            'spec.deadline: "1 h" is not accepted here. A duration is written 90s, 15m, 1h30m, 30d',
+            'spec.deadline: "1 h" is not accepted here. A duration is written 90s, 15m, 1h30m, 30d, and is a second at '
+            "least",
+        ),
+        ({"deadline": "999d"}, "spec.deadline: 999d is too long; at most 366d"),
+        (
+            {"sourceRef": {"name": "flights", "namespace": "ops"}},
+            "spec.sourceRef.namespace: unknown field; references stay in the namespace of the object, so leave it out",
         ),
         ({"timeZone": "UTC"}, "spec: timeZone goes with a schedule"),
         ({"sourceRef": {}}, "spec.sourceRef.name: is missing. Name of the Source."),
@@ -85,9 +91,90 @@ def test_a_cron_expression_is_told_with_an_example() -> None:
     assert line.endswith('for instance "15 * * * *"')
 
 
+@pytest.mark.parametrize("word", ["@daily", "@midnight"])
+def test_a_cron_word_is_told_with_its_five_fields(word: str) -> None:
+    (line,) = _told("Pipeline", _pipeline(schedule=[word]))
+    assert line == f'spec.schedule[0]: "{word}" is a word for five fields, and these are needed: write "0 0 * * *"'
+
+
+@pytest.mark.parametrize("duration", ["0s", "0d0h", "00m", "0h30m", "s"])
+def test_a_duration_is_a_second_at_least(duration: str) -> None:
+    (line,) = _told("Pipeline", _pipeline(deadline=duration))
+    assert line.startswith("spec.deadline: ")
+
+
+@pytest.mark.parametrize("duration", ["1s", "1h0m0s", "90m", "366d"])
+def test_a_duration_may_have_parts_that_are_nothing(duration: str) -> None:
+    assert manifests.parse({"kind": "Pipeline", "spec": _pipeline(deadline=duration)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "connector"),
+    [
+        ("Source", {"files": {"url": "s3://KEY:hush@bucket/x/", "format": {"csv": {}}}}),
+        ("Source", {"files": {"url": "s3://hush@bucket/x/", "format": {"csv": {}}}}),
+        ("Source", {"files": {"url": "https://there.example/x.csv?token=hush", "format": {"csv": {}}}}),
+        ("Source", {"files": {"url": "https://there.example/x.csv#hush", "format": {"csv": {}}}}),
+        ("Source", {"files": {"url": "ftp://KEY:hush@bucket/x/?hush", "format": {"csv": {}}}}),
+        ("Source", {"files": {"url": f"s3://KEY:hush@bucket/{'x' * 2048}", "format": {"csv": {}}}}),
+        ("Source", {"files": {"url": "s3://b/", "endpointUrl": "http://KEY:hush@minio:9000", "format": {"csv": {}}}}),
+        ("Destination", {"files": {"url": "s3://KEY:hush@bucket/x/"}}),
+        ("Destination", {"files": {"url": "s3://b/", "format": "s3://KEY:hush@bucket/x/?hush"}}),
+        ("Destination", {"lake": {"warehouse": "file:///volumes/l/w?hush", "volume": {"claimName": "l"}}}),
+    ],
+)
+def test_a_url_with_credentials_is_refused_and_they_are_not_repeated(kind: str, connector: dict[str, Any]) -> None:
+    assert "hush" not in str(_told(kind, {"connector": connector}))
+
+
+def test_a_url_with_credentials_is_told_where_they_belong() -> None:
+    assert _told("Destination", {"connector": {"files": {"url": "s3://KEY:hush@bucket/x/"}}}) == [
+        "spec.connector.files.url: a URL has no user and no password before its host; put them into a Secret and name "
+        "it in auth"
+    ]
+
+
+def test_a_path_may_have_an_at_sign() -> None:
+    files = {"url": "s3://bucket/me@example/", "format": {"csv": {}}}
+    assert manifests.parse({"kind": "Source", "spec": {"connector": {"files": files}}})
+
+
+def test_requests_are_not_above_limits() -> None:
+    resources = {"requests": {"cpu": "2", "memory": "1Gi"}, "limits": {"cpu": "1500m", "memory": "1024Mi"}}
+    assert _told("Dataset", _dataset() | {"worker": {"resources": resources}}) == [
+        "spec.worker.resources: requests.cpu 2 is more than limits.cpu 1500m"
+    ]
+
+
+def _fields(*fields: dict[str, Any]) -> list[str]:
+    return _told("Dataset", {"destinationRef": {"name": "lake"}, "table": "flights", "schema": {"fields": [*fields]}})
+
+
+def test_no_fault_of_a_field_hides_another() -> None:
+    assert _fields({"name": "id", "type": "int", "enum": ["x"], "minimum": "y"}) == [
+        'spec.schema.fields[0]: enum "x" is not a whole number of 32 bits',
+        'spec.schema.fields[0]: minimum "y" is not a whole number of 32 bits',
+    ]
+    assert _fields({"name": "at", "type": "date", "formats": ["%q", "dd.mm.yyyy", "%d.%m.%Y", "%Y%"]}) == [
+        'spec.schema.fields[0]: formats: "%q" is no directive of strptime, in "%q"; for instance "%d.%m.%Y"',
+        'spec.schema.fields[0]: formats: "dd.mm.yyyy" has no directive, such as %Y, %m and %d: no date is written so',
+        'spec.schema.fields[0]: formats: "%" is no directive of strptime, in "%Y%"; for instance "%d.%m.%Y"',
+    ]
+
+
+def test_a_name_that_stands_twice_is_told_beside_other_faults_and_alone() -> None:
+    twice = 'spec.schema.fields[1]: the name "A" stands twice (case does not count)'
+    assert _fields({"name": "a", "type": "varchar"}, {"name": "A", "type": "int"}) == [
+        'spec.schema.fields[0].type: "varchar" is not one of our types; did you mean string?',
+        twice,
+    ]
+    assert _fields({"name": "a", "type": "int"}, {"name": "A", "type": "int"}) == [twice]
+
+
 def test_a_pattern_without_words_of_its_own_is_told_by_the_field_s_documentation() -> None:
-    (line,) = _told("Dataset", _dataset(type="decimal(9)"))
-    assert line.startswith('spec.schema.fields[0].type: "decimal(9)" is not accepted here. The column\'s type, by its')
+    for word in ("decimal(9)", "decimal(0,0)"):
+        (line,) = _told("Dataset", _dataset(type=word))
+        assert line.startswith(f'spec.schema.fields[0].type: "{word}" is not accepted here. The column\'s type, by its')
 
 
 def test_another_system_s_word_for_a_type_is_translated() -> None:
@@ -106,6 +193,10 @@ def test_another_system_s_word_for_a_type_is_translated() -> None:
         ({"type": "date", "maximum": "31.12.2020"}, 'maximum "31.12.2020" is not a date, written 2026-01-31'),
         ({"type": "decimal(5,2)", "maximum": "1000"}, 'maximum "1000" is not a decimal(5,2)'),
         ({"type": "long", "enum": ["1", "two"]}, 'enum "two" is not a whole number of 64 bits'),
+        (
+            {"type": "decimal(10,12)", "minimum": "x"},
+            "decimal(10,12) is no type: of 10 digits, at most 10 stand behind the point",
+        ),
     ],
 )
 def test_a_bound_is_of_its_column_s_type(field: dict[str, Any], told: str) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from penstock.api import manifests, validation
+from penstock.api.errors import InvalidSpec
 from penstock.api.validation import Verdict
 
 SOURCE = """
@@ -154,6 +155,39 @@ def test_two_destinations_of_one_warehouse_are_one_place() -> None:
     assert _told(LAKE, other.replace("lake/w", "lake/x"), DATASET, rival) == []
 
 
+def _errors(*texts: str) -> list[str]:
+    return [str(each) for each in _judged(*texts).complaints if each.severity == "error"]
+
+
+def test_two_subscriptions_into_one_folder_are_told_with_both_places() -> None:
+    rival = SUBSCRIPTION.replace("{name: daily}", "{name: rival}")
+    assert _errors(OUTBOX, SUBSCRIPTION, rival) == [
+        "f.yaml:18: error: Subscription rival: spec.settings.suffix: Subscription daily (f.yaml:7) delivers into the "
+        "same folder, s3://outbox/, and each would replace the other's manifest.json; choose another suffix"
+    ]
+    assert _errors(OUTBOX, SUBSCRIPTION, rival + "  settings: {suffix: /rival/}\n") == []
+
+
+def test_two_destinations_may_be_one_folder() -> None:
+    inner = OUTBOX.replace("{name: outbox}", "{name: inner}").replace("s3://outbox/", "s3://outbox/daily/")
+    rival = SUBSCRIPTION.replace("{name: daily}", "{name: rival}").replace("{name: outbox}", "{name: inner}")
+    outer = SUBSCRIPTION + "  settings: {suffix: daily}\n"
+    assert len(_errors(OUTBOX, inner, outer, rival)) == 1
+    assert _errors(OUTBOX, inner, SUBSCRIPTION, rival) == []
+
+
+def test_expressions_are_judged_by_who_can_even_beside_other_faults() -> None:
+    def judge(written: str, where: str) -> None:
+        raise InvalidSpec(f"{where}: {written} is none")
+
+    wrong = DATASET.replace("{name: carrier, type: string}", '{name: carrier, type: text, from: "foo("}')
+    found = validation.validate(manifests.loads(wrong, "f.yaml"), expressions=judge).complaints
+    assert [str(each.finding) for each in found if each.severity == "error"] == [
+        'spec.schema.fields[0].type: "text" is not one of our types; did you mean string?',
+        "spec.schema.fields[0].from: field carrier: foo( is none",
+    ]
+
+
 @pytest.mark.parametrize(
     ("metadata", "told"),
     [
@@ -161,6 +195,7 @@ def test_two_destinations_of_one_warehouse_are_one_place() -> None:
         ("{name: 2024}", 'metadata.name: must be a string: write it in quotes, "2024"'),
         ("{name: a, label: {}}", "metadata.label: unknown field; did you mean labels?"),
         ("[]", "metadata: must be an object"),
+        (f"{{name: {'a' * 64}}}", "metadata.name: has 64 characters; at most 63"),
     ],
 )
 def test_metadata_is_checked_as_the_api_server_would(metadata: str, told: str) -> None:

@@ -55,6 +55,23 @@ def test_validate_tells_place_fault_and_remedy() -> None:
     )
 
 
+@pytest.mark.parametrize("given", ["", "---\n# nothing\n"])
+def test_validate_is_not_content_with_nothing(given: str) -> None:
+    """As when `kustomize build` has failed before the pipe."""
+    told = _run("validate", "-f", "-", given=given)
+    assert (told.exit_code, told.output) == (1, "Error: stdin: no object is in it\n")
+
+
+@pytest.mark.parametrize("written", ["foo(", "sum(id)", "nosuchfunc(id)", "select * from x; drop table y", "upper()"])
+def test_validate_tells_of_an_expression_that_cannot_work(written: str) -> None:
+    field = f'{{name: id, type: int, from: "{written}"}}'
+    spec = f"{{destinationRef: {{name: lake}}, table: t, schema: {{fields: [{field}]}}}}"
+    dataset = f"apiVersion: penstock.dev/v1alpha1\nkind: Dataset\nmetadata: {{name: a}}\nspec: {spec}\n"
+    told = _run("validate", "-f", "-", given=dataset)
+    assert told.exit_code == 1
+    assert "stdin:4: error: Dataset a: spec.schema.fields[0].from: field id: " in told.output
+
+
 def test_validate_is_content_with_the_examples(examples: Path) -> None:
     for folder in sorted(path for path in examples.iterdir() if path.is_dir()):
         told = _run("validate", "--complete", "-f", str(folder))

@@ -167,6 +167,27 @@ def test_who_refers_to_a_changed_object_is_looked_at_again_at_one_and_two_remove
     _story(stage.cluster, told)
 
 
+def test_a_subscription_takes_its_folder_as_soon_as_another_has_left_it() -> None:
+    stage = scene.ready()
+    stage.apply(manifests.outbox(), manifests.subscription("old"))
+    stage.wait(1)
+    stage.apply(manifests.subscription("young"))
+
+    def reason() -> str:
+        found: str = stage.condition("Subscription", "young", "Ready")["reason"]
+        return found
+
+    async def told(controller: Controller) -> None:
+        await _until(lambda: controller.queue.idle and "conditions" in stage.status("Subscription", "young"))
+        assert reason() == "DeliveryConflict"
+        old = stage.cluster.read(Ref("Subscription", "default", "old"))
+        stage.cluster.remove(Ref("Subscription", "default", "old"))
+        controller.seen(old, deleted=True)
+        await _until(lambda: reason() != "DeliveryConflict")
+
+    _story(stage.cluster, told)
+
+
 def test_a_change_that_only_showed_as_a_conflict_is_taken_up_at_once() -> None:
     stage = scene.ready()
     cluster = stage.cluster

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from penstock.api import times
+from penstock.api import scalars, times
 from penstock.control import drift
 from penstock.control.cluster.port import Manifest
 from penstock.control.desired import objects as desired
@@ -130,7 +130,7 @@ def test_a_field_that_we_stopped_wanting_is_a_difference_by_the_hash_of_what_was
     ],
 )
 def test_quantities_are_compared_as_numbers(text: str, number: Decimal | str) -> None:
-    assert drift.quantity(text) == number
+    assert scalars.quantity(text) == number
 
 
 # ── pruning ──

@@ -131,6 +131,32 @@ def test_runs_carry_the_identity_of_their_object(kind: str, spec: Any, identity:
     assert graph.identity == identity
 
 
+def _two_subscriptions(**younger: Any) -> Scene:
+    stage = Scene()
+    stage.apply(manifests.lake(), manifests.dataset(), manifests.outbox(), manifests.subscription("old"))
+    stage.wait(1)
+    stage.apply(manifests.subscription("a-younger-one", **younger))
+    return stage
+
+
+def test_of_two_subscriptions_into_one_folder_the_younger_one_is_refused() -> None:
+    stage = _two_subscriptions()
+    assert stage.graph("Subscription", "old").problem is None
+    problem = stage.graph("Subscription", "a-younger-one").problem
+    assert problem is not None
+    assert problem.reason == "DeliveryConflict"
+    assert problem.message.startswith("Subscription old delivers into the same folder")
+
+
+def test_a_folder_of_its_own_is_no_conflict_nor_is_one_that_is_vacated() -> None:
+    assert _two_subscriptions(settings={"suffix": "mine"}).graph("Subscription", "a-younger-one").problem is None
+    stage = _two_subscriptions()
+    leaving = manifests.subscription("old")
+    leaving["metadata"]["deletionTimestamp"] = "2026-11-22T12:00:00Z"
+    stage.apply(leaving)
+    assert stage.graph("Subscription", "a-younger-one").problem is None
+
+
 @pytest.mark.parametrize("kind", ["Source", "Dataset", "Destination", "Pipeline"])
 def test_what_is_suspended_anywhere_in_the_graph_suspends_it(kind: str) -> None:
     stage = scene.quickstart()

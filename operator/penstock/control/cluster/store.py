@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from penstock.api import objects
-from penstock.api.objects import Key
+from penstock.api.objects import Key, KindName
 from penstock.control.cluster.port import Manifest, Ref
 
 JOB_NAME = "batch.kubernetes.io/job-name"
@@ -32,6 +32,7 @@ class Store:
         self._by_dataset: defaultdict[Key, set[Ref]] = defaultdict(set)
         self._pods_of: defaultdict[tuple[str, str], set[Ref]] = defaultdict(set)
         self._referrers: defaultdict[Key, set[Key]] = defaultdict(set)
+        self._of_kind: defaultdict[str, set[Key]] = defaultdict(set)
         self._unfinished: set[Ref] = set()
         self._gone: dict[str, int] = {}
 
@@ -45,6 +46,10 @@ class Store:
         """Every object of the five kinds."""
         return list(self._objects)
 
+    def of_kind(self, kind: KindName) -> list[Key]:
+        """Every object of one kind."""
+        return sorted(self._of_kind[kind])
+
     def referrers(self, key: Key) -> set[Key]:
         """The objects whose spec names this one, whether it exists or not."""
         return set(self._referrers[key]) if key in self._referrers else set()
@@ -57,6 +62,7 @@ class Store:
             return False
         self._forget_references(key, before)
         self._objects[key] = _lean(manifest)
+        self._of_kind[key.kind].add(key)
         for target in references(manifest):
             self._referrers[target].add(key)
         return True
@@ -70,6 +76,7 @@ class Store:
             return False
         self._forget_references(key, before)
         del self._objects[key]
+        self._of_kind[key.kind].discard(key)
         return True
 
     def _forget_references(self, key: Key, manifest: Manifest | None) -> None:
