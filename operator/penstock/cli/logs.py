@@ -1,18 +1,12 @@
 """`penstock logs`: what the newest run of an object said."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from penstock.api import objects
 from penstock.api.errors import InvalidSpec
-from penstock.api.objects import Key
-from penstock.cli import connection
+from penstock.cli import arguments, connection
 from penstock.cli.connection import Target
 from penstock.runs import places
-
-if TYPE_CHECKING:
-    from penstock.control.cluster.client import HttpCluster
 
 _EXAMPLES = """Examples:
 
@@ -28,14 +22,16 @@ _EXAMPLES = """Examples:
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run is over.")
 @connection.command
 async def logs(target: Target, words: tuple[str, ...], follow: bool) -> None:
-    """Show the log of the newest Pod that worked for an object: a Pipeline's load, a Dataset's migration, and so on."""
-    key = connection.key(target, words, "Pipeline")
-    selector = f"{objects.OWNER_KIND}={key.kind},{objects.OWNER_NAME}={key.name}"
+    """Show the log of the newest Pod that worked for an object: a Pipeline's load, a Dataset's migration, and so on.
+
+    NAME alone is a Pipeline or a Subscription; where there is none, the one other object of that name.
+    """
     async with target.open() as cluster:
+        key = objects.key_of(await arguments.find(cluster, target.namespace, words))
+        selector = f"{objects.OWNER_KIND}={key.kind},{objects.OWNER_NAME}={key.name}"
         pods = (await cluster.list("Pod", key.namespace, selector)).items
         started = [pod for pod in pods if (pod.get("status") or {}).get("phase") not in (None, "Pending")]
         if not started:
-            await _exists(cluster, key)
             raise InvalidSpec(f"nothing has run for {key}" + (" yet; its first Pod is starting" if pods else " yet"))
         newest = max(started, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
         name = newest["metadata"]["name"]
@@ -46,15 +42,6 @@ async def logs(target: Target, words: tuple[str, ...], follow: bool) -> None:
         else:
             for line in (await cluster.log(key.namespace, name)).splitlines():
                 _show(line)
-
-
-async def _exists(cluster: "HttpCluster", key: Key) -> None:
-    from penstock.control.cluster.port import NotFound, Ref
-
-    try:
-        await cluster.get(Ref(key.kind, key.namespace, key.name))
-    except NotFound as error:
-        raise InvalidSpec(f"there is no {key}") from error
 
 
 def _show(line: str) -> None:
