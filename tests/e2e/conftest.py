@@ -16,6 +16,8 @@ NOT_ON_A_CONTEXT = {
     "test_wrong_credentials_are_told_and_right_ones_heal": _S3,
     "test_nothing_is_written_when_nothing_changed_nor_after_a_restart": _SHARED,
     "test_an_operator_killed_again_and_again_starts_each_run_once": _SHARED,
+    "test_two_operators_that_act_at_once_start_each_run_once": _SHARED,
+    "test_two_replicas_and_a_rolling_update_have_one_operator_act_at_any_time": _SHARED,
     "test_the_operator_is_confined_and_has_no_right_to_secrets": _SHARED,
     "test_the_operator_was_never_restarted_by_its_kubelet": _SHARED,
     "test_a_worker_killed_twice_in_its_load_loads_every_row_once": _ELSEWHERE,

@@ -6,7 +6,7 @@ import signal
 import time
 from pathlib import Path
 
-from support import manifests
+from support import clusters, manifests
 from support.clusters import Cluster, Session
 
 ROWS = 400_000
@@ -62,3 +62,25 @@ def test_an_operator_killed_again_and_again_starts_each_run_once(cluster: Cluste
     names = [job["metadata"]["name"] for job in session.items("jobs")]
     assert [len([name for name in names if f"-{purpose}-" in name]) for purpose in ("ingest", "deliver")] == [1, 1]
     session.until_rows("cities", 3)
+
+
+def test_two_operators_that_act_at_once_start_each_run_once(cluster: Cluster, session: Session) -> None:
+    """The Lease keeps that from happening; where it fails for a moment, nothing may depend on it."""
+    session.put("in", "a.csv", manifests.GOOD)
+    second = cluster.operate("second", "--no-leader-elect")
+    try:
+        session.apply(manifests.source(), manifests.lake(), manifests.outbox(), manifests.dataset())
+        session.apply(manifests.pipeline(), manifests.subscription())
+        for nonce in ("1", "2", "3"):
+            session.apply(manifests.pipeline(runNonce=nonce))
+            assert session.last_run("pipeline", "cities", f"nonce/{nonce}", seconds=120)["state"] == "Succeeded"
+        session.wait("subscription", "cities", "LastRunSucceeded", seconds=120)
+        assert second.poll() is None
+    finally:
+        clusters.end(second)
+    names = [job["metadata"]["name"] for job in session.items("jobs")]
+    assert [len([name for name in names if f"-{purpose}-" in name]) for purpose in ("ingest", "deliver")] == [3, 1]
+    session.until_rows("cities", 3)
+    told = (cluster.folder / "second.log").read_text(encoding="utf-8")
+    assert "starts as Job" in told, "the second one acted, too"
+    assert "Traceback" not in told

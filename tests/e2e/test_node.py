@@ -77,6 +77,42 @@ def test_the_operator_was_never_restarted_by_its_kubelet(cluster: Cluster) -> No
         assert container["restartCount"] == 0, container
 
 
+def test_two_replicas_and_a_rolling_update_have_one_operator_act_at_any_time(cluster: Cluster) -> None:
+    system = Session(cluster, "penstock-system")
+
+    def standing() -> dict[str, str]:
+        """What each operator that is ready says of itself."""
+        ready = [pod for pod in system.items("pods") if "deletionTimestamp" not in pod["metadata"] and _ready(pod)]
+        said = ("import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/readyz').read().decode().strip())",)
+        names = [pod["metadata"]["name"] for pod in ready]
+        told = {name: system.kubectl("exec", name, "--", "python", "-c", *said, check=False).strip() for name in names}
+        return {name: text for name, text in told.items() if text == "acts" or text.startswith("stands by")}
+
+    def one_of(count: int) -> str | None:
+        states = standing()
+        acting = [name for name, text in states.items() if text == "acts"]
+        assert len(acting) <= 1, states
+        return acting[0] if len(states) == count and acting else None
+
+    system.kubectl("scale", "deployment/penstock-operator", "--replicas=2")
+    first = system.until(lambda: one_of(2), "one of two acts", 60)
+    system.kubectl("delete", "pod", first, "--wait=false")
+    second = system.until(lambda: (found := one_of(2)) != first and found, "the other one acts", 60)
+    holder = system.get("lease", "penstock-operator")["spec"]["holderIdentity"]
+    assert holder == second
+    system.kubectl("scale", "deployment/penstock-operator", "--replicas=1")
+    system.until(lambda: one_of(1), "one is left", 60)
+
+    system.kubectl("rollout", "restart", "deployment/penstock-operator")
+    system.kubectl("rollout", "status", "deployment/penstock-operator", "--timeout=90s")
+    last = system.until(lambda: one_of(1), "the new one acts", 60)
+    assert last not in (first, second)
+
+
+def _ready(pod: Manifest) -> bool:
+    return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in pod["status"].get("conditions", ()))
+
+
 def test_a_worker_is_confined_to_its_volumes(session: Session) -> None:
     _everything(session, manifests.dataset())
     session.last_run("pipeline", "cities", "nonce/1")

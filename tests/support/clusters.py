@@ -43,15 +43,20 @@ class Cluster:
 
     def start_operator(self, *options: str) -> None:
         """Start the operator as its Deployment would."""
+        self._operator = self.operate("operator", *options)
+
+    def operate(self, pod: str, *options: str) -> "subprocess.Popen[bytes]":
+        """One more operator, as in the Pod of that name; its log is `<pod>.log`."""
         kubeconfig = self.operator_kubeconfig or self.kubeconfig
         command = [sys.executable, "-m", "penstock", "operate", "--kubeconfig", str(kubeconfig), *options]
-        with (self.folder / "operator.log").open("ab") as log:
-            self._operator = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        environment = os.environ | {"POD_NAME": pod}
+        with (self.folder / f"{pod}.log").open("ab") as log:
+            return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
 
     def stop_operator(self, number: int = signal.SIGTERM) -> None:
         """End the operator, gently or (SIGKILL) not."""
         if self._operator is not None:
-            _end(self._operator, number)
+            end(self._operator, number)
             self._operator = None
 
     def claim(self, namespace: str, name: str) -> None:
@@ -169,22 +174,29 @@ class Session:
 
 
 @contextlib.contextmanager
-def embedded(folder: Path) -> Iterator[Cluster]:
-    """The cluster that `penstock up` starts, with our CRDs and the operator."""
+def embedded(folder: Path, *, bare: bool = False) -> Iterator[Cluster]:
+    """The cluster that `penstock up` starts, with our CRDs and the operator; `bare`: with neither."""
     folder.mkdir(parents=True, exist_ok=True)
-    arguments = ["--folder", str(folder), "--crds", str(ROOT / "crds"), "--image", IMAGE, "--backoff", "1"]
+    arguments = ["--folder", str(folder), "--image", IMAGE, "--backoff", "1"]
+    arguments += [] if bare else ["--crds", str(ROOT / "crds")]
     cluster = Cluster(folder / "kubeconfig", folder)
     with _process(folder, "embedded", "penstock.embedded", *arguments) as started:
         _wait_for(lambda: "export KUBECONFIG" in (folder / "embedded.log").read_text(), started, folder)
-        with _operated(cluster):
+        with contextlib.nullcontext() if bare else _operated(cluster):
             yield cluster
 
 
 @contextlib.contextmanager
-def real(folder: Path) -> Iterator[Cluster]:
-    """A real API server and controllers, with our process runner as its node. Raises `gobuild.Missing`."""
+def real(folder: Path, *, bare: bool = False) -> Iterator[Cluster]:
+    """A real API server and controllers, with our process runner as its node. Raises `gobuild.Missing`.
+
+    `bare`: without the node, our CRDs, and anything of the operator.
+    """
     with controlplane.running(folder) as kubeconfig:
         cluster = Cluster(kubeconfig, folder)
+        if bare:
+            yield cluster
+            return
         administrator = Session(cluster, "default")
         administrator.kubectl("apply", "-f", str(ROOT / "crds"))
         administrator.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
@@ -223,6 +235,7 @@ def with_token(system: Session) -> Path:
     """A kubeconfig for the ServiceAccount that `deploy/` gives the operator."""
     system.kubectl("apply", "-k", str(ROOT / "deploy"))
     content = yaml.safe_load(system.cluster.kubeconfig.read_text())
+    content["contexts"][0]["context"]["namespace"] = system.namespace
     content["users"][0]["user"] = {"token": system.kubectl("create", "token", "penstock-operator").strip()}
     path = system.cluster.folder / "operator-kubeconfig"
     path.write_text(yaml.safe_dump(content))
@@ -246,10 +259,11 @@ def _process(folder: Path, name: str, module: str, *arguments: str) -> "Iterator
         try:
             yield process
         finally:
-            _end(process, signal.SIGTERM)
+            end(process, signal.SIGTERM)
 
 
-def _end(process: "subprocess.Popen[bytes]", number: int) -> None:
+def end(process: "subprocess.Popen[bytes]", number: int = signal.SIGTERM) -> None:
+    """End a process and all that it started, with a signal, and wait; after 15 s with SIGKILL."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
     try:

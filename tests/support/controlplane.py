@@ -51,6 +51,8 @@ class Place:
     enter: tuple[str, ...] = ()
     """What a command begins with so that it runs there."""
     controllers: tuple[str, ...] = CONTROLLERS
+    apiserver: tuple[str, ...] = ()
+    """More options of the API server."""
 
 
 LOOPBACK = Place()
@@ -145,6 +147,7 @@ def _start_apiserver(stack: contextlib.ExitStack, program: Path, folder: Path, p
         f"--service-cluster-ip-range={SERVICES}",
         "--kubelet-preferred-address-types=InternalIP",
         "--kubelet-certificate-authority=",
+        *place.apiserver,
     ]
     stack.enter_context(process(folder, "kube-apiserver", *place.enter, *command))
     server = f"https://{place.address}:{port}"

@@ -44,6 +44,8 @@ class FakeCluster:
     """Calls that fail, and how; for `create` with a generated name, the name is empty."""
     defaults: Mapping[str, Manifest] = field(default_factory=dict)
     """What the server adds to every object of a kind, unless it says something else."""
+    resources: set[str] = field(default_factory=set)
+    """What discovery tells, as penstock.dev/v1alpha1/sources."""
     _objects: dict[Ref, Manifest] = field(default_factory=dict)
     _applied: dict[Ref, Manifest] = field(default_factory=dict)
     _history: list[tuple[int, Event]] = field(default_factory=list)
@@ -53,6 +55,11 @@ class FakeCluster:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     # ── the port ──
+
+    async def served(self, api_version: str) -> frozenset[str]:
+        self._called("served", Ref(api_version, "", ""))
+        prefix = f"{api_version}/"
+        return frozenset(resource.removeprefix(prefix) for resource in self.resources if resource.startswith(prefix))
 
     async def list(self, kind: str, namespace: str | None, selector: str) -> Listing:
         self._called("list", Ref(kind, namespace or "", ""))
@@ -93,14 +100,17 @@ class FakeCluster:
         return self._stored(ref, after)
 
     async def create(self, manifest: Manifest) -> Manifest:
-        metadata = manifest["metadata"]
-        self._called("create", Ref(manifest["kind"], metadata["namespace"], metadata.get("name", "")))
+        metadata = manifest.get("metadata", {})
+        self._called("create", Ref(manifest["kind"], metadata.get("namespace", ""), metadata.get("name", "")))
         if "name" in metadata and Ref.of(manifest) in self._objects:
             raise Conflict(409, "AlreadyExists", f"{metadata['name']} already exists")
         return self._added(manifest)
 
     async def patch(self, ref: Ref, patch: Manifest) -> Manifest:
         self._called("patch", ref)
+        wanted = patch.get("metadata", {}).get("resourceVersion")
+        if wanted is not None and self.read(ref)["metadata"]["resourceVersion"] != wanted:
+            raise Conflict(409, "Conflict", "the object has been modified")
         return self.change(ref, patch)
 
     async def patch_status(self, ref: Ref, patch: Manifest) -> Manifest:

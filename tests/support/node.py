@@ -102,19 +102,31 @@ class NodeCluster(Cluster):
 
 @contextlib.contextmanager
 def cluster(folder: Path) -> Iterator[Cluster]:
-    """A node with the operator in it, from the manifests in `deploy/`. Raises `gobuild.Missing`."""
+    """A node with the operator in it, from the manifests in `deploy/`. Raises `gobuild.Missing`.
+
+    They are applied before the CRDs, so the operator has to wait for them in its Pod.
+    """
     with _running(folder) as (kubeconfig, place):
         own = NodeCluster(kubeconfig, folder, place=place)
         administrator = Session(own, "default")
-        administrator.kubectl("apply", "-f", str(ROOT / "crds"))
         free = "the node takes Pods: its `not-ready` taint has gone"
         administrator.until(
             lambda: any("taints" not in node["spec"] for node in administrator.items("nodes")), free, READY_SECONDS
         )
-        own.operator_kubeconfig = clusters.with_token(Session(own, SYSTEM))
+        system = Session(own, SYSTEM)
+        own.operator_kubeconfig = clusters.with_token(system)
+        system.until(lambda: _waits(system), "the operator's Pod has started and waits", READY_SECONDS)
+        administrator.kubectl("apply", "-f", str(ROOT / "crds"))
         with _provider(own):
             own.start_operator()
             yield own
+
+
+def _waits(system: Session) -> bool:
+    """Whether the kubelet holds the operator's container for started and alive, and not for ready."""
+    containers = [container for pod in system.items("pods") for container in pod["status"].get("containerStatuses", ())]
+    states = [(container["started"], container["ready"], container["restartCount"]) for container in containers]
+    return states == [(True, False, 0)] and "waiting for the CRDs" in system.kubectl("logs", OPERATOR)
 
 
 @contextlib.contextmanager

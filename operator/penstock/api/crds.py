@@ -105,6 +105,37 @@ def check(folder: Path) -> None:
         raise InvalidSpec(f"not as the models say: {', '.join(stale)}. Run `penstock crds`, and commit the result.")
 
 
+def lacking(definition: Mapping[str, Any], kind: Kind) -> list[str]:
+    """The fields and words of a kind, as paths, that a definition which a cluster serves does not know.
+
+    What it knows beyond ours does no harm: it is of a newer version.
+    """
+    ours = manifest(kind)["spec"]["versions"][0]
+    served: Schema = next((one for one in definition["spec"]["versions"] if one["name"] == ours["name"]), {})
+    return list(_lacking(_schema_of(ours), _schema_of(served), ""))
+
+
+def _schema_of(version: Schema) -> Schema:
+    schema: Schema = version.get("schema", {}).get("openAPIV3Schema", {})
+    return schema
+
+
+def _lacking(ours: Schema, served: Schema, path: str) -> Iterator[str]:
+    """Depth first; what lies in a field that is lacking is not told beside it."""
+    for name, inner in ours.get("properties", {}).items():
+        place = f"{path}.{name}".lstrip(".")
+        known = served.get("properties", {}).get(name)
+        if known is None:
+            yield place
+        else:
+            yield from _lacking(inner, known, place)
+    for key in ("items", "additionalProperties"):
+        if key in ours:
+            yield from _lacking(ours[key], served.get(key, {}), f"{path}[]")
+    if words := served.get("enum"):
+        yield from (f"{path}={word}" for word in ours.get("enum", ()) if word not in words)
+
+
 def _stale(folder: Path) -> Iterator[str]:
     for name, wanted in files().items():
         path = folder / name

@@ -6,6 +6,8 @@ from typing import Any
 
 from rich.text import Text
 
+from penstock.api import words
+
 Object = Mapping[str, Any]
 
 _COLOURS = {"Succeeded": "green", "Failed": "red", "Cancelled": "yellow", "Running": "cyan", "Waiting": "yellow"}
@@ -78,7 +80,7 @@ def _deliveries(subject: str, before: Object, after: Object) -> Iterator[Line]:
 
 def delivered(delivery: Object) -> str:
     """What a delivery brought, and where its manifest lies."""
-    return f"delivered {delivery['rows']:,} rows: {delivery.get('manifest', '')}"
+    return f"delivered {words.count(delivery['rows'], 'row')}: {delivery.get('manifest', '')}"
 
 
 def _status(manifest: Object) -> Object:
@@ -112,4 +114,4 @@ def outcome(run: Object) -> str:
         return f"{state}: nothing new"
     bad = f" + {run['rowsQuarantined']:,} in quarantine" if run.get("rowsQuarantined") else ""
     attempts = f", in {run['pods']} attempts" if (run.get("pods") or 1) > 1 else ""
-    return f"{state}: {run['rowsRead']:,} rows read = {run.get('rowsLoaded', 0):,} loaded{bad}{attempts}"
+    return f"{state}: {words.count(run['rowsRead'], 'row')} read = {run.get('rowsLoaded', 0):,} loaded{bad}{attempts}"

@@ -2,10 +2,21 @@
 
 import json
 import logging
+import os
+import secrets
+import socket
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from penstock.cli.connection import Target
+
+if TYPE_CHECKING:  # the worker's image has no kubernetes
+    from penstock.control.settings import Election
+
+log = logging.getLogger(__name__)
 
 
 class JsonLines(logging.Formatter):
@@ -29,23 +40,59 @@ class JsonLines(logging.Formatter):
     "-n", "--namespace", "namespaces", multiple=True, help="Watch this namespace only; again for more. Default: all."
 )
 @click.option("--worker-image", metavar="IMAGE", help="Image of every worker Pod; a manifest cannot choose another.")
-@click.option("--liveness", metavar="URL", help="Serve the probe here, for instance http://0.0.0.0:8080/healthz.")
+@click.option(
+    "--health-probe-bind-address", "probes", metavar="[HOST]:PORT", help="Serve /healthz and /readyz here: :8080."
+)
+@click.option(
+    "--leader-elect/--no-leader-elect", default=True, show_default=True, help="Act only while holding the Lease."
+)
+@click.option(
+    "--leader-elect-resource-namespace", "namespace", metavar="NAMESPACE", help="Default: the operator's own."
+)
+@click.option("--leader-elect-resource-name", "lease", metavar="NAME", default="penstock-operator", show_default=True)
 @click.option("--kubeconfig", type=click.Path(path_type=Path), help="Default: the Pod's own account, or KUBECONFIG.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def operate(
     namespaces: tuple[str, ...],
     worker_image: str | None,
-    liveness: str | None,
     kubeconfig: Path | None,
     log_format: str,
+    probes: str | None,
+    **election: Any,
 ) -> None:
-    """Run the operator against the cluster that it is in, or that KUBECONFIG names, until it is told to stop."""
-    from penstock.control import handlers
+    """Run the operator against the cluster that it is in, or that KUBECONFIG names, until it is told to stop.
+
+    It waits for what it lacks: CRDs, permissions, its turn. Its log and /readyz say for what.
+    """
+    from penstock.control import handlers, lease
     from penstock.control.settings import Settings
 
+    Target(kubeconfig).require()
     handler = logging.StreamHandler(sys.stderr)
     plain = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
     handler.setFormatter(JsonLines() if log_format == "json" else plain)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    settings = Settings(namespaces=namespaces, worker_image=worker_image or Settings.worker_image)
-    handlers.main(settings, handlers.Connection(kubeconfig, liveness=liveness))
+    settings = Settings(
+        namespaces=namespaces,
+        worker_image=worker_image or Settings.worker_image,
+        election=_election(kubeconfig, **election),
+    )
+    try:
+        handlers.main(settings, handlers.Connection(kubeconfig, probes=probes))
+    except* lease.Lost as lost:
+        log.error("%s; ends, so as not to act beside another", lost.exceptions[0])
+        sys.exit(1)
+    except* handlers.Ended as ended:
+        log.error("%s; ends, to begin anew", ended.exceptions[0])
+        sys.exit(1)
+
+
+def _election(kubeconfig: Path | None, *, leader_elect: bool, namespace: str | None, lease: str) -> "Election | None":
+    from penstock.control.cluster import client
+    from penstock.control.settings import Election
+
+    if not leader_elect:
+        return None
+    # A container that is started again in its Pod goes on at once; elsewhere nobody else has ever been the same.
+    identity = os.environ.get("POD_NAME") or f"{socket.gethostname()}_{secrets.token_hex(4)}"
+    return Election(namespace or client.namespace_of(kubeconfig), lease, identity)

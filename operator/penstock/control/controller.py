@@ -11,6 +11,7 @@ from penstock.api.objects import Key
 from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Listing, Manifest, NotFound, Ref
 from penstock.control.cluster.store import SELECTOR, Store, datasets_of, owner_of, version_of
 from penstock.control.gate import Gate
+from penstock.control.notices import Notices
 from penstock.control.reconcile import World, reconcile
 from penstock.control.settings import Settings
 from penstock.control.workqueue import WorkQueue
@@ -18,6 +19,8 @@ from penstock.control.workqueue import WorkQueue
 log = logging.getLogger(__name__)
 
 CHILDREN = ("Job", "CronJob", "ConfigMap", "Pod")
+END_SECONDS = 5.0
+"""How long what is under way may take to come to its end when the operator is told to end."""
 _BACKOFF_SECONDS = (0.2, 60.0)
 
 
@@ -33,8 +36,24 @@ class Controller:
         self._world = World(cluster, self.store, settings)
         self._failures: dict[Key, int] = {}
         self._namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
-        self.last_seen = time.monotonic()
-        """When the API server was last heard of, on the monotonic clock: what liveness goes by."""
+        self._notices = Notices(log)
+        self._last_heard = time.monotonic()
+        self.synced = asyncio.Event()
+        """Set when everything there is has been seen, and work begins."""
+
+    @property
+    def silence(self) -> float:
+        """For how many seconds nothing was heard from the API server: what liveness goes by."""
+        return time.monotonic() - self._last_heard
+
+    async def end(self) -> None:
+        """Begin nothing more, and give what is under way `END_SECONDS` to come to its end; to be cancelled then."""
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                await self.gate.close()
+                await self.queue.close()
+        except TimeoutError:
+            log.warning("ends in the middle of a reconciliation; the next operator goes on with it")
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -46,6 +65,7 @@ class Controller:
             # if that did not exist.
             await asyncio.gather(*(synced.wait() for _, _, synced in watched))
             await self._see_all()
+            self.synced.set()
             group.create_task(self.queue.tick(), name="clock")
             group.create_task(self.gate.keep(), name="gate")
             group.create_task(self._sweep(), name="sweep")
@@ -57,7 +77,7 @@ class Controller:
     def seen(self, manifest: Manifest, *, deleted: bool = False) -> None:
         """An object of the five kinds is as `manifest` says, or is gone."""
         key = objects.key_of(manifest)
-        self.last_seen = time.monotonic()
+        self._last_heard = time.monotonic()
         changed = self.store.remove(manifest) if deleted else self.store.put(manifest)
         if changed:
             self._touched(key)
@@ -89,9 +109,10 @@ class Controller:
                 listing = await self._cluster.list(kind, namespace, SELECTOR)
                 self._sweep_children(kind, namespace, listing)
                 synced.set()
+                self._notices.over(kind)
                 await self._follow(kind, namespace, listing.version)
             except ClusterError as error:
-                log.warning("watch of %s: %s", kind, error.message)
+                self._notices.warn(kind, f"watch of {kind}: {error.message}")
             except Exception:
                 log.exception("watch of %s: unforeseen", kind)  # one odd answer must not end the operator
             await self._pause()
@@ -108,7 +129,7 @@ class Controller:
     async def _follow(self, kind: str, namespace: str | None, version: str) -> None:
         while True:
             async for event in self._cluster.watch(kind, namespace, SELECTOR, version):
-                self.last_seen = time.monotonic()
+                self._last_heard = time.monotonic()
                 if event.type == "ERROR":
                     raise ClusterError(event.object.get("code", 0), "Expired", event.object.get("message", ""))
                 version = event.object["metadata"]["resourceVersion"]
@@ -131,9 +152,10 @@ class Controller:
                     for namespace in self._namespaces:
                         self._sweep_kind(kind, namespace, await self._cluster.list(kind, namespace, ""))
             except ClusterError as error:
-                log.warning("sweep: %s", error.message)
+                self._notices.warn("sweep", f"sweep: {error.message}")
                 await self._pause()
             else:
+                self._notices.over("sweep")
                 return
 
     def _sweep_kind(self, kind: str, namespace: str | None, listing: Listing) -> None:

@@ -37,6 +37,7 @@ class Gate:
         self._settings = settings
         self._clock = clock
         self._bell = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     def ring(self) -> None:
         """Something changed that may let a run start."""
@@ -51,6 +52,10 @@ class Gate:
                 await asyncio.sleep(RETRY_SECONDS)
                 self._bell.set()
 
+    async def close(self) -> None:
+        """Admit nothing more; returns when no admission is under way any more."""
+        await self._turn.acquire()
+
     async def admit(self) -> bool:
         """One pass over the waiting Jobs, oldest first; False if it should be repeated soon.
 
@@ -63,7 +68,8 @@ class Gate:
         complete = True
         for ref in [Ref.of(job) for job in waiting]:
             try:
-                await self._consider(ref)
+                async with self._turn:
+                    await self._consider(ref)
             except (Conflict, Unavailable) as error:
                 log.warning("%s: admission is tried again: %s", ref.name, error.message)
                 complete = False

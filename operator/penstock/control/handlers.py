@@ -1,12 +1,14 @@
-"""kopf's only door: it carries login, probes, lifecycle and the watch of the five kinds; we decide elsewhere.
+"""kopf's only door: it carries login, lifecycle and the watch of the five kinds; we decide elsewhere.
 
 Only `on.event` handlers: kopf's change detection would write an annotation with a copy of every spec, and a finalizer.
+The probes are our own: kopf serves one, and only when it watches.
 """
 
 import asyncio
+import contextlib
 import logging
-import time
-from collections.abc import Mapping
+import signal
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,69 +16,100 @@ from typing import Any
 import kopf
 
 from penstock.api import objects
+from penstock.control import lease, prerequisites, probes
 from penstock.control.cluster import client
-from penstock.control.cluster.port import NotFound, Unavailable
 from penstock.control.controller import Controller
+from penstock.control.probes import Health
 from penstock.control.settings import Settings
 
 log = logging.getLogger(__name__)
 
-WAIT_SECONDS = 5
-"""Between two looks for what the operator needs to begin."""
 
-BLIND_SECONDS = 600
-"""Nothing heard from the API server for so long, bookmarks included: the liveness probe fails."""
+class Ended(Exception):
+    """What should go on for ever has ended: the operator is to begin anew, as a new process."""
 
 
 @dataclass(frozen=True)
 class Connection:
-    """Where the API server is, and where the probes are served (None: nowhere)."""
+    """Where the API server is, and where the probes are served, as [HOST]:PORT (None: nowhere)."""
 
     kubeconfig: Path | None = None
     context: str | None = None
-    liveness: str | None = None
+    probes: str | None = None
 
 
 async def operate(settings: Settings, connection: Connection, ready: asyncio.Event | None = None) -> None:
-    """Run the operator until cancelled. `ready` is set when it watches."""
-    async with client.connect(connection.kubeconfig, connection.context) as cluster:
-        await _served(cluster, settings)
-        controller = Controller(cluster, settings)
-        operator = kopf.operator(
-            registry=_registry(controller, cluster),
-            settings=_settings(),
-            standalone=True,
-            clusterwide=not settings.namespaces,
-            namespaces=settings.namespaces,
-            liveness_endpoint=connection.liveness,
-            ready_flag=ready,
-        )
-        async with asyncio.TaskGroup() as group:
-            work = group.create_task(controller.run())
-            try:
-                await operator
-            finally:
-                work.cancel()
+    """Run the operator until cancelled: wait for what it needs, then for its turn, then act.
+
+    `ready` is set when it watches. Raises, in groups, `lease.Lost` when another operator may act, and `Ended`.
+    """
+    health = Health()
+    async with (
+        probes.served(health, connection.probes),
+        client.connect(connection.kubeconfig, connection.context) as cluster,
+    ):
+        await prerequisites.met(cluster, settings, health)
+        async with asyncio.TaskGroup() as group, lease.held(cluster, settings.election, health, group):
+            await _act(cluster, settings, health, ready)
 
 
-async def _served(cluster: client.HttpCluster, settings: Settings) -> None:
-    """Wait until the API serves the five kinds: kopf would never look for them again."""
-    namespace = next(iter(settings.namespaces), None)
-    for kind in objects.KINDS:
-        while True:
-            try:
-                await cluster.list(kind, namespace, f"{objects.GROUP}/nothing=carries-this")
-                break
-            except NotFound:
-                log.warning("the API does not know the kind %s yet. Please: kubectl apply -f crds/", kind)
-            except Unavailable as error:
-                log.warning("%s", error.message)
-            await asyncio.sleep(WAIT_SECONDS)
+async def _act(
+    cluster: client.HttpCluster, settings: Settings, health: Health, ready: asyncio.Event | None = None
+) -> None:
+    """Watch, decide and write until cancelled; then bring what is under way to its end."""
+    controller = Controller(cluster, settings)
+    stop = asyncio.Event()
+    watching = kopf.operator(
+        registry=_registry(controller, cluster),
+        settings=_settings(),
+        standalone=True,
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
+        stop_flag=stop,
+        ready_flag=ready,
+    )
+    work = asyncio.create_task(controller.run(), name="controller")
+    watch = asyncio.create_task(watching, name="kopf")
+    synced = asyncio.create_task(controller.synced.wait(), name="synced")
+    synced.add_done_callback(lambda task: None if task.cancelled() else health.tell("acts", ready=True))
+    health.silence = lambda: controller.silence
+    health.tell("lists what there is", ready=False)
+    try:
+        ended, _ = await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        health.tell("ends", ready=False)
+        synced.cancel()
+        await controller.end()
+        work.cancel()
+        await asyncio.wait({work})  # first: kopf waits 5 s for tasks that are not its own
+        stop.set()
+        await asyncio.gather(work, watch, return_exceptions=True)
+    if watch in ended and (error := watch.exception()) is not None:
+        raise Ended(f"the watch of the five kinds has ended: {error}") from error
+    if work in ended:
+        work.result()
 
 
 def main(settings: Settings, connection: Connection) -> None:
     """Run the operator until SIGTERM or SIGINT."""
-    asyncio.run(operate(settings, connection))
+    asyncio.run(_until_told(settings, connection))
+
+
+async def _until_told(settings: Settings, connection: Connection) -> None:
+    ready = asyncio.Event()
+    operating = asyncio.create_task(operate(settings, connection, ready), name="operate")
+    _take_signals(operating.cancel)
+    watching = asyncio.create_task(ready.wait(), name="ready")
+    await asyncio.wait({operating, watching}, return_when=asyncio.FIRST_COMPLETED)
+    watching.cancel()
+    _take_signals(operating.cancel)  # kopf has taken them for itself
+    with contextlib.suppress(asyncio.CancelledError):
+        await operating
+
+
+def _take_signals(act: Callable[[], object]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, act)
 
 
 def _registry(controller: Controller, cluster: client.HttpCluster) -> kopf.OperatorRegistry:
@@ -85,18 +118,11 @@ def _registry(controller: Controller, cluster: client.HttpCluster) -> kopf.Opera
     async def seen(event: Mapping[str, Any], **_: Any) -> None:
         controller.seen(dict(event["object"]), deleted=event["type"] == "DELETED")
 
-    def alive(**_: Any) -> str:
-        silence = time.monotonic() - controller.last_seen
-        if silence > BLIND_SECONDS:
-            raise RuntimeError(f"nothing heard from the API server for {silence:.0f} s")
-        return f"heard from the API server {silence:.0f} s ago"
-
     def login(**_: Any) -> kopf.ConnectionInfo:
         return kopf.ConnectionInfo(**cluster.login)
 
     for kind in objects.KINDS.values():
         kopf.on.event(objects.GROUP, objects.VERSION, kind.plural, registry=registry)(seen)
-    kopf.on.probe(id="watch", registry=registry)(alive)
     kopf.on.login(registry=registry)(login)
     return registry
 
@@ -104,8 +130,7 @@ def _registry(controller: Controller, cluster: client.HttpCluster) -> kopf.Opera
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
-    settings.scanning.disabled = True  # our CRDs are there before the operator is
+    settings.scanning.disabled = True  # our CRDs are there before kopf starts
     settings.queueing.idle_timeout = 0.05  # a task per object for 5 s costs 50 MB at 5,000 objects
-    for chatty in ("kopf", "aiohttp.access"):  # the latter tells of every probe
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("kopf").setLevel(logging.WARNING)
     return settings

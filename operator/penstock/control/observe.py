@@ -188,11 +188,14 @@ def _abrupt_end(ended: Mapping[str, Any]) -> tuple[Reason, str]:
 
 
 def _hold_up(pods: Sequence[Manifest]) -> str | None:
-    """Why the newest Pod does not start, in the kubelet's words."""
+    """Why the newest Pod does not start, in the scheduler's or the kubelet's words."""
     if not pods:
         return None
-    for container in (pods[-1].get("status") or {}).get("containerStatuses") or []:
-        waiting = container.get("state", {}).get("waiting")
-        if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-            return f"Pod {pods[-1]['metadata']['name']} waits: {waiting['reason']}: {waiting.get('message', '')}"
+    name, status = pods[-1]["metadata"]["name"], pods[-1].get("status") or {}
+    placed = [one for one in status.get("conditions") or [] if one["type"] == "PodScheduled"]
+    started = [one.get("state", {}).get("waiting") for one in status.get("containerStatuses") or []]
+    held = [one for one in placed if one["status"] == "False"] + [one for one in started if one]
+    for why in held:
+        if why.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+            return f"Pod {name} waits: {why['reason']}: {why.get('message', '')}"
     return None

@@ -6,11 +6,34 @@ from penstock.api.dataset import ResourceList, Resources
 
 
 @dataclass(frozen=True)
+class Election:
+    """Which Lease an operator must hold before it acts. The times are in seconds, and named as in Kubernetes."""
+
+    namespace: str
+    name: str = "penstock-operator"
+    identity: str = "penstock"
+    """Who holds it; two that run at the same time must never have the same."""
+
+    lease_duration: int = 30
+    """How long without a renewal until others take the Lease over. Longer than the 15 s of Kubernetes' own controllers:
+    a control plane that is upgraded is away for longer, and no run waits for us that long but after a crash."""
+
+    renew_deadline: float = 20
+    """How long the holder tries to renew until it stops: less than the above by what stopping takes."""
+
+    retry_period: float = 4
+    """Between two renewals, and between two looks of those that stand by."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """Settings of one operator."""
 
     namespaces: tuple[str, ...] = ()
     """Namespaces to watch; empty is all of them."""
+
+    election: Election | None = None
+    """None: this operator is alone and acts at once."""
 
     worker_image: str = "penstock-worker:dev"
     """Image of every worker Pod; a manifest cannot choose another."""

@@ -26,9 +26,13 @@ class WorkQueue(Generic[T]):
         self._due: dict[T, float] = {}
         self._count = 0
         self._changed = asyncio.Event()
+        self._closed = False
+        self._all_done = asyncio.Event()
 
     def add(self, key: T) -> None:
         """Work on `key` as soon as possible."""
+        if self._closed:
+            return
         if key in self._working:
             self._again.add(key)
         elif key not in self._waiting:
@@ -61,6 +65,17 @@ class WorkQueue(Generic[T]):
         if key in self._again:
             self._again.discard(key)
             self.add(key)
+        if self._closed and not self._working:
+            self._all_done.set()
+
+    async def close(self) -> None:
+        """Give out no more keys; returns when no key is in work any more."""
+        self._closed = True
+        self._waiting.clear()
+        while not self._ready.empty():
+            self._ready.get_nowait()
+        if self._working:
+            await self._all_done.wait()
 
     def _compact(self) -> None:
         """Drop what was replaced or forgotten: a key that is set for tomorrow again and again leaves one entry each."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from penstock.api import words
 from penstock.api.errors import InvalidSpec, NotYet
 from penstock.api.scalars import ratio
 from penstock.runs.order import DatasetOrder
@@ -98,7 +99,8 @@ def _check(dataset: DatasetOrder, counts: Counts, staged: Sequence[Staged]) -> N
         example = next(shard.examples[kind] for shard in staged if kind in shard.examples)
         message = (
             f"Dataset {name}: {counts.quarantined:,} of {counts.read:,} rows are bad, and quality.maxBadRatio allows "
-            f"{allowed}. Nothing was committed. Most often, {often:,} times: {kind}; for instance {example[:200]}."
+            f"{allowed}. Nothing was committed. Most often, {words.count(often, 'time')}: {kind}; "
+            f"for instance {example[:200]}."
         )
         raise InvalidSpec(message, "TooManyBadRows")
 

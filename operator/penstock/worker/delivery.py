@@ -16,6 +16,7 @@ from typing import Any
 
 from pyiceberg.table import Table
 
+from penstock.api import words
 from penstock.api.errors import InvalidSpec, NotYet
 from penstock.api.places import Format
 from penstock.runs.order import DatasetOrder, DeliveryOrder, RunOrder
@@ -70,7 +71,8 @@ def deliver(order: RunOrder, pod: Pod) -> tuple[DeliveryReport, int]:
         job = _job(order.delivery, dataset, table, claim)
         done = _carried_out(job, table, claim, pod, order.identity)
         _settle(claim, done, job.snapshot)
-        log.info("%s: %s rows in %s files, %s", subject, f"{done.rows:,}", done.files, done.manifest)
+        rows, files = words.count(done.rows, "row"), words.count(done.files, "file")
+        log.info("%s: %s in %s, %s", subject, rows, files, done.manifest)
         return done, claim.attempt
 
 

@@ -18,23 +18,11 @@ from pyiceberg.io.pyarrow import parquet_file_to_data_file, schema_to_pyarrow
 from pyiceberg.manifest import DataFile
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
-from pyiceberg.types import (
-    BooleanType,
-    DateType,
-    DecimalType,
-    DoubleType,
-    IcebergType,
-    IntegerType,
-    LongType,
-    NestedField,
-    StringType,
-    TimestampType,
-    TimestamptzType,
-)
 
-from penstock.api.dataset import SchemaField
+from penstock.api import checks
 from penstock.api.errors import InvalidSpec, NotYet
 from penstock.runs.order import DatasetOrder, DestinationOrder
+from penstock.worker import columns
 from penstock.worker.pod import Pod
 
 CATALOG = "penstock"
@@ -42,30 +30,6 @@ CATALOG = "penstock"
 NAMESPACE = "main"
 DATABASE = "catalog.db"
 OWNER = "penstock.owner"
-
-_TYPES: Mapping[str, IcebergType] = {
-    "string": StringType(),
-    "boolean": BooleanType(),
-    "int": IntegerType(),
-    "long": LongType(),
-    "double": DoubleType(),
-    "date": DateType(),
-    "timestamp": TimestampType(),
-    "timestamptz": TimestamptzType(),
-}
-
-QUARANTINE = Schema(
-    NestedField(1, "file", StringType(), required=True, doc="URL of the file the row came from"),
-    NestedField(2, "line", LongType(), required=True, doc="its first line in the file, from 1; Parquet: its row"),
-    NestedField(3, "stage", StringType(), required=True, doc="where it failed: read, shape (types), quality (rules)"),
-    NestedField(4, "field", StringType(), doc="the first field that failed; none when the line cannot be read"),
-    NestedField(5, "error", StringType(), required=True, doc="every reason"),
-    NestedField(6, "payload", StringType(), required=True, doc="the row as it was read; sensitive values are masked"),
-    NestedField(7, "run", StringType(), required=True, doc="the run that read it"),
-    NestedField(8, "at", TimestamptzType(), required=True, doc="when it was read"),
-    NestedField(9, "schema", StringType(), required=True, doc="hash of the Dataset's schema then"),
-)
-"""The columns of every quarantine table."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +104,8 @@ def ensure(lake: Lake, dataset: DatasetOrder) -> Tables:
     Raises InvalidSpec with TableConflict (another owner's table) or SchemaChanged (the table has other columns).
     """
     return Tables(
-        data=_ensure(lake, dataset, dataset.table, schema_of(dataset)),
-        quarantine=_ensure(lake, dataset, f"{dataset.table}_quarantine", QUARANTINE),
+        data=_ensure(lake, dataset, dataset.table, columns.of(dataset)),
+        quarantine=_ensure(lake, dataset, checks.quarantine_table(dataset.table), columns.QUARANTINE),
     )
 
 
@@ -150,7 +114,7 @@ def existing(lake: Lake, dataset: DatasetOrder) -> Tables:
 
     Raises NotYet (DatasetNotReady) when one is missing, InvalidSpec (TableConflict) when they are another's.
     """
-    data, quarantine = lake.table(dataset.table), lake.table(f"{dataset.table}_quarantine")
+    data, quarantine = lake.table(dataset.table), lake.table(checks.quarantine_table(dataset.table))
     if data is None or quarantine is None:
         raise NotYet(f"Dataset {dataset.owner.name} has no table yet.", "DatasetNotReady")
     _check_owner(data, dataset)
@@ -179,46 +143,13 @@ def _ensure(lake: Lake, dataset: DatasetOrder, name: str, schema: Schema) -> Tab
         except TableAlreadyExistsError:
             table = lake.catalog.load_table((NAMESPACE, name))
     _check_owner(table, dataset)
-    if differences := _differences(table.schema(), schema):
+    if differences := columns.differences(table.schema(), schema):
         message = f"Dataset {dataset.owner.name}: table {name} differs from the schema: {'; '.join(differences)}. "
         raise InvalidSpec(
             message + "Changing an existing table is not supported yet: use another `table`, or restore the schema.",
             "SchemaChanged",
         )
     return table
-
-
-def _differences(there: Schema, wanted: Schema) -> list[str]:
-    """What distinguishes the table's columns from the wanted ones; descriptions do not count."""
-    old = {field.name: field for field in there.fields}
-    new = {field.name: field for field in wanted.fields}
-    found = [f"{name} is not in the table" for name in new if name not in old]
-    found += [f"{name} is in the table only" for name in old if name not in new]
-    for name, field in new.items():
-        if name in old and old[name].field_type != field.field_type:
-            found.append(f"{name} is {old[name].field_type} there and {field.field_type} here")
-        elif name in old and old[name].required != field.required:
-            found.append(f"{name} is {'' if old[name].required else 'not '}required there")
-    if not found and [*old] != [*new]:
-        found.append("the order of the columns")
-    return found
-
-
-def schema_of(dataset: DatasetOrder) -> Schema:
-    """The Iceberg schema that the Dataset's fields describe."""
-    return Schema(*(_column(number, field) for number, field in enumerate(dataset.schema_.fields, start=1)))
-
-
-def _column(number: int, field: SchemaField) -> NestedField:
-    kind = _TYPES.get(field.type) or _decimal(field.type)
-    return NestedField(number, field.name, kind, required=bool(field.required), doc=field.description)
-
-
-def _decimal(written: str) -> DecimalType:
-    precision, _, scale = written.removeprefix("decimal(").removesuffix(")").partition(",")
-    if not int(precision) >= 1 or int(scale) > int(precision):
-        raise InvalidSpec(f"{written} is no decimal type: precision is 1 to 38, scale 0 to precision.")
-    return DecimalType(int(precision), int(scale))
 
 
 def rows(table: Table) -> int:

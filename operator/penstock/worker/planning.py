@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from penstock.api import checks
 from penstock.api.errors import InvalidSpec
 from penstock.api.model import Model
 from penstock.api.places import Format
@@ -82,10 +83,10 @@ def recorded(claim: Claim, identity: str, dataset: DatasetOrder, given: Input) -
 
 def check(dataset: DatasetOrder) -> None:
     """Raise InvalidSpec unless sync and writeMode go together."""
-    if (dataset.sync, dataset.write_mode) not in (("incremental", "append"), ("full", "replace")):
+    if dataset.write_mode != checks.WRITE_MODE_OF.get(dataset.sync or ""):
         message = (
             f"Dataset {dataset.owner.name}: sync {dataset.sync} does not go with writeMode {dataset.write_mode}. "
-            "Use sync: incremental with writeMode: append, or sync: full with writeMode: replace."
+            f"Use {' or '.join(f'sync: {sync} with writeMode: {mode}' for sync, mode in checks.WRITE_MODE_OF.items())}."
         )
         raise InvalidSpec(message)
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from penstock.api import checks
 from penstock.api.errors import PenstockError
 from penstock.runs.report import ColumnReport, DatasetReport
 from penstock.worker import ledger
@@ -22,7 +23,7 @@ def standing(home: "lake.Lake", table: str, entry: DatasetReport) -> DatasetRepo
     """The entry, with how the table stands now."""
     from penstock.worker import lake  # takes half a second: what touches no table goes without
 
-    data, quarantine = home.table(table), home.table(f"{table}_quarantine")
+    data, quarantine = home.table(table), home.table(checks.quarantine_table(table))
     if data is None:
         return entry
     snapshot = data.current_snapshot()

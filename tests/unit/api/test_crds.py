@@ -1,7 +1,7 @@
 """The definitions that are generated from the models."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 import yaml
@@ -94,3 +94,36 @@ def test_files_are_written_once_and_then_clean(tmp_path: Path) -> None:
     (tmp_path / "sources.yaml").write_text("other", encoding="utf-8")
     with pytest.raises(InvalidSpec, match=r"not as the models say: \S+sources.yaml. Run `penstock crds`"):
         crds.check(tmp_path)
+
+
+def _served(kind: str) -> dict[str, Any]:
+    definition = crds.manifest(objects.KINDS[kind])  # type: ignore[index]
+    schema: dict[str, Any] = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    return {"definition": definition, **schema}
+
+
+@pytest.mark.parametrize("kind", objects.KINDS.values(), ids=lambda kind: kind.name)
+def test_a_definition_lacks_nothing_of_itself(kind: objects.Kind) -> None:
+    assert crds.lacking(crds.manifest(kind), kind) == []
+
+
+def test_what_an_older_definition_lacks_is_told_as_paths() -> None:
+    served = _served("Dataset")
+    del served["status"]["properties"]["rows"]
+    fields = served["spec"]["properties"]["schema"]["properties"]["fields"]["items"]["properties"]
+    del fields["name"]
+    served["spec"]["properties"]["writeMode"]["enum"] = ["append"]
+    lacking = crds.lacking(served["definition"], objects.KINDS["Dataset"])
+    assert lacking == ["spec.schema.fields[].name", "spec.writeMode=replace", "status.rows"]
+
+
+def test_a_newer_definition_lacks_nothing() -> None:
+    served = _served("Dataset")
+    served["spec"]["properties"]["later"] = {"type": "string"}
+    assert crds.lacking(served["definition"], objects.KINDS["Dataset"]) == []
+
+
+def test_a_definition_without_our_version_lacks_all() -> None:
+    served = _served("Dataset")
+    served["definition"]["spec"]["versions"][0]["name"] = "v1"
+    assert "spec" in crds.lacking(served["definition"], objects.KINDS["Dataset"])

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from penstock.api.objects import Key
 from penstock.control.cluster.port import Event, Listing, Manifest, Ref
@@ -179,3 +179,38 @@ def test_a_change_that_only_showed_as_a_conflict_is_taken_up_at_once() -> None:
 
 def _orders(cluster: FakeCluster) -> list[Manifest]:
     return cluster.items("ConfigMap", "default", "penstock.dev/owner-kind=Pipeline,penstock.dev/owner-name=towns")
+
+
+@dataclass
+class Slow(FakeCluster):
+    """Its writes of status, the last of each reconciliation, take until they are let go."""
+
+    begun: int = 0
+    ended: int = 0
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def patch_status(self, ref: Ref, patch: Manifest) -> Manifest:
+        self.begun += 1
+        await self.let_go.wait()
+        self.ended += 1
+        return await super().patch_status(ref, patch)
+
+
+def test_what_is_under_way_comes_to_its_end_before_it_ends_and_nothing_new_begins() -> None:
+    cluster = Slow()
+
+    async def told(controller: Controller) -> None:
+        _see(controller, cluster, *(manifests.source(f"s{n}") for n in range(5)))
+        await _until(lambda: cluster.begun == 2)  # as many as there are workers
+        ending = asyncio.create_task(controller.end())
+        await asyncio.sleep(0.05)
+        assert not ending.done()
+        cluster.let_go.set()
+        await asyncio.wait_for(ending, 2)
+        assert (cluster.begun, cluster.ended) == (2, 2)
+        written = len(cluster.writes)
+        _see(controller, cluster, manifests.source("late"))
+        await asyncio.sleep(0.05)
+        assert len(cluster.writes) == written
+
+    _story(cluster, told)

@@ -7,8 +7,9 @@ import pytest
 
 from penstock.api import objects
 from penstock.control.cluster.port import ClusterError, Manifest, NotFound, Ref, Unavailable
+from penstock.control.gate import Gate
 from support import manifests, scene
-from support.fakecluster import Call
+from support.fakecluster import Call, FakeCluster
 from support.scene import Scene
 
 
@@ -173,3 +174,39 @@ def test_a_job_that_a_person_suspends_stays_so() -> None:
     (job,) = stage.jobs("ingest")
     assert job["spec"]["suspend"] is True
     assert stage.status("Pipeline", "cities")["lastRun"]["message"] == "its Job is suspended"
+
+
+def test_a_closed_gate_has_finished_what_it_was_admitting_and_admits_nothing_more() -> None:
+    stage = _bell()
+    stage.ring("cities-pipeline-0", "2026-11-22T03:00:00Z")
+    stage.see()
+
+    async def told() -> None:
+        begun, let_go = asyncio.Event(), asyncio.Event()
+
+        class Slow(FakeCluster):
+            async def patch(self, ref: Ref, patch: Manifest) -> Manifest:
+                begun.set()
+                await let_go.wait()
+                return await stage.cluster.patch(ref, patch)
+
+        gate = Gate(Slow(), stage.store, stage.settings, lambda: stage.now)
+        admitting = asyncio.create_task(gate.admit())
+        await asyncio.wait_for(begun.wait(), 1)
+        closing = asyncio.create_task(gate.close())
+        await asyncio.sleep(0.01)
+        assert not closing.done()
+        let_go.set()
+        await asyncio.wait_for(closing, 1)
+        assert len(_running(stage)) == 1
+        await asyncio.wait({admitting}, timeout=1)
+
+        begun.clear()
+        stage.ring("cities-pipeline-0", "2026-11-22T04:00:00Z")
+        stage.see()
+        more = asyncio.create_task(gate.admit())
+        await asyncio.sleep(0.01)
+        assert not begun.is_set()
+        more.cancel()
+
+    asyncio.run(told())

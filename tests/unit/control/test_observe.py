@@ -89,6 +89,15 @@ def test_a_pod_that_does_not_start_is_told_in_the_kubelets_words() -> None:
     assert seen.message == "Pod cities-ingest-1-1 waits: ImagePullBackOff: no such image"
 
 
+def test_a_pod_that_finds_no_place_is_told_in_the_schedulers_words() -> None:
+    running = jobs.job()
+    stuck = jobs.pod(running)
+    why = {"reason": "Unschedulable", "message": 'persistentvolumeclaim "lake" not found'}
+    stuck["status"] = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", **why}]}
+    seen = observe.job(running, [stuck])
+    assert seen.message == 'Pod cities-ingest-1-1 waits: Unschedulable: persistentvolumeclaim "lake" not found'
+
+
 def test_each_job_is_seen_once_and_what_is_no_run_not_at_all() -> None:
     job, stray = jobs.job(), jobs.job("stray")
     del stray["metadata"]["labels"][objects.PURPOSE]

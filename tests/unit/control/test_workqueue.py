@@ -101,3 +101,28 @@ def test_a_key_set_for_tomorrow_ten_thousand_times_lies_there_a_few_times() -> N
             queue.add_after("a", 86_400)
 
     assert len(_run(story)._later) < 100
+
+
+def test_a_closed_queue_gives_out_nothing_more_and_waits_for_what_is_in_work() -> None:
+    async def story(queue: WorkQueue[str], _: Clock) -> None:
+        queue.add("a")
+        queue.add("b")
+        assert await _next(queue) == "a"
+        closing = asyncio.create_task(queue.close())
+        await asyncio.sleep(0)
+        queue.add("c")
+        queue.add("a")
+        assert not queue._waiting
+        assert not closing.done()
+        queue.done("a")
+        await asyncio.wait_for(closing, 1)
+        assert await _next(queue) is None
+
+    _run(story)
+
+
+def test_a_queue_without_work_closes_at_once() -> None:
+    async def story(queue: WorkQueue[str], _: Clock) -> None:
+        await asyncio.wait_for(queue.close(), 1)
+
+    _run(story)

@@ -29,7 +29,7 @@ from penstock.control.cluster.port import (
 WATCH_SECONDS = 300
 """How long the server keeps a watch open; then we go on from where it ended."""
 
-_IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PAGE = 500
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
@@ -75,6 +75,13 @@ class HttpCluster:
             "private_key_path": configuration.key_file,
         }
 
+    async def served(self, api_version: str) -> frozenset[str]:
+        try:
+            found = await self._object("GET", f"/apis/{api_version}")
+        except NotFound:
+            return frozenset()
+        return frozenset(resource["name"] for resource in found["resources"])
+
     async def list(self, kind: str, namespace: str | None, selector: str = "") -> Listing:
         items: list[Manifest] = []
         query = {"labelSelector": selector, "limit": str(_PAGE)}
@@ -113,7 +120,7 @@ class HttpCluster:
         return await self._object("PATCH", Ref.of(manifest).path, query, body=manifest, content_type=_APPLY)
 
     async def create(self, manifest: Manifest) -> Manifest:
-        path = RESOURCES[manifest["kind"]].path(manifest["metadata"]["namespace"])
+        path = RESOURCES[manifest["kind"]].path(manifest.get("metadata", {}).get("namespace"))
         return await self._object("POST", path, {"fieldManager": objects.FIELD_MANAGER}, body=manifest)
 
     async def patch(self, ref: Ref, patch: Manifest) -> Manifest:
@@ -203,7 +210,12 @@ async def connect(
 
 
 def namespace_of(kubeconfig: Path | None = None, context: str | None = None) -> str:
-    """The namespace that the kubeconfig's context names, as kubectl takes it; `default` where it names none."""
+    """The namespace that the kubeconfig's context names, as kubectl takes it; `default` where it names none.
+
+    In a Pod, and where no kubeconfig is given, it is the Pod's own.
+    """
+    if kubeconfig is None and in_cluster():
+        return (_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
     file = str(kubeconfig) if kubeconfig else None
     contexts, active = kubernetes_config.list_kube_config_contexts(file)
     chosen = next((entry for entry in contexts if entry["name"] == context), active)
@@ -212,7 +224,7 @@ def namespace_of(kubeconfig: Path | None = None, context: str | None = None) -> 
 
 def in_cluster() -> bool:
     """Whether we run in a Pod with a ServiceAccount token."""
-    return _IN_CLUSTER.exists()
+    return (_ACCOUNT / "token").exists()
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -24,7 +24,7 @@ class Resource:
         """The URL path of a collection, an object, or a subresource."""
         prefix = f"/api/{self.api_version}" if "/" not in self.api_version else f"/apis/{self.api_version}"
         parts = [prefix]
-        if namespace is not None:
+        if namespace:  # a Ref to what lies in none has an empty one
             parts += ["namespaces", namespace]
         parts += [part for part in (self.plural, name, subresource) if part is not None]
         return "/".join(parts)
@@ -38,6 +38,9 @@ RESOURCES: Mapping[str, Resource] = {
         Resource("v1", "ConfigMap", "configmaps"),
         Resource("v1", "Pod", "pods"),
         Resource("v1", "Event", "events"),
+        Resource("coordination.k8s.io/v1", "Lease", "leases"),
+        Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions"),
+        Resource("authorization.k8s.io/v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews"),
         *(Resource(objects.API_VERSION, kind.name, kind.plural) for kind in objects.KINDS.values()),
     )
 }
@@ -104,6 +107,9 @@ class Listing:
 
 class Cluster(Protocol):
     """The verbs. Each raises `NotFound`, `Conflict`, `Unavailable`, or `ClusterError` for any other refusal."""
+
+    async def served(self, api_version: str) -> frozenset[str]:
+        """The resources that the API serves in one version of a group, by plural; none if it does not know it."""
 
     async def list(self, kind: str, namespace: str | None, selector: str) -> Listing:
         """All objects of a kind, in one namespace or (None) in all, that a label selector picks."""

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, cast
 
-from penstock.api import times
+from penstock.api import times, words
 from penstock.api.conditions import Reason, Verdict
 from penstock.api.destination import DestinationStatus
 from penstock.api.model import Model
@@ -96,4 +96,5 @@ def _discovered(graph: Graph, run: Observed | None) -> Verdict:
 
 
 def _stream_in_words(name: str, fields: int, files: int | None) -> str:
-    return f"{name}: {fields} fields" + (f" in {files} file{'s' * (files != 1)}" if files is not None else "")
+    where = f" in {words.count(files, 'file')}" if files is not None else ""
+    return f"{name}: {words.count(fields, 'field')}{where}"

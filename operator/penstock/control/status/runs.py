@@ -4,7 +4,7 @@ import dataclasses
 from datetime import datetime
 from typing import cast
 
-from penstock.api import times
+from penstock.api import times, words
 from penstock.api.conditions import Reason, Verdict
 from penstock.api.model import Model
 from penstock.api.pipeline import PipelineDatasetStatus, PipelineSpec, PipelineStatus, Run
@@ -142,7 +142,7 @@ def _run(observed: Observed, identity: str) -> Run:
         message = "this run id was committed before; its counts are those of that commit"
     elif observed.report is not None and observed.report.delivery is not None:
         delivery = observed.report.delivery
-        message = f"{delivery.rows:,} rows delivered in {delivery.files} file{'s' * (delivery.files != 1)}"
+        message = f"{words.count(delivery.rows, 'row')} delivered in {words.count(delivery.files, 'file')}"
     return Run(
         id=identity,
         state=observed.state,
@@ -186,7 +186,7 @@ def _last_run_succeeded(runs: list[Run]) -> Verdict:
 def _counts_in_words(run: Run) -> str:
     if run.rows_read is None:
         return run.message or "succeeded"
-    parts = [f"{run.rows_read:,} rows read", f"{run.rows_loaded:,} loaded"]
+    parts = [f"{words.count(run.rows_read, 'row')} read", f"{run.rows_loaded:,} loaded"]
     parts += [f"{run.rows_quarantined:,} quarantined"] if run.rows_quarantined else []
     parts += [f"{run.rows_ignored:,} ignored"] if run.rows_ignored else []
     return ", ".join(parts)

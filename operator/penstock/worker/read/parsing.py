@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from penstock.api import words
 from penstock.api.places import CsvFormat
 from penstock.worker import engine
 from penstock.worker.read.block import Block, Broken, Chunk
@@ -59,7 +60,7 @@ def _csv_table(
     names = [f"c{index}" for index in range(width)]
 
     def set_aside(row: csv.InvalidRow) -> str:
-        error = f"{_columns(row.actual_columns)} where {row.expected_columns} are expected"
+        error = f"{words.count(row.actual_columns, 'column')} where {row.expected_columns} are expected"
         ragged.append((row.number - 1, row.text[:SHOWN], error))
         return "skip"
 
@@ -84,10 +85,6 @@ def _csv_table(
             null_values=list(form.null_values),
         ),
     )
-
-
-def _columns(count: int) -> str:
-    return "1 column" if count == 1 else f"{count} columns"
 
 
 def _not_utf8(table: pa.Table) -> list[tuple[int, str, str]]:
