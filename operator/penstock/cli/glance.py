@@ -20,7 +20,7 @@ MARKS: Mapping[State, tuple[str, str]] = {
 
 MEANINGS: Mapping[State, str] = {
     "good": "well",
-    "working": "working, waiting, or not run yet",
+    "working": "working or waiting",
     "bad": "needs you",
     "off": "suspended",
     "missing": "needs you",
@@ -107,8 +107,7 @@ def _dataset(manifest: Mapping[str, Any], status: Mapping[str, Any], _now: datet
 
 
 def _pipeline(manifest: Mapping[str, Any], status: Mapping[str, Any], now: datetime) -> list[str]:
-    run = status.get("lastRun")
-    lines = [_run(run, now)] if run else []
+    run, lines = status.get("lastRun"), _runs(status, now)
     if run and run.get("rowsLoaded") is not None:
         lines.append(f"+{run['rowsLoaded']:,}")
     elif status.get("nextRunTime"):
@@ -118,8 +117,7 @@ def _pipeline(manifest: Mapping[str, Any], status: Mapping[str, Any], now: datet
 
 
 def _subscription(_manifest: Mapping[str, Any], status: Mapping[str, Any], now: datetime) -> list[str]:
-    run, deliveries = status.get("lastRun"), status.get("deliveries") or []
-    lines = [_run(run, now)] if run else []
+    lines, deliveries = _runs(status, now), status.get("deliveries") or []
     if deliveries:
         lines.append(counted(deliveries[0]["rows"], "row"))
     return lines
@@ -132,6 +130,13 @@ _NUMBERS = {
     "Pipeline": _pipeline,
     "Subscription": _subscription,
 }
+
+
+def _runs(status: Mapping[str, Any], now: datetime) -> list[str]:
+    """The newest run that began, and whether another one waits."""
+    last, newest = status.get("lastRun"), next(iter(status.get("runs") or []), None)
+    waits = newest is not None and newest["state"] == "Waiting" and (last is None or last["state"] != "Waiting")
+    return ([_run(last, now)] if last else []) + (["another one waits"] if waits else [])
 
 
 def _run(run: Mapping[str, Any], now: datetime) -> str:

@@ -85,7 +85,7 @@ async def _outcome(cluster: "Cluster", before: Object, requested: str, timeout: 
             terminal.console(stderr=True).print(Text(f"{key}: {words}", style="yellow"))
             told = words
         if timeout is not None and waited > timeout:
-            raise InvalidSpec(f"{key}: not over after {timeout} s; {told}. Nobody waits any longer, and it goes on")
+            raise InvalidSpec(f"{key}: not over after {timeout} s, {told.rstrip('.')}. It goes on")
 
 
 def _ref(manifest: Object) -> "Ref":

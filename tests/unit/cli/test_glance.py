@@ -79,6 +79,12 @@ def test_every_time_of_a_schedule_is_told() -> None:
             ["done 2m ago", "+1,200"],
         ),
         ("Pipeline", {"nextRunTime": "2026-11-22T15:30:00Z"}, ["next in 3h"]),
+        ("Pipeline", {"lastRun": {"state": "Waiting"}, "runs": [{"state": "Waiting"}]}, ["waiting"]),
+        (
+            "Pipeline",
+            {"lastRun": {"state": "Cancelled"}, "runs": [{"state": "Waiting"}, {"state": "Cancelled"}]},
+            ["cancelled", "another one waits"],
+        ),
         (
             "Subscription",
             {"lastRun": {"state": "Failed", "startedAt": "2026-11-19T12:00:00Z"}, "deliveries": [{"rows": 5}]},

@@ -109,7 +109,7 @@ def test_a_destination_of_two_subscriptions_is_drawn_once_and_named_again() -> N
 
 def test_the_legend_explains_the_marks_that_are_there() -> None:
     off, new = _object("Source", "off", suspend=True), {**_object("Source", "new"), "status": {}}
-    assert _drawn(SOURCE, off, new)[-1] == "● well   ◐ working, waiting, or not run yet   ○ suspended"
+    assert _drawn(SOURCE, off, new)[-1] == "● well   ◐ working or waiting   ○ suspended"
     assert _drawn(PIPELINE)[-1] == "● well   ✗ needs you"
 
 
