@@ -27,7 +27,8 @@ async def logs(target: Target, words: tuple[str, ...], follow: bool) -> None:
     NAME alone is a Pipeline or a Subscription; where there is none, the one other object of that name.
     """
     async with target.open() as cluster:
-        key = objects.key_of(await arguments.find(cluster, target.namespace, words))
+        manifest = await arguments.find(cluster, target.namespace, words)
+        key = objects.key_of(manifest)
         selector = f"{objects.OWNER_KIND}={key.kind},{objects.OWNER_NAME}={key.name}"
         pods = (await cluster.list("Pod", key.namespace, selector)).items
         started = [pod for pod in pods if (pod.get("status") or {}).get("phase") not in (None, "Pending")]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from penstock.cli import standing
+from penstock.cli import feed, standing
 from penstock.cli.standing import Standing
 
 ASKED = "2026-11-22T12:00:00.000Z"
@@ -42,7 +42,7 @@ def _run(state: str, **more: Any) -> list[dict[str, Any]]:
             {"runs": _run("Failed", reason="TooManyBadRows", message="5% are bad")},
             Standing("failed, TooManyBadRows. 5% are bad", succeeded=False),
         ),
-        ({"runs": _run("Cancelled", reason="Cancelled")}, Standing("cancelled, Cancelled", succeeded=False)),
+        ({"runs": _run("Cancelled")}, Standing(feed.outcome(_run("Cancelled")[0]), succeeded=False)),
         (
             {"conditions": _ready("False", "InvalidSpec", "spec.x: unknown")},
             Standing("InvalidSpec. spec.x: unknown", succeeded=False),
