@@ -10,16 +10,27 @@ import yaml
 
 from conformance.calls import Json
 
-_EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+_ROOT = Path(__file__).parent.parent.parent
+_EXAMPLES, _CRDS, _THINGS = _ROOT / "examples", _ROOT / "crds", _ROOT / "tests" / "embedded" / "crds"
 OURS = ("sources", "destinations", "datasets", "pipelines", "subscriptions")
 BUILT_IN = ("configmaps", "secrets", "jobs", "cronjobs", "leases")
 NAMES = ("a", "b", "c")
 LABELS: list[Json] = [{}, {"team": "ops"}, {"team": "data", "tier": "1"}, {"penstock.dev/purpose": "ingest"}]
+_TIME = "2020-01-01T00:00:00Z"
 _DAMAGE: list[Any] = [
-    *(None, "", "x" * 400, "Not A Name", "2020-01-01T00:00:00Z", -1, 0, 1, 1.5, 10**12, True, False),
+    *(None, "", "x" * 400, "Not A Name", _TIME, -1, 0, 1, 1.5, 10**12, True, False),
     *([], {}, ["x"], [1], {"unknown": 1}, {"name": "a"}, [{"name": "a"}, {"name": "a"}]),
 ]
-_CONDITION = {"type": "Ready", "status": "True", "reason": "Tried", "message": "m"}
+ODD_METADATA: list[Json] = [
+    *({"labels": {"bad key": "x"}}, {"labels": {"k": "bad value!"}}, {"labels": {"k": "x" * 64}}, {"labels": {"k": 1}}),
+    *({"annotations": {"a/b/c": "x"}}, {"annotations": {"-": "x"}}, {"annotations": ["x"]}, {"labels": {"": ""}}),
+    *({"name": "Bad_Name"}, {"name": "x" * 260}, {"namespace": "elsewhere"}, {"namespace": ""}, {"name": 7}),
+    *({"uid": "00000000-0000-0000-0000-000000000000"}, {"generation": 7}, {"selfLink": "/x"}),
+    *({"creationTimestamp": _TIME}, {"creationTimestamp": "x"}, {"creationTimestamp": None}),
+    *({"deletionTimestamp": _TIME}, {"deletionGracePeriodSeconds": 5}, {"unknown": 1}),
+    *({"finalizers": ["bad"]}, {"ownerReferences": [{"kind": "Thing", "uid": "u"}]}),
+    *({"managedFields": []}, {"managedFields": [{"manager": "m"}]}, {"resourceVersion": "1"}),
+]
 
 
 @cache
@@ -62,6 +73,8 @@ def body(chance: random.Random, plural: str, name: str) -> Json:
     else:
         made = copy.deepcopy(chance.choice(_of_kind(kind(plural))))
     made["metadata"]["name"] = name
+    if plural == "cronjobs":
+        made["spec"]["schedule"] = "0 0 1 1 *"  # never while we look
     if chance.random() < 0.3:
         made["metadata"]["labels"] = dict(chance.choice(LABELS[1:]))
     if chance.random() < 0.1:
@@ -101,11 +114,46 @@ def _thing(chance: random.Random) -> Json:
 
 def status(chance: random.Random, plural: str) -> Json:
     """A status, mostly one that fits."""
-    if plural in (*OURS, "things"):
-        generation = {"observedGeneration": chance.choice([1, 2, "x"])}
-        conditions = [_CONDITION | {"lastTransitionTime": "2020-01-01T00:00:00Z"}]
-        return generation | ({"conditions": conditions} if chance.random() < 0.6 else {})
-    return {}  # only controllers write these
+    if plural not in (*OURS, "things"):
+        return {}  # only controllers write these
+    made: Json = _fitting(chance, _status_schema(plural))
+    if chance.random() < 0.7:
+        kinds = chance.sample(["Ready", "Reachable", "LastRunSucceeded", "Other"], chance.randint(0, 4))
+        made["conditions"] = [_condition(chance, kind) for kind in kinds]
+    return damaged(chance, {"spec": made})["spec"] if chance.random() < 0.2 else made
+
+
+def _condition(chance: random.Random, kind: str) -> Json:
+    texts = {
+        "reason": chance.choice(["Tried", "Failed"]),
+        "message": chance.choice(["m", "", 'with "quotes" & <more>']),
+    }
+    since = {"lastTransitionTime": _TIME}
+    return {"type": kind, "status": chance.choice(["True", "False", "Unknown"])} | texts | since
+
+
+@cache
+def _status_schema(plural: str) -> Json:
+    for file in (*_CRDS.glob("*.yaml"), *_THINGS.glob("*.yaml")):
+        definition = yaml.load(file.read_text(), yaml.CSafeLoader)
+        if definition["spec"]["names"]["plural"] == plural:
+            root: Json = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+            return dict(root["properties"]["status"])
+    raise KeyError(plural)
+
+
+def _fitting(chance: random.Random, schema: Json) -> Any:
+    """A value of a schema's types, with some of its fields."""
+    if "enum" in schema:
+        return chance.choice(schema["enum"])
+    if schema["type"] == "object":
+        fields, needed = schema.get("properties", {}), schema.get("required", ())
+        return {k: _fitting(chance, inner) for k, inner in fields.items() if k in needed or chance.random() < 0.4}
+    if schema["type"] == "array":
+        return [_fitting(chance, schema["items"]) for _ in range(chance.choice([0, 1, 1, 2]))]
+    texts = [_TIME] if schema.get("format") == "date-time" else ["", "x", "a/b"]
+    known: Json = {"string": texts, "integer": [0, 1, 7, 10**12], "number": [0.5, 2], "boolean": [True, False]}
+    return chance.choice(known[schema["type"]])
 
 
 def damaged(chance: random.Random, item: Json, part: str = "spec") -> Json:
@@ -121,7 +169,9 @@ def damaged(chance: random.Random, item: Json, part: str = "spec") -> Json:
     elif how < 0.4 and isinstance(at, dict):
         at["unknown"] = 1
     else:
-        at[key] = copy.deepcopy(chance.choice(_DAMAGE))
+        instead = copy.deepcopy(chance.choice(_DAMAGE))
+        if at[key] != _TIME or not isinstance(instead, list):  # the real one stores a list where a time belongs
+            at[key] = instead
     return made
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.embedded import patching
-from penstock.embedded.apiclient import Access
+from support import localnode
 
 Json = dict[str, Any]
 JSON = "application/json"
@@ -71,7 +71,7 @@ class Server:
     """One API server, one namespace, one kept connection, and what it told."""
 
     def __init__(self, kubeconfig: Path, namespace: str) -> None:
-        self._access = Access.from_kubeconfig(kubeconfig)
+        self._access = localnode.access(kubeconfig)
         self._host = self._access.server.removeprefix("https://")
         self._connection = self._connected()
         self.namespace = namespace

@@ -2,7 +2,6 @@
 
 import contextlib
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from embedded import harness
-from support import controlplane, gobuild
+from support import controlplane, gobuild, localnode
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -36,8 +35,7 @@ def _wait_for_collector(kube: harness.Kube) -> None:
 @contextlib.contextmanager
 def _node(kubeconfig: Path, folder: Path) -> Iterator[None]:
     """The embedded cluster's node for the real one: Pods that cannot run there cannot run here, for the same reason."""
-    options = ["--kubeconfig", str(kubeconfig), "--root", str(folder), "--image", "none"]
-    node = subprocess.Popen([sys.executable, "-m", "penstock.embedded.processes", *options])
+    node = subprocess.Popen(localnode.command(kubeconfig, folder, "none"))
     try:
         yield
     finally:

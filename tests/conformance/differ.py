@@ -69,11 +69,12 @@ class Pair:
     def _compared(self, number: int, call: Call) -> Difference | None:
         with ThreadPoolExecutor(2) as pool:
             answers = tuple(pool.map(lambda server: server.send(call), self._servers))
-        self._changed = answers[0].code < 300 and "dryRun" not in f"{call.path}{call.body}"
+        self._changed = answers[0].code < 300 and not _is_tried(call)
         return self._difference(number, call, answers)
 
     def _difference(self, number: int, call: Call, answers: tuple[Answer, ...]) -> Difference | None:
-        ours, theirs = (names.answer(answer) for names, answer in zip(self._names, answers, strict=True))
+        tried = _is_tried(call)
+        ours, theirs = (names.answer(answer, tried) for names, answer in zip(self._names, answers, strict=True))
         told = normal.differences(ours, theirs)
         return Difference(number, call, told, (ours, theirs)) if told else None
 
@@ -103,6 +104,10 @@ def _everything(server: Server) -> Json:
     return found
 
 
+def _is_tried(call: Call) -> bool:
+    return "dryRun" in f"{call.path}{call.body}"
+
+
 def _stirs_controllers(call: Call) -> bool:
     if call.method == "GET":
         return False
@@ -119,13 +124,14 @@ def _restless(items: dict[str, Json]) -> set[str]:
 
 def _is_quiet(about: str, item: Json, alive: set[str]) -> bool:
     meta: Json = item["metadata"]
+    status = item.get("status", {})
     if "deletionTimestamp" in meta:
-        return not {"foregroundDeletion", "orphan"} & set(meta.get("finalizers", ()))
+        waiting = {"foregroundDeletion", "orphan"} & set(meta.get("finalizers", ()))
+        return not waiting and not (about.startswith("jobs/") and status.get("active"))
     if not {one["uid"] for one in meta.get("ownerReferences", ())} <= alive:
         return False
     if not about.startswith("jobs/"):
         return True
-    status = item.get("status", {})
     conditions: list[Any] = status.get("conditions", [])
     suspended = any(c["type"] == "Suspended" and c["status"] == "True" for c in conditions)
     settled = suspended == item["spec"]["suspend"] and status.get("active", 0) == (not suspended)

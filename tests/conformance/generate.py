@@ -2,8 +2,11 @@
 
 import copy
 import random
+import re
 from collections.abc import Callable
 from typing import Any
+
+import yaml
 
 from conformance import bodies
 from conformance.bodies import BUILT_IN, NAMES, OURS
@@ -24,9 +27,31 @@ _SELECTORS = (
     *("labelSelector=team in (ops,data),tier", "labelSelector=team notin (data)", "labelSelector=a=b=c"),
     *("fieldSelector=metadata.name=a", "fieldSelector=metadata.name!=a", "fieldSelector=spec.s=abc"),
     *("fieldSelector=spec.destinationRef.name=lake", "fieldSelector=spec.nothing=1", "limit=1", "limit=2"),
-    *("limit=1&continue={{continue PLURAL}}", "continue=garbage", "labelSelector=team&limit=1", "resourceVersion=0"),
+    *("limit=1&continue={{continue PLURAL}}", "limit=2&continue={{continue PLURAL}}", "limit=x", "limit=-1"),
+    *("labelSelector=team in (", "labelSelector=team in ()", "labelSelector=a b", "labelSelector=tier>0"),
+    *("labelSelector=,", "labelSelector=team==ops", "labelSelector=te!am", "fieldSelector=metadata.name"),
+    *("fieldSelector=metadata.namespace=x", "fieldSelector=metadata.name=a,metadata.name!=b", "resourceVersion=x"),
+    *("resourceVersion={{start}}&resourceVersionMatch=Exact", "resourceVersionMatch=Exact"),
+    *("resourceVersion=1&resourceVersionMatch=NotOlderThan", "resourceVersion=1&resourceVersionMatch=Maybe"),
+    *("continue=garbage", "labelSelector=team&limit=1", "resourceVersion=0"),
 )  # fmt: skip
+_DIRECTIVES: list[Json] = [
+    {"spec": {"$retainKeys": ["holderIdentity"], "holderIdentity": "z"}},  # of a Lease
+    {"data": {"$patch": "replace", "only": "1"}},
+    {"data": {"$retainKeys": ["a"], "a": "9"}},
+    {"data": {"$patch": "delete"}},
+    {"metadata": {"$deleteFromPrimitiveList/finalizers": ["penstock.dev/hold"]}},
+    {"metadata": {"$setElementOrder/finalizers": ["penstock.dev/more", "penstock.dev/hold"]}},
+    {"metadata": {"labels": {"$patch": "replace", "team": "new"}}},
+]
 _BAD = ("", "{", "[]", '"text"', '{"kind": "Other"}', '{"apiVersion": "v9"}', '{"metadata": []}', "{'a': 1}")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what YAML 1.1 takes for a truth value."""
+
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("[yYnN]$"), list("yYnN"))
 
 
 class Sequence:
@@ -39,8 +64,9 @@ class Sequence:
         """The same for the same seed."""
         ways: list[tuple[int, Callable[[str, str], Call]]] = [
             *((16, self._create), (8, self._edit), (4, self._put), (10, self._merge), (6, self._json_patch)),
-            *((5, self._strategic), (18, self._apply), (9, self._status), (8, self._delete), (8, self._list)),
-            *((4, self._get), (2, self._table), (3, self._bad), (1, self._watch), (2, self._finalizers)),
+            *((6, self._strategic), (18, self._apply), (10, self._status), (8, self._delete), (8, self._list)),
+            *((4, self._get), (4, self._table), (4, self._bad), (1, self._watch), (2, self._finalizers)),
+            *((2, self._owners), (2, self._managers)),
         ]
         weights, makers = zip(*ways, strict=True)
         return [self._chance.choices(makers, weights)[0](*self._place()) for _ in range(number)]
@@ -66,6 +92,8 @@ class Sequence:
         item = bodies.body(self._chance, plural, name)
         if plural in (*OURS, "things") and self._chance.random() < 0.35:
             item = bodies.damaged(self._chance, item)
+        if self._chance.random() < 0.06:
+            item["metadata"] |= copy.deepcopy(self._chance.choice(bodies.ODD_METADATA))
         return item
 
     # ── writes ───────────────────────────────────────────────────────────────
@@ -75,6 +103,8 @@ class Sequence:
             del item["metadata"]["name"]
             item["metadata"]["generateName"] = "gen-"  # only tried: the order of lists would differ
             return Call("POST", f"{plural}?dryRun=All", item)
+        if self._chance.random() < 0.1:
+            return Call("POST", f"{plural}{self._query()}", yaml.dump(item, Dumper=_Dumper), "application/yaml")
         return Call("POST", f"{plural}{self._query()}", item)
 
     def _edit(self, plural: str, name: str) -> Call:
@@ -127,6 +157,8 @@ class Sequence:
             env = [{"name": "PENSTOCK_ATTEMPT", "value": "2", "valueFrom": None}, {"name": "MORE", "value": "x"}]
             change = {"template": {"spec": {"containers": [{"name": "worker", "env": env}]}}}
             change = {"spec": change if plural == "jobs" else {"jobTemplate": {"spec": change}}}
+        elif self._chance.random() < 0.4:
+            change = copy.deepcopy(self._chance.choice(_DIRECTIVES if plural == "leases" else _DIRECTIVES[1:]))
         return Call("PATCH", f"{plural}/{name}{self._query()}", change, STRATEGIC)
 
     def _json_patch(self, plural: str, name: str) -> Call:
@@ -142,6 +174,14 @@ class Sequence:
                 [{"op": "add", "path": "/spec/suspend", "value": chance.choice([True, "no"])}],
                 [{"op": "add", "path": "/nowhere/at/all", "value": 1}],
                 [{"op": "nonsense", "path": "/spec"}],
+                [{"op": "add", "path": "/metadata/finalizers/-", "value": f"penstock.dev/{chance.random()}"}],
+                [{"op": "remove", "path": "/metadata/finalizers/0"}],
+                [{"op": "copy", "from": "/metadata/name", "path": "/metadata/labels/copied"}],
+                [{"op": "move", "from": "/metadata/labels/team", "path": "/metadata/labels/tier"}],
+                [{"op": "test", "path": "/metadata/name", "value": "b"}, {"op": "remove", "path": "/metadata/labels"}],
+                [{"op": "test", "path": "/metadata/nothing", "value": None}],
+                [{"op": "replace", "path": "/spec/l/1", "value": "z"}],
+                [{"op": "add", "path": "", "value": {}}],
                 [],
                 {"op": "add"},  # type: ignore[list-item]  # not even a list
             ]
@@ -158,9 +198,12 @@ class Sequence:
             del item["metadata"]["name"]
         if chance.random() < 0.05:
             item["metadata"]["resourceVersion"] = self._version(f"{plural}/{name}")
+        for key in ("deletionTimestamp", "deletionGracePeriodSeconds"):
+            item["metadata"].pop(key, None)  # the real one stores them with a creation by apply
         force = {"force": "true"} if chance.random() < 0.45 else {}
         manager = {} if chance.random() < 0.04 else {"fieldManager": chance.choice(_MANAGERS)}
-        return Call("PATCH", f"{plural}/{name}{self._query(0, **manager, **force)}", item, APPLY)
+        body = yaml.dump(item, Dumper=_Dumper) if chance.random() < 0.1 else item
+        return Call("PATCH", f"{plural}/{name}{self._query(0, **manager, **force)}", body, APPLY)
 
     def _status(self, plural: str, name: str) -> Call:
         chance = self._chance
@@ -169,8 +212,13 @@ class Sequence:
             change["spec"] = {"suspend": True}
         if chance.random() < 0.3:
             change["metadata"] = {"resourceVersion": self._version(f"{plural}/{name}")}
-        path = f"{plural}/{name}/status"
-        if chance.random() < 0.25:
+        path, how = f"{plural}/{name}/status", chance.random()
+        if how < 0.2:
+            return Call("PUT", path + self._query(), change, edit=True)
+        if how < 0.3 and plural != "jobs":
+            operation = {"op": chance.choice(["add", "replace"]), "path": "/status", "value": change["status"]}
+            return Call("PATCH", path + self._query(), [operation], PATCH)
+        if how < 0.5:
             head = {"apiVersion": self._api_version(plural), "kind": bodies.kind(plural)}
             force = {"force": "true"} if chance.random() < 0.5 else {}
             return Call(
@@ -186,6 +234,19 @@ class Sequence:
             [None, None, ["penstock.dev/hold"], ["penstock.dev/hold", "penstock.dev/more"], ["bad"]]
         )
         return Call("PATCH", f"{plural}/{name}{self._query()}", {"metadata": {"finalizers": wanted}}, MERGE)
+
+    def _owners(self, plural: str, name: str) -> Call:
+        if plural == "jobs":
+            return self._merge(plural, name)  # a Job and the end of its owner would race
+        wanted: Any = self._chance.choice([None, [], [bodies.owner(self._chance)]])
+        return Call("PATCH", f"{plural}/{name}{self._query()}", {"metadata": {"ownerReferences": wanted}}, MERGE)
+
+    def _managers(self, plural: str, name: str) -> Call:
+        """Who owns what, set by hand: an empty entry, or list, is the documented way to reset it."""
+        wanted: Any = self._chance.choice([[{}], [], None, [{"manager": "m", "operation": "Update"}]])
+        if self._chance.random() < 0.3:
+            return Call("PUT", f"{plural}/{name}{self._query()}", {"metadata": {"managedFields": wanted}}, edit=True)
+        return Call("PATCH", f"{plural}/{name}{self._query()}", {"metadata": {"managedFields": wanted}}, MERGE)
 
     def _delete(self, plural: str, name: str) -> Call:
         chance, about = self._chance, f"{plural}/{name}"
@@ -206,6 +267,9 @@ class Sequence:
                 f"{plural}?{chance.choice(['labelSelector=team', 'fieldSelector=metadata.name=a', ''])}",
                 options or None,
             )
+        if chance.random() < 0.15:
+            query = chance.choice(["dryRun=All", "propagationPolicy=Background", "gracePeriodSeconds=x", "dryRun=Some"])
+            return Call("DELETE", f"{about}?{query}", None)
         return Call("DELETE", about, {"kind": "DeleteOptions", "apiVersion": "v1"} | options if options else None)
 
     # ── reads ────────────────────────────────────────────────────────────────
@@ -220,6 +284,8 @@ class Sequence:
         return Call("GET", self._chance.choice([plural, f"{plural}/{name}"]), accept=TABLE)
 
     def _watch(self, plural: str, name: str) -> Call:
+        if plural == "jobs":
+            plural = "cronjobs"  # between two states of rest a Job's controllers take steps of their own
         # Where a status has a default, the real server tells once more of it, at a time of its own.
         version = self._version(f"{plural}/{name}") if plural in ("configmaps", "secrets", "leases") else "{{start}}"
         more = self._chance.choice(["", "&labelSelector=team", "&fieldSelector=metadata.name=a"])
@@ -232,11 +298,15 @@ class Sequence:
                 Call("POST", plural, text),
                 Call("PUT", f"{plural}/{name}", text),
                 Call("PATCH", f"{plural}/{name}", "[1]", MERGE),
-                Call("PATCH", f"{plural}/{name}?fieldManager=m", text, APPLY),
+                Call(
+                    "PATCH", f"{plural}/{name}?fieldManager=m", self._chance.choice(["", "{", "[]", "{'a': 1}"]), APPLY
+                ),
                 Call("PATCH", f"{plural}/{name}", {}, "application/nonsense"),
                 Call("POST", f"{plural}?fieldValidation=Maybe", {}),
                 Call("POST", f"{plural}?dryRun=Some", {}),
                 Call("GET", "nothings"),
+                Call("DELETE", f"{plural}/{name}", text),
+                Call("PATCH", f"{plural}/{name}", {"kind": "Other"}, PATCH),
                 Call("GET", "/apis/penstock.dev/v9/namespaces/x/sources"),
             ]
         )

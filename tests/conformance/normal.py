@@ -1,4 +1,7 @@
-"""What two servers may tell differently, made alike: identities, versions, times, and the order of managers."""
+"""What two servers may tell differently, made alike: identities, versions, times, the order of managers, Go's words.
+
+Each of these says why; what a user would notice of them stands in docs/embedded.md.
+"""
 
 import itertools
 import json
@@ -11,40 +14,52 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _NOW = re.compile(r"20[2-9]\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _ABSENT = "(absent)"
 _MADE_UP = {"2020-01-01T00:00:00Z"}  # times that the calls themselves carry
+_AGE = re.compile(r"(\d+[dhms]){1,2}")
+_GENERATED = re.compile(r"\bgen-[bcdfghjklmnpqrstvwxz2456789]{5}\b")
 
-
-# Go's own words about a body that it cannot read (and about types, in an apply): ours say the same in other words.
-_WORDED_FREELY = (400, 415, 500)
 _NO_RESOURCE = "the server could not find the requested resource"
 _BAD_PATCH = ' "" is invalid: patch: '  # goes on with the whole object and Go's words about it
-_AGE = re.compile(r"(\d+[dhms]){1,2}|<invalid>")
-_PRECONDITION = re.compile(r"(ResourceVersion in (?:the precondition|record)) \(\d+\)")
-_STORAGE = re.compile(r"StorageError: .* AdditionalErrorMsg: ")
-_GENERATED = re.compile(r"\bgen-[bcdfghjklmnpqrstvwxz2456789]{5}\b")
+# Messages whose end is Go's: its parsers' words, its structs, the version of its store.
+_WORDS = [
+    (r".*Object 'Kind' is missing in .*|.*\(must be of type \w+\): no kind", "<no kind>"),
+    (r".*no kind \"\w+\" is registered .*|the API version in the data \(v9\) .*", "<another kind>"),
+    (r"the kind in the data \(Other\) .* \((ConfigMap|Secret|Job|CronJob|Lease)\)", "<another kind>"),
+    (r".*(couldn't get version/kind|error decoding YAML|invalid object type: /, Kind=).*", "<unreadable>"),
+    (r"the request body (cannot be read|is not an object|is no DeleteOptions).*", "<unreadable>"),
+    (r"(error decoding patch: |json: cannot unmarshal \w+ into Go value of type jsonpatch).*", "<unreadable>"),
+    (r"(unable to parse requirement: |found '.*', expected: ).*", "<bad selector>"),
+    (r"(cannot be handled as a \w+): (parsing time|json: cannot unmarshal|illegal base64 data).*", r"\1: <why>"),
+    (r"(failed to create typed patch object|failed to convert new object).*", r"\1: <why>"),
+    (r"(continue key is not valid): .*", r"\1: <why>"),
+    (r"(invalid resource version: )?resourceVersion: Invalid value: \"x\": ", ""),
+    (r"strconv.ParseUint", "strconv.ParseInt"),
+    (r"(ResourceVersion in (?:the precondition|record)) \(\d+\)", r"\1 <version>"),
+    (r"StorageError: .* AdditionalErrorMsg: ", ""),
+]
 
 
 class Names:
-    """One server's identities as numbers, in the order in which they were first told."""
+    """What one server told: identities become numbers, in the order in which they were first told, versions steps."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, tuple[str, int]] = {}
+        self._last: dict[str, tuple[str, Any]] = {}
+        self._moved: set[str] = set()
 
-    def answer(self, answer: Answer) -> Json:
-        """An answer to compare."""
+    def answer(self, answer: Answer, tried: bool = False) -> Json:
+        """An answer to compare; `tried`: of a dry run."""
         body = answer.body
-        if isinstance(body, dict) and body.get("kind") == "Status":
-            body = {key: body[key] for key in body if key != "message" or answer.code not in _WORDED_FREELY}
-            if str(body.get("message", "")).startswith(_NO_RESOURCE):
-                body = {}  # in an unknown API the real one answers in plain text
-            elif str(body.get("message", "")).startswith(_BAD_PATCH):
-                body = {"reason": body["reason"]}
-            body = _without_dumps(body)
-        elif isinstance(body, str):
+        if isinstance(body, str):
             body = {}  # text/plain, where no API was found
-        made = self.value(body)
-        if isinstance(made, list):  # of a watch: the real server stores the default of a status with the first update
-            made = _without_echoes(made)
-        return {"code": answer.code, "warnings": sorted(answer.warnings), "body": made}
+        elif isinstance(body, list):
+            body = self._history(body)
+        elif body.get("kind") == "Status":
+            body = self._status(body)
+        elif "uid" in body.get("metadata", {}):
+            body = self.value(body) | ({} if tried else {"version": self._step(body)})
+        else:
+            body = self.value(body)
+        return {"code": answer.code, "warnings": sorted(answer.warnings), "body": body}
 
     def value(self, value: Any, key: str = "") -> Any:
         """Any part of an answer."""
@@ -70,8 +85,6 @@ class Names:
     def _text(self, text: str) -> str:
         if _NOW.fullmatch(text) and text not in _MADE_UP:
             return "<time>"
-        text = _STORAGE.sub("", text)
-        text = _PRECONDITION.sub(r"\1 <version>", text)
         text = _GENERATED.sub(lambda found: self._number("gen", found[0]), text)
         return _UUID.sub(lambda found: self._number("uid", found[0]), text)
 
@@ -79,34 +92,63 @@ class Names:
         count = sum(known == kind for known, _ in self._numbers.values())
         return f"<{kind} {self._numbers.setdefault(value, (kind, count + 1))[1]}>"
 
+    def _step(self, item: Json) -> str:
+        """Whether an object's version is still the one last told: a write that changes nothing is none.
 
-def _without_echoes(events: list[Json]) -> list[Json]:
-    last: dict[str, Json] = {}
-    told = []
-    for event in events:
-        name = event["object"].get("metadata", {}).get("name", "")
-        if last.get(name) != event["object"] or event["type"] == "DELETED":
-            told.append(event)
-        last[name] = event["object"]
-    return told
+        But the real server stores the default of a status with the first write after the creation, whatever it is.
+        """
+        uid, version, content = item["metadata"]["uid"], item["metadata"]["resourceVersion"], self.value(item)
+        before, former = self._last.get(uid, (version, content))
+        self._last[uid] = version, content
+        first = uid not in self._moved and "status" in item
+        if version != before:
+            self._moved.add(uid)
+        return "same" if version == before or (first and content == former) else "next"
+
+    def _history(self, events: list[Json]) -> list[Json]:
+        """Object by object: controllers take them up in any order. Without the default of a status (see _step)."""
+        told: list[Json] = []
+        for event in sorted(events, key=lambda event: str(event["object"].get("metadata", {}).get("name", ""))):
+            made = self.value(event)
+            if not told or told[-1] != made | {"type": "ADDED"} or made["type"] != "MODIFIED":
+                told.append(made)
+        return told
+
+    def _status(self, status: Json) -> Json:
+        """A Status: in the order of a Go map, some causes twice; where a field may not change, with a Go struct."""
+        message = str(status.get("message", ""))
+        if message.startswith(_NO_RESOURCE):
+            return {}  # in an unknown API the real one answers in plain text
+        if message.startswith(_BAD_PATCH):
+            return {"reason": status["reason"]}
+        for words, instead in _WORDS:
+            message = re.sub(words, instead, message, flags=re.DOTALL)
+        causes = {json.dumps(cause, sort_keys=True): self.value(_brief(cause)) for cause in _causes(status)}
+        if causes:
+            short = len(causes) > 1 or set(map(_brief_message, _causes(status))) != {
+                c["message"] for c in _causes(status)
+            }
+            message = "" if short else message
+        made: Json = self.value(status | {"message": message})
+        if causes:
+            made["details"]["causes"] = [causes[text] for text in sorted(causes)]
+        return made if made.get("details") else {k: v for k, v in made.items() if k != "details"}
 
 
-def _without_dumps(status: Json) -> Json:
-    """Where a field may not change, the real server prints its Go struct; and it leaves empty details."""
-    causes: list[Json] = (status.get("details") or {}).get("causes", [])
-    if causes:  # in the order of a Go map, some of them twice; the message is made of the same words
-        told = {json.dumps(cause, sort_keys=True): _without_parser(cause) for cause in causes}
-        causes = [told[text] for text in sorted(told)]
-        status = status | {"message": "", "details": status["details"] | {"causes": causes}}
-    if any(str(cause.get("message", "")).endswith("field is immutable") for cause in causes):
-        short = [cause | {"message": cause["message"].rpartition(": ")[2]} for cause in causes]
-        status = status | {"message": "", "details": status["details"] | {"causes": short}}
-    return status if status.get("details") else {k: v for k, v in status.items() if k != "details"}
+def _causes(status: Json) -> list[Json]:
+    return (status.get("details") or {}).get("causes") or []
 
 
-def _without_parser(cause: Json) -> Json:
-    """Two cron parsers name different reasons for one bad schedule."""
-    return cause | {"message": ""} if str(cause.get("field", "")).endswith("spec.schedule") else cause
+def _brief(cause: Json) -> Json:
+    return cause | {"message": _brief_message(cause)}
+
+
+def _brief_message(cause: Json) -> str:
+    """Without the Go struct of what may not change, and without what a cron parser says of a bad schedule."""
+    message = str(cause.get("message", ""))
+    if message.endswith("field is immutable"):
+        return message.rpartition(": ")[2]
+    return "" if str(cause.get("field", "")).endswith("spec.schedule") else message
 
 
 def _manager(entry: Json) -> str:

@@ -1,6 +1,6 @@
 """The embedded server and a real one, asked the same: every answer, every end state, every watch event.
 
-PENSTOCK_SEED=n runs one seed, PENSTOCK_CALLS the number of calls of each.
+PENSTOCK_SEED names other sequences (17, or 11-60, or 2,5,11-60), PENSTOCK_CALLS how many calls each has.
 """
 
 import itertools
@@ -11,7 +11,14 @@ import pytest
 from conformance import differ, generate
 from conformance.conftest import Both
 
-SEEDS = [int(os.environ["PENSTOCK_SEED"])] if "PENSTOCK_SEED" in os.environ else [2, 3, 5, 7]
+
+def _seeds(text: str) -> list[int]:
+    """2,5,11-13 -> 2 5 11 12 13."""
+    ends = [part.partition("-")[::2] for part in text.split(",")]
+    return [seed for first, last in ends for seed in range(int(first), int(last or first) + 1)]
+
+
+SEEDS = _seeds(os.environ.get("PENSTOCK_SEED", "2,3,5,7"))
 CALLS = int(os.environ.get("PENSTOCK_CALLS", "150"))
 _numbers = itertools.count()
 

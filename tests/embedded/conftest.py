@@ -3,13 +3,13 @@
 import itertools
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from embedded import harness
+from support import localnode
 
 _numbers = itertools.count(os.getpid())
 
@@ -28,8 +28,7 @@ def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def _real(kubeconfig: Path, folder: Path) -> Iterator[Path]:
     harness.Kube(kubeconfig, "default").ctl("apply", "-f", str(harness.HERE / "crds"))
-    options = ["--kubeconfig", str(kubeconfig), "--root", str(folder), "--image", harness.IMAGE]
-    node = subprocess.Popen([sys.executable, "-m", "penstock.embedded.processes", *options])
+    node = subprocess.Popen(localnode.command(kubeconfig, folder, harness.IMAGE))
     yield kubeconfig
     node.terminate()
     node.wait(10)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from penstock.embedded.apiclient import Access
+from support import localnode
 
 HERE = Path(__file__).parent
 KUBECTL = Path(sys.executable).parent / "kubectl"
@@ -77,9 +77,11 @@ class Kube:
         """kubectl apply -f -."""
         return self.ctl("apply", "-f", "-", *more, stdin=json.dumps(item), ok=ok)
 
-    def http(self, method: str, path: str, body: Any = None, content: str = "application/json") -> tuple[int, Json]:
+    def http(
+        self, method: str, path: str, body: Any = None, content: str = "application/json", accept: str = ""
+    ) -> tuple[int, Json]:
         """(code, object); a path that begins with a plural lies in the namespace."""
-        with self._open(method, path, body, content) as answer:
+        with self._open(method, path, body, content, accept) as answer:
             return answer.status, json.loads(answer.read())
 
     def watch(self, path: str) -> list[Json]:
@@ -87,9 +89,10 @@ class Kube:
         with self._open("GET", path, None, "application/json") as answer:
             return [json.loads(line) for line in answer]
 
-    def _open(self, method: str, path: str, body: Any, content: str) -> Any:
-        access = Access.from_kubeconfig(self.kubeconfig)
+    def _open(self, method: str, path: str, body: Any, content: str, accept: str = "") -> Any:
+        access = localnode.access(self.kubeconfig)
         headers = {"Authorization": f"Bearer {access.token}", "Content-Type": content, "User-Agent": "harness/1"}
+        headers |= {"Accept": accept} if accept else {}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(access.server + self.path(path), data, headers, method=method)  # noqa: S310
         context: ssl.SSLContext = access.tls()
@@ -134,6 +137,12 @@ def job(name: str, script: str, **spec: Any) -> Json:
     pod = {"restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [container]}
     spec = {"backoffLimit": 0, **spec, "template": {"spec": pod}}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec}
+
+
+def claim(name: str) -> Json:
+    """A PersistentVolumeClaim."""
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
 
 
 def held(item: Json) -> dict[str, str]:

@@ -90,6 +90,9 @@ _REFUSED: dict[str, Callable[[Kube], Answer]] = {
         lambda spec: spec["versions"].append(spec["versions"][0] | {"name": "v2", "storage": False})
     ),
     "CustomResourceDefinition schema keyword": _defined(lambda spec: _schema(spec).update({"$ref": "#/x"})),
+    "CustomResourceDefinition additionalPrinterColumns": _defined(
+        lambda spec: spec["versions"][0]["additionalPrinterColumns"][0].update(jsonPath=".spec..s")
+    ),
     "x-kubernetes-validations rule": _defined(
         lambda spec: _schema(spec).update({"x-kubernetes-validations": [{"rule": "self.spec.s.("}]})
     ),
@@ -166,9 +169,7 @@ def test_fields_without_effect_are_kept(kube: Kube, field: str) -> None:
 
 
 def test_known_differences(kube: Kube) -> None:
-    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
-    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "c"}, "spec": spec}
-    assert kube.http("POST", "persistentvolumeclaims", claim)[1]["status"]["phase"] == "Bound"
+    assert kube.http("POST", "persistentvolumeclaims", harness.claim("c"))[1]["status"]["phase"] == "Bound"
     assert kube.get("serviceaccounts")["items"] == []
     assert "the server does not allow this method" in kube.http("POST", "things/a", thing("a"))[1]["message"]
     assert "not found in OpenAPI schema" in kube.ctl("explain", "cronjob", ok=False)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from embedded.harness import Json, Kube, held, job, until
+from embedded.harness import Json, Kube, claim, held, job, until
 
 MERGE = "application/merge-patch+json"
 _POLICY = {
@@ -136,11 +136,28 @@ def test_config_and_secrets_are_mounted_and_optional_ones_may_miss(kube: Kube) -
     ]
     where = {"order": "/etc/order", "creds": "/secrets", "none": "/none", "scratch": "/scratch", "data": "/volumes/d"}
     pod["containers"][0]["volumeMounts"] = [{"name": name, "mountPath": path} for name, path in where.items()]
+    kube.apply(claim("d"))
     kube.apply(item)
 
     _ended(kube, "mounts", "Failed")  # nobody has put z into the claim yet
 
     assert kube.ctl("logs", "job/mounts").startswith("onetwocat: volumes/d/z")
+
+
+def test_a_missing_claim_is_waited_for(kube: Kube) -> None:
+    item = job("placed", "true")
+    item["spec"]["template"]["spec"]["volumes"] = [{"name": "v", "persistentVolumeClaim": {"claimName": "later"}}]
+    kube.apply(item)
+
+    def held() -> Any:
+        [condition] = _pods(kube, "placed")[0]["status"].get("conditions", [{}]) if _pods(kube, "placed") else [{}]
+        return condition.get("reason") and condition
+
+    condition = until(held)
+    assert (condition["type"], condition["status"], condition["reason"]) == ("PodScheduled", "False", "Unschedulable")
+    assert 'persistentvolumeclaim "later" not found' in condition["message"]
+    kube.apply(claim("later"))
+    _ended(kube, "placed", "Complete")
 
 
 def test_a_missing_secret_is_waited_for(kube: Kube) -> None:

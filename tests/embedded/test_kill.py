@@ -97,6 +97,7 @@ def test_at_most_an_unanswered_write_is_lost(tmp_path: Path, operator: Operator)
     server = Embedded.start(folder)
     kube = Kube(server.kubeconfig, "default")
     kube.ctl("apply", "-f", str(_CRDS))
+    kube.apply(harness.claim("in"))
     operator.start(server.kubeconfig)
     kept = {name: (folder / name).read_text() for name in _KEPT}
     known: dict[str, Json] = {}

@@ -44,8 +44,9 @@ def test_get_prints_the_columns_of_the_definition(kube: Kube) -> None:
 
     header, row = kube.ctl("get", "tries", "-o", "wide").splitlines()
 
-    assert header.split() == ["NAME", "S", "READY", "NUM", "AGE"]
-    assert row.split()[:4] == ["one", "abc", "True", "6"]
+    wide = ["NUM", "NOTREADY", "KINDS", "MAP", "NUL", "FLAG", "PART", "ITEM"]
+    assert header.split() == ["NAME", "S", "READY", *wide, "AGE"]
+    assert row.split()[:5] == ["one", "abc", "True", "6", "Ready"]
 
 
 def test_get_selects_by_label_and_field(kube: Kube) -> None:

@@ -37,6 +37,25 @@ def test_a_wrong_value_is_told(kube: Kube, spec: dict[str, Any], words: str) -> 
     assert words in status["message"]
 
 
+def test_a_secret_must_be_base64(kube: Kube) -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"k": "no base64!"}}
+
+    code, status = kube.http("POST", "secrets", secret)
+
+    assert (code, status["reason"]) == (400, "BadRequest")
+    assert "illegal base64 data" in status["message"]
+
+
+def test_a_deletion_is_not_written_down(kube: Kube) -> None:
+    kube.http("POST", "things", thing("a"))
+    patch = {"metadata": {"deletionTimestamp": "2020-01-01T00:00:00Z"}}
+
+    code, status = kube.http("PATCH", "things/a", patch, "application/merge-patch+json")
+
+    assert code == 422
+    assert status["details"]["causes"][0]["field"] == "metadata.deletionTimestamp"
+
+
 def test_unknown_fields_are_pruned_warned_of_or_refused(kube: Kube) -> None:
     bogus = thing("a", bogus=1, free={"x": [1]})
 

@@ -22,6 +22,20 @@ def test_pages_join_up(kube: Kube) -> None:
     assert not second["metadata"].get("continue")
 
 
+def test_pages_are_of_one_version(kube: Kube) -> None:
+    for name in ("a", "b", "c"):
+        kube.http("POST", "things", thing(name, num=1))
+    first = kube.get("things?limit=1")
+    kube.http("PATCH", "things/b", {"spec": {"num": 2}}, MERGE)
+    kube.http("DELETE", "things/c")
+    kube.http("POST", "things", thing("d"))
+
+    rest = kube.get(f"things?continue={first['metadata']['continue']}")
+
+    assert [(item["metadata"]["name"], item["spec"]["num"]) for item in rest["items"]] == [("b", 1), ("c", 1)]
+    assert rest["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+
+
 def test_a_watch_without_version_begins_with_what_is_there(kube: Kube) -> None:
     kube.http("POST", "things", thing("a"))
 

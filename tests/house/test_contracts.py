@@ -9,7 +9,7 @@ from house import tree
 
 OPERATOR_LACKS = ("duckdb", "pyarrow", "pyiceberg", "fsspec", "s3fs", "sqlglot")
 WORKER_LACKS = ("kopf", "kubernetes", "jinja2", "deepdiff")
-EMBEDDED_LACKS = ("trustme", "fastjsonschema", "cel")
+EMBEDDED_LACKS = ("trustme", "cel")
 
 _BLOCKED = """
 import importlib, importlib.abc, pkgutil, sys

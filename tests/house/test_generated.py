@@ -10,6 +10,7 @@ import yaml
 from house import tree
 from penstock.api import conditions, crds, objects, reference
 from penstock.api.objects import Kind
+from support import fieldsfile
 
 
 def test_the_definitions_are_as_the_models_say() -> None:
@@ -31,6 +32,11 @@ def test_every_field_is_in_the_reference() -> None:
     for kind in objects.KINDS.values():
         chapter = page.partition(f"\n## {kind.name}\n")[2].partition("\n## ")[0]
         assert not [path for path, _ in _fields(kind) if "." in path and f"`{path.removesuffix('[]')}" not in chapter]
+
+
+@pytest.mark.skipif(not (fieldsfile.sources() / f"api@v{fieldsfile.VERSION}").is_dir(), reason="Kubernetes is not here")
+def test_the_fields_of_built_in_kinds_are_as_kubernetes_says() -> None:
+    assert fieldsfile.FILE.read_text(encoding="utf-8") == fieldsfile.text(fieldsfile.sources())
 
 
 @pytest.mark.parametrize("kind", objects.KINDS.values(), ids=lambda kind: kind.name)

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from support import controlplane
+from support import controlplane, localnode
 from support.controlplane import LOOPBACK, Place
 
 ROOT = Path(__file__).parent.parent.parent
@@ -62,6 +62,7 @@ class Cluster:
     def claim(self, namespace: str, name: str) -> None:
         """Make a claim that is not there yet."""
         self.volume(namespace, name).mkdir(parents=True, exist_ok=True)
+        ask_for_claim(Session(self, namespace), name)
 
     def volume(self, namespace: str, claim: str) -> Path:
         """The folder behind a claim."""
@@ -180,7 +181,7 @@ def embedded(folder: Path, *, bare: bool = False) -> Iterator[Cluster]:
     arguments = ["--folder", str(folder), "--image", IMAGE, "--backoff", "1"]
     arguments += [] if bare else ["--crds", str(ROOT / "crds")]
     cluster = Cluster(folder / "kubeconfig", folder)
-    with _process(folder, "embedded", "penstock.embedded", *arguments) as started:
+    with _process(folder, "embedded", sys.executable, "-m", "penstock.embedded", *arguments) as started:
         _wait_for(lambda: "export KUBECONFIG" in (folder / "embedded.log").read_text(), started, folder)
         with contextlib.nullcontext() if bare else _operated(cluster):
             yield cluster
@@ -201,8 +202,7 @@ def real(folder: Path, *, bare: bool = False) -> Iterator[Cluster]:
         administrator.kubectl("apply", "-f", str(ROOT / "crds"))
         administrator.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         cluster.operator_kubeconfig = with_token(Session(cluster, "penstock-system"))
-        arguments = ["--kubeconfig", str(kubeconfig), "--root", str(folder / "node"), "--image", IMAGE]
-        with _process(folder, "node", "penstock.embedded.processes", *arguments), _operated(cluster):
+        with _process(folder, "node", *localnode.command(kubeconfig, folder / "node", IMAGE)), _operated(cluster):
             yield cluster
 
 
@@ -252,9 +252,8 @@ def _operated(cluster: Cluster) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _process(folder: Path, name: str, module: str, *arguments: str) -> "Iterator[subprocess.Popen[bytes]]":
+def _process(folder: Path, name: str, *command: str) -> "Iterator[subprocess.Popen[bytes]]":
     with (folder / f"{name}.log").open("wb") as log:
-        command = [sys.executable, "-m", module, *arguments]
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
             yield process

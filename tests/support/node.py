@@ -74,14 +74,9 @@ class NodeCluster(Cluster):
         """A session in a fresh namespace that admits only Pods of the `restricted` Pod Security Standard."""
         return clusters.restricted(super().session())
 
-    def claim(self, namespace: str, name: str) -> None:
-        """Make a claim that is not there yet, and its folder before anybody provides it."""
-        super().claim(namespace, name)
-        clusters.ask_for_claim(Session(self, namespace), name)
-
     def provide(self, namespace: str, name: str, uid: str) -> None:
         """A volume for a claim: a folder of this node. Unlike hostPath, the kubelet gives it to the Pod's fsGroup."""
-        super().claim(namespace, name)
+        self.volume(namespace, name).mkdir(parents=True, exist_ok=True)
         here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NAME]}
         claim = {"kind": "PersistentVolumeClaim", "namespace": namespace, "name": name, "uid": uid}
         volume = {

@@ -6,9 +6,9 @@ real control plane is, and `tests/embedded` runs against both.
 
     server → lists | writes → store             what is asked · what is told · what changes · what stays
     decoding, schema, rules, naming, strategies, workloads, patching, ownership → fieldsets    the steps of a write
-    registry, openapi, tables, matching, fieldtable                                what there is and how it is shown
+    registry, openapi, tables → jsonpath, matching, fieldtable                     what there is and how it is shown
     controllers → jobs, cronjobs, collector, journal                                what happens by itself
-    processes → podfolder, podprocess, podstatus, kubelet, apiclient                the node: a client like any other
+    processes → podfolder, podprocess, podstatus, podlogs, apiclient                the node: a client like any other
 
 Never: it knows none of the five kinds (they come as CRDs like any other), imports neither kopf nor kubernetes, neither
 `control` nor `worker`, isolates nothing and nobody (single user, loopback, TLS and one token), and ignores nothing

@@ -1,16 +1,13 @@
 """The little of a Kubernetes API client that a node needs: requests, errors, and a watch that never tires."""
 
 import asyncio
-import base64
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import aiohttp
 import orjson
-import yaml
 
 from penstock.embedded.objects import Json
 
@@ -25,33 +22,12 @@ class Access:
     token: str
     ca: str | None = None
 
-    @classmethod
-    def from_kubeconfig(cls, path: Path) -> Self:
-        """The current context of a kubeconfig with a bearer token (client certificates are not read)."""
-        config = yaml.safe_load(path.read_text())
-        context = _named(config["contexts"], config["current-context"])["context"]
-        cluster = _named(config["clusters"], context["cluster"])["cluster"]
-        user = _named(config["users"], context["user"])["user"]
-        return cls(cluster["server"].rstrip("/"), user["token"], _authority(cluster, path.parent))
-
     def tls(self) -> ssl.SSLContext:
         """A client context that trusts exactly `ca`, or anything when there is none."""
         context = ssl.create_default_context(cadata=self.ca) if self.ca else ssl.create_default_context()
         if self.ca is None:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return context
-
-
-def _named(items: list[Json], name: str) -> Json:
-    return next(item for item in items if item["name"] == name)
-
-
-def _authority(cluster: Json, folder: Path) -> str | None:
-    if data := cluster.get("certificate-authority-data"):
-        return base64.b64decode(str(data)).decode()
-    if file := cluster.get("certificate-authority"):
-        return (folder / str(file)).read_text()
-    return None
 
 
 class ApiError(Exception):

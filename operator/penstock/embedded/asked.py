@@ -1,12 +1,13 @@
 """How a client asks for a write: the parameters of a request, apart from the object."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 
-from penstock.embedded import errors
+from penstock.embedded import errors, fieldtable, schema
 from penstock.embedded.errors import Problem
-from penstock.embedded.objects import Json
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,20 @@ class Deletion:
     dry_run: bool = False
 
 
-def options(request: web.Request, subresource: str) -> Options:
-    """Of a write. Refused with 422 when a parameter is none of its words."""
+def number(query: Mapping[str, str], key: str) -> int | None:
+    """A parameter that is a whole number, if given. Refused with 400 when it is none."""
+    if text := query.get(key):
+        try:
+            return int(text)
+        except ValueError:
+            raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+    return None
+
+
+def options(request: web.Request, subresource: str, warnings: list[str]) -> Options:
+    """Of a write, which adds to `warnings`. Refused with 422 when a parameter is none of its words."""
     query = request.query
-    asker = {"POST": "CreateOptions", "PUT": "UpdateOptions"}.get(request.method, "PatchOptions")
-    for key, known in (("dryRun", ("All",)), ("fieldValidation", ("", "Ignore", "Strict", "Warn"))):
-        if query.get(key, "") not in ("", *known):
-            shown = f'["{query[key]}"]' if key == "dryRun" else f'"{query[key]}"'
-            problem = Problem.unsupported(key, shown, known)
-            raise errors.invalid(asker, "meta.k8s.io", "", [problem])
+    _check_words(request)
     if request.content_type == "application/apply-patch+yaml" and not query.get("fieldManager"):
         problem = Problem.required("fieldManager", "is required for apply patch")
         raise errors.invalid("PatchOptions", "meta.k8s.io", "", [problem])
@@ -50,12 +56,27 @@ def options(request: web.Request, subresource: str) -> Options:
         validation=query.get("fieldValidation") or "Warn",
         force=query.get("force", "").lower() in ("true", "1"),
         subresource=subresource,
+        warnings=warnings,
     )
 
 
-def deletion(request: web.Request, body: Json) -> Deletion:
+def _check_words(request: web.Request) -> None:
+    query, kinds = request.query, {"POST": "CreateOptions", "PUT": "UpdateOptions", "DELETE": "DeleteOptions"}
+    for key, known in (("dryRun", ("All",)), ("fieldValidation", ("", "Ignore", "Strict", "Warn"))):
+        if query.get(key, "") not in ("", *known):
+            shown = f'["{query[key]}"]' if key == "dryRun" else f'"{query[key]}"'
+            problem = Problem.unsupported(key, shown, known)
+            raise errors.invalid(kinds.get(request.method, "PatchOptions"), "meta.k8s.io", "", [problem])
+
+
+def deletion(request: web.Request, body: Any) -> Deletion:
     """Of a deletion: the body, and what the URL says. Refused as above."""
-    given = {**body, **{k: v for k, v in request.query.items() if k in ("gracePeriodSeconds", "propagationPolicy")}}
+    if not isinstance(body, dict) or schema.misfits(fieldtable.schema(fieldtable.message("v1", "DeleteOptions")), body):
+        raise errors.bad_request("the request body is no DeleteOptions")
+    if (kind := body.get("kind", "DeleteOptions")) != "DeleteOptions":
+        raise errors.bad_request(f'no kind "{kind}" is registered for DeleteOptions')
+    given = body | {k: v for k, v in request.query.items() if k == "propagationPolicy"}
+    _check_words(request)
     policies = ("Foreground", "Background", "Orphan")
     if given.get("orphanDependents") is not None:
         if policy := given.get("propagationPolicy"):
@@ -66,9 +87,9 @@ def deletion(request: web.Request, body: Json) -> Deletion:
     if given.get("propagationPolicy") not in (None, "", *policies):
         problem = Problem.unsupported("propagationPolicy", f'"{given["propagationPolicy"]}"', (*policies, "nil"))
         raise errors.invalid("DeleteOptions", "meta.k8s.io", "", [problem])
-    grace, wanted = given.get("gracePeriodSeconds"), given.get("preconditions") or {}
+    grace, wanted = number(request.query, "gracePeriodSeconds"), given.get("preconditions") or {}
     return Deletion(
-        None if grace is None else int(grace),
+        given.get("gracePeriodSeconds") if grace is None else grace,
         given.get("propagationPolicy") or "",
         wanted.get("uid") or "",
         wanted.get("resourceVersion") or "",

@@ -20,7 +20,7 @@ import trustme
 import yaml
 from aiohttp import web
 
-from penstock.embedded import errors, kubelet
+from penstock.embedded import errors, podlogs
 from penstock.embedded.apiclient import Access
 from penstock.embedded.asked import Options
 from penstock.embedded.controllers import Controllers
@@ -190,9 +190,9 @@ class _Logs:
     node: Runner
 
     async def __call__(self, namespace: str, pod: str, query: Mapping[str, str]) -> AsyncIterator[bytes]:
-        if refused := kubelet.unsupported(query):
+        if refused := podlogs.unsupported(query):
             raise errors.bad_request(refused)
         folder = self.node.started(namespace, pod)
         if folder is None:
             raise errors.bad_request(f'container in pod "{pod}" is waiting to start: ContainerCreating')
-        return kubelet.read_log(folder, query)
+        return podlogs.read_log(folder, query)

@@ -12,7 +12,6 @@ class Refused(Exception):
     def __init__(self, code: int, reason: str, message: str, details: Json | None = None) -> None:
         super().__init__(message)
         self.code, self.reason, self.details = code, reason, details
-        self.warnings: list[str] = []  # told along with it
 
     def status(self) -> Json:
         """The Status object."""

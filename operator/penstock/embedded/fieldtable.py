@@ -5,16 +5,12 @@ kubectl since 1.32 sends protobuf for what it builds itself (`create namespace`,
 and server-side apply go the one way of custom resources.
 
 `fields.json`: {message: {field: [number, type, keys or kind of the list, merge key]}}, an atomic one has a field "";
-made by this module's main from k8s.io/api and k8s.io/apimachinery (Apache-2.0) in the Go module cache:
-
-    python -m penstock.embedded.fieldtable ~/go/pkg/mod/k8s.io 0.35.4 > operator/penstock/embedded/fields.json
+`tests/support/fieldsfile.py` makes it.
 """
 
 import base64
 import datetime
-import re
 import struct
-import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -26,7 +22,7 @@ from penstock.embedded.objects import Json
 
 MAGIC = b"k8s\x00"
 _META = "k8s.io.apimachinery.pkg.apis.meta.v1."
-_KINDS = [
+KINDS = [
     *(f"k8s.io.api.core.v1.{k}" for k in ("ConfigMap", "Secret", "Namespace", "Pod", "ServiceAccount", "Event")),
     *(f"k8s.io.api.core.v1.{k}" for k in ("PersistentVolumeClaim", "Binding")),
     *("k8s.io.api.batch.v1.Job", "k8s.io.api.batch.v1.CronJob", "k8s.io.api.coordination.v1.Lease"),
@@ -36,7 +32,7 @@ _INLINE = {"localObjectReference", "volumeSource", "handler", "ephemeralContaine
 # Written by Go even when never set, and numbers or flags: told from a pointer to zero (backoffLimit: 0) only by name.
 _NO_POINTER = {"generation", "hostNetwork", "hostPID", "hostIPC", "stdin", "stdinOnce", "tty", "readOnly", "status"}
 _ATOMIC = {"x-kubernetes-map-type": "atomic"}
-_SCALARS: dict[str, Json] = {
+SCALARS: dict[str, Json] = {
     "string": {"type": "string"},
     "bool": {"type": "boolean"},
     "int32": {"type": "integer", "format": "int32"},
@@ -70,7 +66,7 @@ def message(api_version: str, kind: str) -> str:
 @cache
 def schema(name: str) -> Json:
     """A message as the schema a CRD would have."""
-    properties: Json = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}} if name in _KINDS else {}
+    properties: Json = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}} if name in KINDS else {}
     for field, entry in _table()[name].items():
         if not field:
             continue
@@ -98,7 +94,7 @@ def _field_schema(entry: list[Any]) -> Json:
 
 
 def _type_schema(kind: str) -> Json:
-    return _SCALARS.get(kind) or schema(kind)
+    return SCALARS.get(kind) or schema(kind)
 
 
 # ── as protobuf ──────────────────────────────────────────────────────────────
@@ -204,60 +200,3 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "k8s.io.apimachinery.pkg.api.resource.Quantity": lambda raw: dict(_wire(raw)).get(1, b"").decode(),
     "k8s.io.apimachinery.pkg.util.intstr.IntOrString": _union,
 }
-
-
-# ── made from the .proto files ───────────────────────────────────────────────
-_FILES = ["api@v{0}/core/v1", "api@v{0}/batch/v1", "api@v{0}/coordination/v1", "apimachinery@v{0}/pkg/apis/meta/v1"]
-_FIELD = re.compile(r"(optional|repeated)? ?(map<string, ([\w.]+)>|[\w.]+) (\w+) = (\d+);")
-
-
-def _make(cache_folder: Path, version: str) -> dict[str, dict[str, list[Any]]]:
-    messages: dict[str, dict[str, list[Any]]] = {}
-    for pattern in _FILES:
-        text = (cache_folder / pattern.format(version) / "generated.proto").read_text()
-        package = re.search(r"^package (.+);", text, re.MULTILINE)
-        for found in re.finditer(r"^message (\w+) \{\n(.*?)^\}", text, re.MULTILINE | re.DOTALL):
-            messages[f"{package[1]}.{found[1]}"] = _fields(found[2], str(package[1]))  # type: ignore[index]
-        for found in re.finditer(r"^// \+structType=atomic\nmessage (\w+)", text, re.MULTILINE):
-            messages[f"{package[1]}.{found[1]}"][""] = [0, ""]  # type: ignore[index]
-    kept: dict[str, dict[str, list[Any]]] = {}
-    waiting = list(_KINDS)
-    while waiting:
-        name = waiting.pop()
-        if name not in kept and name not in _SCALARS:
-            kept[name] = messages[name]
-            waiting += [entry[1].lstrip("[]{}") for field, entry in kept[name].items() if field]
-    return dict(sorted(kept.items()))
-
-
-def _fields(text: str, package: str) -> dict[str, list[Any]]:
-    fields: dict[str, list[Any]] = {}
-    comments: list[str] = []
-    for line in map(str.strip, text.splitlines()):
-        if line.startswith("//"):
-            comments.append(line)
-        elif found := _FIELD.match(line):
-            kind = found[3] or found[2]
-            kind = kind[1:] if kind.startswith(".") else kind if kind in _SCALARS else f"{package}.{kind}"
-            prefix = "{}" if found[3] else "[]" if found[1] == "repeated" else ""
-            fields[found[4]] = [int(found[5]), prefix + kind, *_list_type(comments)]
-            comments = []
-    return fields
-
-
-def _list_type(comments: list[str]) -> list[Any]:
-    marks = [line.removeprefix("// +").split("=", 1) for line in comments if re.match(r"// \+\w+=", line)]
-    keys = [value for name, value in marks if name == "listMapKey"]
-    merge = [value for name, value in marks if name == "patchMergeKey"]
-    kinds = [value for name, value in marks if name in ("listType", "mapType", "structType")]
-    if kinds and kinds[0] in ("atomic", "set"):
-        return [kinds[0], *merge]
-    return [keys or merge, *merge] if keys or merge else []
-
-
-if __name__ == "__main__":
-    made = _make(Path(sys.argv[1]).expanduser(), sys.argv[2])
-    rows = ",\n".join(
-        f"{orjson.dumps(name).decode()}: {orjson.dumps(fields).decode()}" for name, fields in made.items()
-    )
-    print(f"{{\n{rows}\n}}")  # a message a line: diffs between versions can be read

@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from penstock.embedded import errors, matching, tables
+from penstock.embedded import asked, errors, matching, tables
+from penstock.embedded.errors import Problem
 from penstock.embedded.objects import Json
 from penstock.embedded.registry import Resource
 from penstock.embedded.store import Event, Store
@@ -27,20 +28,20 @@ def _selector(query: Mapping[str, str], resource: Resource) -> matching.Matches:
 
 
 def page(query: Mapping[str, str], store: Store, resource: Resource, namespace: str) -> tuple[list[Json], Json]:
-    """The items of a list request and the list's metadata.
-
-    Later pages come from the present, under the version of the first: a watch from there tells what changed meanwhile.
-    """
-    matches = _selector(query, resource)
-    everything = store.select(resource.id, namespace)
-    version, limit = str(store.version), int(query.get("limit") or 0)
+    """The items of a list request and the list's metadata; later pages are of the same version as the first."""
+    matches, limit = _selector(query, resource), asked.number(query, "limit") or 0
+    version, start = None, ("", "")
+    _check_match(query)
+    asked_for = asked.number(query, "resourceVersion")
     if token := query.get("continue"):
-        version, *start = _opened(token)
-        store.since(resource.id, int(version))  # refused with 410 when a watch could not go on from there
-        everything = [item for item in everything if _place(item) > tuple(start)]
+        version, start = _opened(token)
+    elif query.get("resourceVersionMatch") == "Exact":
+        version = asked_for
+    everything = [item for item in store.select(resource.id, namespace, version) if _place(item) > start]
     items = [item for item in everything if matches(item)]
-    metadata: Json = {"resourceVersion": version}
-    if limit and len(items) >= limit and everything[-1] is not items[limit - 1]:  # what is left may not match
+    version = store.version if version is None else version
+    metadata: Json = {"resourceVersion": str(version)}
+    if limit > 0 and len(items) >= limit and everything[-1] is not items[limit - 1]:  # what is left may not match
         if not query.get("labelSelector") and not query.get("fieldSelector"):
             metadata["remainingItemCount"] = len(items) - limit
         items = items[:limit]
@@ -48,16 +49,32 @@ def page(query: Mapping[str, str], store: Store, resource: Resource, namespace: 
     return items, metadata
 
 
+def _check_match(query: Mapping[str, str]) -> None:
+    match, path, found = query.get("resourceVersionMatch", ""), "resourceVersionMatch", []
+    if not match:
+        return
+    if not query.get("resourceVersion"):
+        found.append(Problem.forbidden(path, f"{path} is forbidden unless resourceVersion is provided"))
+    if query.get("continue"):
+        found.append(Problem.forbidden(path, f"{path} is forbidden when continue is provided"))
+    if match not in ("Exact", "NotOlderThan"):
+        found.append(Problem.unsupported(path, f'"{match}"', ("Exact", "NotOlderThan", "")))
+    if match == "Exact" and query.get("resourceVersion") == "0":
+        found.append(Problem.forbidden(path, f'{path} "exact" is forbidden for resourceVersion "0"'))
+    if found:
+        raise errors.invalid("ListOptions", "meta.k8s.io", "", found)
+
+
 def _place(item: Json) -> tuple[str, str]:
     return item["metadata"].get("namespace", ""), item["metadata"]["name"]
 
 
-def _opened(token: str) -> list[str]:
+def _opened(token: str) -> tuple[int, tuple[str, str]]:
     try:
-        opened: list[str] = orjson.loads(base64.urlsafe_b64decode(token))
-    except ValueError:
-        raise errors.bad_request("continue key is not valid") from None
-    return opened
+        version, namespace, name = orjson.loads(base64.urlsafe_b64decode(token))
+    except ValueError as error:
+        raise errors.bad_request(f"invalid continue token: continue key is not valid: {error}") from None
+    return version, (namespace, name)
 
 
 class _Stream:
@@ -96,7 +113,7 @@ async def watch(request: web.Request, store: Store, resource: Resource, place: t
     stream, version = _Stream(request, resource), _version(query)
     await stream.response.prepare(request)
     loop = asyncio.get_running_loop()
-    until = loop.time() + float(query.get("timeoutSeconds") or random.uniform(1800, 3600))  # noqa: S311 - spreads load
+    until = loop.time() + (asked.number(query, "timeoutSeconds") or random.uniform(1800, 3600))  # noqa: S311 - spreads load
     try:
         if version is None:
             version = store.version

@@ -1,7 +1,7 @@
 """Label and field selectors of lists and watches."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from penstock.embedded import errors
 from penstock.embedded.objects import Json
@@ -10,17 +10,14 @@ from penstock.embedded.registry import Resource
 Matches = Callable[[Json], bool]
 _COMMA = re.compile(r",(?![^(]*\))")  # not those inside `in (a,b)`
 _SET = re.compile(r"\s*([^\s!=]+)\s+(in|notin)\s+\(([^)]*)\)\s*")
-_EQUAL = re.compile(r"\s*([^\s!=]+)\s*(==|=|!=)\s*([^\s=!]*)\s*")
+_EQUAL = re.compile(r"\s*([^\s!=<>]+)\s*(==|=|!=|<|>)\s*([^\s=!]*)\s*")
 
 
 def of(resource: Resource, labels: str, fields: str) -> Matches:
     """One predicate for both selectors. Refused with 400 when one cannot be read or asks for an unknown field."""
-    tests = [*map(_label_test, _terms(labels)), *(_field_test(resource, term) for term in _terms(fields))]
+    tests = [_label_test(term) for term in _COMMA.split(labels) if labels]
+    tests += [_field_test(resource, term) for term in fields.split(",") if term.strip()]
     return lambda item: all(test(item) for test in tests)
-
-
-def _terms(text: str) -> Iterator[str]:
-    return (term for term in _COMMA.split(text) if term.strip())
 
 
 def _label_test(term: str) -> Matches:
@@ -34,11 +31,19 @@ def _label_test(term: str) -> Matches:
         key, value = found[1], found[3]
         if found[2] == "!=":
             return lambda item: _labels(item).get(key) != value
+        if found[2] in "<>":
+            return lambda item: _is_beyond(_labels(item).get(key, ""), found[2], value)
         return lambda item: _labels(item).get(key) == value
     key = term.strip()
     if not re.fullmatch(r"!?[\w./-]+", key):
         raise errors.bad_request(f"unable to parse requirement: {term}")
     return (lambda item: key[1:] not in _labels(item)) if key[0] == "!" else (lambda item: key in _labels(item))
+
+
+def _is_beyond(text: str, compare: str, bound: str) -> bool:
+    if not (text.isdigit() and bound.isdigit()):
+        return False
+    return int(text) > int(bound) if compare == ">" else int(text) < int(bound)
 
 
 def _labels(item: Json) -> dict[str, str]:
@@ -52,6 +57,8 @@ def _field_test(resource: Resource, term: str) -> Matches:
     path, same, value = found[1], found[2] != "!=", found[3]
     if path not in ("metadata.name", "metadata.namespace", *resource.selectable):
         words = f"field label not supported: {path}"
+        if resource.group == "batch":
+            words = f'field label "{path}" not supported for {resource.kind}'
         if not resource.custom and not resource.selectable:
             words = f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"'
         raise errors.bad_request(words)

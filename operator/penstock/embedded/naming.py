@@ -33,6 +33,10 @@ _WORDS_KEY = (
     "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
     f"character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '{_KEY}')"
 )
+_WORDS_QUALIFIED = (
+    _WORDS_KEY.replace("name part", "a valid label key")
+    + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+)
 
 
 def generated(prefix: str) -> str:
@@ -49,8 +53,12 @@ def unqualified(item: Json, old: Json | None) -> Iterator[Problem]:
             yield Problem.invalid(f"metadata.finalizers[{number}]", f'"{name}"', text)
 
 
-def too_late(item: Json, old: Json | None) -> Iterator[Problem]:
-    """Finalizers added to what is being deleted."""
+def untimely(item: Json, old: Json | None) -> Iterator[Problem]:
+    """Another's UID, a deletion that is only written down, and finalizers added to what is being deleted."""
+    for key in ("uid", "deletionTimestamp", "deletionGracePeriodSeconds"):
+        if old is not None and item["metadata"].get(key) != old["metadata"].get(key):
+            shown = orjson.dumps(item["metadata"][key]).decode()
+            yield Problem.invalid(f"metadata.{key}", shown, "field is immutable")
     added = sorted(set(_finalizers(item)) - set(_finalizers(old)))
     if old is not None and "deletionTimestamp" in old["metadata"] and added:
         listed = ", ".join(f'"{one}"' for one in added)
@@ -84,7 +92,11 @@ def _owners(references: list[Json]) -> Iterator[Problem]:
     for one in references:
         for key in ("apiVersion", "kind", "name", "uid"):
             if not one.get(key):
-                yield Problem.invalid(f"metadata.ownerReferences.{key}", '""', f"{key} must not be empty")
+                yield Problem.invalid(
+                    f"metadata.ownerReferences.{key}",
+                    '""',
+                    "version must not be empty" if key == "apiVersion" else "must not be empty",
+                )
     if len(controllers) > 1:
         order = ("apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion")
         shown = orjson.dumps([{key: one[key] for key in order if key in one} for one in references]).decode()
@@ -97,15 +109,20 @@ def _name(name: str, is_namespace: bool) -> Iterator[Problem]:
     if not name:
         yield Problem.required("metadata.name", "name or generateName is required")
     elif len(name) > limit:
-        yield Problem.invalid("metadata.name", f'"{name}"', f"must be no more than {limit} bytes")
+        yield Problem.invalid("metadata.name", f'"{name}"', f"must be no more than {limit} characters")
     elif not re.fullmatch(pattern, name):
         yield Problem.invalid("metadata.name", f'"{name}"', words)
 
 
 def _key(key: str, path: str) -> Iterator[Problem]:
     prefix, slash, name = key.rpartition("/")
+    if "/" in prefix:
+        yield Problem.invalid(path, f'"{key}"', _WORDS_QUALIFIED)
+        return
     if slash and not re.fullmatch(_DOMAIN, prefix.lower()):
         yield Problem.invalid(path, f'"{key}"', f"prefix part {_WORDS_DOMAIN}")
+    if not name:
+        yield Problem.invalid(path, f'"{key}"', "name part must be non-empty")
     if len(name) > 63:
         yield Problem.invalid(path, f'"{key}"', "name part must be no more than 63 bytes")
     elif not re.fullmatch(_KEY, name):

@@ -42,6 +42,14 @@ def _manager(entry: Json) -> Manager:
     return Manager(entry["manager"], entry["operation"], entry["apiVersion"], entry.get("subresource", ""))
 
 
+def given(entries: list[Json] | None, former: list[Json]) -> list[Json]:
+    """The managedFields of a write: those it sends, if they can be read; [{}] is the documented way to forget them."""
+    if entries == [{}]:
+        return []
+    readable = entries and all("apiVersion" in e and e.get("fieldsType") == "FieldsV1" for e in entries)
+    return entries if entries and readable else former
+
+
 def record(item: Json, owned: Owners, before: Json | None, writer: Manager | None) -> None:
     """Write managedFields; all but `writer`, who has changed something, keep their times."""
     former = (before or {}).get("metadata", {}).get("managedFields", ())
@@ -50,7 +58,8 @@ def record(item: Json, owned: Owners, before: Json | None, writer: Manager | Non
     for manager, paths in owned.items():
         if not paths:
             continue
-        time = now() if manager == writer else known.get(manager, {}).get("time")
+        is_new = manager not in known and manager.operation == "Update"
+        time = now() if manager == writer or is_new else known.get(manager, {}).get("time")
         entry: Json = {"manager": manager.name, "operation": manager.operation, "apiVersion": manager.api_version}
         entry |= ({"time": time} if time else {}) | {"fieldsType": "FieldsV1", "fieldsV1": fieldsets.tree(paths)}
         entries.append(entry | ({"subresource": manager.subresource} if manager.subresource else {}))
@@ -86,14 +95,14 @@ def declared(shape: Json, wanted: Json, others: frozenset[str]) -> frozenset[Pat
 
 
 def applied(
-    shape: Json, live: Json, wanted: Json, manager: Manager, how: tuple[bool, frozenset[str]]
+    shape: Json, live: Json, wanted: Json, manager: Manager, how: tuple[bool, frozenset[str], Json]
 ) -> tuple[Json, Owners]:
-    """The object after a server-side apply [Updater.Apply], and its owners; `how`: (force, others as in updated).
+    """The object after a server-side apply [Updater.Apply], and its owners; `how`: (force, others, blank).
 
     Refused with 409 naming every conflict.
     """
-    force, others = how
-    owned = owners(live) or {_first(manager): _owned(fieldsets.compared(shape, {}, live).added, others)}
+    force, others, blank = how
+    owned = owners(live) or updated(shape, live, blank, _first(manager), others)
     last, asked = owned.pop(manager, frozenset()), declared(shape, wanted, others)
     merged: Json = fieldsets.merged(shape, live, wanted)
     if last - asked:
@@ -109,7 +118,7 @@ def applied(
 
 def _first(manager: Manager) -> Manager:
     """Who gets what was there before anybody was noted."""
-    return Manager("before-first-apply", "Update", manager.api_version)
+    return Manager("before-first-apply", "Update", manager.api_version, manager.subresource)
 
 
 def _owned(paths: Iterable[Path], others: frozenset[str]) -> frozenset[Path]:

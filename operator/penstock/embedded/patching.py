@@ -33,7 +33,7 @@ def _pruned(item: Any) -> Any:
 def json_patch(value: Json, operations: Any) -> Json:
     """RFC 6902. Refused with 422 when a test fails or a path is not there (clients rely on that code)."""
     if not isinstance(operations, list):
-        raise errors.bad_request("a JSON patch is a list of operations")
+        raise errors.bad_request("error decoding patch: a JSON patch is a list of operations")
     result: Any = value
     try:
         for operation in operations:
@@ -45,10 +45,14 @@ def json_patch(value: Json, operations: Any) -> Json:
 
 
 def _lenient(operation: Any, value: Any) -> Any:
-    """The API server's library replaces members that are not there."""
-    if isinstance(operation, dict) and operation.get("op") == "replace":
+    """The API server's library replaces members that are not there, and finds null in them."""
+    if not isinstance(operation, dict) or not operation.get("path"):
+        raise jsonpatch.InvalidJsonPatch("the whole object cannot be patched")
+    if operation.get("op") == "replace":
         parent, _ = jsonpointer.JsonPointer(operation["path"]).to_last(value)
         return operation | {"op": "add"} if isinstance(parent, dict) else operation
+    if operation.get("op") == "test" and jsonpointer.resolve_pointer(value, operation["path"], None) is None:
+        return {"op": "test", "path": "", "value": value if operation.get("value") is None else None}
     return operation
 
 
@@ -68,7 +72,7 @@ def strategic(shape: Json, value: Any, patch: Any) -> Any:
             result[name] = [one for one in result.get(name, []) if one not in item]
         elif key.startswith("$"):
             continue  # $setElementOrder: see _list
-        elif item is None:
+        elif item is None or _deletes(item, key in result):
             result.pop(key, None)
         else:
             inner = schema.child(shape, key) or {}
@@ -77,6 +81,12 @@ def strategic(shape: Json, value: Any, patch: Any) -> Any:
             else:
                 result[key] = strategic(inner, result.get(key), item)
     return result
+
+
+def _deletes(item: Any, there: bool) -> bool:
+    """Where there is nothing to replace, the API server leaves nothing."""
+    how = item.get("$patch") if isinstance(item, dict) else None
+    return how is not None and (how == "delete" or not there)
 
 
 def _list(shape: Json, value: Any, patch: list[Any], order: list[Any]) -> list[Any]:

@@ -19,6 +19,12 @@ def waiting(pod: Json, reason: str, message: str) -> Json:
     return _status(pod, "Pending", {"waiting": {"reason": reason, "message": message}})
 
 
+def unschedulable(pod: Json, message: str) -> Json:
+    """Not bound to any node, and why."""
+    condition = _condition(pod, "PodScheduled", False, "Unschedulable") | {"message": message}
+    return {"phase": "Pending", "conditions": [condition]}
+
+
 def running(pod: Json) -> Json:
     """Its process has started."""
     return _status(pod, "Running", {"running": {"startedAt": objects.now()}})

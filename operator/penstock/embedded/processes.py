@@ -3,36 +3,24 @@
 It works alike against the embedded API and a real kube-apiserver that has no kubelets, and says what a kubelet says:
 binding, waiting reasons, Running, terminated with exit code and message, graceful deletion. Volumes are filled once,
 at the start. securityContext, resources and service accounts are accepted and have no effect.
-
-    python -m penstock.embedded.processes --kubeconfig F --root DIR --image NAME
 """
 
-import argparse
 import asyncio
 import contextlib
-import fcntl
 import shutil
-import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import aiohttp
 
-from penstock.embedded import kubelet, objects, podfolder, podprocess, podstatus
+from penstock.embedded import objects, podfolder, podprocess, podstatus
 from penstock.embedded.apiclient import MERGE, Access, ApiError, Client
 from penstock.embedded.objects import Json
 
 NODE = "penstock-local"
 _RETRY = 1.0  # seconds until a missing Secret, or an API that is away, is tried again
-_HEARTBEAT = 10.0  # seconds; a real node-lifecycle controller gives up on a node after 40
-_NODE_INFO = [  # required, all of them; a local process has none worth telling
-    *("architecture", "bootID", "containerRuntimeVersion", "kernelVersion", "kubeProxyVersion"),
-    *("kubeletVersion", "machineID", "operatingSystem", "osImage", "systemUUID"),
-]
-_GONE = (404, 409)  # the Pod, or the Pod of this UID, is no more: nothing left to tell
+_GONE = (404, 409, 422)  # the Pod, or the Pod of this UID, is no more: nothing left to tell
 
 
 @dataclass
@@ -61,17 +49,14 @@ class Runner:
         self._volumes = dict(volumes or {})
         self._seats: dict[str, _Seat] = {}
 
-    async def run(self, kubelet_port: int | None = None) -> None:
-        """With a kubelet port it also keeps a Node object. RuntimeError: another runner works in this root."""
+    async def run(self) -> None:
+        """Only one at a time may work in a root."""
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _sole_owner(self._root):
-            for folder in self._folders("*"):
-                podprocess.kill_leftover(folder)
-            async with Client(self._access) as self._api, asyncio.TaskGroup() as self._tasks:
-                if kubelet_port is not None:
-                    self._tasks.create_task(self._be_a_node(kubelet_port))
-                async for kind, item in self._api.changes("/api/v1/pods"):
-                    self._listed(item["items"]) if kind == "LISTED" else self._notice(kind, item)
+        for folder in self._folders("*"):
+            podprocess.kill_leftover(folder)
+        async with Client(self._access) as self._api, asyncio.TaskGroup() as self._tasks:
+            async for kind, item in self._api.changes("/api/v1/pods"):
+                self._listed(item["items"]) if kind == "LISTED" else self._notice(kind, item)
 
     def started(self, namespace: str, name: str) -> Path | None:
         """The folder of a Pod whose process has started here, else None."""
@@ -127,9 +112,7 @@ class Runner:
     async def _played(self, seat: _Seat, folder: Path) -> Json:
         """Bind, prepare, run; the status to end with."""
         if not podprocess.has_started(folder):
-            if not seat.pod["spec"].get("nodeName"):
-                await self._bind(seat)
-            command = await self._prepared(seat, folder)
+            command = await self._prepared(seat, folder) if await self._placed(seat) else None
             if command is None:
                 return podstatus.never_started(seat.pod, "deleted before it started")
             try:
@@ -143,6 +126,32 @@ class Runner:
         # Started before: by a runner that is no more, which is told and not repeated.
         podfolder.discard_volumes(folder)
         return podstatus.terminated(seat.pod, folder, podprocess.ending(folder))
+
+    async def _placed(self, seat: _Seat) -> bool:
+        """Bound here once its claims exist, which is what a scheduler waits for. False: it has to leave first."""
+        said: str | None = None
+        while not (seat.pod["spec"].get("nodeName") or seat.leaving.is_set()):
+            missing = await self._missing_claim(seat.pod)
+            if missing is None:
+                await self._bind(seat)
+                return True
+            if missing != said:
+                message = f'0/1 nodes are available: persistentvolumeclaim "{missing}" not found.'
+                await self._report(seat, podstatus.unschedulable(seat.pod, message))
+                await self._tell_event(seat, "FailedScheduling", message, kind="Warning")
+                said = missing
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(seat.leaving.wait(), _RETRY)
+        return not seat.leaving.is_set()
+
+    async def _missing_claim(self, pod: Json) -> str | None:
+        for volume in pod["spec"].get("volumes", []):
+            if claim := volume.get("persistentVolumeClaim"):
+                try:
+                    await self._fetch("persistentvolumeclaims", pod["metadata"]["namespace"], claim["claimName"])
+                except (ApiError, aiohttp.ClientError, OSError):
+                    return str(claim["claimName"])
+        return None
 
     async def _bind(self, seat: _Seat) -> None:
         target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
@@ -201,49 +210,7 @@ class Runner:
                 return
             await asyncio.sleep(_RETRY)
 
-    async def _be_a_node(self, port: int) -> None:
-        """Create the Node object and keep it fresh."""
-        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
-        await self._tell(lambda: self._api.call("POST", "/api/v1/nodes", node))
-        while True:
-            ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "Pods run as processes"}
-            status = {
-                "conditions": [ready | {"lastHeartbeatTime": objects.now()}],
-                "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
-                "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
-                "nodeInfo": dict.fromkeys(_NODE_INFO, ""),
-            }
-            path, body = f"/api/v1/nodes/{NODE}/status", {"status": status}
-            await self._tell(partial(self._api.call, "PATCH", path, body, MERGE))
-            await asyncio.sleep(_HEARTBEAT)
-
 
 def _grace(seat: _Seat) -> float:
     """Seconds between SIGTERM and SIGKILL; none when the Pod has already left the API."""
     return 0.0 if seat.gone else float(seat.pod["metadata"].get("deletionGracePeriodSeconds", 30))
-
-
-@contextmanager
-def _sole_owner(root: Path) -> Iterator[None]:
-    with (root / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RuntimeError(f"another process runner works in {root}") from None
-        yield
-
-
-async def _main(options: argparse.Namespace) -> None:
-    runner = Runner(Access.from_kubeconfig(options.kubeconfig), options.root.resolve(), options.image)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)  # type: ignore[union-attr]
-    async with kubelet.serving(runner.started) as port:
-        await runner.run(port)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kubeconfig", type=Path, required=True)
-    parser.add_argument("--root", type=Path, required=True)
-    parser.add_argument("--image", required=True)
-    with contextlib.suppress(asyncio.CancelledError, KeyboardInterrupt):
-        asyncio.run(_main(parser.parse_args()))

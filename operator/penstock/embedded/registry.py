@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from penstock.embedded import errors, fieldtable, rules, schema
+from penstock.embedded import errors, fieldtable, jsonpath, rules, schema
 from penstock.embedded.errors import Problem
 from penstock.embedded.objects import Json, now
 from penstock.embedded.store import Event, Store
@@ -33,7 +33,7 @@ class Resource:
     custom: bool = False
     upsert: bool = False  # a PUT of what is not there creates it
     unconditional: bool = True  # a PUT need not say which version it replaces
-    columns: tuple[tuple[str, ...], ...] = ()  # of custom resources: name, type, JSONPath, description, priority
+    columns: tuple[Json, ...] = field(default=(), hash=False)  # additionalPrinterColumns
     selectable: tuple[str, ...] = ()  # fields for --field-selector, beside name and namespace
 
     @property
@@ -158,9 +158,7 @@ def from_definition(definition: Json) -> Resource:
         status="status" in version.get("subresources", {}),
         custom=True,
         unconditional=False,
-        columns=tuple(
-            (c["name"], c["type"], c["jsonPath"], c.get("description", ""), str(c.get("priority", 0))) for c in columns
-        ),
+        columns=tuple(columns),
         selectable=tuple(f["jsonPath"].lstrip(".") for f in version.get("selectableFields", ())),
     )
 
@@ -216,6 +214,11 @@ def _refuse_schema(version: Json) -> None:
         raise errors.not_here(f"CustomResourceDefinition schema keyword {place}")
     if trouble := rules.uncompilable(root):
         raise errors.not_here(f"x-kubernetes-validations rule {trouble}")
+    for column in version.get("additionalPrinterColumns", ()):
+        try:
+            jsonpath.steps(column.get("jsonPath", ""))
+        except ValueError as error:
+            raise errors.not_here(f"CustomResourceDefinition additionalPrinterColumns with {error}") from None
 
 
 def _established(spec: Json) -> Json:

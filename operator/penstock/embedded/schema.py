@@ -3,6 +3,7 @@
 A schema is the JSON of `openAPIV3Schema`. Whoever stores one asks `unsupported` first, so that no keyword is ignored.
 """
 
+import base64
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -68,12 +69,16 @@ def shape(schema: Json) -> Json:
     """The types alone, where null fits everywhere: what server-side apply checks before it merges."""
     if schema.get("x-kubernetes-int-or-string"):
         return _FREE
-    kept: Json = {"type": schema["type"]} if "type" in schema else {}
+    kept: Json = {"type": schema["type"].replace("integer", "number")} if "type" in schema else {}
     kept |= {key: schema[key] for key in _SHAPING if key in schema}
     kept |= {"properties": {k: shape(v) for k, v in schema["properties"].items()}} if "properties" in schema else {}
     for key in ("items", "additionalProperties"):
         if isinstance(schema.get(key), dict):
             kept[key] = shape(schema[key])
+    if schema.get("type") == "object" and not kept.keys() & {"properties", "additionalProperties"}:
+        kept["x-kubernetes-preserve-unknown-fields"] = True  # of nothing is known what may be in it
+    if schema.get("x-kubernetes-list-type") in ("map", "set"):
+        kept["items"]["nullable"] = False
     for name in schema.get("x-kubernetes-list-map-keys", ()):  # an item without its keys cannot be merged
         if "default" not in schema["items"].get("properties", {}).get(name, {}):
             kept["items"].setdefault("required", []).append(name)
@@ -141,11 +146,10 @@ def default(schema: Json, value: Any) -> None:
 def problems(schema: Json, value: Json, old: Json | None = None, part: str = "") -> list[Problem]:
     """All that is wrong with a pruned and defaulted object, CEL rules last; `part`: the subresource that changes."""
     if part:
-        inner = _walk(child(schema, part) or {}, value.get(part), "")
+        inner = misfits(child(schema, part) or {}, value.get(part))
         found = [replace(p, path=f"{part}.{p.path}".rstrip(".")) for p in inner]
-    else:
-        found = list(_walk(schema, value, ""))
-    found += _list_problems(schema, value, "")
+    else:  # metadata has rules of its own: see naming
+        found = misfits(schema | {"properties": schema["properties"] | {"metadata": {}}}, value)
     if not any(p.reason in _BLOCKING for p in found):
         return found + list(_broken_rules(schema, value, old, ""))
     return found + ([Problem.invalid("<nil>", "null", _UNCHECKED)] if _has_rules(schema) else [])
@@ -153,7 +157,7 @@ def problems(schema: Json, value: Json, old: Json | None = None, part: str = "")
 
 def misfits(schema: Json, value: Any, path: str = "") -> list[Problem]:
     """What is wrong with a value below `path` without asking any rule."""
-    return [*_walk(schema, value, path), *_list_problems(schema, value, path)]
+    return list(_walk(schema, value, path))
 
 
 def _has_rules(schema: Json) -> bool:
@@ -165,8 +169,11 @@ def _walk(schema: Json, value: Any, path: str) -> Iterator[Problem]:
         return
     expected = ["integer", "string"] if schema.get("x-kubernetes-int-or-string") else [schema.get("type")]
     if expected != [None] and not any(_is(value, str(kind)) for kind in expected):
-        text = f'{path} in body must be of type {",".join(map(str, expected))}: "{_type_name(value)}"'
-        yield Problem(path, "FieldValueTypeInvalid", f'Invalid value: "{_type_name(value)}": {text}')
+        shown, wanted = _type_name(value), ",".join(map(str, expected))
+        if schema.get("format") in _FORMATS and value is not None:
+            shown, wanted = "", schema["format"]
+        text = f'{path} in body must be of type {wanted}: "{shown}"'
+        yield Problem(path, "FieldValueTypeInvalid", f'Invalid value: "{shown}": {text}')
     if "enum" in schema and value not in schema["enum"]:
         yield Problem.unsupported(path, _shown(value), schema["enum"])
     if isinstance(value, str):
@@ -177,7 +184,7 @@ def _walk(schema: Json, value: Any, path: str) -> Iterator[Problem]:
         yield from _array(schema, value, path)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield from _number(schema, value, path)
-    if not _COMBINING.isdisjoint(schema):
+    if value is not None and not _COMBINING.isdisjoint(schema):
         yield from _combined(schema, value, path)
 
 
@@ -199,15 +206,15 @@ def _shown(value: Any) -> str:
 
 
 def _string(schema: Json, value: str, path: str) -> Iterator[Problem]:
-    size = len(value)
+    size, plural = len(value), "" if schema.get("maxLength") == 1 else "s"
     check = _FORMATS.get(schema.get("format", ""))
     if size > schema.get("maxLength", size):
-        yield Problem(path, "FieldValueTooLong", f"Too long: may not be more than {schema['maxLength']} bytes")
+        yield Problem(path, "FieldValueTooLong", f"Too long: may not be more than {schema['maxLength']} byte{plural}")
     elif size < schema.get("minLength", 0):
         yield _broken(path, value, f"be at least {schema['minLength']} chars long")
     elif "pattern" in schema and not re.search(schema["pattern"], value):
         yield _broken(path, value, f"match '{schema['pattern']}'")
-    elif check and not check(value):
+    if check and not check(value):
         text = f"{path} in body must be of type {schema['format']}: {_shown(value)}"
         yield Problem(path, "FieldValueTypeInvalid", f"Invalid value: {_shown(value)}: {text}")
 
@@ -219,7 +226,15 @@ def _is_date_time(text: str) -> bool:
         return False
 
 
-_FORMATS: dict[str, Callable[[str], bool]] = {"date-time": _is_date_time}  # others are annotations, as for many in Go
+def _is_base64(text: str) -> bool:
+    try:
+        return base64.b64decode(text, validate=True) is not None
+    except ValueError:
+        return False
+
+
+# Others are annotations, as for many in Go.
+_FORMATS: dict[str, Callable[[str], bool]] = {"date-time": _is_date_time, "byte": _is_base64}
 
 
 def _number(schema: Json, value: float, path: str) -> Iterator[Problem]:
@@ -241,38 +256,28 @@ def _object(schema: Json, value: Json, path: str) -> Iterator[Problem]:
     if len(value) < schema.get("minProperties", 0):
         yield _broken(path, len(value), f"have at least {schema['minProperties']} properties")
     if len(value) > schema.get("maxProperties", len(value)):
-        limit = schema["maxProperties"]
-        text = f"Too many: {len(value)}: must have at most {limit} item{'' if limit == 1 else 's'}"
-        yield Problem(path, "FieldValueTooMany", text)
+        yield _too_many(path, len(value), schema["maxProperties"])
 
 
 def _array(schema: Json, value: list[Any], path: str) -> Iterator[Problem]:
-    for number, item in enumerate(value):
-        yield from _walk(schema.get("items") or {}, item, f"{path}[{number}]")
-    if len(value) < schema.get("minItems", 0):
-        yield _broken(path, len(value), f"have at least {schema['minItems']} items")
-    if len(value) > schema.get("maxItems", len(value)):
-        limit = schema["maxItems"]
-        text = f"Too many: {len(value)}: must have at most {limit} item{'' if limit == 1 else 's'}"
-        yield Problem(path, "FieldValueTooMany", text)
-
-
-def _list_problems(schema: Json, value: Any, path: str) -> Iterator[Problem]:
-    """Items that are not what a set or a map list may have."""
-    if not schema:
-        return
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _list_problems(child(schema, key) or {}, item, f"{path}.{key}" if path else key)
     seen: list[Any] = []
-    for number, item in enumerate(value if isinstance(value, list) else ()):
+    for number, item in enumerate(value):
         place, key = f"{path}[{number}]", identity(schema, item)
+        yield from _walk(schema.get("items") or {}, item, place)
         if schema.get("x-kubernetes-list-type") == "map" and not isinstance(item, dict | None):
             yield Problem.invalid(place, _shown(item), "must be an object for an array of list-type map")
         if key is not None and key in seen:
             yield Problem(place, "FieldValueDuplicate", f"Duplicate value: {_shown(key)}")
         seen.append(key)
-        yield from _list_problems(schema.get("items") or {}, item, place)
+    if len(value) < schema.get("minItems", 0):
+        yield _broken(path, len(value), f"have at least {schema['minItems']} items")
+    if len(value) > schema.get("maxItems", len(value)):
+        yield _too_many(path, len(value), schema["maxItems"])
+
+
+def _too_many(path: str, number: int, limit: int) -> Problem:
+    plural = "" if limit == 1 else "s"
+    return Problem(path, "FieldValueTooMany", f"Too many: {number}: must have at most {limit} item{plural}")
 
 
 def identity(schema: Json, item: Any) -> Any:

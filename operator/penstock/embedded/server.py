@@ -56,13 +56,13 @@ class Server:
         self.app.router.add_route("*", "/{path:.*}", self._handle)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        given = request.headers.get("Authorization", "")
+        given, warnings = request.headers.get("Authorization", ""), list[str]()
         try:
             if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
                 raise Refused(401, "Unauthorized", "Unauthorized")
-            return self._about(request) or await self._serve(request)
+            return self._about(request) or await self._serve(request, warnings)
         except Refused as refused:
-            return _warned(_json(refused.status(), refused.code), refused.warnings)
+            return _warned(_json(refused.status(), refused.code), warnings)
         except ConnectionError:
             return web.Response()  # to nobody: the client has left in the middle of a watch or a log
         except Exception as error:
@@ -105,7 +105,8 @@ class Server:
         return found
 
     # ── objects ──────────────────────────────────────────────────────────────
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
+    async def _serve(self, request: web.Request, warnings: list[str]) -> web.StreamResponse:
+        """`warnings` are told also with a refusal."""
         target = self._target(request.path)
         if target.subresource == "log":
             return await self._log(request, target)
@@ -119,14 +120,12 @@ class Server:
             return await self._read(request, target)
         body = _decoded(request, await request.read())
         if request.method == "DELETE":
-            return self._delete(request, target, body)
-        options = asked.options(request, target.subresource)
-        try:
-            answer, code = self._written(request, target, body, options)
-        except Refused as refused:
-            refused.warnings = options.warnings
-            raise
-        return _warned(self._shown(request, target, answer, code), options.warnings)
+            how = asked.deletion(request, {} if body is None else body)
+            warnings += _ORPHANED if target.resource.id == "jobs.batch" and not how.propagation else ()
+            return _warned(self._deleted(request, target, how), warnings)
+        options = asked.options(request, target.subresource, warnings)
+        answer, code = self._written(request, target, body, options)
+        return _warned(self._shown(request, target, answer, code), warnings)
 
     def _target(self, path: str) -> _Target:
         parts = path.strip("/").split("/")
@@ -148,17 +147,14 @@ class Server:
             return self._shown(request, target, self._writer.get(target.resource, target.namespace, target.name))
         items, metadata = lists.page(request.query, self._writer.store, target.resource, target.namespace)
         if lists.wants_table(request):
-            include = request.query.get("includeObject", "Metadata")
-            return _json(tables.table(target.resource, items, metadata, include))
+            return _tabled(request, target, items, metadata)
         return _listed(target.resource, items, metadata)
 
     def _written(self, request: web.Request, target: _Target, body: Any, options: Options) -> tuple[Json, int]:
         writer, resource = self._writer, target.resource
         if request.method == "POST" and not target.name:
             if resource.namespaced and not target.namespace:
-                raise Refused(
-                    405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
-                )
+                raise _not_allowed()
             return writer.create(resource, target.namespace, body, options), 201
         key = (target.namespace, target.name)
         new = writer.store.get((resource.id, *key)) is None
@@ -168,16 +164,6 @@ class Server:
             kind = request.content_type.removeprefix("application/")
             return writer.patch(resource, key, kind, body, options), 201 if new else 200
         raise _not_allowed()
-
-    def _delete(self, request: web.Request, target: _Target, body: Any) -> web.Response:
-        how = asked.deletion(request, body or {})
-        orphaned = target.resource.id == "jobs.batch" and not how.propagation
-        try:
-            answer = self._deleted(request, target, how)
-        except Refused as refused:
-            refused.warnings = _ORPHANED * orphaned
-            raise
-        return _warned(answer, _ORPHANED * orphaned)
 
     def _deleted(self, request: web.Request, target: _Target, how: Deletion) -> web.Response:
         if target.name:
@@ -210,10 +196,14 @@ class Server:
 
     def _shown(self, request: web.Request, target: _Target, item: Json, code: int = 200) -> web.Response:
         if lists.wants_table(request):
-            metadata = {"resourceVersion": item["metadata"].get("resourceVersion", "")}
-            include = request.query.get("includeObject", "Metadata")
-            return _json(tables.table(target.resource, [item], metadata, include), code)
+            return _tabled(
+                request, target, [item], {"resourceVersion": item["metadata"].get("resourceVersion", "")}, code
+            )
         return _json(item, code)
+
+
+def _tabled(request: web.Request, target: _Target, items: list[Json], metadata: Json, code: int = 200) -> web.Response:
+    return _json(tables.table(target.resource, items, metadata, request.query.get("includeObject", "Metadata")), code)
 
 
 def _group(resource: Resource) -> Json:

@@ -68,9 +68,17 @@ class Store:
         """The object, shared: copy it before changing it."""
         return self._objects[key[0]].get(key[1:])
 
-    def select(self, resource: str, namespace: str = "") -> list[Json]:
-        """All of a resource, or of its one namespace, sorted by namespace and name."""
+    def select(self, resource: str, namespace: str = "", version: int | None = None) -> list[Json]:
+        """All of a resource, or of its one namespace, sorted by namespace and name; now, or as it was at a version.
+
+        Refused with 410 when that version's history is not known (any more).
+        """
         found = self._objects[resource]
+        if version is not None:
+            found = dict(found)
+            for event in reversed(self.since(resource, version)):
+                found.pop(event.key[1:], None)
+                found |= {} if event.old is None else {event.key[1:]: event.old}
         return [found[key] for key in sorted(found) if not namespace or key[0] == namespace]
 
     def everything(self) -> Iterator[tuple[Key, Json]]:

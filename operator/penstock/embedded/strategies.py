@@ -9,18 +9,6 @@ from penstock.embedded.errors import Problem
 from penstock.embedded.objects import Json
 
 
-def _nothing(_item: Json) -> None:
-    return None
-
-
-def _prepare_nothing(_new: Json, _old: Json | None) -> None:
-    return None
-
-
-def _fine(_new: Json, _old: Json | None) -> Iterable[Problem]:
-    return ()
-
-
 @dataclass(frozen=True)
 class Strategy:
     """The steps of a write, in this order; between the first two it is settled who owns which field.
@@ -29,10 +17,10 @@ class Strategy:
     `blank` is what Go writes for an object of that kind with nothing in it: a field that is there already is not new.
     """
 
-    default: Callable[[Json], None] = _nothing
-    prepare: Callable[[Json, Json | None], None] = _prepare_nothing  # (new, old)
-    refuse: Callable[[Json], None] = _nothing
-    check: Callable[[Json, Json | None], Iterable[Problem]] = _fine
+    default: Callable[[Json], None] = lambda _item: None
+    prepare: Callable[[Json, Json | None], None] = lambda _new, _old: None
+    refuse: Callable[[Json], None] = lambda _item: None
+    check: Callable[[Json, Json | None], Iterable[Problem]] = lambda _new, _old: ()
     blank: Json = field(default_factory=dict)
 
 
@@ -85,14 +73,6 @@ def _check_event(item: Json, _old: Json | None) -> Iterable[Problem]:
         yield Problem.invalid("involvedObject.namespace", f'"{named}"', "does not match event.namespace")
 
 
-def _refuse_job(item: Json) -> None:
-    workloads.refuse_job_spec(item["spec"], "spec")
-
-
-def _refuse_pod(item: Json) -> None:
-    workloads.refuse_pod_spec(item["spec"], "spec")
-
-
 _POD_SPEC: Json = {"containers": None}
 _JOB_SPEC: Json = {"template": {"metadata": {}, "spec": _POD_SPEC}}
 _BY_RESOURCE = {
@@ -105,14 +85,14 @@ _BY_RESOURCE = {
     "pods": Strategy(
         workloads.default_pod,
         workloads.prepare_pod,
-        _refuse_pod,
+        lambda pod: workloads.refuse_pod_spec(pod["spec"], "spec"),
         workloads.check_pod,
         {"spec": _POD_SPEC, "status": {}},
     ),
     "jobs.batch": Strategy(
         workloads.default_job,
         workloads.prepare_job,
-        _refuse_job,
+        lambda job: workloads.refuse_job_spec(job["spec"], "spec"),
         workloads.check_job,
         {"spec": _JOB_SPEC, "status": {}},
     ),

@@ -1,12 +1,12 @@
 """Tables: what `kubectl get` prints. Columns of built-in kinds as in kubernetes/pkg/printers, others from their CRD."""
 
 import datetime
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 
+from penstock.embedded import jsonpath
 from penstock.embedded.objects import Json, condition, moment
 from penstock.embedded.registry import Resource
 
@@ -36,11 +36,9 @@ def _included(item: Json, include: str) -> Json | None:
 
 def _definition(resource: Resource, number: int, column: Column) -> Json:
     name, kind, priority, _ = column
-    described = ""
-    if resource.custom and number:
-        described = resource.columns[number - 1][3]
-    shape = {"name": name, "type": kind, "format": "name" if name == "Name" else "", "priority": priority}
-    return shape | {"description": described or f"{name} of the {resource.kind}"}
+    told = {"format": "name"} if not number else resource.columns[number - 1] if resource.custom else {}
+    shape = {"name": name, "type": kind, "format": told.get("format", ""), "priority": priority}
+    return shape | {"description": told.get("description") or f"{name} of the {resource.kind}"}
 
 
 def _columns(resource: Resource) -> list[Column]:
@@ -54,58 +52,34 @@ def _name(item: Json) -> str:
     return str(item["metadata"]["name"])
 
 
-# ── JSONPath of printer columns ──────────────────────────────────────────────
-_STEP = re.compile(r"\.?([\w-]+)|\['([^']+)'\]|\[(\d+)\]|\[\?\(@\.([\w.-]+)==[\"']([^\"']*)[\"']\)\]|\.?(\[?\*\]?)")
-
-
-def select(item: Any, path: str) -> list[Any]:
-    """The values at a JSONPath: fields, ['name'], [n], [*] and [?(@.field=="text")]; nothing where it does not lead."""
-    found, at = [item], 0
-    path = path.strip("{}").replace(r"\.", "\0")
-    while at < len(path):
-        step = _STEP.match(path, at)
-        if step is None:
-            return []
-        at = step.end()
-        found = [inner for value in found for inner in _stepped(value, step)]
-    return [value for value in found if value is not None]
-
-
-def _stepped(value: Any, step: re.Match[str]) -> Iterable[Any]:
-    name, quoted, number, key, text, star = step.groups()
-    if name or quoted:
-        return [value[n]] if isinstance(value, dict) and (n := (name or quoted).replace("\0", ".")) in value else []
-    if star:
-        return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
-    if not isinstance(value, list):
-        return []
-    if number:
-        return value[int(number) : int(number) + 1]
-    return [one for one in value if select(one, "." + key) == [text]]
-
-
-def _custom(column: tuple[str, ...]) -> Column:
-    name, kind, path, _, priority = column
+# ── custom resources ─────────────────────────────────────────────────────────
+def _custom(column: Json) -> Column:
+    kind, path = column["type"], column["jsonPath"]
 
     def cell(item: Json) -> Any:
-        found = select(item, path)
-        if not found:
-            return None
-        if kind == "date":
-            return age(str(found[0]))
-        if kind in ("integer", "number", "boolean"):
-            return found[0]
-        return ",".join(_text(value) for value in found)
+        found = jsonpath.find(item, path)
+        return _CELLS[kind](found[0]) if found else None  # of several the first
 
-    return name, kind, int(priority), cell
+    return column["name"], kind, column.get("priority", 0), cell
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict | list):
-        return orjson.dumps(value).decode()
-    return str(value)
+    if isinstance(value, str):
+        return value
+    return "<no value>" if value is None else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _number(value: Any) -> int | float | None:
+    return None if isinstance(value, bool) or not isinstance(value, int | float) else value
+
+
+_CELLS: dict[str, Callable[[Any], Any]] = {
+    "string": _text,
+    "integer": lambda value: None if (number := _number(value)) is None else int(number),
+    "number": _number,
+    "boolean": lambda value: value if isinstance(value, bool) else None,
+    "date": lambda value: age(value) if isinstance(value, str) else None,
+}
 
 
 # ── ages ─────────────────────────────────────────────────────────────────────
@@ -210,7 +184,7 @@ def _event_object(event: Json) -> str:
 
 def _at(path: str, kind: type = str, empty: Any = "") -> Callable[[Json], Any]:
     def cell(item: Json) -> Any:
-        found = select(item, path)
+        found = jsonpath.find(item, path)
         return kind(found[0]) if found else empty
 
     return cell

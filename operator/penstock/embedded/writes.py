@@ -45,23 +45,13 @@ class Writer:
         self, resource: Resource, namespace: str, body: Json, options: Options, apply: Fields | None = None
     ) -> Json:
         """Store a new object; `apply`: the fields that the apply which makes it asks for."""
-        item = copy(body) if apply is not None and resource.custom else decoding.decoded(resource, body, options)
+        if apply is not None and resource.custom:
+            item = copy(body)
+            schema.prune(resource.schema, item)
+        else:
+            item = decoding.decoded(resource, body, options)
         meta = item["metadata"]
-        if resource.namespaced and meta.get("namespace", namespace) != namespace:
-            raise errors.bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request"
-            )
-        meta.pop("namespace", None)
-        if resource.namespaced:
-            self._check_namespace(resource, namespace, meta)
-            meta["namespace"] = namespace
-        if not meta.get("name") and meta.get("generateName"):
-            meta["name"] = naming.generated(meta["generateName"])
-        for key in (*_PROTECTED, "resourceVersion", "managedFields"):
-            meta.pop(key, None)
-        meta |= {"uid": str(uuid.uuid4()), "creationTimestamp": now()}
-        if resource.generation:
-            meta["generation"] = 1
+        self._identify(resource, namespace, meta)
         if resource.status:
             item.pop("status", None)
         strategy = self._defaulted(resource, item)
@@ -72,11 +62,28 @@ class Writer:
             ownership.record(item, {manager: apply}, None, manager)
         place: Key = (resource.id, namespace if resource.namespaced else "", meta.get("name", ""))
         self._finished(resource, item, None, options)
+        if meta.pop("resourceVersion", "") and apply is None and not options.dry_run:
+            raise Refused(500, "", "resourceVersion should not be set on objects to be created")
         if (there := self.store.get(place)) is not None:
             raise errors.exists(resource.id, place[2], "deletionTimestamp" in there["metadata"])
         return item if options.dry_run else self.store.put(place, item)
 
-    def _check_namespace(self, resource: Resource, namespace: str, meta: Json) -> None:
+    def _identify(self, resource: Resource, namespace: str, meta: Json) -> None:
+        """Give what is new its name, its place and all that only the server may say of it."""
+        _check_namespace(resource, meta, namespace)
+        meta.pop("namespace", None)
+        if resource.namespaced:
+            self._check_open(resource, namespace, meta)
+            meta["namespace"] = namespace
+        if not meta.get("name") and meta.get("generateName"):
+            meta["name"] = naming.generated(meta["generateName"])
+        for key in (*_PROTECTED, "managedFields"):
+            meta.pop(key, None)
+        meta |= {"uid": str(uuid.uuid4()), "creationTimestamp": now()}
+        if resource.generation:
+            meta["generation"] = 1
+
+    def _check_open(self, resource: Resource, namespace: str, meta: Json) -> None:
         found = self.store.get(("namespaces", "", namespace))
         if found is None:
             raise errors.not_found("namespaces", namespace)
@@ -87,14 +94,18 @@ class Writer:
     def update(self, resource: Resource, namespace: str, name: str, body: Json, options: Options) -> Json:
         """Replace an object (PUT)."""
         item = decoding.decoded(resource, body, options)
-        if (named := item["metadata"].get("name", "")) != name:
-            raise errors.bad_request(f"the name of the object ({named}) does not match the name on the URL ({name})")
+        _check_name(item["metadata"], name)
+        _check_namespace(resource, item["metadata"], namespace)
         if resource.upsert and self.store.get((resource.id, namespace, name)) is None:
             if uid := item["metadata"].get("uid"):
                 why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
                 raise errors.conflict(resource.id, name, why)
+            item["metadata"].pop("resourceVersion", None)
             return self.create(resource, namespace, item, options)
         old = self.get(resource, namespace, name)
+        if (uid := item["metadata"].get("uid")) and uid != old["metadata"]["uid"]:
+            why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}"
+            raise errors.conflict(resource.id, name, why)
         if not resource.unconditional and not item["metadata"].get("resourceVersion"):
             problem = Problem.invalid("metadata.resourceVersion", "0", "must be specified for an update")
             raise errors.invalid(resource.plural, resource.group, name, [problem])
@@ -112,12 +123,12 @@ class Writer:
         if kind not in known:
             listed = ", ".join(f"application/{one}" for one in known)
             message = f"the body of the request was in an unknown format - accepted media types include: {listed}"
-            raise Refused(415, "UnsupportedMediaType", message)
+            raise Refused(415, "UnsupportedMediaType", message if resource.custom else "415: Unsupported Media Type")
         if kind == "apply-patch+yaml":
             return self._apply(resource, key, body, options)
         old = self.get(resource, *key)
         if kind != "json-patch+json" and not isinstance(body, dict):
-            raise errors.bad_request("the patch is not an object")
+            raise errors.bad_request("error decoding patch: it is not an object")
         if kind == "json-patch+json":
             item = patching.json_patch(copy(old), body)
         elif kind == "merge-patch+json":
@@ -133,15 +144,23 @@ class Writer:
             raise errors.not_found(resource.id, key[1])
         wanted = decoding.applied(resource, body)
         if old is None:
-            if not wanted["metadata"].get("name"):
-                raise errors.bad_request("name must be provided")
+            if uid := wanted["metadata"].get("uid"):
+                why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+                raise errors.conflict(resource.id, key[1], why)
+            _check_name(wanted["metadata"], key[1])
             return self.create(resource, key[0], wanted, options, ownership.declared(resource.schema, wanted, others))
-        merged, owned = ownership.applied(resource.schema, old, wanted, manager, (options.force, others))
+        merged, owned = ownership.applied(
+            resource.schema, old, wanted, manager, (options.force, others, strategies.of(resource.id).blank)
+        )
+        _check_name(merged["metadata"], key[1])
+        _check_namespace(resource, merged["metadata"], key[0])
         merged = copy(merged)  # it shares with `old` what was not asked for
         writer = manager if _moved(merged, old) else None
         if "resourceVersion" in wanted["metadata"]:
             merged["metadata"]["resourceVersion"] = wanted["metadata"]["resourceVersion"]
-        if not resource.custom:  # through Go's types, where what is empty is not there
+        if resource.custom:
+            schema.prune(resource.schema, merged)
+        else:  # through Go's types, where what is empty is not there
             merged = decoding.decoded(resource, merged, options)
         return self._changed(resource, old, merged, options, (owned, writer))
 
@@ -149,7 +168,7 @@ class Writer:
         self, resource: Resource, old: Json, item: Json, options: Options, apply: Applied | None = None
     ) -> Json:
         meta, was = item["metadata"], old["metadata"]
-        self._check_versions(resource.id, meta, was)
+        self._check_versions(resource.id, {"resourceVersion": meta.get("resourceVersion")}, was)
         if options.subresource == "status":
             managed = meta.get("managedFields", was.get("managedFields", []))
             status = {"status": item["status"]} if "status" in item else {}
@@ -159,10 +178,11 @@ class Writer:
             item.pop("status", None)
             item |= {"status": old["status"]} if "status" in old else {}
         for key in (*_PROTECTED, "name", "namespace", "resourceVersion"):
-            meta.pop(key, None)
-            meta |= {key: was[key]} if key in was else {}
-        if "managedFields" not in meta:
-            meta["managedFields"] = was.get("managedFields", [])
+            if key in was and (key != "uid" or not meta.get("uid")):
+                meta[key] = was[key]
+            elif key != "uid" and "deletion" not in key:  # these are refused: see naming.untimely
+                meta.pop(key, None)
+        meta["managedFields"] = ownership.given(meta.get("managedFields"), was.get("managedFields", []))
         self._defaulted(resource, item)
         if apply is None:
             self._own(resource, item, old, options)
@@ -187,7 +207,7 @@ class Writer:
         if options.dry_run:
             return item
         if "deletionTimestamp" in old["metadata"] and self._may_go(item):
-            item["metadata"]["resourceVersion"] = self.store.remove(key)["metadata"]["resourceVersion"]
+            self.store.remove(key)
             return item
         return self.store.put(key, item)
 
@@ -241,7 +261,8 @@ class Writer:
         return (self.store.put(key, item) if item != old else old), False
 
     def _propagate(self, resource: Resource, meta: Json, policy: str) -> None:
-        if not policy and "deletionTimestamp" not in meta and resource.id == "jobs.batch":
+        said = set(PROPAGATION.values()).intersection(meta.get("finalizers", ()))
+        if not policy and not said and resource.id == "jobs.batch":
             policy = "Orphan"  # the API's own default for batch/v1; kubectl always says Background
         wanted = PROPAGATION.get(policy)
         finalizers = [f for f in meta.get("finalizers", []) if not policy or f not in PROPAGATION.values()]
@@ -284,7 +305,7 @@ class Writer:
         elif resource.group in ("", "batch"):
             found += unqualified
         found += strategies.of(resource.id).check(item, old)
-        found += naming.too_late(item, old)
+        found += naming.untimely(item, old)
         if found:
             raise errors.invalid(resource.kind, resource.group, item["metadata"].get("name", ""), found)
         if resource.custom:
@@ -299,6 +320,22 @@ class Writer:
 
 def _manager(resource: Resource, options: Options, operation: str = "Update") -> ownership.Manager:
     return ownership.Manager(options.manager, operation, resource.api_version, options.subresource)
+
+
+def _check_name(meta: Json, name: str) -> None:
+    if not (named := meta.get("name", "")):
+        raise errors.bad_request(
+            f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )
+    if named != name:
+        raise errors.bad_request(f"the name of the object ({named}) does not match the name on the URL ({name})")
+
+
+def _check_namespace(resource: Resource, meta: Json, namespace: str) -> None:
+    if resource.namespaced and (meta.get("namespace") or namespace) != namespace:
+        raise errors.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
 
 
 def _untouched(resource: Resource, options: Options) -> frozenset[str]:
