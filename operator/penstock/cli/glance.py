@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from penstock.api import times
+from penstock.api import times, words
 
 State = Literal["good", "working", "bad", "off", "missing"]
 
@@ -99,7 +99,7 @@ def _place(manifest: Mapping[str, Any], _status: Mapping[str, Any], _now: dateti
 def _dataset(manifest: Mapping[str, Any], status: Mapping[str, Any], _now: datetime) -> list[str]:
     lines = []
     if status.get("rows") is not None:
-        lines.append(counted(status["rows"], "row"))
+        lines.append(words.count(status["rows"], "row"))
     lake = ((manifest.get("spec") or {}).get("destinationRef") or {}).get("name")
     if status.get("quarantinedRows"):
         lines.append(f"{status['quarantinedRows']:,} bad")
@@ -108,7 +108,7 @@ def _dataset(manifest: Mapping[str, Any], status: Mapping[str, Any], _now: datet
 
 def _pipeline(manifest: Mapping[str, Any], status: Mapping[str, Any], now: datetime) -> list[str]:
     run, lines = status.get("lastRun"), _runs(status, now)
-    if run and run.get("rowsLoaded") is not None:
+    if run and run["state"] == "Succeeded" and run.get("rowsLoaded") is not None:
         lines.append(f"+{run['rowsLoaded']:,}")
     elif status.get("nextRunTime"):
         lines.append(_next(status["nextRunTime"], now))
@@ -119,7 +119,7 @@ def _pipeline(manifest: Mapping[str, Any], status: Mapping[str, Any], now: datet
 def _subscription(_manifest: Mapping[str, Any], status: Mapping[str, Any], now: datetime) -> list[str]:
     lines, deliveries = _runs(status, now), status.get("deliveries") or []
     if deliveries:
-        lines.append(counted(deliveries[0]["rows"], "row"))
+        lines.append(words.count(deliveries[0]["rows"], "row"))
     return lines
 
 
@@ -147,11 +147,6 @@ def _run(run: Mapping[str, Any], now: datetime) -> str:
 
 def _next(at: str, now: datetime) -> str:
     return f"next in {span((times.parse(at) - now).total_seconds())}"
-
-
-def counted(number: int, word: str) -> str:
-    """`1 row`, `336,776 rows`."""
-    return f"{number:,} {word}" + ("" if number == 1 else "s")
 
 
 def ago(at: str, now: datetime) -> str:

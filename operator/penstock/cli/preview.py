@@ -13,10 +13,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from penstock.api import objects, times
+from penstock.api import objects, times, words
 from penstock.api.errors import InvalidSpec
 from penstock.api.objects import Key
-from penstock.cli import arguments, connection, glance, terminal
+from penstock.cli import arguments, connection, terminal
 from penstock.cli.connection import Target
 from penstock.runs import places
 from penstock.runs.report import Preview, decode
@@ -136,7 +136,7 @@ def _cause(pod: dict[str, Any]) -> str:
 
 
 def _titled(name: str, part: str, shown: Preview) -> Text:
-    total = f"{shown.total:,} in quarantine" if part == "bad" else glance.counted(shown.total, "row")
+    total = f"{shown.total:,} in quarantine" if part == "bad" else words.count(shown.total, "row")
     some = f", the first {len(shown.rows)}" if len(shown.rows) < shown.total else ""
     return Text.assemble((name, "bold"), f": {total}{some}", style="red" if part == "bad" and shown.total else "green")
 

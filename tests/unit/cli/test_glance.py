@@ -78,6 +78,7 @@ def test_every_time_of_a_schedule_is_told() -> None:
             {"lastRun": {"state": "Succeeded", "finishedAt": "2026-11-22T11:57:30Z", "rowsLoaded": 1200}},
             ["done 2m ago", "+1,200"],
         ),
+        ("Pipeline", {"lastRun": {"state": "Failed", "rowsLoaded": 0}}, ["failed"]),
         ("Pipeline", {"nextRunTime": "2026-11-22T15:30:00Z"}, ["next in 3h"]),
         ("Pipeline", {"lastRun": {"state": "Waiting"}, "runs": [{"state": "Waiting"}]}, ["waiting"]),
         (
