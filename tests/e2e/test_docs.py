@@ -18,8 +18,8 @@ import pytest
 
 from support.clusters import ROOT
 
-PAGES = ["tutorial.md", "operating.md"]
-"""In this order: the second goes on with the cluster of the first."""
+PAGES = ["docs/tutorial.md", "docs/operating.md", "examples/01-quickstart/README.md"]
+"""In this order: each goes on with the cluster of the one before."""
 
 _BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 _MARK = "@@@ next block"
@@ -48,7 +48,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_shows_is_what_happens(page: str, place: Path) -> None:
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    text = (ROOT / page).read_text(encoding="utf-8")
     steps = list(_steps(text))
     assert steps
     # `set -e` in the script, not as an option: a block that fails ends it, and its output is the last.

@@ -8,6 +8,7 @@ from dataclasses import field as default
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -96,10 +97,25 @@ def test_a_broken_connection_is_tried_again(tmp_path: Path, web: Web) -> None:
     assert (pod.code, report.reason, pod.rows()) == (3, "Unreachable", [])
 
 
-def test_nobody_there_is_tried_again(tmp_path: Path) -> None:
-    pod = a_pod(tmp_path, A, B, connector={"url": "http://127.0.0.1:9/a.csv"})
+@pytest.mark.parametrize("place", [{"url": "{}/a.csv"}, {"url": "s3://exports/", "endpointUrl": "{}", "glob": "*"}])
+@pytest.mark.parametrize(
+    ("server", "cause"),
+    [
+        ("http://127.0.0.1:9", "connection refused by http://127.0.0.1:9; nothing listens there."),
+        ("http://nowhere.invalid", "the name nowhere.invalid "),
+        ("https://{}", "no TLS with https://{}. Perhaps it speaks plain http: check the URL."),
+    ],
+)
+def test_nobody_there_is_told_with_the_server_and_the_cause_and_tried_again(
+    place: dict[str, str], server: str, cause: str, tmp_path: Path, web: Web
+) -> None:
+    address = urlsplit(web.url).netloc
+    connector = {key: value.format(server.format(address)) for key, value in place.items()}
+    pod = a_pod(tmp_path, A, B, connector=connector)
     report = pod.work(kind="inspect-source")
     assert (pod.code, report.reason) == (3, "Unreachable")
+    told = f"Source things: {connector['url']} cannot be reached: {cause.format(address)}"
+    assert (report.message or "").startswith(told)
 
 
 def test_a_missing_file_folder_and_claim_are_told(tmp_path: Path) -> None:

@@ -184,4 +184,7 @@ def test_parquet_rows_are_numbered(tmp_path: Path) -> None:
 def test_a_file_that_is_not_parquet_is_told(tmp_path: Path) -> None:
     pod = a_pod(tmp_path, A, form={"parquet": {}})
     (pod.data / "a.parquet").write_text("a\n1\n")
-    assert pod.work().reason == "WrongSpecification"
+    report = pod.work()
+    assert report.reason == "WrongSpecification"
+    assert "a.parquet is not Parquet: " in (report.message or "")
+    assert ".." not in (report.message or "")

@@ -28,13 +28,14 @@ def _condition(kind: ConditionType, part: str) -> str:
 
 
 _READY = Column("Ready", _condition("Ready", "status"))
-# Why something does not hold, whichever condition says so; nothing while all is well. The first one is shown.
-_REASON = Column("Reason", '.status.conditions[?(@.status=="False")].reason')
+# Why a condition does not hold, or is not known yet, or holds by suspension; nothing while all is well. It picks every
+# condition that has something to tell, and an API server prints the first (apiextensions-apiserver: tableconvertor.go);
+# Ready stands before the others.
+_REASON = Column("Reason", '.status.conditions[?(@.reason!="Succeeded")].reason')
 _REACHABLE = Column("Reachable", _condition("Reachable", "status"))
 _CHECKED = Column("Checked", ".status.lastCheckTime", "date")
 _SUSPEND = Column("Suspend", ".spec.suspend", "boolean", wide=True)
 _MESSAGE = Column("Message", _condition("Ready", "message"), wide=True)
-_INSPECTION = Column("Inspection", _condition("Reachable", "message"), wide=True)
 _OUTCOME = Column("Outcome", _condition("LastRunSucceeded", "message"), wide=True)
 _AGE = Column("Age", ".metadata.creationTimestamp", "date")
 
@@ -51,7 +52,7 @@ OF: Mapping[KindName, tuple[Column, ...]] = {
         _AGE,
         Column("Glob", ".spec.connector.files.glob", wide=True),
         _SUSPEND,
-        _INSPECTION,
+        Column("Inspection", _condition("Discovered", "message"), wide=True),
         _MESSAGE,
     ),
     "Destination": (
@@ -63,7 +64,7 @@ OF: Mapping[KindName, tuple[Column, ...]] = {
         _CHECKED,
         _AGE,
         _SUSPEND,
-        _INSPECTION,
+        Column("Inspection", _condition("Reachable", "message"), wide=True),
         _MESSAGE,
     ),
     "Dataset": (
@@ -78,6 +79,7 @@ OF: Mapping[KindName, tuple[Column, ...]] = {
         Column("Table", ".status.table", wide=True),
         Column("Bytes", ".status.bytes", "integer", wide=True),
         Column("Snapshot", ".status.snapshot", wide=True),
+        Column("Quality", _condition("QualityOK", "message"), wide=True),
         _SUSPEND,
         _MESSAGE,
     ),

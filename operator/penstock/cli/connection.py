@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import click
 import yaml
 
-from penstock.api import findings, objects
 from penstock.api.errors import InvalidSpec
-from penstock.api.objects import Key, Kind
 
 if TYPE_CHECKING:  # the worker's image has no kubernetes
     from penstock.control.cluster.client import HttpCluster
@@ -93,23 +91,3 @@ def command(run: Command[P]) -> Callable[P, None]:
             raise InvalidSpec(f"no cluster to speak to ({error}). Set KUBECONFIG, or start one: penstock up") from error
 
     return update_wrapper(connected, run)
-
-
-def kind_of(word: str) -> Kind:
-    """The kind that a word such as `pipeline`, `pipelines` or `ppl` names, as kubectl takes it."""
-    for kind in objects.KINDS.values():
-        if word.lower() in (kind.singular, kind.plural, kind.short, f"{kind.plural}.{objects.GROUP}"):
-            return kind
-    known = [kind.singular for kind in objects.KINDS.values()]
-    raise InvalidSpec(f'"{word}" is not one of our kinds; {findings.suggestion(word, known)}')
-
-
-def key(target: Target, words: tuple[str, ...], default: objects.KindName) -> Key:
-    """The object that `flights`, `pipeline/flights` or `pipeline flights` names."""
-    match [part for word in words for part in word.split("/")]:
-        case [name]:
-            return Key(default, target.namespace, name)
-        case [kind, name]:
-            return Key(kind_of(kind).name, target.namespace, name)
-        case _:
-            raise click.UsageError(f"name one object: NAME, or KIND/NAME (default: {default.lower()})")

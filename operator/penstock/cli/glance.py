@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from penstock.api import times
+from penstock.api import times, words
 
 State = Literal["good", "working", "bad", "off", "missing"]
 
@@ -18,7 +18,17 @@ MARKS: Mapping[State, tuple[str, str]] = {
 }
 """Each state's mark and its colour."""
 
-_IN_ORDER = ("Ready", "Reachable", "LastRunSucceeded", "QualityOK", "SchemaCurrent")
+MEANINGS: Mapping[State, str] = {
+    "good": "well",
+    "working": "working or waiting",
+    "bad": "needs you",
+    "off": "suspended",
+    "missing": "needs you",
+}
+"""What each state means, for a legend."""
+
+_IN_ORDER = ("Ready", "Reachable", "Discovered", "LastRunSucceeded", "QualityOK", "SchemaCurrent")
+_PASSING = ("Progressing", "Waiting", "Suspended")
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,7 @@ def condition(manifest: Mapping[str, Any], kind: str) -> Mapping[str, Any] | Non
 
 def state(manifest: Mapping[str, Any]) -> State:
     """How an object stands, all its conditions taken together."""
-    if (manifest.get("spec") or {}).get("suspend"):
+    if suspended(manifest):
         return "off"
     if troubles(manifest):
         return "bad"
@@ -49,24 +59,39 @@ def state(manifest: Mapping[str, Any]) -> State:
     return "good"
 
 
+def suspended(manifest: Mapping[str, Any]) -> bool:
+    """Whether `suspend: true` holds it, its own or that of what it refers to."""
+    ready = condition(manifest, "Ready")
+    return bool((manifest.get("spec") or {}).get("suspend")) or (ready is not None and ready["reason"] == "Suspended")
+
+
+def passing(entry: Mapping[str, Any]) -> bool:
+    """Whether a condition that is false becomes true by waiting alone, or by taking back what was meant so."""
+    return entry["reason"] in _PASSING
+
+
 def troubles(manifest: Mapping[str, Any]) -> list[Trouble]:
-    """The conditions that are false and will not become true by waiting alone."""
-    found = []
+    """The conditions that are false and will not become true by waiting alone; each word of them once."""
+    found: dict[tuple[str, str], Trouble] = {}
     for kind in _IN_ORDER:
         entry = condition(manifest, kind)
-        if entry is None or entry["status"] != "False" or entry["reason"] in ("Progressing", "Waiting", "Suspended"):
+        if entry is None or entry["status"] != "False" or passing(entry):
             continue
-        found.append(Trouble(kind, entry["reason"], entry.get("message", "")))
-    return found
+        trouble = Trouble(kind, entry["reason"], entry.get("message", ""))
+        found.setdefault((trouble.reason, trouble.message), trouble)
+    return list(found.values())
 
 
 def numbers(manifest: Mapping[str, Any], now: datetime) -> list[str]:
     """The numbers that tell the object's story, a few short lines."""
     status = manifest.get("status") or {}
-    return _NUMBERS[manifest["kind"]](manifest, status, now)
+    held = ["suspended"] if suspended(manifest) else []
+    return held + _NUMBERS[manifest["kind"]](manifest, status, now)
 
 
 def _place(manifest: Mapping[str, Any], _status: Mapping[str, Any], _now: datetime) -> list[str]:
+    if wrong := troubles(manifest):
+        return [wrong[0].reason]
     reachable = condition(manifest, "Reachable")
     return ["reachable"] if reachable is not None and reachable["status"] == "True" else []
 
@@ -74,28 +99,27 @@ def _place(manifest: Mapping[str, Any], _status: Mapping[str, Any], _now: dateti
 def _dataset(manifest: Mapping[str, Any], status: Mapping[str, Any], _now: datetime) -> list[str]:
     lines = []
     if status.get("rows") is not None:
-        lines.append(counted(status["rows"], "row"))
+        lines.append(words.count(status["rows"], "row"))
     lake = ((manifest.get("spec") or {}).get("destinationRef") or {}).get("name")
     if status.get("quarantinedRows"):
         lines.append(f"{status['quarantinedRows']:,} bad")
     return [*lines, f"in {lake}"] if lake else lines
 
 
-def _pipeline(_manifest: Mapping[str, Any], status: Mapping[str, Any], now: datetime) -> list[str]:
-    run = status.get("lastRun")
-    lines = [_run(run, now)] if run else []
-    if run and run.get("rowsLoaded") is not None:
+def _pipeline(manifest: Mapping[str, Any], status: Mapping[str, Any], now: datetime) -> list[str]:
+    run, lines = status.get("lastRun"), _runs(status, now)
+    if run and run["state"] == "Succeeded" and run.get("rowsLoaded") is not None:
         lines.append(f"+{run['rowsLoaded']:,}")
     elif status.get("nextRunTime"):
         lines.append(_next(status["nextRunTime"], now))
-    return lines
+    schedule = (manifest.get("spec") or {}).get("schedule")
+    return [*lines, *map(str, schedule)] if isinstance(schedule, list) else lines
 
 
 def _subscription(_manifest: Mapping[str, Any], status: Mapping[str, Any], now: datetime) -> list[str]:
-    run, deliveries = status.get("lastRun"), status.get("deliveries") or []
-    lines = [_run(run, now)] if run else []
+    lines, deliveries = _runs(status, now), status.get("deliveries") or []
     if deliveries:
-        lines.append(counted(deliveries[0]["rows"], "row"))
+        lines.append(words.count(deliveries[0]["rows"], "row"))
     return lines
 
 
@@ -108,6 +132,13 @@ _NUMBERS = {
 }
 
 
+def _runs(status: Mapping[str, Any], now: datetime) -> list[str]:
+    """The newest run that began, and whether another one waits."""
+    last, newest = status.get("lastRun"), next(iter(status.get("runs") or []), None)
+    waits = newest is not None and newest["state"] == "Waiting" and (last is None or last["state"] != "Waiting")
+    return ([_run(last, now)] if last else []) + (["another one waits"] if waits else [])
+
+
 def _run(run: Mapping[str, Any], now: datetime) -> str:
     at = run.get("finishedAt") or run.get("startedAt")
     word = {"Succeeded": "done"}.get(run["state"], run["state"].lower())
@@ -116,11 +147,6 @@ def _run(run: Mapping[str, Any], now: datetime) -> str:
 
 def _next(at: str, now: datetime) -> str:
     return f"next in {span((times.parse(at) - now).total_seconds())}"
-
-
-def counted(number: int, word: str) -> str:
-    """`1 row`, `336,776 rows`."""
-    return f"{number:,} {word}" + ("" if number == 1 else "s")
 
 
 def ago(at: str, now: datetime) -> str:

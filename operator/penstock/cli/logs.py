@@ -1,19 +1,16 @@
 """`penstock logs`: what the newest run of an object said."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from penstock.api import objects
 from penstock.api.errors import InvalidSpec
 from penstock.api.objects import Key
-from penstock.cli import connection, feed
+from penstock.cli import arguments, connection, feed
 from penstock.cli.connection import Target
 from penstock.runs import places
-
-if TYPE_CHECKING:
-    from penstock.control.cluster.client import HttpCluster
 
 _GONE = "{}: the Pod of its newest run is gone, and the log with it. Status still knows"
 
@@ -31,14 +28,17 @@ _EXAMPLES = """Examples:
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run is over.")
 @connection.command
 async def logs(target: Target, words: tuple[str, ...], follow: bool) -> None:
-    """Show the log of the newest Pod that worked for an object: a Pipeline's load, a Dataset's migration, and so on."""
-    key = connection.key(target, words, "Pipeline")
-    selector = f"{objects.OWNER_KIND}={key.kind},{objects.OWNER_NAME}={key.name}"
+    """Show the log of the newest Pod that worked for an object: a Pipeline's load, a Dataset's migration, and so on.
+
+    NAME alone is a Pipeline or a Subscription; where there is none, the one other object of that name.
+    """
     async with target.open() as cluster:
+        manifest = await arguments.find(cluster, target.namespace, words)
+        key = objects.key_of(manifest)
+        selector = f"{objects.OWNER_KIND}={key.kind},{objects.OWNER_NAME}={key.name}"
         pods = (await cluster.list("Pod", key.namespace, selector)).items
         started = [pod for pod in pods if (pod.get("status") or {}).get("phase") not in (None, "Pending")]
         if not started:
-            manifest = await _manifest(cluster, key)
             raise InvalidSpec(f"{key}: its Pod is starting" if pods else without_pods(key, manifest))
         newest = max(started, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
         name = newest["metadata"]["name"]
@@ -65,16 +65,6 @@ def without_pods(key: Key, manifest: Mapping[str, Any]) -> str:
     if upkeep is not None and upkeep["state"] != "Running":
         return f"{_GONE.format(key)}: attempt {upkeep['attempt']}: {feed.outcome(upkeep)}"
     return f"nothing has run for {key} yet"
-
-
-async def _manifest(cluster: "HttpCluster", key: Key) -> Mapping[str, Any]:
-    """The object. Raises `InvalidSpec` if there is none."""
-    from penstock.control.cluster.port import NotFound, Ref
-
-    try:
-        return await cluster.get(Ref(key.kind, key.namespace, key.name))
-    except NotFound as error:
-        raise InvalidSpec(f"there is no {key}") from error
 
 
 def _show(line: str) -> None:

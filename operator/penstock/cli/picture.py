@@ -8,7 +8,7 @@
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ from rich.text import Text
 from penstock.api import objects
 from penstock.api.objects import Key
 from penstock.cli import glance
+from penstock.cli.glance import State
 
 Object = Mapping[str, Any]
 Path = tuple[Key | None, ...]
@@ -27,6 +28,8 @@ Path = tuple[Key | None, ...]
 
 _HEADINGS = ("SOURCE", "PIPELINE", "DATASET", "SUBSCRIPTION", "DESTINATION")
 _ARROW, _SHORT_ARROW = "──▶ ", "→ "
+_ABOVE = "↑"
+"""Stands before what is drawn in full further up."""
 _WIDE = 96
 
 
@@ -71,20 +74,25 @@ def paths(world: World) -> list[Path]:
     for key in world.of_kind("Pipeline"):
         pipelines[world.referred(key, "Source", "sourceRef")].append(key)
 
+    drawn: set[Key] = set()
+
     def onward(dataset: Key | None) -> Iterator[Path]:
-        for subscription in _or_none(subscriptions.get(dataset)):
+        """From a Dataset on; only itself where several Pipelines load it and what follows stands behind the first."""
+        behind = () if dataset in drawn else subscriptions.get(dataset, ())
+        if dataset is not None:
+            drawn.add(dataset)
+        for subscription in _or_none(behind):
             to = world.referred(subscription, "Destination", "destinationRef") if subscription else None
             yield (dataset, subscription, to)
 
     found: list[Path] = []
     sources = dict.fromkeys([*world.of_kind("Source"), *(key for key in pipelines if key is not None)])
     for source in sources:
-        for pipeline in _or_none(pipelines.get(source)):
-            datasets = _or_none(world.datasets(pipeline) if pipeline else None)
-            found += [(source, pipeline, *rest) for dataset in datasets for rest in onward(dataset)]
-    seen = {key for path in found for key in path}
+        for pipeline in _or_none(pipelines.get(source, ())):
+            for dataset in _or_none(world.datasets(pipeline) if pipeline else ()):
+                found += [(source, pipeline, *rest) for rest in onward(dataset)]
     loose = dict.fromkeys([*world.of_kind("Dataset"), *(key for key in subscriptions if key is not None)])
-    found += [(None, None, *rest) for dataset in loose if dataset not in seen for rest in onward(dataset)]
+    found += [(None, None, *rest) for dataset in loose if dataset not in drawn for rest in onward(dataset)]
     seen = {key for path in found for key in path}
     found += [(None, None, None, None, key) for key in world.of_kind("Destination") if key not in seen]
     return found
@@ -96,8 +104,12 @@ def _or_none(keys: Sequence[Key] | None) -> Sequence[Key | None]:
 
 
 def of(manifests: Iterable[Object], now: datetime, width: int = _WIDE) -> RenderableType:
-    """The picture, one for each namespace, and below it what is wrong. Short names fit into a `width` of 80."""
+    """The picture, one for each namespace, below it what is wrong, and at the end what the marks mean.
+
+    Short names fit into a `width` of 80.
+    """
     arrow = _ARROW if width >= _WIDE else _SHORT_ARROW
+    marks: set[str] = set()
     by_namespace: defaultdict[str, list[Object]] = defaultdict(list)
     for manifest in manifests:
         by_namespace[manifest["metadata"].get("namespace", "default")].append(manifest)
@@ -105,38 +117,63 @@ def of(manifests: Iterable[Object], now: datetime, width: int = _WIDE) -> Render
     for namespace, inside in sorted(by_namespace.items()):
         if len(by_namespace) > 1:
             parts.append(Text(f"\n{namespace}", style="bold underline"))
-        parts += [_drawn(World.of(inside), now, arrow), *_troubles(inside)]
-    return Group(*parts)
+        table, used = _drawn(World.of(inside), now, arrow)
+        marks |= used
+        parts += [table, *_troubles(inside)]
+    return Group(*parts, _legend(marks))
 
 
-def _drawn(world: World, now: datetime, arrow: str) -> Table:
+def _legend(marks: Set[str]) -> Text:
+    """What the marks mean that are there."""
+    known = {glance.MARKS[state]: glance.MEANINGS[state] for state in glance.MARKS}
+    told = [
+        ((f"{mark} ", colour), (f"{meaning}   ", "dim")) for (mark, colour), meaning in known.items() if mark in marks
+    ]
+    told += [((f"{_ABOVE} ", "dim"), ("drawn in full above", "dim"))] if _ABOVE in marks else []
+    return Text.assemble("\n", *(part for entry in told for part in entry))
+
+
+def _drawn(world: World, now: datetime, arrow: str) -> tuple[Table, set[str]]:
+    """The picture of one namespace, and the marks in it."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     for heading in _HEADINGS:
         table.add_column(heading if heading == _HEADINGS[0] else " " * len(arrow) + heading, overflow="fold")
     above: Path = (None,) * len(_HEADINGS)
+    drawn: set[Key] = set()
+    marks: set[str] = set()
     for path in paths(world):
         # What stands above is not said again, as long as the way to it is the same.
         same = next((index for index, (old, new) in enumerate(zip(above, path, strict=True)) if old != new), len(path))
-        table.add_row(
-            *(_cell(world, path, index, (arrow, now)) if index >= same else Text() for index in range(len(path)))
-        )
+        cells = [Text() for _ in path]
+        for index, key in enumerate(path):
+            if index >= same and key is not None:
+                mark = _ABOVE if key in drawn else glance.MARKS[_state(world, key)][0]
+                marks.add(mark)
+                lead = "" if index == 0 else arrow if path[index - 1] is not None else " " * len(arrow)
+                cells[index] = _named(key, lead) if key in drawn else _cell(world, key, lead, now)
+                drawn.add(key)
+        table.add_row(*cells)
         above = path
-    return table
+    return table, marks
 
 
-def _cell(world: World, path: Path, index: int, drawing: tuple[str, datetime]) -> Text:
-    key, (arrow, now) = path[index], drawing
-    if key is None:
-        return Text()
-    indent = " " * len(arrow) if index else ""
-    lead = arrow if index and path[index - 1] is not None else indent
+def _state(world: World, key: Key) -> State:
     manifest = world.found.get(key)
-    state = glance.state(manifest) if manifest is not None else "missing"
-    mark, colour = glance.MARKS[state]
+    return glance.state(manifest) if manifest is not None else "missing"
+
+
+def _named(key: Key, lead: str) -> Text:
+    """What is drawn further up, by its name alone."""
+    return Text.assemble((lead, "dim"), (f"{_ABOVE} ", "dim"), key.name)
+
+
+def _cell(world: World, key: Key, lead: str, now: datetime) -> Text:
+    manifest = world.found.get(key)
+    mark, colour = glance.MARKS[_state(world, key)]
     cell = Text.assemble((lead, "dim"), (mark, colour), " ", (key.name, "bold"))
     lines = glance.numbers(manifest, now) if manifest is not None else ["does not exist"]
     for line in lines:
-        cell.append(f"\n{indent}  {line}", style="red" if manifest is None else "dim")
+        cell.append(f"\n{' ' * len(lead)}  {line}", style="red" if manifest is None else "dim")
     return cell
 
 

@@ -13,10 +13,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from penstock.api import objects, times
+from penstock.api import objects, times, words
 from penstock.api.errors import InvalidSpec
 from penstock.api.objects import Key
-from penstock.cli import connection, terminal
+from penstock.cli import arguments, connection, terminal
 from penstock.cli.connection import Target
 from penstock.runs import places
 from penstock.runs.report import Preview, decode
@@ -32,33 +32,34 @@ _EXAMPLES = """Examples:
 
 \b
   penstock preview flights
-  penstock preview flights --rows 50 --only bad
+  penstock preview dataset/flights --rows 50 --only bad
 """
 
 
 @click.command(epilog=_EXAMPLES)
-@click.argument("name")
+@click.argument("words", nargs=-1, required=True, metavar="[dataset/]NAME")
 @click.option("--rows", type=click.IntRange(1, 100), default=10, show_default=True, help="How many, at most.")
 @click.option("--only", type=click.Choice(["good", "bad"]), help="One of the two tables.")
-@click.option("--patience", type=float, default=120, show_default=True, help="Seconds to wait for the worker.")
+@click.option(
+    "--timeout", type=arguments.Duration(), default="2m", show_default=True, help="How long to wait for the worker."
+)
 @connection.command
-async def preview(target: Target, name: str, rows: int, only: str | None, patience: float) -> None:
+async def preview(target: Target, words: tuple[str, ...], rows: int, only: str | None, timeout: int) -> None:  # noqa: ASYNC109 - an option's name
     """Show the first rows of a Dataset, and of its quarantine with the reason each row is bad.
 
     A worker in the cluster reads them, with the Dataset's own settings and Secrets; sensitive values are masked.
     """
     console = terminal.console()
     async with target.open() as cluster:
+        key = objects.key_of(await arguments.find(cluster, target.namespace, words, (("Dataset",),)))
         for part in ("good", "bad"):
             if only in (None, part):
                 try:
-                    async with asyncio.timeout(patience):
-                        shown = await read(
-                            cluster, Key("Dataset", target.namespace, name), rows, quarantined=part == "bad"
-                        )
+                    async with asyncio.timeout(timeout):
+                        shown = await read(cluster, key, rows, quarantined=part == "bad")
                 except TimeoutError:
-                    raise InvalidSpec(f"no worker answered in {patience:.0f} s; kubectl get pods tells more") from None
-                console.print(_titled(name, part, shown))
+                    raise InvalidSpec(f"no worker answered in {timeout} s; kubectl get pods tells more") from None
+                console.print(_titled(key.name, part, shown))
                 console.print(_bad(shown) if part == "bad" else _good(shown, console))
 
 
@@ -135,11 +136,9 @@ def _cause(pod: dict[str, Any]) -> str:
 
 
 def _titled(name: str, part: str, shown: Preview) -> Text:
-    what = "in quarantine" if part == "bad" else "rows"
+    total = f"{shown.total:,} in quarantine" if part == "bad" else words.count(shown.total, "row")
     some = f", the first {len(shown.rows)}" if len(shown.rows) < shown.total else ""
-    return Text.assemble(
-        (name, "bold"), f": {shown.total:,} {what}{some}", style="red" if part == "bad" and shown.total else "green"
-    )
+    return Text.assemble((name, "bold"), f": {total}{some}", style="red" if part == "bad" and shown.total else "green")
 
 
 def _bad(shown: Preview) -> RenderableType:

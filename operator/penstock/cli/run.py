@@ -2,76 +2,93 @@
 
 import asyncio
 import sys
+import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.text import Text
 
 from penstock.api import objects
 from penstock.api.errors import InvalidSpec
-from penstock.cli import connection, feed, glance, terminal
+from penstock.cli import arguments, connection, standing, terminal
 from penstock.cli.connection import Target
+from penstock.cli.standing import Object, Standing
 
 if TYPE_CHECKING:
-    from penstock.control.cluster.client import HttpCluster
-    from penstock.control.cluster.port import Ref
+    from penstock.control.cluster.port import Cluster, Ref
 
 _POLL_SECONDS = 0.5
-_OVER = ("Succeeded", "Failed", "Cancelled")
+_SILENCE_SECONDS = 10.0
+"""When to ask whether there is an operator at all."""
+_SILENT = "the operator has not taken it up yet. Is it running?"
 
 _EXAMPLES = """Examples:
 
 \b
   penstock run flights --wait
+  penstock run flights --wait --timeout 5m
   penstock run subscription/delays
 """
 
 
 @click.command(epilog=_EXAMPLES)
 @click.argument("words", nargs=-1, required=True, metavar="[KIND/]NAME")
-@click.option("--wait", is_flag=True, help="Until the run is over; exit code 1 if it failed.")
+@click.option("--wait", is_flag=True, help="Until it is over; exit code 1 if it failed.")
+@click.option("--timeout", type=arguments.Duration(), help="With --wait, how long at most: 30s, 5m. Default: no limit.")
 @connection.command
-async def run(target: Target, words: tuple[str, ...], wait: bool) -> None:
-    """Run a Pipeline (or a Subscription) now; a Source, Destination or Dataset is looked at again.
+async def run(target: Target, words: tuple[str, ...], wait: bool, timeout: int | None) -> None:  # noqa: ASYNC109 - an option's name
+    """Run a Pipeline or a Subscription now; a Source, Destination or Dataset is looked at again.
 
-    Sets the annotation penstock.dev/requestedAt, as `kubectl annotate` would. No manifest in git changes.
+    NAME alone is a Pipeline or a Subscription; where there is none, the one other object of that name. Sets the
+    annotation penstock.dev/requestedAt, as `kubectl annotate` would. No manifest in git changes.
     """
-    from penstock.control.cluster.port import NotFound, Ref
-
-    key = connection.key(target, words, "Pipeline")
-    ref = Ref(key.kind, key.namespace, key.name)
-    requested = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if timeout is not None and not wait:
+        raise click.UsageError("--timeout goes with --wait")
     async with target.open() as cluster:
-        try:
-            await cluster.patch(ref, {"metadata": {"annotations": {objects.REQUESTED_AT: requested}}})
-        except NotFound as error:
-            raise InvalidSpec(f"there is no {key}") from error
-        if not wait or key.kind not in ("Pipeline", "Subscription"):
+        before = await arguments.find(cluster, target.namespace, words)
+        key = objects.key_of(before)
+        await _require_unsuspended(cluster, before)
+        requested = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        await cluster.patch(_ref(before), {"metadata": {"annotations": {objects.REQUESTED_AT: requested}}})
+        if not wait:
             click.echo(f"{key}: asked for at {requested}")
             return
-        succeeded, told = await _over(cluster, ref, requested)
-    terminal.console().print(Text(f"{key}: {told}", style="green" if succeeded else "red"))
-    sys.exit(0 if succeeded else 1)
+        outcome = await _outcome(cluster, before, requested, timeout)
+    terminal.console().print(Text(f"{key}: {outcome.words}", style="green" if outcome.succeeded else "red"))
+    sys.exit(0 if outcome.succeeded else 1)
 
 
-async def _over(cluster: "HttpCluster", ref: "Ref", requested: str) -> tuple[bool, str]:
-    """Whether the run succeeded, once it is over, and how it ended in words."""
-    while True:
-        manifest = await cluster.get(ref)
-        if (run := _outcome(manifest, requested)) is not None:
-            deliveries = manifest["status"].get("deliveries") or []
-            brought = [feed.delivered(delivery) for delivery in deliveries if delivery["run"] == run["id"]]
-            return run["state"] == "Succeeded", ", ".join([feed.outcome(run), *brought])
+async def _require_unsuspended(cluster: "Cluster", manifest: Object) -> None:
+    """Raise `InvalidSpec` for what is suspended: nothing would happen, and it would run when nobody expects it."""
+    held = standing.suspended(manifest)
+    if held and not manifest["spec"].get("suspend"):
+        # What it refers to may have been resumed this moment, and the operator need not have told yet.
         await asyncio.sleep(_POLL_SECONDS)
+        held = standing.suspended(await cluster.get(_ref(manifest)))
+    if held:
+        raise InvalidSpec(f"{held}: nothing was asked for. Set its spec.suspend to false, and run again")
 
 
-def _outcome(manifest: dict[str, Any], requested: str) -> dict[str, Any] | None:
-    """The run that was asked for, once it is over. A manifest that cannot run says so itself: `InvalidSpec`."""
-    status = manifest.get("status") or {}
-    ready = glance.condition(manifest, "Ready")
-    if ready is not None and ready["status"] == "False" and ready["reason"] not in ("Progressing", "Waiting"):
-        raise InvalidSpec(f"{manifest['kind']} {manifest['metadata']['name']}: {ready['reason']}. {ready['message']}")
-    runs: list[dict[str, Any]] = status.get("runs") or []
-    asked = next((run for run in runs if run["id"].endswith(f"requested/{requested}")), None)
-    return asked if asked is not None and asked["state"] in _OVER else None
+async def _outcome(cluster: "Cluster", before: Object, requested: str, timeout: int | None) -> Standing:  # noqa: ASYNC109 - told in our own words
+    """How it ended. Tells on standard error what it waits for, whenever that changes."""
+    key, begun = objects.key_of(before), time.monotonic()
+    told = standing.RUNNING  # what goes as one expects is not told
+    while True:
+        await asyncio.sleep(_POLL_SECONDS)  # first, so that the operator has seen the request
+        now = standing.of(before, await cluster.get(_ref(before)), requested)
+        if now.succeeded is not None:
+            return now
+        waited = time.monotonic() - begun
+        words = now.words or (_SILENT if waited > _SILENCE_SECONDS else told)
+        if words != told:
+            terminal.console(stderr=True).print(Text(f"{key}: {words}", style="yellow"))
+            told = words
+        if timeout is not None and waited > timeout:
+            raise InvalidSpec(f"{key}: not over after {timeout} s, {told.rstrip('.')}. It goes on")
+
+
+def _ref(manifest: Object) -> "Ref":
+    from penstock.control.cluster.port import Ref
+
+    return Ref.of(manifest)

@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from penstock.api import manifests, validation
+from penstock.api import manifests, validation, words
 from penstock.api.documents import Unreadable
 from penstock.api.errors import InvalidSpec
 from penstock.api.manifests import Manifest
@@ -90,11 +90,7 @@ def _cells(complaint: Complaint) -> tuple[Text, Text, Text, Text]:
 def _summary(verdict: Verdict) -> str:
     warnings = len(verdict.complaints) - verdict.errors
     faults = " and ".join(
-        _counted(number, word) for number, word in ((verdict.errors, "error"), (warnings, "warning")) if number
+        words.count(number, word) for number, word in ((verdict.errors, "error"), (warnings, "warning")) if number
     )
-    others = f"; {_counted(verdict.others, 'object')} of other kinds left to kubectl" if verdict.others else ""
-    return f"{faults or 'No fault'} in {_counted(len(verdict.checked), 'object')}{others}."
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}" + ("" if number == 1 else "s")
+    others = f"; {words.count(verdict.others, 'object')} of other kinds left to kubectl" if verdict.others else ""
+    return f"{faults or 'No fault'} in {words.count(len(verdict.checked), 'object')}{others}."

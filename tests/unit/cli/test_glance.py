@@ -20,6 +20,7 @@ def _condition(kind: str, status: str, reason: str = "Succeeded", message: str =
 
 
 READY = _condition("Ready", "True")
+DISCOVERED_NOTHING = _condition("Discovered", "False", "ResourceNotFound", "no file")
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,8 @@ READY = _condition("Ready", "True")
         ({"conditions": [_condition("Ready", "False", "Progressing")]}, "working"),
         ({"conditions": [READY, _condition("Reachable", "False", "Unreachable")]}, "bad"),
         ({"conditions": [READY, _condition("Reachable", "Unknown", "NeverRan")]}, "good"),
+        ({"conditions": [READY, _condition("Reachable", "True"), DISCOVERED_NOTHING]}, "bad"),
+        ({"conditions": [_condition("Ready", "True", "Suspended", "Source flights is suspended")]}, "off"),
     ],
 )
 def test_the_state_is_all_conditions_taken_together(status: dict[str, Any], state: str) -> None:
@@ -49,11 +52,24 @@ def test_troubles_are_told_with_reason_and_message() -> None:
     assert (trouble.condition, trouble.reason, trouble.message) == ("Reachable", "Timeout", "no answer")
 
 
+def test_conditions_that_say_the_same_are_one_trouble() -> None:
+    said = [_condition(kind, "False", "Timeout", "no answer") for kind in ("Reachable", "Discovered")]
+    assert [trouble.condition for trouble in glance.troubles(_object(conditions=[READY, *said]))] == ["Reachable"]
+
+
+def test_every_time_of_a_schedule_is_told() -> None:
+    scheduled = {**_object(conditions=[READY]), "spec": {"schedule": ["0 3 * * *", "0 5 * * 1"]}}
+    assert glance.numbers(scheduled, NOW) == ["0 3 * * *", "0 5 * * 1"]
+    assert glance.numbers({**scheduled, "spec": {"schedule": 5, "suspend": True}}, NOW) == ["suspended"]
+
+
 @pytest.mark.parametrize(
     ("kind", "status", "lines"),
     [
         ("Source", {"conditions": [_condition("Reachable", "True")]}, ["reachable"]),
         ("Source", {}, []),
+        ("Source", {"conditions": [_condition("Reachable", "True"), DISCOVERED_NOTHING]}, ["ResourceNotFound"]),
+        ("Source", {"conditions": [_condition("Ready", "True", "Suspended")]}, ["suspended"]),
         ("Destination", {"conditions": [_condition("Reachable", "True")]}, ["reachable"]),
         ("Dataset", {"rows": 336709, "quarantinedRows": 67}, ["336,709 rows", "67 bad", "in lake"]),
         ("Dataset", {}, ["in lake"]),
@@ -62,7 +78,14 @@ def test_troubles_are_told_with_reason_and_message() -> None:
             {"lastRun": {"state": "Succeeded", "finishedAt": "2026-11-22T11:57:30Z", "rowsLoaded": 1200}},
             ["done 2m ago", "+1,200"],
         ),
+        ("Pipeline", {"lastRun": {"state": "Failed", "rowsLoaded": 0}}, ["failed"]),
         ("Pipeline", {"nextRunTime": "2026-11-22T15:30:00Z"}, ["next in 3h"]),
+        ("Pipeline", {"lastRun": {"state": "Waiting"}, "runs": [{"state": "Waiting"}]}, ["waiting"]),
+        (
+            "Pipeline",
+            {"lastRun": {"state": "Cancelled"}, "runs": [{"state": "Waiting"}, {"state": "Cancelled"}]},
+            ["cancelled", "another one waits"],
+        ),
         (
             "Subscription",
             {"lastRun": {"state": "Failed", "startedAt": "2026-11-19T12:00:00Z"}, "deliveries": [{"rows": 5}]},

@@ -80,6 +80,8 @@ def test_the_picture_is_aligned() -> None:
         "● src  ──▶ ● pipe   ──▶ ● set     ──▶ ● sub        ──▶ ● outbox",
         "                          in lake",
         "                                                       ● lake",
+        "",
+        "● well",
     ]
 
 
@@ -90,12 +92,35 @@ def test_what_stands_above_is_not_said_again() -> None:
     assert sum("sub" in line for line in drawn) == 2
 
 
+def test_a_dataset_of_two_pipelines_is_drawn_once_and_named_again() -> None:
+    second = _object("Pipeline", "pipe2", sourceRef=_ref("src"), datasets=[{"datasetRef": _ref("set")}])
+    assert _names(*EVERYTHING, second)[:2] == [("src", "pipe", "set", "sub", "outbox"), ("src", "pipe2", "set", "", "")]
+    drawn = _drawn(*EVERYTHING, second)
+    assert drawn[3] == "       ──▶ ● pipe2  ──▶ ↑ set"
+    assert sum("in lake" in line for line in drawn) == 1
+    assert drawn[-1] == "● well   ↑ drawn in full above"
+
+
+def test_a_destination_of_two_subscriptions_is_drawn_once_and_named_again() -> None:
+    more = _object("Subscription", "sub2", datasetRef=_ref("set"), destinationRef=_ref("outbox"))
+    drawn = _drawn(*EVERYTHING, more)
+    assert [line.split("▶")[-1].strip() for line in drawn if "outbox" in line] == ["● outbox", "↑ outbox"]
+
+
+def test_the_legend_explains_the_marks_that_are_there() -> None:
+    off, new = _object("Source", "off", suspend=True), {**_object("Source", "new"), "status": {}}
+    assert _drawn(SOURCE, off, new)[-1] == "● well   ◐ working or waiting   ○ suspended"
+    assert _drawn(PIPELINE)[-1] == "● well   ✗ needs you"
+
+
 def test_troubles_stand_below_with_their_message() -> None:
     broken = _object("Source", "src")
     broken["status"]["conditions"] = [
-        {"type": "Reachable", "status": "False", "reason": "Timeout", "message": "no answer from s3://exports"}
+        {"type": kind, "status": "False", "reason": "Timeout", "message": "no answer from s3://exports"}
+        for kind in ("Reachable", "Discovered")
     ]
     drawn = _drawn(broken)
+    assert sum("no answer" in line for line in drawn) == 1
     assert "✗ Source src Timeout" in drawn
     assert "  no answer from s3://exports" in drawn
 

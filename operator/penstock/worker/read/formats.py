@@ -136,7 +136,7 @@ def _parquet(store: Store, found: Found, scratch: Path) -> Reader:
     try:
         file = pq.ParquetFile(spooled, memory_map=False)
     except pa.ArrowInvalid as error:
-        message = f"{found.url} is not Parquet: {engine.one_line(error)}."
+        message = f"{found.url} is not Parquet: {engine.one_line(error).rstrip('.')}."
         raise InvalidSpec(message, "WrongSpecification") from None
     schema = file.schema_arrow
     _check(schema.names, found.url)

@@ -8,7 +8,7 @@ import s3fs
 from botocore import exceptions as errors  # type: ignore[import-untyped]  # botocore ships no types
 
 from penstock.api.errors import InvalidSpec, NotYet
-from penstock.worker.storage.port import BLOCK, Found, gone, matcher, status, trouble
+from penstock.worker.storage.port import BLOCK, Found, gone, matcher, status, trouble, unreachable
 
 _PRECONDITION_FAILED = (409, 412)
 """What a conditional put answers when the name is taken, or is being taken."""
@@ -29,7 +29,7 @@ class Bucket:
     """A prefix of a bucket, or one object in it."""
 
     def __init__(self, url: str, endpoint: str | None, keys: Keys | None, subject: str) -> None:
-        self.url, self._subject = url, subject
+        self.url, self._endpoint, self._subject = url, endpoint, subject
         self._remedy = (
             f"Check access_key_id and secret_access_key in Secret {keys.source}, and what they may do there."
             if keys is not None
@@ -50,13 +50,16 @@ class Bucket:
 
     def _translate(self, error: Exception) -> InvalidSpec | NotYet | None:
         """What botocore and s3fs mean; s3fs hides the server's answer in the cause of an OSError."""
-        cause = error.__cause__ if isinstance(error, OSError) else error
+        cause = (
+            (error.__cause__ or error) if isinstance(error, OSError) else error
+        )  # botocore's SSLError is an OSError too
         if isinstance(error, PermissionError) or isinstance(cause, errors.NoCredentialsError):
             return status(self._subject, self.url, 403, self._remedy)
         if isinstance(cause, errors.ReadTimeoutError | errors.ConnectTimeoutError):
             return NotYet(f"{self._subject}: {self.url} did not answer in time.", "Timeout")
         if isinstance(cause, errors.HTTPClientError | errors.ConnectionError):
-            return NotYet(f"{self._subject}: {self.url} cannot be reached: {type(cause).__name__}.", "Unreachable")
+            server = self._endpoint or cause.kwargs.get("endpoint_url") or "https://s3.amazonaws.com"
+            return unreachable(self._subject, self.url, server, cause)
         if isinstance(cause, errors.ClientError):
             return status(self._subject, self.url, _http_status(cause), self._remedy)
         return None

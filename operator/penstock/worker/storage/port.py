@@ -2,11 +2,14 @@
 
 import errno
 import re
+import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
+from urllib.parse import urlsplit
 
 from penstock.api.errors import InvalidSpec, NotYet, PenstockError
 
@@ -89,6 +92,36 @@ def _system(subject: str, url: str, error: OSError) -> InvalidSpec | NotYet:
     if error.errno == errno.EROFS:
         return InvalidSpec(f"{subject}: {url} is read only. Check the volume.", "WrongCredentials")
     return NotYet(f"{subject}: {url}: {error.strerror or type(error).__name__}.", "Unreachable")
+
+
+def unreachable(subject: str, url: str, server: str, error: BaseException) -> NotYet:
+    """No connection to `server`, the URL of who was to answer; clients bury the system's own word beneath theirs."""
+    address = urlsplit(server)
+    origin = f"{address.scheme}://{address.netloc}"
+    match _innermost(error):
+        case ConnectionRefusedError():
+            cause = f"connection refused by {origin}; nothing listens there."
+        case socket.gaierror() as unknown if unknown.errno in (socket.EAI_NONAME, socket.EAI_NODATA):
+            cause = f"the name {address.hostname} is not known. Check the URL."
+        case socket.gaierror() as failed:
+            cause = f"the name {address.hostname} could not be looked up: {failed.strerror}."
+        case ssl.SSLCertVerificationError() as refused:
+            cause = f"the certificate of {origin} is not accepted: {refused.verify_message}."
+        case ssl.SSLError():
+            cause = f"no TLS with {origin}. Perhaps it speaks plain http: check the URL."
+        case ConnectionError():
+            cause = f"{origin} broke off the connection."
+        case OSError() as other if other.strerror:
+            cause = f"{origin}: {other.strerror}."
+        case other:
+            cause = f"{origin} did not answer as it should ({type(other).__name__})."
+    return NotYet(f"{subject}: {url} cannot be reached: {cause}", "Unreachable")
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return error
 
 
 def status(subject: str, url: str, code: int, remedy: str = "") -> InvalidSpec | NotYet:

@@ -10,7 +10,7 @@ import fsspec
 from fsspec.asyn import sync
 
 from penstock.api.errors import InvalidSpec, NotYet
-from penstock.worker.storage.port import BLOCK, Found, gone, status, trouble
+from penstock.worker.storage.port import BLOCK, Found, gone, status, trouble, unreachable
 
 _HEADERS = {"Accept-Encoding": "identity"}  # what a server would compress on the way has no size to check against
 
@@ -78,7 +78,7 @@ def _meaning(subject: str, url: str, error: Exception) -> InvalidSpec | NotYet |
     if isinstance(error, aiohttp.ClientResponseError):
         return status(subject, url, error.status)
     if isinstance(error, aiohttp.ClientError) and not isinstance(error, TimeoutError):
-        return NotYet(f"{subject}: {url} cannot be reached: {type(error).__name__}.", "Unreachable")
+        return unreachable(subject, url, url, error)
     return None
 
 
