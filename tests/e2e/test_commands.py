@@ -125,6 +125,7 @@ def test_run_says_at_once_what_is_suspended_and_asks_for_nothing(states: Session
 
 
 def test_run_tells_what_it_waits_for_until_its_time_is_over(states: Session) -> None:
+    assert _penstock(states, "run", "waits", "--timeout", "3s")[0] == 2, "without --wait there is nothing to limit"
     code, told = _penstock(states, "run", "waits", "--wait", "--timeout", "3s")
     waiting, error = told.splitlines()
     assert code == 1
