@@ -43,9 +43,10 @@ test: $(READY) ## All tests
 # into ~/.cache/penstock. node adds kubelet and containerd and runs our images as containers; it needs root.
 # context:NAME is a cluster of yours with Penstock in it. See docs/developing.md.
 CLUSTER ?= real
+TESTS   ?= tests/e2e tests/conformance
 .PHONY: conformance
 conformance: $(READY) ## The end-to-end tests on a real Kubernetes (CLUSTER=real, node or context:NAME)
-	@$(BIN)/pytest tests/e2e tests/conformance --cluster=$(CLUSTER)
+	@$(BIN)/pytest $(TESTS) --cluster=$(CLUSTER)
 
 .PHONY: lint
 lint: $(READY) ## Format, lint, types, import contracts, generated files

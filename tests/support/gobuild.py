@@ -1,5 +1,6 @@
 """Programs built once from a pinned Go module of ours into a cache outside the checkout."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -25,9 +26,13 @@ def binary(module: Path, package: str, name: str, *flags: str) -> Path:
     if shutil.which("go") is None:
         raise Missing(f"{name} is not here, and no Go toolchain (1.25 or later) to build it with")
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f"{name}.{os.getpid()}"
-    command = ["go", "build", "-mod=readonly", *flags, "-o", str(unfinished), package]
-    built = subprocess.run(command, cwd=module, capture_output=True, text=True, check=False)
-    if built.returncode != 0:
-        raise Missing(f"{name} does not build: {built.stderr[-500:]}")
-    return unfinished.rename(program)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once would build the same
+        if program.exists():
+            return program
+        unfinished = folder / f"{name}.unfinished"
+        command = ["go", "build", "-mod=readonly", *flags, "-o", str(unfinished), package]
+        built = subprocess.run(command, cwd=module, capture_output=True, text=True, check=False)
+        if built.returncode != 0:
+            raise Missing(f"{name} does not build: {built.stderr[-500:]}")
+        return unfinished.rename(program)
