@@ -51,7 +51,8 @@ class Cluster:
         command = [sys.executable, "-m", "penstock", "operate", "--kubeconfig", str(kubeconfig), *options]
         environment = os.environ | {"POD_NAME": pod}
         with (self.folder / f"{pod}.log").open("ab") as log:
-            return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+            words = controlplane.ending_with_us("TERM", *command)
+            return subprocess.Popen(words, env=environment, stdout=log, stderr=log, start_new_session=True)
 
     def stop_operator(self, number: int = signal.SIGTERM) -> None:
         """End the operator, gently or (SIGKILL) not."""
@@ -255,7 +256,8 @@ def _operated(cluster: Cluster) -> Iterator[None]:
 @contextlib.contextmanager
 def _process(folder: Path, name: str, *command: str) -> "Iterator[subprocess.Popen[bytes]]":
     with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        words = controlplane.ending_with_us("TERM", *command)
+        process = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
         try:
             yield process
         finally:

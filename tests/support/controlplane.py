@@ -155,17 +155,24 @@ def _start_apiserver(stack: contextlib.ExitStack, program: Path, folder: Path, p
     return server
 
 
+def ending_with_us(signal_name: str, *command: str) -> list[str]:
+    """The command, to which the kernel sends that signal when we are gone, were it by kill -9 (prctl(2))."""
+    return ["setpriv", f"--pdeathsig={signal_name}", "--", *command] if shutil.which("setpriv") else [*command]
+
+
 @contextlib.contextmanager
 def process(
     folder: Path, name: str, *command: str, env: Mapping[str, str] | None = None
 ) -> "Iterator[subprocess.Popen[bytes]]":
     """A program that runs as long as we do, its output in `<folder>/<name>.log`; killed with all that it started.
 
-    Killed at once: the API server drains for seconds, and nothing here is worth waiting for.
+    Killed at once: the API server drains for seconds, and nothing here is worth waiting for. By the kernel, if we are
+    killed ourselves.
     """
     with (folder / f"{name}.log").open("wb") as log:
         environment = {**os.environ, **(env or {})}
-        started = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        words = ending_with_us("KILL", *command)
+        started = subprocess.Popen(words, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
             yield started
         finally:
