@@ -8,6 +8,10 @@ import subprocess
 from pathlib import Path
 
 
+BUILD_SECONDS = 1800
+"""Four times what it takes; a module proxy that does not answer would be waited for without end."""
+
+
 class Missing(Exception):
     """A program cannot be had on this machine; the message says which and how to get it."""
 
@@ -32,7 +36,12 @@ def binary(module: Path, package: str, name: str, *flags: str) -> Path:
             return program
         unfinished = folder / f"{name}.unfinished"
         command = ["go", "build", "-mod=readonly", *flags, "-o", str(unfinished), package]
-        built = subprocess.run(command, cwd=module, capture_output=True, text=True, check=False)
+        try:
+            built = subprocess.run(
+                command, cwd=module, capture_output=True, text=True, check=False, timeout=BUILD_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            raise Missing(f"{name} was not built within {BUILD_SECONDS} s") from None
         if built.returncode != 0:
             raise Missing(f"{name} does not build: {built.stderr[-500:]}")
         return unfinished.rename(program)
