@@ -136,12 +136,11 @@ class Session:
 
     def until(self, told: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
         """The first true answer of `told`, asked again and again; an error that says `what` if there is none."""
-        deadline, pause = time.monotonic() + seconds, 0.1
-        while time.monotonic() < deadline:
+        deadline = time.monotonic() + seconds
+        while (began := time.monotonic()) < deadline:
             if answer := told():
                 return answer
-            time.sleep(pause)
-            pause = min(pause * 1.5, 1.0)  # each look is a kubectl, which costs as much as what it waits for
+            time.sleep(3 * (time.monotonic() - began) + 0.05)  # to look is not to take the time of what it waits for
         objects = self.kubectl("get", "penstock,jobs,pods", check=False)
         raise AssertionError(f"not within {seconds:.0f} s: {what}\n{objects}")
 

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-
 BUILD_SECONDS = 1800
 """Four times what it takes; a module proxy that does not answer would be waited for without end."""
 
