@@ -109,18 +109,21 @@ def test_an_unknown_field_is_told(name: str, said: str, tmp_path: Path) -> None:
     assert said in (report.message or "")
 
 
-def test_a_signal_ends_a_long_statement_with_what_its_handler_raises(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seconds", [0.1, 0.5])
+def test_a_signal_ends_a_long_statement_with_what_its_handler_raises(tmp_path: Path, seconds: float) -> None:
     def cancelled(*_: object) -> None:
         raise run.Ended(NotYet("asked to end", "Cancelled"))
 
+    def begin(connection: engine.Connection) -> None:
+        timer.start()
+        engine.run(connection, f"COPY (SELECT md5(i::VARCHAR) FROM range(1000000000) t(i)) TO '{target}'")
+
     before = signal.signal(signal.SIGTERM, cancelled)
-    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM))
     begun, target = time.monotonic(), tmp_path / "x.csv"
     try:
-        with engine.connect(256 << 20, 2, tmp_path, [tmp_path]) as connection:
-            timer.start()
-            with pytest.raises(run.Ended):
-                engine.run(connection, f"COPY (SELECT md5(i::VARCHAR) FROM range(1000000000) t(i)) TO '{target}'")
+        with engine.connect(256 << 20, 2, tmp_path, [tmp_path]) as connection, pytest.raises(run.Ended):
+            begin(connection)
     finally:
         timer.cancel()
         signal.signal(signal.SIGTERM, before)

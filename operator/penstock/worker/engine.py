@@ -1,7 +1,7 @@
 """DuckDB, locked: no files, no network, no extensions, no settings; memory and threads as the Pod allows."""
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,9 @@ def run(connection: Connection, statement: str) -> None:
         try:
             running.result()
         except BaseException:
-            connection.interrupt()
+            while not running.done():  # one that comes before the statement has begun is forgotten
+                connection.interrupt()
+                wait([running], timeout=0.1)
             raise
 
 
