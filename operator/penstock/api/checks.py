@@ -68,15 +68,16 @@ def subscription_field(field: SubscriptionField, subscription: SubscriptionSpec,
         )
 
 
-def delivery_folder(subscription: SubscriptionSpec, destination: DestinationSpec, namespace: str) -> str | None:
-    """The one folder that a Subscription delivers into, so that two can be compared; None where it receives no files.
+def delivery_folder(suffix: str | None, destination: DestinationSpec, namespace: str) -> str | None:
+    """The one folder that a Subscription with that suffix delivers into, so that two can be compared.
 
-    A `file://` URL is that of a claim, and claims are of a namespace; a bucket is one for all that name its server.
+    None where the Destination receives no files. A `file://` URL is that of a claim, and claims are of a namespace; a
+    bucket is one for all that name its server.
     """
     files = destination.connector.files
     if files is None:
         return None
-    suffix = (subscription.settings.suffix or "").strip("/")
+    suffix = (suffix or "").strip("/")
     folder = f"{files.url}{suffix}/" if suffix else files.url
     if files.scheme == "file":
         return f"{namespace} file://{posixpath.normpath(folder.removeprefix('file://'))}/"

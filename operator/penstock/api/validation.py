@@ -196,7 +196,9 @@ def _deliveries(specs: Mapping[_Address, tuple[Manifest, Model | None]]) -> Iter
             continue
         found = specs.get(("Destination", namespace, spec.destination_ref.name))
         destination = found[1] if found is not None and isinstance(found[1], DestinationSpec) else None
-        folder = checks.delivery_folder(spec, destination, namespace) if destination is not None else None
+        folder = (
+            checks.delivery_folder(spec.settings.suffix, destination, namespace) if destination is not None else None
+        )
         if folder is None:
             continue
         first = owners.setdefault(folder, manifest)

@@ -195,19 +195,29 @@ def _subscription(graph: Graph, store: Store) -> Graph:
 
 def _check_folder(key: Key, spec: SubscriptionSpec, destination: DestinationSpec, store: Store) -> None:
     """Raise InvalidSpec (DeliveryConflict) if an older Subscription delivers into the same folder."""
-    folder = checks.delivery_folder(spec, destination, key.namespace)
-    for place in store.of_kind("Destination"):
+    folder = checks.delivery_folder(spec.settings.suffix, destination, key.namespace)
+    for place in store.of_kind("Destination") if folder is not None else ():
+        if (there := _lenient(store, place, DestinationSpec)) is None:
+            continue
         for rival in store.referrers(place):
-            if rival == key or rival.kind != "Subscription" or _age(store, rival) > _age(store, key):
+            # There may be thousands: the suffix is looked at before anything is parsed.
+            if rival == key or checks.delivery_folder(_suffix(store, rival), there, rival.namespace) != folder:
                 continue
-            theirs, there = _lenient(store, rival, SubscriptionSpec), _lenient(store, place, DestinationSpec)
-            if theirs and there and checks.delivery_folder(theirs, there, rival.namespace) == folder:
+            older = rival.kind == "Subscription" and _age(store, rival) <= _age(store, key)
+            if older and _lenient(store, rival, SubscriptionSpec):
                 name = rival.name if rival.namespace == key.namespace else f"{rival.namespace}/{rival.name}"
                 raise InvalidSpec(
                     f"Subscription {name} delivers into the same folder, and each would replace the other's "
                     "manifest.json. Choose another settings.suffix, or another Destination.",
                     "DeliveryConflict",
                 )
+
+
+def _suffix(store: Store, key: Key) -> str | None:
+    """The suffix that a Subscription's manifest gives, valid or not."""
+    manifest = store.get(key) or {}
+    suffix: str | None = ((manifest.get("spec") or {}).get("settings") or {}).get("suffix")
+    return suffix
 
 
 def _age(store: Store, key: Key) -> tuple[str, Key]:
