@@ -128,7 +128,8 @@ def _kubeconfig(name: str, folder: Path) -> Path:
     view = [str(KUBECTL), "config", "view", "--raw", "--minify", "--flatten", f"--context={name}"]
     told = subprocess.run(view, capture_output=True, text=True, check=False)
     if told.returncode != 0:
-        known = subprocess.run([str(KUBECTL), "config", "get-contexts", "-o", "name"], capture_output=True, text=True)  # noqa: PLW1510
+        names = [str(KUBECTL), "config", "get-contexts", "-o", "name"]
+        known = subprocess.run(names, capture_output=True, text=True, check=False)
         raise Unfit(f"{told.stderr.strip()}; there are: {', '.join(known.stdout.split()) or 'none'}")
     path = folder / "kubeconfig"
     path.touch(mode=0o600)
