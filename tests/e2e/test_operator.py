@@ -7,7 +7,6 @@ import contextlib
 import json
 import re
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -19,7 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support import clusters, gobuild, manifests
+from support import clusters, controlplane, gobuild, manifests
 from support.clusters import ROOT, Cluster, Session
 from support.manifests import Manifest
 
@@ -72,9 +71,7 @@ def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
 
 @contextlib.contextmanager
 def _operator(cluster: Cluster, pod: str = "operator") -> Iterator[Operator]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
+    port = controlplane.free_port()
     process = cluster.operate(pod, f"--health-probe-bind-address=127.0.0.1:{port}")
     try:
         yield Operator(process, cluster.folder / f"{pod}.log", port)

@@ -9,7 +9,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import yaml
 
+from penstock.embedded import addresses
 from support import gobuild
 
 MODULE = Path(__file__).parent.parent / "controlplane"
@@ -212,7 +212,6 @@ def _kubeconfig(folder: Path, server: str) -> Path:
 
 def free_port() -> int:
     """A port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+    with addresses.listening_anew() as probe:
         port: int = probe.getsockname()[1]
         return port

@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 import os
 import secrets
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -20,7 +21,7 @@ import trustme
 import yaml
 from aiohttp import web
 
-from penstock.embedded import errors, podlogs
+from penstock.embedded import addresses, errors, podlogs
 from penstock.embedded.apiclient import Access
 from penstock.embedded.asked import Options
 from penstock.embedded.controllers import Controllers
@@ -167,21 +168,24 @@ async def _listening(server: Server, folder: Path, port: int, context: ssl.SSLCo
     """Serve on loopback; yields the URL."""
     runner = web.AppRunner(server.app, handler_cancellation=True, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
-    kept = folder / "port"
-    wanted = [port] if port else [*([int(kept.read_text())] if kept.exists() else []), 0]
-    for number in wanted:
-        try:
-            await web.TCPSite(runner, "127.0.0.1", number, ssl_context=context).start()
-            break
-        except OSError:
-            if number == wanted[-1]:
-                raise
-    bound = runner.addresses[0][1]
-    kept.write_text(str(bound))
+    bound = _socket(folder / "port", port)
+    await web.SockSite(runner, bound, ssl_context=context).start()
     try:
-        yield f"https://127.0.0.1:{bound}"
+        yield f"https://{addresses.HOST}:{bound.getsockname()[1]}"
     finally:
         await runner.cleanup()
+
+
+def _socket(kept: Path, port: int) -> socket.socket:
+    """Bound to `port`; if that is 0, to the one it had before where that is free, else to a new one."""
+    try:
+        bound = addresses.listening(port or int(kept.read_text()))
+    except OSError:
+        if port:
+            raise
+        bound = addresses.listening_anew()
+    kept.write_text(str(bound.getsockname()[1]))
+    return bound
 
 
 class _Logs:
