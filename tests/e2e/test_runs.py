@@ -86,6 +86,23 @@ def test_two_pipelines_of_one_dataset_take_turns(session: Session) -> None:
     session.until_rows("cities", 6)
 
 
+def test_a_renamed_pipeline_doubles_nothing_and_goes_on_under_the_old_identity(session: Session) -> None:
+    _loaded(session, manifests.pipeline())
+    session.last_run("pipeline", "cities", "nonce/1")
+    session.kubectl("delete", "pipeline", "cities")
+    session.put("in", "b.csv", "id,city,amount\n4,Vadso,4\n")
+    session.apply(manifests.pipeline("towns"))
+    refused = session.last_run("pipeline", "towns", "nonce/1")
+    assert (refused["state"], refused["reason"]) == ("Failed", "AlreadyLoaded")
+    former = f"{session.namespace}/cities"
+    assert f"set `identity: {former}`" in session.condition("pipeline", "towns", "LastRunSucceeded")["message"]
+
+    session.apply(manifests.pipeline("towns", identity=former, runNonce="2"))
+    run = session.last_run("pipeline", "towns", "nonce/2")
+    assert (run["id"], run["rowsLoaded"], run["files"]) == (f"{former}/nonce/2", 1, 1)
+    session.until_rows("cities", 4)
+
+
 def test_a_deleted_job_is_a_cancelled_run_and_stays_so(session: Session) -> None:
     _loaded(session, manifests.pipeline())
     session.kubectl("patch", "destination", "lake", "--type=merge", "-p", '{"spec":{"suspend":true}}')

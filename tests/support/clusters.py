@@ -97,7 +97,9 @@ class Session:
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         """What kubectl prints on standard output; with its standard error in the exception where it fails."""
-        command = [str(KUBECTL), "--kubeconfig", str(self.cluster.kubeconfig), "-n", self.namespace, *arguments]
+        cluster = self.cluster  # with a cache of its own: another cluster may have had this address before
+        own = ["--kubeconfig", str(cluster.kubeconfig), "--cache-dir", str(cluster.folder / "kubectl-cache")]
+        command = [str(KUBECTL), *own, "-n", self.namespace, *arguments]
         done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=300)
         if check and done.returncode != 0:
             raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stderr}{done.stdout}")

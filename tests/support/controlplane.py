@@ -7,8 +7,10 @@ PATH, `KUBEBUILDER_ASSETS`, or Debian's `etcd-server`.
 
 import contextlib
 import os
+import random
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import time
@@ -20,7 +22,6 @@ from pathlib import Path
 
 import yaml
 
-from penstock.embedded import addresses
 from support import gobuild
 
 MODULE = Path(__file__).parent.parent / "controlplane"
@@ -211,7 +212,9 @@ def _kubeconfig(folder: Path, server: str) -> Path:
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
-    with addresses.listening_anew() as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of the loopback that nobody listens on, and that no system gives out by itself before it is taken."""
+    for number in random.sample(range(20000, 30000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", number))
+            return number
+    raise OSError("no port between 20000 and 30000 seems to be free")

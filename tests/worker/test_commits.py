@@ -50,6 +50,43 @@ def test_a_replace_reads_everything_and_an_empty_one_leaves_the_table(tmp_path: 
     assert (pod.code, report.reason, len(pod.rows())) == (2, "ResourceNotFound", 3)
 
 
+def test_a_file_that_another_identity_has_loaded_is_not_loaded_twice(tmp_path: Path) -> None:
+    pod = things(tmp_path)
+    (pod.data / "1.csv").write_text("a,b\n1,x\n2,x\n")
+    pod.work("r1")
+    (pod.data / "2.csv").write_text("a,b\n3,y\n")
+    report = pod.work("r2", more={"identity": "demo/renamed"})
+    assert (pod.code, report.reason, len(pod.rows())) == (2, "AlreadyLoaded", 2)
+    assert report.message == (
+        "Dataset things: identity demo/load has loaded file:///volumes/data/1.csv already, and its rows would stand "
+        "there twice. Nothing was committed. If this Pipeline takes that one's place, set `identity: demo/load`; else "
+        "read other files, or load another Dataset."
+    )
+    assert pod.work("r3", more={"identity": "demo/load"}).datasets[0].counts.loaded == 1
+    (pod.data / "1.csv").unlink()
+    (pod.data / "2.csv").unlink()
+    (pod.data / "1.csv").write_text("a,b\n8,z\n")  # the name of a file of another claim, say
+    assert pod.work("r4", more={"identity": "demo/other"}).datasets[0].counts.loaded == 1
+    assert sorted(row["a"] for row in pod.rows()) == [1, 2, 3, 8]
+
+
+def test_a_plan_of_a_killed_worker_does_not_double_what_another_identity_has_loaded_since(tmp_path: Path) -> None:
+    pod = things(tmp_path)
+    (pod.data / "1.csv").write_text("a,b\n1,x\n")
+    pod.prepare()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("penstock.worker.stage.shard", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            pod.work("r1", more={"identity": "demo/first"})
+    assert pod.work("r2", more={"identity": "demo/second"}).datasets[0].counts.loaded == 1
+    report = pod.work("r1", more={"identity": "demo/first"})
+    assert (report.reason, len(pod.rows())) == ("AlreadyLoaded", 1)
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize(("sync", "mode"), [("incremental", "replace"), ("full", "append")])
 def test_other_pairs_are_refused(sync: str, mode: str, tmp_path: Path) -> None:
     pod = things(tmp_path, sync=sync, writeMode=mode)

@@ -40,6 +40,7 @@ Reason = Literal[
     "NameConflict",
     "TableConflict",
     "DeliveryConflict",
+    "AlreadyLoaded",
     "SchemaChanged",
     "SecretMissing",
     "WrongCredentials",
@@ -74,6 +75,8 @@ REASONS: Mapping[Reason, str] = {
     "TableConflict": "The table belongs to another Dataset. Choose another `table`.",
     "DeliveryConflict": "An older Subscription delivers into the same folder, and each would replace the other's "
     "`manifest.json`. Choose another `settings.suffix`, or another Destination.",
+    "AlreadyLoaded": "Another Pipeline has loaded these files into this Dataset; their rows would stand there twice. "
+    "Set the `identity` that the message names, or read other files.",
     "SchemaChanged": "The Dataset's schema differs from its table's; changing an existing table is not supported yet.",
     "SecretMissing": "The Secret, or a key in it, does not exist in the namespace where the run happens.",
     "WrongCredentials": "The remote refused the credentials.",

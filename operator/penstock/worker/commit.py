@@ -98,9 +98,9 @@ def _check(dataset: DatasetOrder, counts: Counts, staged: Sequence[Staged]) -> N
         kind, often = kinds.most_common(1)[0]
         example = next(shard.examples[kind] for shard in staged if kind in shard.examples)
         message = (
-            f"Dataset {name}: {counts.quarantined:,} of {counts.read:,} rows are bad, and quality.maxBadRatio allows "
-            f"{allowed}. Nothing was committed. Most often, {words.count(often, 'time')}: {kind}; "
-            f"for instance {example[:200]}."
+            f"Dataset {name}: {counts.quarantined:,} of {words.count(counts.read, 'row')} "
+            f"{'is' if counts.quarantined == 1 else 'are'} bad, and quality.maxBadRatio allows {allowed}. Nothing was "
+            f"committed. Most often, {words.count(often, 'time')}: {kind}; for instance {example[:200]}."
         )
         raise InvalidSpec(message, "TooManyBadRows")
 

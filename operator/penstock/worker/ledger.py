@@ -253,13 +253,12 @@ def settle(cursor: sqlite3.Cursor, mine: Claim, report: str, counts: tuple[int, 
         raise _taken_over(mine)
 
 
-def files(database: Path, subject: str, identity: str | None = None) -> dict[tuple[str, str], FileEntry]:
-    """What has been read for the subject, by (identity, url); of one identity, or of all."""
+def files(database: Path, subject: str) -> dict[tuple[str, str], FileEntry]:
+    """What has been read for the subject, by (identity, url)."""
     with transaction(database) as cursor:
         rows = cursor.execute(
-            "SELECT identity, url, etag, size, rows, data, quarantine FROM penstock_files "
-            "WHERE subject = ? AND (? IS NULL OR identity = ?)",
-            (subject, identity, identity),
+            "SELECT identity, url, etag, size, rows, data, quarantine FROM penstock_files WHERE subject = ?",
+            (subject,),
         ).fetchall()
     return {
         (row[0], row[1]): FileEntry(

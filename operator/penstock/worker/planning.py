@@ -71,14 +71,20 @@ def source(order: SourceOrder, pod: Pod) -> Input:
 
 
 def recorded(claim: Claim, identity: str, dataset: DatasetOrder, given: Input) -> Plan:
-    """The plan of this run: the one an earlier attempt recorded, or a new one, recorded before anything is read."""
-    if claim.plan is not None:
-        return Plan.model_validate_json(claim.plan)
-    check(dataset)
-    entries = ledger.files(claim.database, claim.subject, identity)
-    known = {url: entry for (_, url), entry in entries.items()}
-    plan = make(dataset, given.store.find(given.glob), known, given.where)
-    return Plan.model_validate_json(claim.record(plan.model_dump_json()))
+    """The plan of this run: the one an earlier attempt recorded, or a new one, recorded before anything is read.
+
+    Raises InvalidSpec: AlreadyLoaded, and what `make` raises.
+    """
+    entries = ledger.files(claim.database, claim.subject)
+    plan = claim.plan
+    if plan is None:
+        check(dataset)
+        known = {url: entry for (by, url), entry in entries.items() if by == identity}
+        plan = claim.record(make(dataset, given.store.find(given.glob), known, given.where).model_dump_json())
+    decided = Plan.model_validate_json(plan)
+    if decided.mode == "append":
+        _check_not_doubled(dataset, decided, entries, identity)
+    return decided
 
 
 def check(dataset: DatasetOrder) -> None:
@@ -89,6 +95,24 @@ def check(dataset: DatasetOrder) -> None:
             f"Use {' or '.join(f'sync: {sync} with writeMode: {mode}' for sync, mode in checks.WRITE_MODE_OF.items())}."
         )
         raise InvalidSpec(message)
+
+
+def _check_not_doubled(
+    dataset: DatasetOrder, plan: Plan, entries: Mapping[tuple[str, str], FileEntry], identity: str
+) -> None:
+    """Raise InvalidSpec (AlreadyLoaded) if another identity has loaded one of the plan's very files before.
+
+    Claims are mounted at one path, so that a URL alone may mean two files: their versions tell them apart.
+    """
+    planned = {(file.url, file.etag, file.size) for shard in plan.shards for file in shard.files}
+    for (by, url), entry in entries.items():
+        if by != identity and (url, entry.etag, entry.size) in planned:
+            message = (
+                f"Dataset {dataset.owner.name}: identity {by} has loaded {url} already, and its rows would stand there "
+                f"twice. Nothing was committed. If this Pipeline takes that one's place, set `identity: {by}`; "
+                "else read other files, or load another Dataset."
+            )
+            raise InvalidSpec(message, "AlreadyLoaded")
 
 
 def make(dataset: DatasetOrder, found: Sequence[Found], known: Mapping[str, FileEntry], where: str) -> Plan:

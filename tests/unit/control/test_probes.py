@@ -1,18 +1,16 @@
 """The probes: alive from the first moment, ready when it is told, and blind when nothing is heard."""
 
 import asyncio
-import socket
 
 import aiohttp
 
 from penstock.control import probes
 from penstock.control.probes import Health
+from support.controlplane import free_port
 
 
 async def _asked(health: Health) -> dict[str, tuple[int, str]]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     found = {}
     async with probes.served(health, f"127.0.0.1:{port}"), aiohttp.ClientSession() as session:
         for path in ("/healthz", "/readyz"):
