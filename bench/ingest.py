@@ -1,10 +1,11 @@
-"""Ingest against raw DuckDB: a dirty CSV typed, quarantined, committed to a lake; and DuckDB's COPY of the same.
+"""Ingest against raw DuckDB and dlt: a dirty CSV typed, its bad rows quarantined, committed to a lake.
 
-RAW is `COPY … TO Parquet` of the same file without its bad rows, with explicit types, by DuckDB alone. Both are whole
-processes, alternating; ratios are of medians within this run. Data: 10 columns, about 2 % bad values and ragged rows,
-fixed seed. Usage: python -m bench.ingest [rows…]   (default 1000000 5000000; PENSTOCK_BENCH_ROUNDS, default 3)
+The other two read the same file without its bad rows, which neither of them can set aside, with explicit types: raw
+COPY is `COPY … TO Parquet` by DuckDB alone, dlt loads an Iceberg table as we do (dltload.py). All are whole processes,
+alternating; ratios are of medians within this run. Data: 10 columns, about 2 % bad values and ragged rows, fixed seed.
 """
 
+import argparse
 import json
 import os
 import random
@@ -15,6 +16,8 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import duckdb
 
 FOLDER = Path(os.environ.get("PENSTOCK_BENCH_FOLDER", "/tmp/penstock-bench"))
 ROUNDS = int(os.environ.get("PENSTOCK_BENCH_ROUNDS", "3"))
@@ -57,12 +60,12 @@ def lines(rows: int, dirty: bool) -> Iterator[str]:
             f"item-{chance.randrange(5000)}",
             "a note of some length" if chance.random() < 0.5 else "",
         ]
-        bad = chance.random()
+        bad, where = chance.random(), chance.randrange(6)
         if bad >= 0.02:
             yield ",".join(values) + "\n"
         elif dirty:
             if bad < 0.015:
-                values[chance.randrange(6)] = "N/A"
+                values[where] = "N/A"
                 yield ",".join(values) + "\n"
             else:
                 yield ",".join(values[:7]) + "\n"
@@ -115,19 +118,29 @@ def measured(command: list[str], environment: dict[str, str]) -> tuple[float, fl
     return time.perf_counter() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def compare(rows: int) -> list[tuple[str, ...]]:
-    """A line for each of the two: medians, and how often the other's median goes into them."""
+def compare(rows: int, dlt: str | None) -> list[tuple[str, ...]]:
+    """A line for each: medians, and how often that of raw COPY goes into them."""
     pod, clean = prepare(rows)
-    columns = json.dumps(COLUMNS).replace('"', "'")
-    raw = [sys.executable, "-c", RAW, str(clean), columns, str(FOLDER / "raw.parquet")]
-    worker = [sys.executable, "-m", "penstock.worker"]
+    lake, table, other = pod / "volumes/lake", FOLDER / "raw.parquet", FOLDER / "dlt"
+    types = json.dumps(COLUMNS)
+    commands = {"raw COPY": [sys.executable, "-c", RAW, str(clean), types.replace('"', "'"), str(table)]}
+    if dlt is not None:
+        commands["dlt"] = [dlt, "-Wignore", str(Path(__file__).with_name("dltload.py")), str(clean), str(other), types]
+    commands["penstock"] = [sys.executable, "-m", "penstock.worker"]
     environment = {"PENSTOCK_POD_ROOT": str(pod), "PENSTOCK_RUN_ID": "bench"}
-    found: dict[str, list[tuple[float, float, float]]] = {"raw COPY": [], "penstock": []}
+    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in commands}
     for _ in range(ROUNDS):
-        found["raw COPY"].append(measured(raw, {}))
-        shutil.rmtree(pod / "volumes/lake")  # every round is a first load
-        (pod / "volumes/lake").mkdir()
-        found["penstock"].append(measured(worker, environment))
+        for folder in (lake, other):  # every round is a first load
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        for name, command in commands.items():
+            found[name].append(measured(command, environment))
+    loaded = [
+        table,
+        lake / "wh/main/orders/data/**/*.parquet",
+        *([other / "bench/orders/data/**/*.parquet"] if dlt else []),
+    ]
+    assert len({_rows(files) for files in loaded}) == 1, f"not the same rows: {loaded}"
     medians = {name: [statistics.median(column) for column in zip(*runs, strict=True)] for name, runs in found.items()}
     wall, cpu, _ = medians["raw COPY"]
     return [
@@ -141,16 +154,24 @@ def compare(rows: int) -> list[tuple[str, ...]]:
     ]
 
 
-def main(sizes: Sequence[int] = (1_000_000, 5_000_000)) -> None:
+def _rows(files: Path) -> int:
+    found = duckdb.execute("SELECT count(*) FROM read_parquet(?)", [str(files)]).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+def main(arguments: Sequence[str]) -> None:
     """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m bench", epilog="PENSTOCK_BENCH_ROUNDS: how many rounds, 3")
+    parser.add_argument("rows", nargs="*", type=int, default=[1_000_000, 5_000_000])
+    parser.add_argument(
+        "--dlt", metavar="PYTHON", help="one that has dlt, as `make bench` makes it; else dlt is left out"
+    )
+    options = parser.parse_args(arguments)
     table: list[tuple[str, ...]] = [("rows", "what", "wall s", "ratio", "cpu s", "ratio", "peak MB")]
-    for rows in sizes:
-        table += compare(rows)
+    for rows in options.rows:
+        table += compare(rows, options.dlt)
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     for line in table:
         print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
     print(f"medians of {ROUNDS} alternating rounds, peak the largest; {os.cpu_count()} processors")
-
-
-if __name__ == "__main__":
-    main([int(argument) for argument in sys.argv[1:]] or (1_000_000, 5_000_000))
