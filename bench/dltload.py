@@ -1,6 +1,6 @@
-"""A CSV into an Iceberg table by dlt, as fast as it goes: read by DuckDB in Arrow batches, loaded as Parquet.
+"""CSV files into an Iceberg table by dlt, as fast as it goes: read by DuckDB in Arrow batches, loaded as Parquet.
 
-Started by `bench.ingest` with the Python of dlt's own environment: python dltload.py FILE FOLDER TYPES
+Started by `bench.ingest` with the Python of dlt's own environment: python dltload.py FROM TO TYPES
 """
 
 import json
@@ -17,10 +17,10 @@ BATCH = 100_000
 """Rows. dlt's default of 5,000 is slower."""
 
 
-def main(file: Path, folder: Path, types: dict[str, str]) -> None:
-    """Load the file, all of whose rows are good: dlt would end at the first that is not."""
+def main(files: Path, folder: Path, types: dict[str, str]) -> None:
+    """Load the folder's files, all of whose rows are good: dlt would end at the first that is not."""
     reader = read_csv_duckdb(chunk_size=BATCH, use_pyarrow=True, columns=types, header=True, auto_detect=False)
-    rows = (filesystem(bucket_url=str(file.parent), file_glob=file.name) | reader).with_name("orders")
+    rows = (filesystem(bucket_url=str(files), file_glob="*.csv") | reader).with_name("orders")
     lake = dlt.destinations.filesystem(bucket_url=str(folder))
     pipeline = dlt.pipeline("bench", destination=lake, dataset_name="bench", pipelines_dir=str(folder / "state"))
     pipeline.run(rows, loader_file_format="parquet", table_format="iceberg", write_disposition="replace")

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import duckdb
@@ -42,9 +43,8 @@ duckdb.execute("COPY (SELECT * FROM read_csv(?, columns={columns}, header=true, 
 
 
 def lines(rows: int, dirty: bool) -> Iterator[str]:
-    """The CSV's lines; bad ones are left out where it is to be clean, all else being equal."""
+    """The CSV's lines after the header; bad ones are left out where it is to be clean, all else being equal."""
     chance = random.Random(20130101)  # noqa: S311 - the same data every time, not secrets
-    yield ",".join(COLUMNS) + "\n"
     for number in range(rows):
         second = f"{chance.randrange(60):02d}"
         day = f"2013-{chance.randrange(1, 13):02d}-{chance.randrange(1, 29):02d} {chance.randrange(24):02d}:30:"
@@ -71,26 +71,36 @@ def lines(rows: int, dirty: bool) -> Iterator[str]:
                 yield ",".join(values[:7]) + "\n"
 
 
-def prepare(rows: int) -> tuple[Path, Path]:
-    """The dirty file in a Pod's folder, and the clean one."""
-    pod = FOLDER / f"pod-{rows}"
-    dirty, clean = pod / "volumes/data/orders.csv", FOLDER / f"clean-{rows}.csv"
-    for folder in ("etc/penstock/order", "volumes/data", "volumes/lake", "dev"):
+def write(folder: Path, rows: int, files: int, dirty: bool) -> None:
+    """The rows in so many files of equal length, unless they are there."""
+    if folder.exists():
+        return
+    part = folder.with_name(f"{folder.name}.part")
+    part.mkdir(parents=True, exist_ok=True)
+    given = lines(rows, dirty)
+    for number in range(files):
+        with (part / f"orders-{number:05d}.csv").open("w") as file:
+            file.write(",".join(COLUMNS) + "\n")
+            file.writelines(islice(given, rows // files + 1))
+    part.rename(folder)
+
+
+def prepare(rows: int, files: int) -> tuple[Path, Path]:
+    """A Pod's folder with the dirty files, and the folder of the clean ones."""
+    pod, clean = FOLDER / f"pod-{rows}-{files}", FOLDER / f"clean-{rows}-{files}"
+    for folder in ("etc/penstock/order", "volumes/lake", "dev"):
         (pod / folder).mkdir(parents=True, exist_ok=True)
-    for path, kind in ((dirty, True), (clean, False)):
-        if not path.exists():
-            with path.with_suffix(".part").open("w") as file:
-                file.writelines(lines(rows, kind))
-            path.with_suffix(".part").rename(path)
+    write(pod / "volumes/data", rows, files, dirty=True)
+    write(clean, rows, files, dirty=False)
     fields = [{"name": name, "type": TYPES.get(kind, kind.lower())} for name, kind in COLUMNS.items()]
     lake = {"warehouse": "file:///volumes/lake/wh", "volume": {"claimName": "lake"}}
-    files = {"url": "file:///volumes/data/", "volume": {"claimName": "data"}, "format": {"csv": {}}}
+    source = {"url": "file:///volumes/data/", "volume": {"claimName": "data"}, "format": {"csv": {}}}
     order = {
         "kind": "ingest",
         "subject": {"kind": "Pipeline", "namespace": "bench", "name": "orders"},
         "identity": "bench/orders",
         "deadlineSeconds": 3600,
-        "source": {"name": "orders", "connector": {"files": files}},
+        "source": {"name": "orders", "connector": {"files": source}},
         "datasets": [
             {
                 "owner": {"kind": "Dataset", "namespace": "bench", "name": "orders"},
@@ -118,12 +128,12 @@ def measured(command: list[str], environment: dict[str, str]) -> tuple[float, fl
     return time.perf_counter() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def compare(rows: int, dlt: str | None) -> list[tuple[str, ...]]:
+def compare(rows: int, files: int, dlt: str | None) -> list[tuple[str, ...]]:
     """A line for each: medians, and how often that of raw COPY goes into them."""
-    pod, clean = prepare(rows)
+    pod, clean = prepare(rows, files)
     lake, table, other = pod / "volumes/lake", FOLDER / "raw.parquet", FOLDER / "dlt"
     types = json.dumps(COLUMNS)
-    commands = {"raw COPY": [sys.executable, "-c", RAW, str(clean), types.replace('"', "'"), str(table)]}
+    commands = {"raw COPY": [sys.executable, "-c", RAW, f"{clean}/*.csv", types.replace('"', "'"), str(table)]}
     if dlt is not None:
         commands["dlt"] = [dlt, "-Wignore", str(Path(__file__).with_name("dltload.py")), str(clean), str(other), types]
     commands["penstock"] = [sys.executable, "-m", "penstock.worker"]
@@ -146,6 +156,7 @@ def compare(rows: int, dlt: str | None) -> list[tuple[str, ...]]:
     return [
         (
             f"{rows:,}",
+            f"{files:,}",
             name,
             *(f"{number:.2f}" for number in (mine[0], mine[0] / wall, mine[1], mine[1] / cpu)),
             f"{max(entry[2] for entry in found[name]):.0f}",
@@ -163,14 +174,15 @@ def _rows(files: Path) -> int:
 def main(arguments: Sequence[str]) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench", epilog="PENSTOCK_BENCH_ROUNDS: how many rounds, 3")
-    parser.add_argument("rows", nargs="*", type=int, default=[1_000_000, 5_000_000])
+    parser.add_argument("cases", nargs="*", metavar="ROWS[/FILES]", default=["1000000", "5000000", "100000/1000"])
     parser.add_argument(
         "--dlt", metavar="PYTHON", help="one that has dlt, as `make bench` makes it; else dlt is left out"
     )
     options = parser.parse_args(arguments)
-    table: list[tuple[str, ...]] = [("rows", "what", "wall s", "ratio", "cpu s", "ratio", "peak MB")]
-    for rows in options.rows:
-        table += compare(rows, options.dlt)
+    table: list[tuple[str, ...]] = [("rows", "files", "what", "wall s", "ratio", "cpu s", "ratio", "peak MB")]
+    for case in options.cases:
+        rows, _, files = case.partition("/")
+        table += compare(int(rows), int(files or 1), options.dlt)
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     for line in table:
         print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))

@@ -122,6 +122,19 @@ def test_utf16_is_told(tmp_path: Path) -> None:
     assert "UTF-16" in (pod.work().message or "")
 
 
+def test_a_row_that_is_ragged_and_not_utf8_either_is_set_aside_like_others(tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, A, B, form=csv(nullValues=["–"]))
+    content = "a,b\n1,x\n2,é–\n3,–\n".encode() + b"4,\xff\n5,\xe9,ragged\n6,ok,r\xc3\xa9\n7,y\n"
+    (pod.data / "a.csv").write_bytes(content)
+    pod.work()
+    assert sorted((row["a"], row["b"]) for row in pod.rows()) == [(1, "x"), (2, "é–"), (3, None), (7, "y")]
+    assert [(row["line"], row["error"], row["payload"]) for row in pod.bad()] == [
+        (5, "the row is not UTF-8", "4,�"),
+        (6, "3 columns where 2 are expected", "5,�,ragged"),
+        (7, "3 columns where 2 are expected", "6,ok,ré"),
+    ]
+
+
 def test_a_missing_column_names_the_nearest(tmp_path: Path) -> None:
     pod = a_pod(tmp_path, field("dep_delay", "double"))
     (pod.data / "a.csv").write_text("dep_delays,x\n1,2\n")

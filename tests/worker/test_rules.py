@@ -186,10 +186,10 @@ def test_the_engine_s_words_about_a_sensitive_value_are_kept_back(tmp_path: Path
     rows = Chunk(pa.table({"c0": [CANARY]}), 1, Lines(1))
     with engine.connect(1 << 28, 1, tmp_path) as connection:
         with pytest.raises(PenstockError) as told:
-            quality.Judge(connection).split(ask, rows)
+            quality.Judge(connection).split(ask, [rows])
         assert CANARY not in told.value.message
         with pytest.raises(duckdb.ConversionException, match=CANARY):
-            quality.Judge(connection).split(replace(ask, masked=False), rows)
+            quality.Judge(connection).split(replace(ask, masked=False), [rows])
 
 
 def test_a_sensitive_key_is_masked_however_it_is_written(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """`penstock work`: one piece of work."""
 
-import sys
-
 import click
 
 
@@ -13,4 +11,4 @@ def work() -> None:
     """
     from penstock.worker import run
 
-    sys.exit(run.main())
+    run.program()

@@ -70,7 +70,7 @@ def _catalog(stream: CatalogStream) -> str:
 
 
 def _sniff(given: planning.Input, found: Found, pod: Pod) -> list[CatalogField]:
-    with read.reader(given.store, found, given.format, given.compression, pod.scratch) as reader:
+    with read.reader(given.store.open, found, given.format, given.compression, pod.scratch) as reader:
         if given.format.parquet is not None:
             pairs = zip(reader.columns.names, reader.columns.types, strict=True)
             return [CatalogField(name=name, type=_NAMES.get(kind, kind.lower())) for name, kind in pairs]

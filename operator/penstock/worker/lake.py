@@ -6,16 +6,23 @@ owner are not touched.
 
 import contextlib
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
-from pyiceberg.io.pyarrow import parquet_file_to_data_file, schema_to_pyarrow
-from pyiceberg.manifest import DataFile
+from pyiceberg.io.pyarrow import (
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_file_to_data_file,
+    parquet_path_to_id_mapping,
+    schema_to_pyarrow,
+)
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 
@@ -59,12 +66,12 @@ class Tables:
     data: Table
     quarantine: Table
 
-    @property
+    @cached_property
     def data_schema(self) -> pa.Schema:
         """Arrow schema with Iceberg field ids."""
         return arrow_schema(self.data)
 
-    @property
+    @cached_property
     def quarantine_schema(self) -> pa.Schema:
         """Arrow schema with Iceberg field ids."""
         return arrow_schema(self.quarantine)
@@ -235,8 +242,8 @@ def prepare(table: Table, added: Iterable[Path], dropped: frozenset[str], proper
     transaction = table.transaction()
     update = transaction.update_snapshot(snapshot_properties=dict(properties))
     producer = update.overwrite(uuid.uuid4()) if dropped else update.fast_append()
-    for path in added:
-        producer.append_data_file(_data_file(table, path))
+    for file in _data_files(table, added):
+        producer.append_data_file(file)
     for old in files(table) if dropped else []:
         if old.file_path in dropped:
             producer.delete_data_file(old)
@@ -257,8 +264,33 @@ def discard(swap: Swap) -> None:
         Path(location.removeprefix("file://")).unlink(missing_ok=True)
 
 
-def _data_file(table: Table, path: Path) -> DataFile:
-    return parquet_file_to_data_file(table.io, table.metadata, path.as_uri())
+def _data_files(table: Table, paths: Iterable[Path]) -> Iterator[DataFile]:
+    """What the table is to know of these files, by their footers.
+
+    pyiceberg checks the first one against the table's schema. Those with the same schema need no such check, which
+    takes 5 ms a file.
+    """
+    schema, checked = table.schema(), None
+    plan, ids = compute_statistics_plan(schema, table.properties), parquet_path_to_id_mapping(schema)
+    for path in paths:
+        footer = pq.read_metadata(path)
+        if checked is None or not footer.schema.equals(checked):
+            yield parquet_file_to_data_file(table.io, table.metadata, path.as_uri())
+            checked = footer.schema
+            continue
+        statistics = data_file_statistics_from_parquet_metadata(footer, plan, ids)
+        yield DataFile.from_args(
+            content=DataFileContent.DATA,
+            file_path=path.as_uri(),
+            file_format=FileFormat.PARQUET,
+            partition=statistics.partition(table.spec(), schema),
+            file_size_in_bytes=path.stat().st_size,
+            sort_order_id=None,
+            spec_id=table.metadata.default_spec_id,
+            equality_ids=None,
+            key_metadata=None,
+            **statistics.to_serialized_dict(),
+        )
 
 
 def folder(table: Table) -> Path:

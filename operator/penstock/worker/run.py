@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import duckdb
 
@@ -50,6 +50,14 @@ class Ended(BaseException):
     def __init__(self, error: PenstockError) -> None:
         super().__init__(error.message)
         self.error = error
+
+
+def program() -> NoReturn:
+    """`main` as a whole process, which ends at once: a thread whose server does not answer must not hold it up."""
+    code = main()
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:

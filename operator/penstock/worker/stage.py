@@ -1,7 +1,8 @@
 """Staging: a shard's files become data files and quarantine files beside the tables, and counts; nothing is visible.
 
-One thread reads and cuts; as many as there are processors parse, shape, judge and write. Each input file ends up in
-data files of its own, so that a changed one can leave by dropping files.
+One thread reads and cuts; as many as there are processors parse, shape, judge and write. Small files are read ahead,
+many at once, and a group of them is the work of one thread. Each input file ends up in data files of its own, so that a
+changed one can leave by dropping files.
 """
 
 import hashlib
@@ -9,21 +10,21 @@ import logging
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from itertools import groupby
 from pathlib import Path
-from queue import SimpleQueue
 from threading import Lock, local
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from penstock.runs.order import DatasetOrder
-from penstock.worker import engine, lake, quality, read, shape
+from penstock.worker import engine, lake, quality, read, shape, storage
+from penstock.worker.datafiles import DataFiles
 from penstock.worker.ledger import Claim
 from penstock.worker.planning import Input, PlannedFile, Shard
 from penstock.worker.pod import Pod
@@ -37,8 +38,8 @@ _FORGOTTEN = 24 * 3600.0
 """Seconds after which what another run has staged, and not committed, is waste."""
 _STAGED = re.compile(r"[0-9a-f]{16}-\d+-\d{5}-\d{3}\.parquet$")
 """The names that staging gives."""
-_SAMPLE = 50_000
-"""Rows that tell which columns repeat themselves."""
+_TOGETHER = 64
+"""Small files that are judged together."""
 _PROGRESS = 2.0
 """Seconds between two lines of progress."""
 
@@ -99,9 +100,24 @@ def _age(path: Path) -> float:
 
 def shard(work: "Work", part: Shard) -> Staged:
     """Stage every file of the shard."""
-    with _pool(work) as pool:
-        files = tuple(_file(work, pool, number, planned) for number, planned in enumerate(part.files))
-    return Staged(files, work.progress.kinds, work.progress.examples)
+    files = [*enumerate(part.files)]
+    small = [(number, planned) for number, planned in files if _is_small(planned)]
+    large = [(number, planned) for number, planned in files if not _is_small(planned)]
+    staged: dict[int, StagedFile] = {}
+
+    def stage(group: Sequence[_Given]) -> None:
+        staged.update(_together(pool, group))
+
+    with _pool(work) as pool, storage.ahead(work.input.store, (planned.found for _, planned in small)) as opened:
+        for number, planned in large:
+            staged[number] = _file(pool, number, planned)
+        given = ((*entry, content) for entry, content in zip(small, opened, strict=True))
+        pool.each(partial(stage, group) for group in _groups(given))
+    return Staged(tuple(staged[number] for number, _ in files), work.progress.kinds, work.progress.examples)
+
+
+def _is_small(planned: PlannedFile) -> bool:
+    return 0 <= planned.size <= storage.SMALL
 
 
 @dataclass
@@ -148,17 +164,28 @@ class _Pool:
     """Threads with a DuckDB each, and no more chunks under way than they can chew."""
 
     def __init__(self, work: Work) -> None:
+        self.work = work
+        self.schema = shape.digest(work.dataset.schema_.fields)
         self._threads = work.pod.processors
         self._memory = int((work.pod.memory or _NO_LIMIT) * _MEMORY_OF_ENGINE) // self._threads
-        self._scratch = work.pod.scratch
         self._own = local()
+        self._asked: dict[read.Columns, tuple[shape.Shape, quality.Questions]] = {}
+        self._lock = Lock()
         self.executor = ThreadPoolExecutor(self._threads, thread_name_prefix="stage")
+
+    def asked(self, columns: read.Columns, where: str) -> tuple[shape.Shape, quality.Questions]:
+        """What rows of these columns are asked, compiled once: it takes longer than a small file."""
+        with self._lock:
+            if columns not in self._asked:
+                shaped = shape.compile(self.work.dataset.schema_.fields, columns, where)
+                self._asked[columns] = shaped, quality.questions(shaped)
+            return self._asked[columns]
 
     @property
     def judge(self) -> quality.Judge:
         """This thread's DuckDB."""
         if not hasattr(self._own, "judge"):
-            self._own.judge = quality.Judge(engine.connect(self._memory, 1, self._scratch))
+            self._own.judge = quality.Judge(engine.connect(self._memory, 1, self.work.pod.scratch))
         return self._own.judge  # type: ignore[no-any-return]  # threading.local has no types
 
     def each(self, tasks: Iterable[Callable[[], None]]) -> None:
@@ -187,15 +214,70 @@ def _pool(work: Work) -> Iterator[_Pool]:
         pool.executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _file(work: Work, pool: _Pool, number: int, planned: PlannedFile) -> StagedFile:
-    source = work.input
-    with read.reader(source.store, planned.found, source.format, source.compression, work.pod.scratch) as reader:
-        if not reader.columns.open and not reader.columns.names:
-            return StagedFile(planned, 0, 0, 0, (), ())  # an empty file
-        shaped = shape.compile(work.dataset.schema_.fields, reader.columns, planned.url)
-        target = _Target(work, pool, number, planned, shaped)
-        pool.each(target.task(parse) for parse in _while_held(work.claim, reader.works))
+def _file(pool: _Pool, number: int, planned: PlannedFile) -> StagedFile:
+    """Stage a large file: this thread cuts it, and the others do what is cut."""
+    with _reader(pool, planned, pool.work.input.store.open) as reader:
+        target = _Target(pool, number, planned, reader.columns)
+        pool.each(partial(_block, pool, target, parse) for parse in _while_held(pool.work.claim, reader.works))
         return target.close()
+
+
+def _block(pool: _Pool, target: "_Target", parse: read.Work) -> None:
+    chunk = target.parsed(parse)
+    [split] = pool.judge.split(target.ask, [chunk])
+    target.take(chunk, split)
+
+
+_Given = tuple[int, PlannedFile, read.Open]
+"""A small file's number, and what opens it."""
+
+
+def _groups(given: Iterable[_Given]) -> Iterator[list[_Given]]:
+    """Small files in their order, of which as many stand together as are no more than one larger file."""
+    group: list[_Given] = []
+    for entry in given:
+        if group and sum(planned.size for _, planned, _ in [*group, entry]) > storage.SMALL:
+            yield group
+            group = []
+        group.append(entry)
+        if len(group) == _TOGETHER:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _together(pool: _Pool, group: Sequence[_Given]) -> dict[int, StagedFile]:
+    """Stage small files, in this thread. Their rows are judged together, and written each to its own."""
+    targets: dict[int, _Target] = {}
+    parsed: list[tuple[_Target, read.Chunk]] = []
+    room = storage.BLOCK  # in bytes: a small file may unpack to a large one
+    for number, planned, opened in group:
+        with _reader(pool, planned, opened) as reader:
+            target = targets[number] = _Target(pool, number, planned, reader.columns)
+            for parse in _while_held(pool.work.claim, reader.works):
+                chunk = target.parsed(parse)
+                parsed.append((target, chunk))
+                room -= chunk.table.nbytes
+                if room < 0:
+                    _judge(pool, parsed)
+                    parsed, room = [], storage.BLOCK
+    _judge(pool, parsed)
+    return {number: target.close() for number, target in targets.items()}
+
+
+def _judge(pool: _Pool, parsed: Iterable[tuple["_Target", read.Chunk]]) -> None:
+    """Judge and write chunks; those that are alike, together."""
+    for (ask, _), alike in groupby(parsed, key=lambda entry: (entry[0].ask, entry[1].table.schema)):
+        entries = [*alike]
+        splits = pool.judge.split(ask, [chunk for _, chunk in entries])
+        for (target, chunk), split in zip(entries, splits, strict=True):
+            target.take(chunk, split)
+
+
+def _reader(pool: _Pool, planned: PlannedFile, opened: read.Open) -> read.Reader:
+    given = pool.work.input
+    return read.reader(opened, planned.found, given.format, given.compression, pool.work.pod.scratch)
 
 
 def _while_held(claim: Claim, works: Iterator[read.Work]) -> Iterator[read.Work]:
@@ -207,35 +289,37 @@ def _while_held(claim: Claim, works: Iterator[read.Work]) -> Iterator[read.Work]
 class _Target:
     """Where one input file's rows go."""
 
-    def __init__(self, work: Work, pool: _Pool, number: int, planned: PlannedFile, shaped: shape.Shape) -> None:
-        self._work, self._pool, self._planned, self._shape = work, pool, planned, shaped
-        self._ask = quality.questions(shaped)
+    def __init__(self, pool: _Pool, number: int, planned: PlannedFile, columns: read.Columns) -> None:
+        work = pool.work
+        self._pool, self._planned, self._columns = pool, planned, columns
         name = f"{prefix(work.claim.run, work.claim.fence)}{number:05d}"
-        self._good = _Writers(lake.folder(work.tables.data) / name, work.tables.data_schema)
-        self._bad = _Writers(lake.folder(work.tables.quarantine) / name, work.tables.quarantine_schema)
+        self._good = DataFiles(lake.folder(work.tables.data) / name, work.tables.data_schema)
+        self._bad = DataFiles(lake.folder(work.tables.quarantine) / name, work.tables.quarantine_schema)
         self._read = 0
         self._lock = Lock()
-        self._schema = shape.digest(work.dataset.schema_.fields)
 
-    def task(self, parse: read.Work) -> Callable[[], None]:
-        """The work of one thread on one block."""
+    @property
+    def ask(self) -> quality.Questions:
+        """What the rows are asked."""
+        return self._pool.asked(self._columns, self._planned.url)[1]
 
-        def done() -> None:
-            judge = self._pool.judge
-            chunk = parse(self._shape.columns, judge.connection)
-            good, bad = judge.split(self._ask, chunk)
-            self._good.write(good)
-            if bad is not None:
-                self._bad.write(self._entry(bad))
-            with self._lock:
-                self._read += chunk.read
-            self._work.progress.add(chunk.read, bad)
+    def parsed(self, parse: read.Work) -> read.Chunk:
+        """The chunk of one block."""
+        shaped, _ = self._pool.asked(self._columns, self._planned.url)
+        return parse(shaped.columns, self._pool.judge.connection)
 
-        return done
+    def take(self, chunk: read.Chunk, split: quality.Split) -> None:
+        """Write and count a chunk's rows; any thread may."""
+        self._good.write(split.good)
+        if split.bad is not None:
+            self._bad.write(self._entry(split.bad))
+        with self._lock:
+            self._read += chunk.read
+        self._pool.work.progress.add(chunk.read, split.bad)
 
     def _entry(self, bad: pa.Table) -> pa.Table:
         count, now = bad.num_rows, datetime.now(UTC)
-        same = {"file": self._planned.url, "run": self._work.claim.run, "schema": self._schema}
+        same = {"file": self._planned.url, "run": self._pool.work.claim.run, "schema": self._pool.schema}
         columns = {name: pa.repeat(value, count) for name, value in same.items()}
         columns["at"] = pa.repeat(pa.scalar(now, pa.timestamp("us", "UTC")), count)
         order = self._bad.schema.names
@@ -246,52 +330,3 @@ class _Target:
         data, loaded = self._good.close()
         quarantine, quarantined = self._bad.close()
         return StagedFile(self._planned, self._read, loaded, quarantined, data, quarantine)
-
-
-class _Writers:
-    """Parquet files with one name and a running number; one thread at a time writes to each."""
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self.schema = schema
-        self._path = path
-        self._idle: SimpleQueue[pq.ParquetWriter] = SimpleQueue()
-        self._all: list[tuple[Path, pq.ParquetWriter]] = []
-        self._lock = Lock()
-
-    def write(self, table: pa.Table) -> None:
-        """Write the table's columns, in order, as the schema's."""
-        if not table.num_rows:
-            return
-        columns = [column.cast(wanted.type) for column, wanted in zip(table.columns, self.schema, strict=True)]
-        rows = pa.Table.from_arrays(columns, schema=self.schema)
-        writer = self._borrow(rows)
-        writer.write_table(rows)
-        self._idle.put(writer)
-
-    def _borrow(self, first: pa.Table) -> pq.ParquetWriter:
-        with self._lock:
-            if not self._idle.empty():
-                return self._idle.get()
-            path = self._path.with_name(f"{self._path.name}-{len(self._all):03d}.parquet")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            writer = pq.ParquetWriter(
-                path, self.schema, compression="zstd", compression_level=1, use_dictionary=_repeating(first)
-            )
-            self._all.append((path, writer))
-            return writer
-
-    def close(self) -> tuple[tuple[Path, ...], int]:
-        """The files and the rows in them, as their own footers say."""
-        for _, writer in self._all:
-            writer.close()
-        paths = tuple(path for path, _ in self._all)
-        return paths, sum(lake.footer_rows(path) for path in paths)
-
-
-def _repeating(rows: pa.Table) -> list[str]:
-    """The columns in which a value stands four times on average: a dictionary of others costs time, and saves nothing.
-
-    Without it for ids and times, writing takes about half the time, and files are a sixth smaller.
-    """
-    sample = rows.slice(0, _SAMPLE)
-    return [name for name in rows.column_names if pc.count_distinct(sample[name]).as_py() * 4 <= sample.num_rows]

@@ -8,6 +8,6 @@ to agree.
 """
 
 from penstock.worker.read.block import ANY, Broken, Chunk, Columns
-from penstock.worker.read.formats import Reader, Work, reader
+from penstock.worker.read.formats import Open, Reader, Work, reader
 
-__all__ = ["ANY", "Broken", "Chunk", "Columns", "Reader", "Work", "reader"]
+__all__ = ["ANY", "Broken", "Chunk", "Columns", "Open", "Reader", "Work", "reader"]

@@ -18,11 +18,13 @@ from penstock.api.places import CsvFormat, Format
 from penstock.worker import engine
 from penstock.worker.read import parsing, records, streams
 from penstock.worker.read.block import ANY, Block, Chunk, Columns, Lines
-from penstock.worker.storage import BLOCK, Found, Store
+from penstock.worker.storage import BLOCK, Found
 
 _BATCH = 65_536
 """Rows of a chunk of a Parquet file."""
 
+Open = Callable[[Found], BinaryIO]
+"""`Store.open`, or what opens content that is here already."""
 Work = Callable[[tuple[str, ...], engine.Connection], Chunk]
 """Parses one block into the columns asked for; any thread may do it, each with its own connection."""
 
@@ -42,14 +44,14 @@ class Reader:
         self.close()
 
 
-def reader(store: Store, found: Found, form: Format, compression: str, scratch: Path) -> Reader:
-    """Open a file and read as far as its column names.
+def reader(opened: Open, found: Found, form: Format, compression: str, scratch: Path) -> Reader:
+    """Open a file, with `opened`, and read as far as its column names.
 
     Raises InvalidSpec (WrongSpecification) when the file is not of that format at all.
     """
     if form.parquet is not None:
-        return _parquet(store, found, scratch)
-    stream = store.open(found)
+        return _parquet(opened, found, scratch)
+    stream = opened(found)
     try:
         return _lines(stream, found.url, form, compression)
     except BaseException:
@@ -131,8 +133,8 @@ def _without_header(block: Block, header: bytes) -> Block:
     return Block(block.data[start:], block.records - 1, lines, block.broken)
 
 
-def _parquet(store: Store, found: Found, scratch: Path) -> Reader:
-    spooled = _spool(store, found, scratch)
+def _parquet(opened: Open, found: Found, scratch: Path) -> Reader:
+    spooled = _spool(opened, found, scratch)
     try:
         file = pq.ParquetFile(spooled, memory_map=False)
     except pa.ArrowInvalid as error:
@@ -148,9 +150,9 @@ def _parquet(store: Store, found: Found, scratch: Path) -> Reader:
     return Reader(Columns(tuple(schema.names), _types(schema)), _parquet_works(file), close)
 
 
-def _spool(store: Store, found: Found, scratch: Path) -> str:
+def _spool(opened: Open, found: Found, scratch: Path) -> str:
     """A local copy: Parquet is read from its end, in jumps, by several threads."""
-    with tempfile.NamedTemporaryFile(dir=scratch, suffix=".parquet", delete=False) as copy, store.open(found) as stream:
+    with tempfile.NamedTemporaryFile(dir=scratch, suffix=".parquet", delete=False) as copy, opened(found) as stream:
         shutil.copyfileobj(stream, copy, BLOCK)
     return copy.name
 

@@ -5,6 +5,7 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -24,18 +25,17 @@ _MANY_DIGITS = re.compile(rb"[0-9][0-9.]{15}")
 def csv_chunk(block: Block, form: CsvFormat, width: int) -> Chunk:
     """The block's records as `width` columns of text."""
     ragged: list[tuple[int, str, str]] = []
-    try:
-        table = _csv_table(block, form, width, ragged, pa.string())
+    if _is_utf8(block.data):
+        table = _csv_table(block, form, width, ragged)
         unreadable = _too_long(table)
-    except pa.ArrowInvalid:  # something is not UTF-8: which rows, is seen in their bytes
-        ragged.clear()
-        table = _csv_table(block, form, width, ragged, pa.binary())
+    else:  # which rows are not, is seen in their bytes
+        table, ragged = _bytewise(block, form, width)
         unreadable = _not_utf8(table)
     if unreadable:
         rows = {row for row, _, _ in unreadable}
         table = table.filter(pa.array([row not in rows for row in range(table.num_rows)]))
-        table = table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
         unreadable = _renumbered(unreadable, [index for index, _, _ in ragged])
+    table = table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
     return _without(block, table, sorted([*ragged, *unreadable]))
 
 
@@ -54,9 +54,32 @@ def _without(block: Block, table: pa.Table, bad: Sequence[tuple[int, str, str]])
     return Chunk(table, block.records + len(block.broken), block.lines, everything, missing)
 
 
-def _csv_table(
-    block: Block, form: CsvFormat, width: int, ragged: list[tuple[int, str, str]], kind: pa.DataType
-) -> pa.Table:
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _bytewise(block: Block, form: CsvFormat, width: int) -> tuple[pa.Table, list[tuple[int, str, str]]]:
+    """The block's records as columns of bytes, and the ragged ones.
+
+    Arrow shows a ragged row as text, and gives up where that is none. So each byte is made a character, and back.
+    """
+    ragged: list[tuple[int, str, str]] = []
+    characters = replace(block, data=block.data.decode("latin-1").encode())
+    nulls = tuple(value.encode().decode("latin-1") for value in form.null_values)
+    table = _csv_table(characters, form.model_copy(update={"null_values": nulls}), width, ragged)
+    columns = [
+        pa.array([value if value is None else value.encode("latin-1") for value in column.to_pylist()], pa.binary())
+        for column in table.columns
+    ]
+    shown = [(row, text.encode("latin-1").decode(errors="replace"), error) for row, text, error in ragged]
+    return pa.table(columns, names=table.column_names), shown
+
+
+def _csv_table(block: Block, form: CsvFormat, width: int, ragged: list[tuple[int, str, str]]) -> pa.Table:
     names = [f"c{index}" for index in range(width)]
 
     def set_aside(row: csv.InvalidRow) -> str:
@@ -65,7 +88,7 @@ def _csv_table(
         return "skip"
 
     if not block.records:
-        return pa.table({name: pa.array([], kind) for name in names})
+        return pa.table({name: pa.array([], pa.string()) for name in names})
     return csv.read_csv(
         pa.BufferReader(block.data),
         read_options=csv.ReadOptions(use_threads=False, block_size=len(block.data) + 1, column_names=names),
@@ -79,7 +102,8 @@ def _csv_table(
             invalid_row_handler=set_aside,
         ),
         convert_options=csv.ConvertOptions(
-            column_types=dict.fromkeys(names, kind),
+            column_types=dict.fromkeys(names, pa.string()),
+            check_utf8=False,  # the whole block has been
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
             null_values=list(form.null_values),

@@ -4,7 +4,8 @@ In: a place and credentials. Out: files as they were found, streams of exactly t
 Never: a handle that two threads share: DuckDB over a shared handle gave wrong rows, silently.
 """
 
+from penstock.worker.storage.ahead import SMALL, ahead
 from penstock.worker.storage.choice import at
 from penstock.worker.storage.port import BLOCK, FULL, Found, Store, matcher, trouble
 
-__all__ = ["BLOCK", "FULL", "Found", "Store", "at", "matcher", "trouble"]
+__all__ = ["BLOCK", "FULL", "SMALL", "Found", "Store", "ahead", "at", "matcher", "trouble"]
