@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import groupby
 from pathlib import Path
 
 import duckdb
@@ -42,8 +42,8 @@ duckdb.execute("COPY (SELECT * FROM read_csv(?, columns={columns}, header=true, 
 """
 
 
-def lines(rows: int, dirty: bool) -> Iterator[str]:
-    """The CSV's lines after the header; bad ones are left out where it is to be clean, all else being equal."""
+def lines(rows: int, dirty: bool) -> Iterator[tuple[int, str]]:
+    """The CSV's lines after the header, numbered; without bad ones where it is to be clean, all else being equal."""
     chance = random.Random(20130101)  # noqa: S311 - the same data every time, not secrets
     for number in range(rows):
         second = f"{chance.randrange(60):02d}"
@@ -62,26 +62,25 @@ def lines(rows: int, dirty: bool) -> Iterator[str]:
         ]
         bad, where = chance.random(), chance.randrange(6)
         if bad >= 0.02:
-            yield ",".join(values) + "\n"
+            yield number, ",".join(values) + "\n"
         elif dirty:
             if bad < 0.015:
                 values[where] = "N/A"
-                yield ",".join(values) + "\n"
+                yield number, ",".join(values) + "\n"
             else:
-                yield ",".join(values[:7]) + "\n"
+                yield number, ",".join(values[:7]) + "\n"
 
 
 def write(folder: Path, rows: int, files: int, dirty: bool) -> None:
-    """The rows in so many files of equal length, unless they are there."""
+    """The rows in so many files of about equal length, unless they are there."""
     if folder.exists():
         return
     part = folder.with_name(f"{folder.name}.part")
     part.mkdir(parents=True, exist_ok=True)
-    given = lines(rows, dirty)
-    for number in range(files):
+    for number, given in groupby(lines(rows, dirty), key=lambda line: line[0] * files // rows):
         with (part / f"orders-{number:05d}.csv").open("w") as file:
             file.write(",".join(COLUMNS) + "\n")
-            file.writelines(islice(given, rows // files + 1))
+            file.writelines(line for _, line in given)
     part.rename(folder)
 
 

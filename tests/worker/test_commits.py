@@ -52,22 +52,27 @@ def test_a_replace_reads_everything_and_an_empty_one_leaves_the_table(tmp_path: 
 
 def test_a_file_that_another_identity_has_loaded_is_not_loaded_twice(tmp_path: Path) -> None:
     pod = things(tmp_path)
+    (pod.data / "0.csv").write_text("a,b\n")
     (pod.data / "1.csv").write_text("a,b\n1,x\n2,x\n")
     pod.work("r1")
-    (pod.data / "2.csv").write_text("a,b\n3,y\n")
+    (pod.data / "1.csv").write_text("a,b\n1,x\n2,new\n")  # it is the same file in another version
     report = pod.work("r2", more={"identity": "demo/renamed"})
     assert (pod.code, report.reason, len(pod.rows())) == (2, "AlreadyLoaded", 2)
     assert report.message == (
         "Dataset things: identity demo/load has loaded file:///volumes/data/1.csv already, and its rows would stand "
         "there twice. Nothing was committed. If this Pipeline takes that one's place, set `identity: demo/load`; else "
-        "read other files, or load another Dataset."
+        "choose a glob or a Source without that file, or load another Dataset."
     )
-    assert pod.work("r3", more={"identity": "demo/load"}).datasets[0].counts.loaded == 1
+    assert pod.work("r3", more={"identity": "demo/load"}).datasets[0].counts.loaded == 2
     (pod.data / "1.csv").unlink()
-    (pod.data / "2.csv").unlink()
-    (pod.data / "1.csv").write_text("a,b\n8,z\n")  # the name of a file of another claim, say
-    assert pod.work("r4", more={"identity": "demo/other"}).datasets[0].counts.loaded == 1
-    assert sorted(row["a"] for row in pod.rows()) == [1, 2, 3, 8]
+    (pod.data / "2.csv").write_text("a,b\n3,y\n")
+    assert pod.work("r4", more={"identity": "demo/other"}).datasets[0].counts.loaded == 1, "of 0.csv it has no rows"
+    (pod.data / "1.csv").write_text("a,b\n8,z\n")
+    for number, identity in enumerate(("demo/load", "demo/other")):  # neither takes the other's place
+        report = pod.work(f"r{number + 5}", more={"identity": identity})
+        assert report.reason == "AlreadyLoaded"
+        assert "identity:" not in (report.message or "")
+    assert sorted((row["a"], row["b"]) for row in pod.rows()) == [(1, "x"), (2, "new"), (3, "y")]
 
 
 def test_a_plan_of_a_killed_worker_does_not_double_what_another_identity_has_loaded_since(tmp_path: Path) -> None:

@@ -3,12 +3,17 @@
 import gzip
 import random
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from penstock.worker import ledger
@@ -129,3 +134,53 @@ def test_a_run_that_is_ended_does_not_wait_for_a_server_that_is_silent(
     worker.send_signal(signal.SIGTERM)
     worker.communicate(timeout=20)  # its own patience with the server is a minute
     assert (worker.returncode, pod.report().reason) == (3, "Cancelled")
+
+
+def test_many_are_not_open_at_once(tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, *FIELDS[:2])
+    for number in range(400):
+        (pod.data / f"{number:03d}.csv").write_text("id,kind\n1,x\nbad,x\n")
+    pod.prepare()
+    limited = f'ulimit -n 64; exec "{sys.executable}" -m penstock.worker'
+    subprocess.run(["bash", "-c", limited], env=pod.environment("r1"), check=True, capture_output=True)
+    assert (len(pod.rows()), len(pod.bad())) == (400, 400)
+
+
+def test_parquet_whose_dictionaries_do_not_fit_together(tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, *FIELDS[:1], field("word", "string"), form={"parquet": {}})
+    kind = pa.dictionary(pa.int8(), pa.string())
+    schema = pa.schema([("id", pa.int64()), ("word", kind)])
+    for name in "ab":
+        with pq.ParquetWriter(pod.data / f"{name}.parquet", schema) as writer:
+            for group in range(3):
+                words = [f"{name}-{group}-{number}" for number in range(100)]
+                writer.write_table(
+                    pa.table([pa.array(range(100)), pa.array(words).dictionary_encode().cast(kind)], schema=schema)
+                )
+    assert pod.work().datasets[0].counts.loaded == 600
+    assert len({row["word"] for row in pod.rows()}) == 600
+
+
+def test_a_run_that_is_ended_does_not_wait_for_the_rest_of_a_small_file_that_unpacks_to_a_large_one(
+    tmp_path: Path,
+) -> None:
+    pod = a_pod(tmp_path, *FIELDS[:2])
+    with gzip.open(pod.data / "a.csv.gz", "wb") as file:
+        file.write(b"id,kind\n" + b"1,x\n" * 60_000_000)
+    assert (pod.data / "a.csv.gz").stat().st_size < 1 << 20
+    worker, begun = pod.start("r1"), time.monotonic()
+    staged = pod.warehouse / "main/things/data"
+    while not (staged.exists() and any(staged.iterdir())):
+        time.sleep(0.02)
+    first = time.monotonic() - begun
+    worker.communicate()
+    whole = time.monotonic() - begun - first
+    (pod.data / "a.csv.gz").touch()
+    worker = pod.start("r2")
+    while len([*staged.iterdir()]) < 2:
+        time.sleep(0.02)
+    worker.send_signal(signal.SIGTERM)
+    begun = time.monotonic()
+    worker.communicate()
+    assert (worker.returncode, pod.report().reason) == (3, "Cancelled")
+    assert time.monotonic() - begun < whole / 2

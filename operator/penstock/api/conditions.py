@@ -72,7 +72,7 @@ REASONS: Mapping[Reason, str] = {
     "DatasetNotFound": "The Dataset named by a `datasetRef` does not exist in this namespace.",
     "DatasetNotReady": "The Dataset exists and has no table yet; its own conditions say why.",
     "NameConflict": "An object of the name we need exists and is not ours; we never adopt it. Rename one of the two.",
-    "TableConflict": "The table belongs to another Dataset. Choose another `table`.",
+    "TableConflict": "The table belongs to another Dataset, be it a deleted one. Make a Dataset with another `table`.",
     "DeliveryConflict": "An older Subscription delivers into the same folder, and each would replace the other's "
     "`manifest.json`. Choose another `settings.suffix`, or another Destination.",
     "AlreadyLoaded": "Another Pipeline has loaded these files into this Dataset; their rows would stand there twice. "

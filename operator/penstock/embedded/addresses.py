@@ -3,7 +3,6 @@
 import os
 import socket
 from contextlib import ExitStack
-from pathlib import Path
 
 HOST = "127.0.0.1"
 _TRIES = 100
@@ -37,5 +36,5 @@ def listening_anew() -> socket.socket:
 
 
 def _remembered(port: int) -> bool:
-    cache = Path(os.environ.get("KUBECACHEDIR") or Path.home() / ".kube" / "cache")
-    return (cache / "discovery" / f"{HOST}_{port}").exists()
+    cache = os.environ.get("KUBECACHEDIR") or os.path.expanduser("~/.kube/cache")
+    return os.path.exists(f"{cache}/discovery/{HOST}_{port}")  # unlike Path's, no error where it may not be seen

@@ -86,10 +86,12 @@ def _counts(files: Sequence[StagedFile], leaving: Sequence[FileEntry]) -> Counts
 
 def _check(dataset: DatasetOrder, counts: Counts, staged: Sequence[Staged]) -> None:
     name = dataset.owner.name
-    if not counts.balanced:
+    uneven = [f for shard in staged for f in shard.files if f.read != f.loaded + f.quarantined]
+    if uneven or not counts.balanced:
+        where = f" The first of these files is {uneven[0].planned.url}." if uneven else ""
         message = (
             f"Dataset {name}: {counts.read} rows were read, {counts.loaded} of them are good and {counts.quarantined} "
-            "bad. Nothing was committed; please report this."
+            f"bad. Nothing was committed; please report this.{where}"
         )
         raise NotYet(message, "CountMismatch")
     allowed = dataset.quality.max_bad_ratio

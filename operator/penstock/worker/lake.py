@@ -166,7 +166,7 @@ def _check_owner(table: Table, dataset: DatasetOrder) -> None:
     owner = table.properties.get(OWNER, "nobody known")
     if owner != dataset.owner.marker:
         name = table.name()[-1]
-        message = f"Dataset {dataset.owner.name}: table {name} belongs to {owner}. Choose another `table`."
+        message = f"Dataset {dataset.owner.name}: table {name} belongs to {owner}. Make a Dataset with another `table`."
         raise InvalidSpec(message, "TableConflict")
 
 
@@ -187,7 +187,8 @@ def _ensure(lake: Lake, dataset: DatasetOrder, name: str, schema: Schema) -> Tab
     if differences := columns.differences(table.schema(), schema):
         message = f"Dataset {dataset.owner.name}: table {name} differs from the schema: {'; '.join(differences)}. "
         raise InvalidSpec(
-            message + "Changing an existing table is not supported yet: use another `table`, or restore the schema.",
+            message + "Changing an existing table is not supported yet: restore the schema, or make a new Dataset with "
+            "another `table`.",
             "SchemaChanged",
         )
     return table

@@ -100,19 +100,26 @@ def check(dataset: DatasetOrder) -> None:
 def _check_not_doubled(
     dataset: DatasetOrder, plan: Plan, entries: Mapping[tuple[str, str], FileEntry], identity: str
 ) -> None:
-    """Raise InvalidSpec (AlreadyLoaded) if another identity has loaded one of the plan's very files before.
+    """Raise InvalidSpec (AlreadyLoaded) if another identity has loaded rows of one of the plan's files before.
 
-    Claims are mounted at one path, so that a URL alone may mean two files: their versions tell them apart.
+    Whichever version of it: a URL names one file, since a claim's name is in the path where it is mounted.
     """
-    planned = {(file.url, file.etag, file.size) for shard in plan.shards for file in shard.files}
-    for (by, url), entry in entries.items():
-        if by != identity and (url, entry.etag, entry.size) in planned:
-            message = (
-                f"Dataset {dataset.owner.name}: identity {by} has loaded {url} already, and its rows would stand there "
-                f"twice. Nothing was committed. If this Pipeline takes that one's place, set `identity: {by}`; "
-                "else read other files, or load another Dataset."
-            )
-            raise InvalidSpec(message, "AlreadyLoaded")
+    planned = {file.url for shard in plan.shards for file in shard.files}
+    others = {by: url for (by, url), entry in entries.items() if by != identity and url in planned and entry.rows}
+    if not others:
+        return
+    by, url = min(others.items())
+    known = any(own == identity for own, _ in entries)
+    message = (
+        f"Dataset {dataset.owner.name}: identity {by} has loaded {url} already, and its rows would stand there twice. "
+        "Nothing was committed. "
+    ) + (
+        "Choose a glob or a Source without that file, or load another Dataset."
+        if known or len(others) > 1
+        else f"If this Pipeline takes that one's place, set `identity: {by}`; else choose a glob or a Source without "
+        "that file, or load another Dataset."
+    )
+    raise InvalidSpec(message, "AlreadyLoaded")
 
 
 def make(dataset: DatasetOrder, found: Sequence[Found], known: Mapping[str, FileEntry], where: str) -> Plan:

@@ -84,33 +84,33 @@ class Judge:
         rows are.
         """
         sizes = [chunk.table.num_rows for chunk in chunks]
-        starts = accumulate(sizes, initial=0)
         rows = pa.concat_tables([chunk.table for chunk in chunks])
         rows = _with_plain(rows.combine_chunks() if len(chunks) > 1 else rows, ask.plain)
         good: list[list[pa.Table]] = []
-        bad: list[pa.Table] = [None] * len(chunks)
-        certain, doubtful = _certain(rows, ask.certain), None
+        bad: list[pa.Table | None] = [None] * len(chunks)
+        doubtful, unsure = None, sizes
+        certain = _certain(rows, ask.certain)
         if certain is not None:
             known = _counted(certain, sizes)
             good.append(_cut(_values([value for value, _, _ in ask.certain or ()], rows, rows), certain, known))
-            doubtful = pc.indices_nonzero(pc.invert(certain))
-            rows, sizes = rows.take(doubtful), _less(sizes, known)
+            doubtful, unsure = pc.indices_nonzero(pc.invert(certain)), _less(sizes, known)
+            rows = rows.take(doubtful)
         if rows.num_rows:
             judged = self._answer("verdict", ask.verdict, rows, ask.masked)
             verdict = judged["bad"].combine_chunks()
-            faulty = _counted(verdict, sizes)
-            good.append(_cut(_values(ask.values, judged, rows), pc.invert(verdict), _less(sizes, faulty)))
+            faulty = _counted(verdict, unsure)
+            good.append(_cut(_values(ask.values, judged, rows), pc.invert(verdict), _less(unsure, faulty)))
             which = pc.indices_nonzero(verdict)
             if len(which):
                 told = self._answer("reasons", ask.reasons, rows.take(which), ask.masked)
                 told = told.append_column("row", which if doubtful is None else doubtful.take(which))
-                bad = _slices(told, faulty)
+                bad = [*_slices(told, faulty)]
         return [
             Split(
                 pa.concat_tables([part[number] for part in good]) if good else pa.table({}),
                 _told_of(chunk, bad[number], start, ask.masked),
             )
-            for number, (chunk, start) in enumerate(zip(chunks, starts, strict=False))
+            for number, (chunk, start) in enumerate(zip(chunks, _starts(sizes), strict=True))
         ]
 
     def _answer(self, name: str, sql: str, rows: pa.Table, masked: bool) -> pa.Table:
@@ -187,8 +187,11 @@ def _certain(rows: pa.Table, certain: tuple[tuple[str, str, bool], ...] | None) 
 
 def _counted(mask: pa.BooleanArray, sizes: Sequence[int]) -> list[int]:
     """How many are true of the first so many, of the next so many, and so on."""
-    starts = accumulate(sizes, initial=0)
-    return [mask.slice(start, size).true_count for start, size in zip(starts, sizes, strict=False)]
+    return [mask.slice(start, size).true_count for start, size in zip(_starts(sizes), sizes, strict=True)]
+
+
+def _starts(sizes: Sequence[int]) -> list[int]:
+    return [end - size for end, size in zip(accumulate(sizes), sizes, strict=True)]
 
 
 def _less(sizes: Sequence[int], counts: Sequence[int]) -> list[int]:
@@ -202,8 +205,7 @@ def _cut(rows: pa.Table, mask: pa.BooleanArray, sizes: Sequence[int]) -> list[pa
 
 
 def _slices(rows: pa.Table, sizes: Sequence[int]) -> list[pa.Table]:
-    starts = accumulate(sizes, initial=0)
-    return [rows.slice(start, size) for start, size in zip(starts, sizes, strict=False)]
+    return [rows.slice(start, size) for start, size in zip(_starts(sizes), sizes, strict=True)]
 
 
 def _values(names: Sequence[str], judged: pa.Table, chunk: pa.Table) -> pa.Table:

@@ -54,7 +54,11 @@ class Ended(BaseException):
 
 def program() -> NoReturn:
     """`main` as a whole process, which ends at once: a thread whose server does not answer must not hold it up."""
-    code = main()
+    code = places.EXIT_UNKNOWN
+    try:
+        code = main()
+    except Exception:
+        log.exception("no report could be left")
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)

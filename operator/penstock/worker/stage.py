@@ -11,14 +11,14 @@ import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
-from threading import Lock, local
+from threading import Event, Lock, local
 
 import pyarrow as pa
 
@@ -40,6 +40,8 @@ _STAGED = re.compile(r"[0-9a-f]{16}-\d+-\d{5}-\d{3}\.parquet$")
 """The names that staging gives."""
 _TOGETHER = 64
 """Small files that are judged together."""
+_SHAPES = 64
+"""How many sets of columns are kept compiled: files may all be different."""
 _PROGRESS = 2.0
 """Seconds between two lines of progress."""
 
@@ -171,12 +173,15 @@ class _Pool:
         self._own = local()
         self._asked: dict[read.Columns, tuple[shape.Shape, quality.Questions]] = {}
         self._lock = Lock()
+        self.over = Event()
         self.executor = ThreadPoolExecutor(self._threads, thread_name_prefix="stage")
 
     def asked(self, columns: read.Columns, where: str) -> tuple[shape.Shape, quality.Questions]:
         """What rows of these columns are asked, compiled once: it takes longer than a small file."""
         with self._lock:
             if columns not in self._asked:
+                if len(self._asked) == _SHAPES:
+                    del self._asked[next(iter(self._asked))]
                 shaped = shape.compile(self.work.dataset.schema_.fields, columns, where)
                 self._asked[columns] = shaped, quality.questions(shaped)
             return self._asked[columns]
@@ -191,7 +196,7 @@ class _Pool:
     def each(self, tasks: Iterable[Callable[[], None]]) -> None:
         """Run every task, taking the next one only when there is room, so that memory stays bounded.
 
-        The first failure ends it; what is under way then is waited for.
+        The first failure ends it, in the order of the tasks; what is under way then is waited for.
         """
         running: deque[Future[None]] = deque()
         try:
@@ -201,8 +206,19 @@ class _Pool:
                     running.popleft().result()
             while running:
                 running.popleft().result()
-        finally:
+        except Exception:  # of a task, or of what gives the next one
             wait(running)
+            for future in running:
+                future.result()
+            raise
+
+    def held(self, works: Iterable[read.Work]) -> Iterator[read.Work]:
+        """The works, as long as they are of use: the claim is held, and nobody has ended the run."""
+        for parse in works:
+            self.work.claim.still_held()
+            if self.over.is_set():
+                raise CancelledError
+            yield parse
 
 
 @contextmanager
@@ -210,6 +226,9 @@ def _pool(work: Work) -> Iterator[_Pool]:
     pool = _Pool(work)
     try:
         yield pool
+    except BaseException:
+        pool.over.set()  # what is under way ends at its next block
+        raise
     finally:
         pool.executor.shutdown(wait=True, cancel_futures=True)
 
@@ -218,7 +237,7 @@ def _file(pool: _Pool, number: int, planned: PlannedFile) -> StagedFile:
     """Stage a large file: this thread cuts it, and the others do what is cut."""
     with _reader(pool, planned, pool.work.input.store.open) as reader:
         target = _Target(pool, number, planned, reader.columns)
-        pool.each(partial(_block, pool, target, parse) for parse in _while_held(pool.work.claim, reader.works))
+        pool.each(partial(_block, pool, target, parse) for parse in pool.held(reader.works))
         return target.close()
 
 
@@ -233,7 +252,7 @@ _Given = tuple[int, PlannedFile, read.Open]
 
 
 def _groups(given: Iterable[_Given]) -> Iterator[list[_Given]]:
-    """Small files in their order, of which as many stand together as are no more than one larger file."""
+    """Small files in their order, in groups of at most _TOGETHER files and SMALL bytes."""
     group: list[_Given] = []
     for entry in given:
         if group and sum(planned.size for _, planned, _ in [*group, entry]) > storage.SMALL:
@@ -255,35 +274,44 @@ def _together(pool: _Pool, group: Sequence[_Given]) -> dict[int, StagedFile]:
     for number, planned, opened in group:
         with _reader(pool, planned, opened) as reader:
             target = targets[number] = _Target(pool, number, planned, reader.columns)
-            for parse in _while_held(pool.work.claim, reader.works):
+            for parse in pool.held(reader.works):
                 chunk = target.parsed(parse)
+                if not chunk.table.num_columns:  # counted, and nothing to judge
+                    _judge(pool, [(target, chunk)])
+                    continue
                 parsed.append((target, chunk))
                 room -= chunk.table.nbytes
                 if room < 0:
                     _judge(pool, parsed)
                     parsed, room = [], storage.BLOCK
+        target.whole = True
     _judge(pool, parsed)
     return {number: target.close() for number, target in targets.items()}
 
 
-def _judge(pool: _Pool, parsed: Iterable[tuple["_Target", read.Chunk]]) -> None:
-    """Judge and write chunks; those that are alike, together."""
-    for (ask, _), alike in groupby(parsed, key=lambda entry: (entry[0].ask, entry[1].table.schema)):
+def _judge(pool: _Pool, parsed: Sequence[tuple["_Target", read.Chunk]]) -> None:
+    """Judge and write chunks, those that are alike together; close what is whole, lest too many files be open."""
+    last = {target: place for place, (target, _) in enumerate(parsed)}
+    for _, alike in groupby(enumerate(parsed), key=_likeness):
         entries = [*alike]
-        splits = pool.judge.split(ask, [chunk for _, chunk in entries])
-        for (target, chunk), split in zip(entries, splits, strict=True):
+        ask = entries[0][1][0].ask
+        splits = pool.judge.split(ask, [chunk for _, (_, chunk) in entries])
+        for (place, (target, chunk)), split in zip(entries, splits, strict=True):
             target.take(chunk, split)
+            if target.whole and last[target] == place:
+                target.close()
+
+
+def _likeness(entry: tuple[int, tuple["_Target", read.Chunk]]) -> tuple[quality.Questions, pa.Schema, int | None]:
+    """What chunks have in common that are judged together. Dictionaries may not fit together: they stay alone."""
+    place, (target, chunk) = entry
+    alone = any("dictionary<" in str(column.type) for column in chunk.table.schema)
+    return target.ask, chunk.table.schema, place if alone else None
 
 
 def _reader(pool: _Pool, planned: PlannedFile, opened: read.Open) -> read.Reader:
     given = pool.work.input
     return read.reader(opened, planned.found, given.format, given.compression, pool.work.pod.scratch)
-
-
-def _while_held(claim: Claim, works: Iterator[read.Work]) -> Iterator[read.Work]:
-    for parse in works:
-        claim.still_held()
-        yield parse
 
 
 class _Target:
@@ -297,16 +325,22 @@ class _Target:
         self._bad = DataFiles(lake.folder(work.tables.quarantine) / name, work.tables.quarantine_schema)
         self._read = 0
         self._lock = Lock()
+        self._staged: StagedFile | None = None
+        self.whole = False
+        """Whether all of it has been parsed."""
+
+    @cached_property
+    def _asked(self) -> tuple[shape.Shape, quality.Questions]:
+        return self._pool.asked(self._columns, self._planned.url)
 
     @property
     def ask(self) -> quality.Questions:
         """What the rows are asked."""
-        return self._pool.asked(self._columns, self._planned.url)[1]
+        return self._asked[1]
 
     def parsed(self, parse: read.Work) -> read.Chunk:
         """The chunk of one block."""
-        shaped, _ = self._pool.asked(self._columns, self._planned.url)
-        return parse(shaped.columns, self._pool.judge.connection)
+        return parse(self._asked[0].columns, self._pool.judge.connection)
 
     def take(self, chunk: read.Chunk, split: quality.Split) -> None:
         """Write and count a chunk's rows; any thread may."""
@@ -326,7 +360,9 @@ class _Target:
         return pa.table([columns.get(name) if name in columns else bad[name] for name in order], names=order)
 
     def close(self) -> StagedFile:
-        """End the files and count."""
-        data, loaded = self._good.close()
-        quarantine, quarantined = self._bad.close()
-        return StagedFile(self._planned, self._read, loaded, quarantined, data, quarantine)
+        """End the files and count; the same answer again when asked again."""
+        if self._staged is None:
+            data, loaded = self._good.close()
+            quarantine, quarantined = self._bad.close()
+            self._staged = StagedFile(self._planned, self._read, loaded, quarantined, data, quarantine)
+        return self._staged

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -138,6 +139,7 @@ def _parquet(opened: Open, found: Found, scratch: Path) -> Reader:
     try:
         file = pq.ParquetFile(spooled, memory_map=False)
     except pa.ArrowInvalid as error:
+        Path(spooled).unlink()
         message = f"{found.url} is not Parquet: {engine.one_line(error).rstrip('.')}."
         raise InvalidSpec(message, "WrongSpecification") from None
     schema = file.schema_arrow
@@ -147,7 +149,7 @@ def _parquet(opened: Open, found: Found, scratch: Path) -> Reader:
         file.close()
         Path(spooled).unlink(missing_ok=True)
 
-    return Reader(Columns(tuple(schema.names), _types(schema)), _parquet_works(file), close)
+    return Reader(Columns(tuple(schema.names), _types(schema.remove_metadata())), _parquet_works(file), close)
 
 
 def _spool(opened: Open, found: Found, scratch: Path) -> str:
@@ -157,6 +159,7 @@ def _spool(opened: Open, found: Found, scratch: Path) -> str:
     return copy.name
 
 
+@lru_cache(maxsize=64)
 def _types(schema: pa.Schema) -> tuple[str, ...]:
     empty = pa.Table.from_batches([], schema)
     with duckdb.connect() as connection:

@@ -12,7 +12,7 @@ from penstock.worker.storage.port import Found, Store
 SMALL = 1 << 20
 """Bytes up to which a file is small."""
 _AT_ONCE = 16
-"""Files; with SMALL, the bound of what is held in memory."""
+"""Files that are asked for and not yet taken."""
 
 
 @contextmanager
