@@ -243,6 +243,7 @@ BAD_VALUES = [
     (manifests.pipeline(retries=99), "retries"),
     (manifests.pipeline(datasets=[]), "datasets"),
     (manifests.source(compression="zip"), "compression"),
+    (manifests.source(format={"csv": {"delimiter": "é"}}), "delimiter"),
     (manifests.dataset(writeMode="upsert"), "writeMode"),
     (manifests.of("Source", "cities", {"connector": {}}), "connector"),
     (manifests.pipeline(deadline="0s"), "deadline"),

@@ -169,6 +169,7 @@ _PATTERNS: Mapping[str, str] = {
     r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$": "A name consists of lower-case letters, digits, - and .; it begins and ends "
     "with a letter or a digit",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "It consists of letters, digits and _, and does not begin with a digit",
+    scalars.ASCII_CHARACTER: "It is one ASCII character, and no line end",
     scalars.DURATION: "A duration is written 90s, 15m, 1h30m, 30d, and is a second at least",
     r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%$": 'A percentage is written "5%" or "0.5%", and is at most "100%"',
 }

@@ -69,6 +69,12 @@ class CsvFormat(Model):
         Field(max_length=32, description="Unquoted texts that stand for no value, in every column."),
     ] = [""]
 
+    @model_validator(mode="after")
+    def _told_apart(self) -> Self:
+        if self.delimiter in (self.quote, self.escape):
+            raise ValueError("delimiter must differ from quote and escape")
+        return self
+
 
 class JsonFormat(Model):
     """JSON lines: one object a line, https://jsonlines.org."""

@@ -126,7 +126,9 @@ Cron = Annotated[
 ]
 TimeZone = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_zone)]
 Nonce = Annotated[str, Field(max_length=128)]
-OneCharacter = Annotated[str, Field(min_length=1, max_length=1)]
+ASCII_CHARACTER = r"^[\x01-\x09\x0B\x0C\x0E-\x7F]$"
+"""One that is no line end."""
+OneCharacter = Annotated[str, Field(min_length=1, max_length=1, pattern=ASCII_CHARACTER)]
 Time = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]
 Generation = Annotated[
     int, Field(description="The metadata.generation that this was worked out from; -1 before the first time.")

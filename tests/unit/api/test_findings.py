@@ -134,6 +134,19 @@ def test_a_url_with_credentials_is_told_where_they_belong() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("form", "line"),
+    [
+        ({"delimiter": "é"}, '.delimiter: "é" is not accepted here. It is one ASCII character, and no line end'),
+        ({"quote": "\n"}, '.quote: "\\n" is not accepted here. It is one ASCII character, and no line end'),
+        ({"delimiter": '"'}, ": delimiter must differ from quote and escape"),
+    ],
+)
+def test_characters_of_csv_that_cannot_be_told_apart_are_refused(form: dict[str, str], line: str) -> None:
+    files = {"url": "s3://bucket/", "format": {"csv": form}}
+    assert _told("Source", {"connector": {"files": files}}) == [f"spec.connector.files.format.csv{line}"]
+
+
 def test_a_path_may_have_an_at_sign() -> None:
     files = {"url": "s3://bucket/me@example/", "format": {"csv": {}}}
     assert manifests.parse({"kind": "Source", "spec": {"connector": {"files": files}}})

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from penstock.api.errors import InvalidSpec
 from penstock.api.places import CsvFormat
 from penstock.worker.read.block import Block, Broken, Lines
 
@@ -39,12 +38,8 @@ class Dialect:
 
 
 def dialect(form: CsvFormat) -> Dialect:
-    """The dialect's expressions. Raises InvalidSpec for characters that cannot be told apart."""
+    """The dialect's expressions."""
     characters = (form.delimiter, form.quote)
-    if not all(character.isascii() and character not in "\r\n" for character in (*characters, form.escape)):
-        raise InvalidSpec("csv: delimiter, quote and escape are ASCII characters, and not line ends.")
-    if form.delimiter in (form.quote, form.escape):
-        raise InvalidSpec("csv: the delimiter must differ from quote and escape.")
     d, q, e = (re.escape(character.encode()) for character in (*characters, form.escape))
     begins, ends = rb"(?<![^%b\n])%b" % (d, q), rb"%b(?=[%b\r\n])" % (q, d)
     held, escaped = (rb"[^%b]" % q, q + q) if form.escape == form.quote else (rb"[^%b" % q + e + b"]", e + rb"[\s\S]")
