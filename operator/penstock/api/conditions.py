@@ -63,7 +63,8 @@ Reason = Literal[
 REASONS: Mapping[Reason, str] = {
     "Succeeded": "It is as the manifest says.",
     "Progressing": "Work towards it is under way.",
-    "Waiting": "It waits for its turn: another run writes the same Dataset, or a reference is not ready.",
+    "Waiting": "It waits for its turn: another run writes the same Dataset, or a reference is not ready. Or its Pod "
+    "cannot start; the message says what is missing.",
     "Suspended": "`suspend: true` here or on what it refers to: nothing new is started.",
     "NeverRan": "There has been no run yet.",
     "InvalidSpec": "The manifest asks for something impossible; the message names the field and the remedy.",

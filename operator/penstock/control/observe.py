@@ -10,7 +10,9 @@ from typing import Any, Literal, cast
 
 from penstock.api import objects, times
 from penstock.api.conditions import Reason
+from penstock.api.model import Model
 from penstock.api.pipeline import Run
+from penstock.api.source import Inspection
 from penstock.control.cluster.port import Manifest
 from penstock.control.resolve import Graph
 from penstock.runs import places, report
@@ -19,6 +21,11 @@ from penstock.runs.report import RunReport
 
 CRON_TIME = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 """Annotation that the CronJob controller puts on its Jobs: when the bell was due."""
+
+_WAITS = " waits: "
+"""Stands between a Pod and what holds it up."""
+
+_TOO_LONG = "the run took longer than its deadline and was ended"
 
 State = Literal["Waiting", "Running", "Succeeded", "Failed"]
 
@@ -75,17 +82,31 @@ class Seen:
 def of(graph: Graph) -> Seen:
     """What the Jobs of a graph did: as they and their Pods tell and, where Pods are gone, as status remembers."""
     seen = runs((*graph.children, *graph.dataset_jobs), graph.pods)
-    known: list[Run] = getattr(graph.status, "runs", [])
-    return Seen(tuple(_remembered(run, known) for run in seen.runs))
+    return Seen(tuple(_remembered(run, graph.status) for run in seen.runs))
 
 
-def _remembered(observed: Observed, known: Iterable[Run]) -> Observed:
+def _remembered(observed: Observed, status: Model) -> Observed:
     if not observed.over or observed.whole:
         return observed
+    known: list[Run] = getattr(status, "runs", [])
     for run in known:
         if (run.job, run.state) == (observed.job, observed.state) and run.reason != "ReportLost":
             return replace(observed, reason=cast("Reason | None", run.reason), message=run.message, harvested=run)
+    if observed.reason == "DeadlineExceeded" and observed.message == _TOO_LONG:
+        return replace(observed, message=_too_long(_held_up_before(observed, status)))
     return observed
+
+
+def _held_up_before(observed: Observed, status: Model) -> str | None:
+    """What held its newest Pod up, as status has it of the time when the Job was not over yet."""
+    known: list[Run] = getattr(status, "runs", [])
+    for run in known:
+        if (run.job, run.state) == (observed.job, "Running"):
+            return run.message
+    upkeep: Inspection | None = getattr(status, "inspection", None) or getattr(status, "migration", None)
+    if upkeep is None or upkeep.state != "Running" or observed.slot != f"{upkeep.order}/{upkeep.attempt}":
+        return None
+    return upkeep.message
 
 
 def runs(jobs: Iterable[Manifest], pods: Mapping[str, Sequence[Manifest]]) -> Seen:
@@ -207,8 +228,14 @@ def _failure(failure: Mapping[str, Any], told: RunReport | None, pods: Sequence[
     if ended is not None and ended.get("exitCode") != places.EXIT_DONE:
         return _abrupt_end(ended)
     if failure.get("reason") == "DeadlineExceeded":
-        return "DeadlineExceeded", "the run took longer than its deadline and was ended"
+        return "DeadlineExceeded", _too_long(_hold_up(pods))
     return "ReportLost", f"the Job failed ({failure.get('reason')}) and its Pod is gone with the report"
+
+
+def _too_long(held_up: str | None) -> str:
+    """That the deadline ended it and, where its newest Pod was held up until then, what by: that is the cause."""
+    why = (held_up or "").partition(_WAITS)[2].removeprefix("Unschedulable: ")
+    return f"{_TOO_LONG}; its Pod never started: {why}" if why else _TOO_LONG
 
 
 def _abrupt_end(ended: Mapping[str, Any]) -> tuple[Reason, str]:
@@ -233,5 +260,5 @@ def _hold_up(pods: Sequence[Manifest]) -> str | None:
     held = [one for one in placed if one["status"] == "False"] + [one for one in started if one]
     for why in held:
         if why.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-            return f"Pod {name} waits: {why['reason']}: {why.get('message', '')}"
+            return f"Pod {name}{_WAITS}{why['reason']}: {why.get('message', '')}"
     return None

@@ -63,7 +63,8 @@ def inspection(graph: Graph, run: Observed | None, known: Inspection | None) -> 
 def _reachable(graph: Graph, run: Observed | None) -> Verdict:
     waiting = verdicts.unknown("Reachable", "Progressing", "not inspected yet")
     if run is None or not run.over:
-        return verdicts.as_before(graph, "Reachable", waiting)
+        known = verdicts.as_before(graph, "Reachable", waiting)
+        return verdicts.held_up(known, run.message if run is not None else None)
     if run.state == "Succeeded":
         return verdicts.true("Reachable", "answered the inspection")
     reason, message = run.reason or "UnknownError", run.message or "the inspection failed"
@@ -77,7 +78,8 @@ def _reachable(graph: Graph, run: Observed | None) -> Verdict:
 def _discovered(graph: Graph, run: Observed | None) -> Verdict:
     waiting = verdicts.unknown("Discovered", "Progressing", "not inspected yet")
     if run is None or not run.over:
-        return verdicts.as_before(graph, "Discovered", waiting)
+        known = verdicts.as_before(graph, "Discovered", waiting)
+        return verdicts.held_up(known, run.message if run is not None else None)
     if run.reason == "ReportLost":
         return verdicts.unknown("Discovered", run.reason, run.message or "")
     if run.state == "Failed" or run.report is None:

@@ -206,8 +206,8 @@ def _last_run_succeeded(graph: Graph, seen: Seen, runs: list[Run]) -> Verdict:
     ended = _how_it_ended(graph, seen, over)
     newer = runs if over is None else runs[: runs.index(over)]
     if any((run.attempt or 1) > 1 for run in newer):  # a failed run is tried again: its failure counts until then
-        return verdicts.as_before(graph, "LastRunSucceeded", ended)
-    return ended
+        ended = verdicts.as_before(graph, "LastRunSucceeded", ended)
+    return verdicts.held_up(ended, next((run.message for run in newer if run.state == "Running"), None))
 
 
 def _how_it_ended(graph: Graph, seen: Seen, over: Run | None) -> Verdict:

@@ -185,6 +185,76 @@ def test_a_nonce_whose_run_was_cancelled_is_handled_and_so_is_one_that_a_newer_r
     assert _status(newer, failed)["handledRunNonce"] == "1"
 
 
+# ── held up ──
+
+NO_CLAIM = 'Pod x waits: Unschedulable: persistentvolumeclaim "nope" not found'
+
+
+def _published(status: str, reason: str, message: str) -> dict[str, Any]:
+    told = {"status": status, "reason": reason, "message": message}
+    return {"conditions": [{"type": "LastRunSucceeded", "lastTransitionTime": jobs.BEGAN, **told}]}
+
+
+def _held_up(message: str | None = NO_CLAIM, **changes: Any) -> Observed:
+    known = {"run": "default/cities/nonce/2", "state": "Running", "finished": None, "created": jobs.ENDED}
+    return jobs.observed("new", message=message, **{**known, "started": jobs.ENDED, **changes})
+
+
+@pytest.mark.parametrize(
+    ("earlier", "status", "reason", "message"),
+    [
+        ([], "Unknown", "Waiting", NO_CLAIM),
+        ([jobs.observed()], "Unknown", "Waiting", NO_CLAIM),
+        (
+            [jobs.observed(state="Failed", reason="Timeout", message="too slow.")],
+            "False",
+            "Timeout",
+            f"too slow; now {NO_CLAIM}",
+        ),
+    ],
+)
+def test_what_a_pod_waits_for_is_in_the_condition_and_hides_no_failure(
+    earlier: list[Observed], status: str, reason: str, message: str
+) -> None:
+    told = _condition(_status(_held_up(), *earlier), "LastRunSucceeded")
+    assert (told["status"], told["reason"], told["message"]) == (status, reason, message)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "after"),
+    [
+        (("Unknown", "Waiting", NO_CLAIM), None, ("Unknown", "NeverRan", "there has been no run yet")),
+        (("False", "Unreachable", f"no route; now {NO_CLAIM}"), None, ("False", "Unreachable", "no route")),
+        (
+            ("False", "Unreachable", f"no route; now {NO_CLAIM}"),
+            NO_CLAIM,
+            ("False", "Unreachable", f"no route; now {NO_CLAIM}"),
+        ),
+    ],
+)
+def test_what_held_up_another_attempt_is_told_as_long_as_it_does(before: Any, now: str | None, after: Any) -> None:
+    told = _condition(_status(_held_up(now, attempt=2), before=_published(*before)), "LastRunSucceeded")
+    assert (told["status"], told["reason"], told["message"]) == after
+
+
+def test_a_run_whose_pod_never_started_keeps_the_cause_beyond_its_deadline() -> None:
+    stage = scene.ready()
+    (job,) = stage.jobs("ingest")
+    pod = jobs.pod(job)
+    why = {"reason": "Unschedulable", "message": 'persistentvolumeclaim "nope" not found'}
+    pod["status"] = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", **why}]}
+    stage.cluster.put(pod)
+    stage.settle()
+    assert stage.condition("Pipeline", "cities", "LastRunSucceeded")["reason"] == "Waiting"
+    stage.cluster.remove(Ref.of(pod))
+    stage.cluster.change(Ref.of(job), {"status": jobs.over("Failed", stage.cluster.now, "DeadlineExceeded")})
+    stage.settle()
+    assert stage.restarted().settle() == []
+    told = stage.condition("Pipeline", "cities", "LastRunSucceeded")
+    assert told["reason"] == "DeadlineExceeded"
+    assert told["message"].endswith(f"and was ended; its Pod never started: {why['message']}")
+
+
 # ── asked for again ──
 
 
