@@ -124,6 +124,8 @@ class Verdict(Model):
     status: ConditionStatus
     reason: Reason
     message: str = ""
+    generation: int | None = None
+    """Of which generation it is told, where that is not the one of now."""
 
     @property
     def holds(self) -> bool:
@@ -147,7 +149,7 @@ def merge(previous: Iterable[Condition], verdicts: Iterable[Verdict], generation
             reason=verdict.reason,
             message=verdict.message[:1024],
             last_transition_time=since,
-            observed_generation=generation,
+            observed_generation=generation if verdict.generation is None else verdict.generation,
         )
 
     return [published(verdict) for verdict in verdicts]

@@ -54,6 +54,12 @@ def held_up(verdict: Verdict, why: str | None) -> Verdict:
     return unknown(verdict.type, "Waiting", why)
 
 
+def of_then(graph: Graph, verdict: Verdict) -> Verdict:
+    """A verdict that the spec as it is now has no part in yet: of the generation that was told of last."""
+    known = conditions.find(getattr(graph.status, "conditions", []), verdict.type)
+    return verdict if known is None else verdict.model_copy(update={"generation": known.observed_generation})
+
+
 def again(known: Condition) -> Verdict:
     """The verdict that a published condition was."""
     kind, reason = cast(ConditionType, known.type), cast(Reason, known.reason)

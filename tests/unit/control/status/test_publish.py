@@ -169,3 +169,24 @@ def test_a_pod_that_starts_after_all_is_not_told_to_wait() -> None:
     stage.cluster.put(jobs.pod(stage.jobs("inspect-source")[-1]))
     stage.settle()
     assert stage.condition("Source", "cities", "Reachable")["reason"] == "Progressing"
+
+
+def test_what_an_inspection_found_is_not_told_of_a_spec_that_is_being_inspected() -> None:
+    stage = scene.ready()
+    assert stage.condition("Source", "cities", "Reachable")["observedGeneration"] == 1
+    stage.apply(manifests.source(glob="*.txt"))
+    stage.settle()
+    told = {kind: stage.condition("Source", "cities", kind) for kind in ("Ready", "Reachable", "Discovered")}
+    assert {kind: (one["status"], one["observedGeneration"]) for kind, one in told.items()} == {
+        "Ready": ("True", 2),
+        "Reachable": ("True", 1),
+        "Discovered": ("True", 1),
+    }
+    stage.finish(stage.jobs("inspect-source")[-1])
+    stage.settle()
+    assert stage.condition("Source", "cities", "Reachable")["observedGeneration"] == 2
+    suspended = manifests.source(glob="*.txt")
+    suspended["spec"]["suspend"] = True
+    stage.apply(suspended)
+    stage.settle()
+    assert stage.condition("Source", "cities", "Reachable")["observedGeneration"] == 3

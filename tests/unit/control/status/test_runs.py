@@ -185,6 +185,64 @@ def test_a_nonce_whose_run_was_cancelled_is_handled_and_so_is_one_that_a_newer_r
     assert _status(newer, failed)["handledRunNonce"] == "1"
 
 
+# ── of which generation it is told ──
+
+
+def test_the_last_run_is_not_told_of_a_generation_whose_run_has_not_ended() -> None:
+    stage = scene.ready()
+    stage.finish(stage.jobs("ingest")[-1])
+    stage.settle()
+    assert _generation(stage) == ("True", 1)
+    stage.apply(manifests.pipeline(runNonce="2"))
+    stage.reconcile("Pipeline", "cities")
+    assert _generation(stage) == ("True", 1)
+    stage.settle()
+    assert _generation(stage) == ("True", 1)
+    stage.finish(stage.jobs("ingest")[-1])
+    stage.settle()
+    assert _generation(stage) == ("True", 2)
+
+
+def test_what_asks_for_no_run_is_told_of_at_once_and_what_is_suspended_when_it_has_run() -> None:
+    stage = scene.ready()
+    stage.finish(stage.jobs("ingest")[-1])
+    stage.settle()
+    stage.apply(manifests.pipeline(history=3))
+    stage.settle()
+    assert _generation(stage) == ("True", 2)
+    stage.apply(manifests.pipeline(history=3, runNonce="2", suspend=True))
+    stage.settle()
+    assert _generation(stage) == ("True", 2)
+    stage.apply(manifests.pipeline(history=3, runNonce="1"))
+    stage.settle()
+    assert _generation(stage) == ("True", 4)
+
+
+def test_a_run_that_is_tried_again_has_not_ended_and_a_spec_that_cannot_be_read_is_told_nothing_of() -> None:
+    stage = scene.ready()
+    stage.finish(stage.jobs("ingest")[-1])
+    stage.settle()
+    stage.apply(manifests.pipeline(runNonce="2"))
+    stage.settle()
+    failure = jobs.report(state="Failed", reason="Unreachable", message="no route", datasets=[])
+    stage.finish(stage.jobs("ingest")[-1], failure)
+    stage.settle()
+    assert _generation(stage) == ("False", 1)
+    stage.wait(60)
+    stage.settle()
+    stage.finish(stage.jobs("ingest")[-1])
+    stage.settle()
+    assert _generation(stage) == ("True", 2)
+    stage.apply(manifests.pipeline(runNonce="3", schedule=["0 3 * * *"], timeZone="Mars/X"))
+    stage.settle()
+    assert _generation(stage) == ("True", 2)
+
+
+def _generation(stage: Scene) -> tuple[str, int]:
+    told = stage.condition("Pipeline", "cities", "LastRunSucceeded")
+    return told["status"], told["observedGeneration"]
+
+
 # ── held up ──
 
 NO_CLAIM = 'Pod x waits: Unschedulable: persistentvolumeclaim "nope" not found'
