@@ -86,6 +86,9 @@ def of(graph: Graph) -> Seen:
 
 
 def _remembered(observed: Observed, status: Model) -> Observed:
+    if observed.state == "Running" and observed.pod is None:
+        # A Job that its deadline ends loses its Pod first, and is over only then: the cause must outlive the Pod.
+        return replace(observed, message=_held_up_before(observed, status))
     if not observed.over or observed.whole:
         return observed
     known: list[Run] = getattr(status, "runs", [])

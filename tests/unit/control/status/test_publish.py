@@ -154,6 +154,7 @@ def test_what_an_inspection_waits_for_is_in_its_conditions_and_stays_when_the_de
         assert told["message"].endswith('waits: Unschedulable: persistentvolumeclaim "nope" not found')
     job = stage.jobs(purpose)[-1]
     stage.cluster.remove(Ref("Pod", "default", f"{job['metadata']['name']}-1"))
+    stage.settle()
     stage.cluster.change(Ref.of(job), {"status": jobs.over("Failed", stage.cluster.now, "DeadlineExceeded")})
     stage.settle()
     assert stage.restarted().settle() == []

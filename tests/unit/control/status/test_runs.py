@@ -305,6 +305,7 @@ def test_a_run_whose_pod_never_started_keeps_the_cause_beyond_its_deadline() -> 
     stage.settle()
     assert stage.condition("Pipeline", "cities", "LastRunSucceeded")["reason"] == "Waiting"
     stage.cluster.remove(Ref.of(pod))
+    stage.settle()
     stage.cluster.change(Ref.of(job), {"status": jobs.over("Failed", stage.cluster.now, "DeadlineExceeded")})
     stage.settle()
     assert stage.restarted().settle() == []
