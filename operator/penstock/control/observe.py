@@ -55,6 +55,8 @@ class Observed:
     """Whether the gate has let it start: one that is suspended since then, a person has suspended."""
     whole: bool = True
     """Whether the last word is there: that of a success, or all Pods that ended; else it may be gone with its Pod."""
+    podless: bool = False
+    """Whether there is no Pod at work: none at all, or the newest one has ended without a word."""
     harvested: Run | None = None
     """How status tells of it, where that is more than its Job and the Pods that are left do."""
 
@@ -86,7 +88,7 @@ def of(graph: Graph) -> Seen:
 
 
 def _remembered(observed: Observed, status: Model) -> Observed:
-    if observed.state == "Running" and observed.pod is None:
+    if observed.state == "Running" and observed.podless:
         # A Job that its deadline ends loses its Pod first, and is over only then: the cause must outlive the Pod.
         return replace(observed, message=_held_up_before(observed, status))
     if not observed.over or observed.whole:
@@ -155,7 +157,8 @@ def job(manifest: Manifest, pods: Sequence[Manifest]) -> Observed:
         reason=reason,
         message=message,
         admitted=objects.ADMITTED in annotations,
-        whole=_all_there(status, pods) or (state == "Succeeded" and told is not None),
+        whole=told is not None if reason == "DeadlineExceeded" else _whole(state, status, pods, told),
+        podless=not pods or (_terminated(pods[-1]) is not None and told is None),
     )
 
 
@@ -204,6 +207,10 @@ def _all_there(status: Mapping[str, Any], pods: Sequence[Manifest]) -> bool:
     return ended >= max((status.get("succeeded") or 0) + (status.get("failed") or 0), 1)
 
 
+def _whole(state: State, status: Mapping[str, Any], pods: Sequence[Manifest], told: RunReport | None) -> bool:
+    return _all_there(status, pods) or (state == "Succeeded" and told is not None)
+
+
 def _newest_report(pods: Sequence[Manifest]) -> RunReport | None:
     for pod in reversed(pods):
         ended = _terminated(pod)
@@ -228,11 +235,17 @@ def _failure(failure: Mapping[str, Any], told: RunReport | None, pods: Sequence[
     if told is not None and told.state == "Failed":
         return told.reason or "UnknownError", told.message
     ended = _terminated(pods[-1]) if pods else None
-    if ended is not None and ended.get("exitCode") != places.EXIT_DONE:
+    late = failure.get("reason") == "DeadlineExceeded"
+    if ended is not None and ended.get("exitCode") != places.EXIT_DONE and not (late and _never_ran(ended)):
         return _abrupt_end(ended)
-    if failure.get("reason") == "DeadlineExceeded":
+    if late:
         return "DeadlineExceeded", _too_long(_hold_up(pods))
     return "ReportLost", f"the Job failed ({failure.get('reason')}) and its Pod is gone with the report"
+
+
+def _never_ran(ended: Mapping[str, Any]) -> bool:
+    """Whether a Pod was deleted before its container began; the kubelet reports an end all the same."""
+    return ended.get("reason") in ("StartError", "ContainerStatusUnknown")
 
 
 def _too_long(held_up: str | None) -> str:

@@ -134,6 +134,7 @@ def _waiting(stage: Scene, purpose: str) -> None:
     stage.settle()
 
 
+@pytest.mark.parametrize("ends", [True, False])
 @pytest.mark.parametrize(
     ("kind", "name", "purpose", "which"),
     [
@@ -143,7 +144,7 @@ def _waiting(stage: Scene, purpose: str) -> None:
     ],
 )
 def test_what_an_inspection_waits_for_is_in_its_conditions_and_stays_when_the_deadline_ends_it(
-    kind: str, name: str, purpose: str, which: tuple[str, ...]
+    kind: str, name: str, purpose: str, which: tuple[str, ...], ends: bool
 ) -> None:
     stage = scene.quickstart()
     stage.settle()
@@ -153,7 +154,10 @@ def test_what_an_inspection_waits_for_is_in_its_conditions_and_stays_when_the_de
         assert (told["status"], told["reason"]) == ("Unknown", "Waiting")
         assert told["message"].endswith('waits: Unschedulable: persistentvolumeclaim "nope" not found')
     job = stage.jobs(purpose)[-1]
-    stage.cluster.remove(Ref("Pod", "default", f"{job['metadata']['name']}-1"))
+    if ends:
+        stage.cluster.put(jobs.pod(job, exitCode=128, reason="StartError"))
+    else:
+        stage.cluster.remove(Ref("Pod", "default", f"{job['metadata']['name']}-1"))
     stage.settle()
     stage.cluster.change(Ref.of(job), {"status": jobs.over("Failed", stage.cluster.now, "DeadlineExceeded")})
     stage.settle()

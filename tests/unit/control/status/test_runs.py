@@ -295,7 +295,8 @@ def test_what_held_up_another_attempt_is_told_as_long_as_it_does(before: Any, no
     assert (told["status"], told["reason"], told["message"]) == after
 
 
-def test_a_run_whose_pod_never_started_keeps_the_cause_beyond_its_deadline() -> None:
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_run_whose_pod_never_started_keeps_the_cause_beyond_its_deadline(ends: bool) -> None:
     stage = scene.ready()
     (job,) = stage.jobs("ingest")
     pod = jobs.pod(job)
@@ -304,7 +305,10 @@ def test_a_run_whose_pod_never_started_keeps_the_cause_beyond_its_deadline() -> 
     stage.cluster.put(pod)
     stage.settle()
     assert stage.condition("Pipeline", "cities", "LastRunSucceeded")["reason"] == "Waiting"
-    stage.cluster.remove(Ref.of(pod))
+    if ends:
+        stage.cluster.put(jobs.pod(job, exitCode=128, reason="StartError"))
+    else:
+        stage.cluster.remove(Ref.of(pod))
     stage.settle()
     stage.cluster.change(Ref.of(job), {"status": jobs.over("Failed", stage.cluster.now, "DeadlineExceeded")})
     stage.settle()
