@@ -33,6 +33,17 @@ def test_a_changed_nonce_and_an_annotation_each_start_one_run(session: Session) 
     session.until_rows("cities", 4)
 
 
+def test_who_waits_for_the_last_run_waits_for_the_one_that_was_asked_for(session: Session) -> None:
+    _loaded(session, manifests.pipeline())
+    session.wait("pipeline", "cities", "LastRunSucceeded")
+    for nonce in ("2", "3"):
+        session.kubectl("patch", "pipeline", "cities", "--type=merge", "-p", f'{{"spec":{{"runNonce":"{nonce}"}}}}')
+        session.wait("pipeline", "cities", "LastRunSucceeded")
+        status = session.get("pipeline", "cities")["status"]
+        assert status["handledRunNonce"] == nonce
+        assert status["runs"][0]["id"].endswith(f"nonce/{nonce}")
+
+
 def test_a_changed_file_is_read_again_and_its_earlier_rows_leave(session: Session) -> None:
     _loaded(session, manifests.pipeline())
     session.last_run("pipeline", "cities", "nonce/1")

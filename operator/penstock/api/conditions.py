@@ -63,7 +63,8 @@ Reason = Literal[
 REASONS: Mapping[Reason, str] = {
     "Succeeded": "It is as the manifest says.",
     "Progressing": "Work towards it is under way.",
-    "Waiting": "It waits for its turn: another run writes the same Dataset, or a reference is not ready.",
+    "Waiting": "It waits for its turn: another run writes the same Dataset, or a reference is not ready. Or its Pod "
+    "cannot start; the message says what is missing.",
     "Suspended": "`suspend: true` here or on what it refers to: nothing new is started.",
     "NeverRan": "There has been no run yet.",
     "InvalidSpec": "The manifest asks for something impossible; the message names the field and the remedy.",
@@ -123,6 +124,8 @@ class Verdict(Model):
     status: ConditionStatus
     reason: Reason
     message: str = ""
+    generation: int | None = None
+    """Of which generation it is told, where that is not the one of now."""
 
     @property
     def holds(self) -> bool:
@@ -146,7 +149,7 @@ def merge(previous: Iterable[Condition], verdicts: Iterable[Verdict], generation
             reason=verdict.reason,
             message=verdict.message[:1024],
             last_transition_time=since,
-            observed_generation=generation,
+            observed_generation=generation if verdict.generation is None else verdict.generation,
         )
 
     return [published(verdict) for verdict in verdicts]

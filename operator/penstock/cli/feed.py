@@ -106,6 +106,8 @@ def outcome(run: Object) -> str:
     state, message = str(run["state"]).lower(), str(run.get("message") or "")
     if run["state"] == "Failed":
         return f"{state}, {run.get('reason', '')}. {message}".rstrip(". ")
+    if run["state"] == "Running" and message:
+        return f"waiting: {message}"  # its Pod is there, and held up
     if run["state"] in ("Waiting", "Cancelled"):
         return f"{state}: {message}".rstrip(". :")
     if run["state"] != "Succeeded" or run.get("rowsRead") is None:

@@ -54,6 +54,8 @@ def state(manifest: Mapping[str, Any]) -> State:
         return "bad"
     runs = (manifest.get("status") or {}).get("runs") or []
     ready = condition(manifest, "Ready")
+    if held_up(manifest):
+        return "working"
     if (runs and runs[0]["state"] in ("Running", "Waiting")) or ready is None or ready["status"] != "True":
         return "working"
     return "good"
@@ -82,6 +84,16 @@ def troubles(manifest: Mapping[str, Any]) -> list[Trouble]:
     return list(found.values())
 
 
+def held_up(manifest: Mapping[str, Any]) -> list[Trouble]:
+    """The conditions that are unknown because a Pod cannot start; each word of them once."""
+    found: dict[str, Trouble] = {}
+    for kind in _IN_ORDER:
+        entry = condition(manifest, kind)
+        if entry is not None and (entry["status"], entry["reason"]) == ("Unknown", "Waiting"):
+            found.setdefault(entry["message"], Trouble(kind, entry["reason"], entry["message"]))
+    return list(found.values())
+
+
 def numbers(manifest: Mapping[str, Any], now: datetime) -> list[str]:
     """The numbers that tell the object's story, a few short lines."""
     status = manifest.get("status") or {}
@@ -92,6 +104,8 @@ def numbers(manifest: Mapping[str, Any], now: datetime) -> list[str]:
 def _place(manifest: Mapping[str, Any], _status: Mapping[str, Any], _now: datetime) -> list[str]:
     if wrong := troubles(manifest):
         return [wrong[0].reason]
+    if held_up(manifest):
+        return ["waiting for its Pod"]
     reachable = condition(manifest, "Reachable")
     return ["reachable"] if reachable is not None and reachable["status"] == "True" else []
 
@@ -142,6 +156,8 @@ def _runs(status: Mapping[str, Any], now: datetime) -> list[str]:
 def _run(run: Mapping[str, Any], now: datetime) -> str:
     at = run.get("finishedAt") or run.get("startedAt")
     word = {"Succeeded": "done"}.get(run["state"], run["state"].lower())
+    if run["state"] == "Running" and run.get("message") and at:  # what holds it up is told beneath the picture
+        return f"waiting for {span((now - times.parse(at)).total_seconds())}"
     return f"{word} {ago(at, now)}" if at else word
 
 

@@ -179,12 +179,14 @@ def _cell(world: World, key: Key, lead: str, now: datetime) -> Text:
 
 def _troubles(manifests: Iterable[Object]) -> Iterator[Text]:
     order = list(objects.KINDS)
-    told: dict[tuple[str, str], list[str]] = {}  # a Pipeline and its Dataset say the same: once is enough
+    told: dict[tuple[State, str, str], list[str]] = {}  # a Pipeline and its Dataset say the same: once is enough
     for manifest in sorted(manifests, key=lambda each: (order.index(each["kind"]), each["metadata"]["name"])):
+        name = f"{manifest['kind']} {manifest['metadata']['name']}"
         for trouble in glance.troubles(manifest):
-            names = told.setdefault((trouble.reason, trouble.message), [])
-            names.append(f"{manifest['kind']} {manifest['metadata']['name']}")
-    for (reason, message), names in told.items():
-        yield Text.assemble(
-            "\n", ("✗ ", "red"), (", ".join(dict.fromkeys(names)), "bold"), f" {reason}\n", (f"  {message}", "default")
-        )
+            told.setdefault(("bad", trouble.reason, trouble.message), []).append(name)
+        for wait in glance.held_up(manifest):
+            told.setdefault(("working", wait.reason, wait.message), []).append(name)
+    for (state, reason, message), names in told.items():
+        mark, colour = glance.MARKS[state]
+        subject = (", ".join(dict.fromkeys(names)), "bold")
+        yield Text.assemble("\n", (f"{mark} ", colour), subject, f" {reason}\n", (f"  {message}", "default"))

@@ -81,7 +81,7 @@ def _inspection(before: Object, now: Object) -> Standing:
     if newest is None or newest["order"] == _order(before):
         return Standing("")
     if newest["state"] == "Running":
-        return Standing(RUNNING)
+        return Standing(feed.outcome(newest))
     if newest["state"] == "Failed":
         return Standing(f"{newest.get('reason', '')}. {newest.get('message', '')}", succeeded=False)
     told = (glance.condition(now, kind) for kind in _TOLD_OF[now["kind"]])

@@ -10,7 +10,9 @@ from typing import Any, Literal, cast
 
 from penstock.api import objects, times
 from penstock.api.conditions import Reason
+from penstock.api.model import Model
 from penstock.api.pipeline import Run
+from penstock.api.source import Inspection
 from penstock.control.cluster.port import Manifest
 from penstock.control.resolve import Graph
 from penstock.runs import places, report
@@ -19,6 +21,11 @@ from penstock.runs.report import RunReport
 
 CRON_TIME = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 """Annotation that the CronJob controller puts on its Jobs: when the bell was due."""
+
+_WAITS = " waits: "
+"""Stands between a Pod and what holds it up."""
+
+_TOO_LONG = "the run took longer than its deadline and was ended"
 
 State = Literal["Waiting", "Running", "Succeeded", "Failed"]
 
@@ -48,6 +55,8 @@ class Observed:
     """Whether the gate has let it start: one that is suspended since then, a person has suspended."""
     whole: bool = True
     """Whether the last word is there: that of a success, or all Pods that ended; else it may be gone with its Pod."""
+    podless: bool = False
+    """Whether there is no Pod at work: none at all, or the newest one has ended without a word."""
     harvested: Run | None = None
     """How status tells of it, where that is more than its Job and the Pods that are left do."""
 
@@ -75,17 +84,34 @@ class Seen:
 def of(graph: Graph) -> Seen:
     """What the Jobs of a graph did: as they and their Pods tell and, where Pods are gone, as status remembers."""
     seen = runs((*graph.children, *graph.dataset_jobs), graph.pods)
-    known: list[Run] = getattr(graph.status, "runs", [])
-    return Seen(tuple(_remembered(run, known) for run in seen.runs))
+    return Seen(tuple(_remembered(run, graph.status) for run in seen.runs))
 
 
-def _remembered(observed: Observed, known: Iterable[Run]) -> Observed:
+def _remembered(observed: Observed, status: Model) -> Observed:
+    if observed.state == "Running" and observed.podless:
+        # A Job that its deadline ends loses its Pod first, and is over only then: the cause must outlive the Pod.
+        return replace(observed, message=_held_up_before(observed, status))
     if not observed.over or observed.whole:
         return observed
+    known: list[Run] = getattr(status, "runs", [])
     for run in known:
         if (run.job, run.state) == (observed.job, observed.state) and run.reason != "ReportLost":
             return replace(observed, reason=cast("Reason | None", run.reason), message=run.message, harvested=run)
+    if observed.reason == "DeadlineExceeded" and observed.message == _TOO_LONG:
+        return replace(observed, message=_too_long(_held_up_before(observed, status)))
     return observed
+
+
+def _held_up_before(observed: Observed, status: Model) -> str | None:
+    """What held its newest Pod up, as status has it of the time when the Job was not over yet."""
+    known: list[Run] = getattr(status, "runs", [])
+    for run in known:
+        if (run.job, run.state) == (observed.job, "Running"):
+            return run.message
+    upkeep: Inspection | None = getattr(status, "inspection", None) or getattr(status, "migration", None)
+    if upkeep is None or upkeep.state != "Running" or observed.slot != f"{upkeep.order}/{upkeep.attempt}":
+        return None
+    return upkeep.message
 
 
 def runs(jobs: Iterable[Manifest], pods: Mapping[str, Sequence[Manifest]]) -> Seen:
@@ -131,7 +157,8 @@ def job(manifest: Manifest, pods: Sequence[Manifest]) -> Observed:
         reason=reason,
         message=message,
         admitted=objects.ADMITTED in annotations,
-        whole=_all_there(status, pods) or (state == "Succeeded" and told is not None),
+        whole=told is not None if reason == "DeadlineExceeded" else _whole(state, status, pods, told),
+        podless=not pods or (_terminated(pods[-1]) is not None and told is None),
     )
 
 
@@ -180,6 +207,10 @@ def _all_there(status: Mapping[str, Any], pods: Sequence[Manifest]) -> bool:
     return ended >= max((status.get("succeeded") or 0) + (status.get("failed") or 0), 1)
 
 
+def _whole(state: State, status: Mapping[str, Any], pods: Sequence[Manifest], told: RunReport | None) -> bool:
+    return _all_there(status, pods) or (state == "Succeeded" and told is not None)
+
+
 def _newest_report(pods: Sequence[Manifest]) -> RunReport | None:
     for pod in reversed(pods):
         ended = _terminated(pod)
@@ -204,11 +235,23 @@ def _failure(failure: Mapping[str, Any], told: RunReport | None, pods: Sequence[
     if told is not None and told.state == "Failed":
         return told.reason or "UnknownError", told.message
     ended = _terminated(pods[-1]) if pods else None
-    if ended is not None and ended.get("exitCode") != places.EXIT_DONE:
+    late = failure.get("reason") == "DeadlineExceeded"
+    if ended is not None and ended.get("exitCode") != places.EXIT_DONE and not (late and _never_ran(ended)):
         return _abrupt_end(ended)
-    if failure.get("reason") == "DeadlineExceeded":
-        return "DeadlineExceeded", "the run took longer than its deadline and was ended"
+    if late:
+        return "DeadlineExceeded", _too_long(_hold_up(pods))
     return "ReportLost", f"the Job failed ({failure.get('reason')}) and its Pod is gone with the report"
+
+
+def _never_ran(ended: Mapping[str, Any]) -> bool:
+    """Whether a Pod was deleted before its container began; the kubelet reports an end all the same."""
+    return ended.get("reason") in ("StartError", "ContainerStatusUnknown")
+
+
+def _too_long(held_up: str | None) -> str:
+    """That the deadline ended it and, where its newest Pod was held up until then, what by: that is the cause."""
+    why = (held_up or "").partition(_WAITS)[2].removeprefix("Unschedulable: ")
+    return f"{_TOO_LONG}; its Pod never started: {why}" if why else _TOO_LONG
 
 
 def _abrupt_end(ended: Mapping[str, Any]) -> tuple[Reason, str]:
@@ -233,5 +276,5 @@ def _hold_up(pods: Sequence[Manifest]) -> str | None:
     held = [one for one in placed if one["status"] == "False"] + [one for one in started if one]
     for why in held:
         if why.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-            return f"Pod {name} waits: {why['reason']}: {why.get('message', '')}"
+            return f"Pod {name}{_WAITS}{why['reason']}: {why.get('message', '')}"
     return None

@@ -69,6 +69,7 @@ def test_a_run_is_called_by_what_asked_for_it(slot: str, name: str) -> None:
 
 def test_a_run_without_anything_new_says_so() -> None:
     assert feed.outcome(_run("Succeeded", rowsRead=0)) == "succeeded: nothing new"
+    assert feed.outcome(_run("Running", message="Pod a-1 waits: no claim")) == "waiting: Pod a-1 waits: no claim"
 
 
 def test_a_failed_run_is_told_with_its_reason() -> None:

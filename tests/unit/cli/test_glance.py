@@ -35,6 +35,7 @@ DISCOVERED_NOTHING = _condition("Discovered", "False", "ResourceNotFound", "no f
         ({"conditions": [_condition("Ready", "False", "Progressing")]}, "working"),
         ({"conditions": [READY, _condition("Reachable", "False", "Unreachable")]}, "bad"),
         ({"conditions": [READY, _condition("Reachable", "Unknown", "NeverRan")]}, "good"),
+        ({"conditions": [READY, _condition("Reachable", "Unknown", "Waiting")]}, "working"),
         ({"conditions": [READY, _condition("Reachable", "True"), DISCOVERED_NOTHING]}, "bad"),
         ({"conditions": [_condition("Ready", "True", "Suspended", "Source flights is suspended")]}, "off"),
     ],
@@ -57,6 +58,13 @@ def test_conditions_that_say_the_same_are_one_trouble() -> None:
     assert [trouble.condition for trouble in glance.troubles(_object(conditions=[READY, *said]))] == ["Reachable"]
 
 
+def test_what_a_pod_waits_for_is_told_once_and_is_no_trouble() -> None:
+    said = [_condition(kind, "Unknown", "Waiting", "Pod a-1 waits") for kind in ("Reachable", "Discovered")]
+    manifest = _object("Source", conditions=[READY, *said])
+    assert [(wait.condition, wait.message) for wait in glance.held_up(manifest)] == [("Reachable", "Pod a-1 waits")]
+    assert glance.troubles(manifest) == []
+
+
 def test_every_time_of_a_schedule_is_told() -> None:
     scheduled = {**_object(conditions=[READY]), "spec": {"schedule": ["0 3 * * *", "0 5 * * 1"]}}
     assert glance.numbers(scheduled, NOW) == ["0 3 * * *", "0 5 * * 1"]
@@ -70,6 +78,12 @@ def test_every_time_of_a_schedule_is_told() -> None:
         ("Source", {}, []),
         ("Source", {"conditions": [_condition("Reachable", "True"), DISCOVERED_NOTHING]}, ["ResourceNotFound"]),
         ("Source", {"conditions": [_condition("Ready", "True", "Suspended")]}, ["suspended"]),
+        ("Source", {"conditions": [_condition("Reachable", "Unknown", "Waiting")]}, ["waiting for its Pod"]),
+        (
+            "Pipeline",
+            {"lastRun": {"state": "Running", "startedAt": "2026-11-22T11:59:06Z", "message": "Pod a-1 waits: x"}},
+            ["waiting for 54s"],
+        ),
         ("Destination", {"conditions": [_condition("Reachable", "True")]}, ["reachable"]),
         ("Dataset", {"rows": 336709, "quarantinedRows": 67}, ["336,709 rows", "67 bad", "in lake"]),
         ("Dataset", {}, ["in lake"]),

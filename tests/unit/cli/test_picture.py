@@ -125,6 +125,16 @@ def test_troubles_stand_below_with_their_message() -> None:
     assert "  no answer from s3://exports" in drawn
 
 
+def test_what_a_pod_waits_for_stands_below_and_is_not_marked_as_wrong() -> None:
+    waiting = _object("Source", "src")
+    told = {"type": "Reachable", "status": "Unknown", "reason": "Waiting", "message": "Pod src-1 waits: no claim"}
+    waiting["status"]["conditions"].append(told)
+    drawn = _drawn(waiting)
+    assert "◐ Source src Waiting" in drawn
+    assert "  Pod src-1 waits: no claim" in drawn
+    assert not any("✗" in line for line in drawn)
+
+
 def test_what_two_objects_say_alike_is_said_once() -> None:
     said = {"status": "False", "reason": "TooManyBadRows", "message": "1 of 1 rows are bad"}
     dataset, pipeline = _object("Dataset", "set"), _object("Pipeline", "pipe")

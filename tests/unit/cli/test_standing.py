@@ -37,6 +37,7 @@ def _run(state: str, **more: Any) -> list[dict[str, Any]]:
         ({"runs": _run("Waiting")}, Standing("")),
         ({"runs": _run("Waiting", message="Source a: no answer")}, Standing("waiting: Source a: no answer")),
         ({"runs": _run("Running")}, Standing(standing.RUNNING)),
+        ({"runs": _run("Running", message="Pod a-1 waits: no disk")}, Standing("waiting: Pod a-1 waits: no disk")),
         ({"runs": _run("Succeeded", rowsRead=0)}, Standing("succeeded: nothing new", succeeded=True)),
         (
             {"runs": _run("Failed", reason="TooManyBadRows", message="5% are bad")},
@@ -96,6 +97,7 @@ ANSWERED = [
         (None, None, Standing("")),
         (_inspected("1", "Succeeded"), _inspected("1", "Succeeded"), Standing("")),
         (None, _inspected("2", "Running"), Standing(standing.RUNNING)),
+        (None, _inspected("2", "Running", message="Pod a-1 waits: x"), Standing("waiting: Pod a-1 waits: x")),
         (
             _inspected("1", "Failed"),
             _inspected("2", "Succeeded"),

@@ -6,9 +6,10 @@ import pytest
 
 from penstock.api import objects
 from penstock.control import observe
+from penstock.control.cluster.port import Ref
 from penstock.control.observe import CRON_TIME
 from penstock.runs.report import RunReport
-from support import jobs
+from support import jobs, scene
 
 BAD_ROWS = jobs.report(state="Failed", reason="TooManyBadRows", message="7 of 10 rows are bad", datasets=[])
 
@@ -113,6 +114,45 @@ def test_a_pod_that_finds_no_place_is_told_in_the_schedulers_words() -> None:
     stuck["status"] = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", **why}]}
     seen = observe.job(running, [stuck])
     assert seen.message == 'Pod cities-ingest-1-1 waits: Unschedulable: persistentvolumeclaim "lake" not found'
+
+
+NO_CLAIM = {"reason": "Unschedulable", "message": 'persistentvolumeclaim "nope" not found'}
+TOO_LONG = "the run took longer than its deadline and was ended"
+
+
+@pytest.mark.parametrize(
+    ("status", "pods", "message"),
+    [
+        ({}, 0, TOO_LONG),
+        ({}, 1, f"{TOO_LONG}; its Pod never started: {NO_CLAIM['message']}"),
+        (
+            {"runs": [{"state": "Running", "message": "Pod x-1 waits: Unschedulable: no disk"}]},
+            0,
+            f"{TOO_LONG}; its Pod never started: no disk",
+        ),
+        (
+            {"runs": [{"state": "Running", "message": "Pod x-1 waits: ImagePullBackOff: no such image"}]},
+            0,
+            f"{TOO_LONG}; its Pod never started: ImagePullBackOff: no such image",
+        ),
+        ({"runs": [{"state": "Running"}]}, 0, TOO_LONG),
+        ({"runs": [{"state": "Failed", "message": "as it was told"}]}, 0, "as it was told"),
+    ],
+)
+def test_a_run_that_ends_by_its_deadline_keeps_what_its_pod_waited_for(status: Any, pods: int, message: str) -> None:
+    stage = scene.ready()
+    (job,) = stage.jobs("ingest")
+    ref = Ref.of(job)
+    stage.cluster.change(ref, {"status": jobs.over("Failed", reason="DeadlineExceeded")})
+    waiting = jobs.pod(job)
+    waiting["status"] = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", **NO_CLAIM}]}
+    if pods:
+        stage.cluster.put(waiting)
+    for run in status.get("runs", []):
+        run.update(id="default/cities/nonce/1", job=ref.name)
+    stage.cluster.change(Ref("Pipeline", "default", "cities"), {"status": status})
+    (run,) = [run for run in observe.of(stage.graph("Pipeline", "cities")).runs if run.job == ref.name]
+    assert run.message == message
 
 
 def test_each_job_is_seen_once_and_what_is_no_run_not_at_all() -> None:

@@ -60,14 +60,15 @@ def _table_ready(graph: Graph, trouble: Problem | None, migration: Inspection | 
     reachable = graph.destination.condition("Reachable") if graph.destination is not None else None
     if graph.destination is not None and reachable is not None and reachable.status == "False":
         return verdicts.false("Ready", "Unreachable", graph.destination.saying(reachable.message))
-    return verdicts.false("Ready", "Progressing", "its table is being made")
+    held_up = f": {migration.message}" if migration is not None and migration.message else ""
+    return verdicts.false("Ready", "Progressing", f"its table is being made{held_up}")
 
 
 def _schema_current(graph: Graph, migration: Inspection | None) -> Verdict:
     if migration is None or migration.state == "Running":
-        return verdicts.as_before(
-            graph, "SchemaCurrent", verdicts.unknown("SchemaCurrent", "Progressing", "not compared yet")
-        )
+        waiting = verdicts.unknown("SchemaCurrent", "Progressing", "not compared yet")
+        known = verdicts.as_before(graph, "SchemaCurrent", waiting)
+        return verdicts.held_up(known, migration.message if migration is not None else None)
     if migration.state == "Succeeded":
         return verdicts.true("SchemaCurrent", "the table has the columns of the spec")
     return verdicts.false("SchemaCurrent", cast(Reason, migration.reason or "UnknownError"), migration.message or "")

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from penstock.api import times, words
-from penstock.api.conditions import Reason, Verdict
+from penstock.api.conditions import ConditionType, Reason, Verdict
 from penstock.api.destination import DestinationStatus
 from penstock.api.model import Model
 from penstock.api.source import Inspection, SourceStatus, Stream
@@ -60,10 +60,15 @@ def inspection(graph: Graph, run: Observed | None, known: Inspection | None) -> 
     )
 
 
+def _before_it_ends(graph: Graph, kind: ConditionType, run: Observed | None) -> Verdict:
+    """What is told while there is no new word: as before, of the spec that was inspected then."""
+    known = verdicts.as_before(graph, kind, verdicts.unknown(kind, "Progressing", "not inspected yet"))
+    return known if run is None else verdicts.of_then(graph, verdicts.held_up(known, run.message))
+
+
 def _reachable(graph: Graph, run: Observed | None) -> Verdict:
-    waiting = verdicts.unknown("Reachable", "Progressing", "not inspected yet")
     if run is None or not run.over:
-        return verdicts.as_before(graph, "Reachable", waiting)
+        return _before_it_ends(graph, "Reachable", run)
     if run.state == "Succeeded":
         return verdicts.true("Reachable", "answered the inspection")
     reason, message = run.reason or "UnknownError", run.message or "the inspection failed"
@@ -75,9 +80,8 @@ def _reachable(graph: Graph, run: Observed | None) -> Verdict:
 
 
 def _discovered(graph: Graph, run: Observed | None) -> Verdict:
-    waiting = verdicts.unknown("Discovered", "Progressing", "not inspected yet")
     if run is None or not run.over:
-        return verdicts.as_before(graph, "Discovered", waiting)
+        return _before_it_ends(graph, "Discovered", run)
     if run.reason == "ReportLost":
         return verdicts.unknown("Discovered", run.reason, run.message or "")
     if run.state == "Failed" or run.report is None:

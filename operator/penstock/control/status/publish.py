@@ -38,7 +38,8 @@ def unforeseen(graph: Graph, error: Exception, now: datetime) -> Outcome:
     message = f"{type(error).__name__}: {_in_short(error)}; it is tried again. See the operator's log"
     before: list[Condition] = getattr(graph.status, "conditions", [])
     ready = verdicts.false("Ready", "UnknownError", message)
-    others = [verdicts.again(condition) for condition in before if condition.type not in _READINESS]
+    known = [verdicts.again(condition) for condition in before if condition.type not in _READINESS]
+    others = [verdicts.of_then(graph, verdict) for verdict in known]
     told = verdicts.published(graph, [ready, *others], now)
     update = {"observed_generation": graph.meta.generation, "conditions": told}
     return Outcome(graph.status.model_copy(update=update), None)

@@ -1,6 +1,7 @@
 """What there is to tell of a Pipeline or a Subscription: its runs, their counts, and when it goes on."""
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import datetime
 from typing import cast
 
@@ -27,6 +28,7 @@ def pipeline(graph: Graph, seen: Seen, now: datetime, trouble: Problem | None) -
     before = cast(PipelineStatus, graph.status)
     spec = graph.spec if isinstance(graph.spec, PipelineSpec) else None
     runs = _runs(graph, seen, before.runs)
+    handled = _handled(graph, seen, runs)
     firing = _next_firing(
         graph, spec.schedule if spec is not None else [], spec.time_zone if spec is not None else None, now
     )
@@ -36,13 +38,13 @@ def pipeline(graph: Graph, seen: Seen, now: datetime, trouble: Problem | None) -
         ready = missing
     status = PipelineStatus(
         observed_generation=graph.meta.generation,
-        conditions=verdicts.published(graph, [ready, _last_run_succeeded(graph, seen, runs)], now),
+        conditions=verdicts.published(graph, [ready, _last_run_succeeded(graph, seen, runs, handled)], now),
         last_run=_newest_begun(runs),
         runs=_kept(runs, spec.history if spec is not None else 10),
         datasets=_datasets(graph, seen, _newest_begun(runs), before),
         next_run_time=times.text(firing) if firing is not None else None,
-        handled_run_nonce=_handled(graph, seen, runs, "nonce") or before.handled_run_nonce,
-        handled_requested_at=_handled(graph, seen, runs, "requested") or before.handled_requested_at,
+        handled_run_nonce=handled["nonce"],
+        handled_requested_at=handled["requested"],
     )
     return status, [firing]
 
@@ -54,6 +56,7 @@ def subscription(
     before = cast(SubscriptionStatus, graph.status)
     spec = graph.spec if isinstance(graph.spec, SubscriptionSpec) else None
     runs = _runs(graph, seen, before.runs)
+    handled = _handled(graph, seen, runs)
     crons = [spec.cron] if spec is not None and spec.cron is not None else []
     firing = _next_firing(graph, crons, spec.time_zone if spec is not None else None, now)
     words = "; ".join([_cadence_in_words(spec), *repeated(graph, runs).values()])
@@ -61,15 +64,15 @@ def subscription(
         observed_generation=graph.meta.generation,
         conditions=verdicts.published(
             graph,
-            [verdicts.accepted(graph, trouble, words), _last_run_succeeded(graph, seen, runs)],
+            [verdicts.accepted(graph, trouble, words), _last_run_succeeded(graph, seen, runs, handled)],
             now,
         ),
         last_run=_newest_begun(runs),
         runs=_kept(runs, 10),
         deliveries=_deliveries(seen, before),
         next_delivery_time=times.text(firing) if firing is not None else None,
-        handled_run_nonce=_handled(graph, seen, runs, "nonce") or before.handled_run_nonce,
-        handled_requested_at=_handled(graph, seen, runs, "requested") or before.handled_requested_at,
+        handled_run_nonce=handled["nonce"],
+        handled_requested_at=handled["requested"],
     )
     return status, [firing]
 
@@ -201,13 +204,21 @@ def _carried_out_before(observed: Observed) -> str | None:
     return last if last is not None and len(known) == len(ends) and last < (observed.started or "") else None
 
 
-def _last_run_succeeded(graph: Graph, seen: Seen, runs: list[Run]) -> Verdict:
+def _last_run_succeeded(graph: Graph, seen: Seen, runs: list[Run], handled: Mapping[str, str | None]) -> Verdict:
     over = next((run for run in runs if run.state in OVER), None)
     ended = _how_it_ended(graph, seen, over)
     newer = runs if over is None else runs[: runs.index(over)]
     if any((run.attempt or 1) > 1 for run in newer):  # a failed run is tried again: its failure counts until then
-        return verdicts.as_before(graph, "LastRunSucceeded", ended)
-    return ended
+        ended = verdicts.as_before(graph, "LastRunSucceeded", ended)
+    told = verdicts.held_up(ended, next((run.message for run in newer if run.state == "Running"), None))
+    return verdicts.of_then(graph, told) if _awaited(graph, runs, handled) else told
+
+
+def _awaited(graph: Graph, runs: list[Run], handled: Mapping[str, str | None]) -> bool:
+    """Whether a run has yet to end before there is a word on the spec as it is: whoever waits for it must not go on."""
+    unread = graph.spec is None  # who knows what it asks for
+    asked = any(value and value != handled[event] for event, value in due.asked(graph).items())
+    return unread or asked or any(run.state not in OVER for run in runs)
 
 
 def _how_it_ended(graph: Graph, seen: Seen, over: Run | None) -> Verdict:
@@ -269,7 +280,13 @@ def _deliveries(seen: Seen, before: SubscriptionStatus) -> list[Delivery]:
     return sorted(told.values(), key=lambda delivery: delivery.at, reverse=True)[:20]
 
 
-def _handled(graph: Graph, seen: Seen, runs: list[Run], event: str) -> str | None:
+def _handled(graph: Graph, seen: Seen, runs: list[Run]) -> dict[str, str | None]:
+    """What was asked for and has come to its end, by event: as seen now or, where that tells nothing, as published."""
+    before = due.handled(graph.status)
+    return {event: _ended(graph, seen, runs, event) or known for event, known in before.items()}
+
+
+def _ended(graph: Graph, seen: Seen, runs: list[Run], event: str) -> str | None:
     """The nonce or request asked for, if its run has come to its end: one that is tried again has not."""
     asked = due.asked(graph)[event]
     again = due.retried(graph, seen)

@@ -7,6 +7,9 @@ from penstock.api import conditions, times
 from penstock.api.conditions import Condition, ConditionType, Reason, Verdict
 from penstock.control.resolve import Graph, Problem
 
+_MEANWHILE = "; now "
+"""Stands between how the last attempt failed and what holds the next one up."""
+
 
 def published(graph: Graph, verdicts: list[Verdict], now: datetime) -> list[Condition]:
     """With kstatus' abnormal-true pair: Reconciling while we work, Stalled when only the user can go on."""
@@ -35,9 +38,26 @@ def unknown(kind: ConditionType, reason: Reason, message: str) -> Verdict:
 
 
 def as_before(graph: Graph, kind: ConditionType, otherwise: Verdict) -> Verdict:
-    """What was published last, or `otherwise` where nothing was."""
+    """What was published last, without what held something up then; or `otherwise` where nothing was."""
     known = conditions.find(getattr(graph.status, "conditions", []), kind)
-    return again(known) if known is not None else otherwise
+    if known is None or known.reason == "Waiting":
+        return otherwise
+    return again(known.model_copy(update={"message": known.message.partition(_MEANWHILE)[0]}))
+
+
+def held_up(verdict: Verdict, why: str | None) -> Verdict:
+    """A verdict on what has ended, while what comes next is held up. A failure stays in sight until that has ended."""
+    if why is None:
+        return verdict
+    if verdict.status == "False":
+        return false(verdict.type, verdict.reason, f"{verdict.message.rstrip('.')[:500]}{_MEANWHILE}{why}")
+    return unknown(verdict.type, "Waiting", why)
+
+
+def of_then(graph: Graph, verdict: Verdict) -> Verdict:
+    """A verdict that the spec as it is now has no part in yet: of the generation that was told of last."""
+    known = conditions.find(getattr(graph.status, "conditions", []), verdict.type)
+    return verdict if known is None else verdict.model_copy(update={"generation": known.observed_generation})
 
 
 def again(known: Condition) -> Verdict:

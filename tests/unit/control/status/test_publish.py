@@ -123,3 +123,75 @@ def test_a_source_is_reachable_when_it_answered_whatever_the_answer(run: Any, re
     assert found["Reachable"]["status"] == reachable
     assert found["Ready"]["status"] == "True"
     assert found["Discovered"]["status"] == {"Running": "Unknown", "Succeeded": "True", "Failed": "False"}[run["state"]]
+
+
+def _waiting(stage: Scene, purpose: str) -> None:
+    """The Pod of the one Job of a purpose finds no place."""
+    pod = jobs.pod(stage.jobs(purpose)[-1])
+    why = {"reason": "Unschedulable", "message": 'persistentvolumeclaim "nope" not found'}
+    pod["status"] = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", **why}]}
+    stage.cluster.put(pod)
+    stage.settle()
+
+
+@pytest.mark.parametrize("ends", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "name", "purpose", "which"),
+    [
+        ("Source", "cities", "inspect-source", ("Reachable", "Discovered")),
+        ("Destination", "lake", "inspect-destination", ("Reachable",)),
+        ("Dataset", "cities", "migrate", ("SchemaCurrent",)),
+    ],
+)
+def test_what_an_inspection_waits_for_is_in_its_conditions_and_stays_when_the_deadline_ends_it(
+    kind: str, name: str, purpose: str, which: tuple[str, ...], ends: bool
+) -> None:
+    stage = scene.quickstart()
+    stage.settle()
+    _waiting(stage, purpose)
+    for condition in which:
+        told = stage.condition(kind, name, condition)
+        assert (told["status"], told["reason"]) == ("Unknown", "Waiting")
+        assert told["message"].endswith('waits: Unschedulable: persistentvolumeclaim "nope" not found')
+    job = stage.jobs(purpose)[-1]
+    if ends:
+        stage.cluster.put(jobs.pod(job, exitCode=128, reason="StartError"))
+    else:
+        stage.cluster.remove(Ref("Pod", "default", f"{job['metadata']['name']}-1"))
+    stage.settle()
+    stage.cluster.change(Ref.of(job), {"status": jobs.over("Failed", stage.cluster.now, "DeadlineExceeded")})
+    stage.settle()
+    assert stage.restarted().settle() == []
+    ended = stage.condition(kind, name, which[-1])
+    assert ended["reason"] == "DeadlineExceeded"
+    assert ended["message"].endswith('its Pod never started: persistentvolumeclaim "nope" not found')
+
+
+def test_a_pod_that_starts_after_all_is_not_told_to_wait() -> None:
+    stage = scene.quickstart()
+    stage.settle()
+    _waiting(stage, "inspect-source")
+    stage.cluster.put(jobs.pod(stage.jobs("inspect-source")[-1]))
+    stage.settle()
+    assert stage.condition("Source", "cities", "Reachable")["reason"] == "Progressing"
+
+
+def test_what_an_inspection_found_is_not_told_of_a_spec_that_is_being_inspected() -> None:
+    stage = scene.ready()
+    assert stage.condition("Source", "cities", "Reachable")["observedGeneration"] == 1
+    stage.apply(manifests.source(glob="*.txt"))
+    stage.settle()
+    told = {kind: stage.condition("Source", "cities", kind) for kind in ("Ready", "Reachable", "Discovered")}
+    assert {kind: (one["status"], one["observedGeneration"]) for kind, one in told.items()} == {
+        "Ready": ("True", 2),
+        "Reachable": ("True", 1),
+        "Discovered": ("True", 1),
+    }
+    stage.finish(stage.jobs("inspect-source")[-1])
+    stage.settle()
+    assert stage.condition("Source", "cities", "Reachable")["observedGeneration"] == 2
+    suspended = manifests.source(glob="*.txt")
+    suspended["spec"]["suspend"] = True
+    stage.apply(suspended)
+    stage.settle()
+    assert stage.condition("Source", "cities", "Reachable")["observedGeneration"] == 3

@@ -185,6 +185,139 @@ def test_a_nonce_whose_run_was_cancelled_is_handled_and_so_is_one_that_a_newer_r
     assert _status(newer, failed)["handledRunNonce"] == "1"
 
 
+# ── of which generation it is told ──
+
+
+def test_the_last_run_is_not_told_of_a_generation_whose_run_has_not_ended() -> None:
+    stage = scene.ready()
+    stage.finish(stage.jobs("ingest")[-1])
+    stage.settle()
+    assert _generation(stage) == ("True", 1)
+    stage.apply(manifests.pipeline(runNonce="2"))
+    stage.reconcile("Pipeline", "cities")
+    assert _generation(stage) == ("True", 1)
+    stage.settle()
+    assert _generation(stage) == ("True", 1)
+    stage.finish(stage.jobs("ingest")[-1])
+    stage.settle()
+    assert _generation(stage) == ("True", 2)
+
+
+def test_what_asks_for_no_run_is_told_of_at_once_and_what_is_suspended_when_it_has_run() -> None:
+    stage = scene.ready()
+    stage.finish(stage.jobs("ingest")[-1])
+    stage.settle()
+    stage.apply(manifests.pipeline(history=3))
+    stage.settle()
+    assert _generation(stage) == ("True", 2)
+    stage.apply(manifests.pipeline(history=3, runNonce="2", suspend=True))
+    stage.settle()
+    assert _generation(stage) == ("True", 2)
+    stage.apply(manifests.pipeline(history=3, runNonce="1"))
+    stage.settle()
+    assert _generation(stage) == ("True", 4)
+
+
+def test_a_run_that_is_tried_again_has_not_ended_and_a_spec_that_cannot_be_read_is_told_nothing_of() -> None:
+    stage = scene.ready()
+    stage.finish(stage.jobs("ingest")[-1])
+    stage.settle()
+    stage.apply(manifests.pipeline(runNonce="2"))
+    stage.settle()
+    failure = jobs.report(state="Failed", reason="Unreachable", message="no route", datasets=[])
+    stage.finish(stage.jobs("ingest")[-1], failure)
+    stage.settle()
+    assert _generation(stage) == ("False", 1)
+    stage.wait(60)
+    stage.settle()
+    stage.finish(stage.jobs("ingest")[-1])
+    stage.settle()
+    assert _generation(stage) == ("True", 2)
+    stage.apply(manifests.pipeline(runNonce="3", schedule=["0 3 * * *"], timeZone="Mars/X"))
+    stage.settle()
+    assert _generation(stage) == ("True", 2)
+
+
+def _generation(stage: Scene) -> tuple[str, int]:
+    told = stage.condition("Pipeline", "cities", "LastRunSucceeded")
+    return told["status"], told["observedGeneration"]
+
+
+# ── held up ──
+
+NO_CLAIM = 'Pod x waits: Unschedulable: persistentvolumeclaim "nope" not found'
+
+
+def _published(status: str, reason: str, message: str) -> dict[str, Any]:
+    told = {"status": status, "reason": reason, "message": message}
+    return {"conditions": [{"type": "LastRunSucceeded", "lastTransitionTime": jobs.BEGAN, **told}]}
+
+
+def _held_up(message: str | None = NO_CLAIM, **changes: Any) -> Observed:
+    known = {"run": "default/cities/nonce/2", "state": "Running", "finished": None, "created": jobs.ENDED}
+    return jobs.observed("new", message=message, **{**known, "started": jobs.ENDED, **changes})
+
+
+@pytest.mark.parametrize(
+    ("earlier", "status", "reason", "message"),
+    [
+        ([], "Unknown", "Waiting", NO_CLAIM),
+        ([jobs.observed()], "Unknown", "Waiting", NO_CLAIM),
+        (
+            [jobs.observed(state="Failed", reason="Timeout", message="too slow.")],
+            "False",
+            "Timeout",
+            f"too slow; now {NO_CLAIM}",
+        ),
+    ],
+)
+def test_what_a_pod_waits_for_is_in_the_condition_and_hides_no_failure(
+    earlier: list[Observed], status: str, reason: str, message: str
+) -> None:
+    told = _condition(_status(_held_up(), *earlier), "LastRunSucceeded")
+    assert (told["status"], told["reason"], told["message"]) == (status, reason, message)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "after"),
+    [
+        (("Unknown", "Waiting", NO_CLAIM), None, ("Unknown", "NeverRan", "there has been no run yet")),
+        (("False", "Unreachable", f"no route; now {NO_CLAIM}"), None, ("False", "Unreachable", "no route")),
+        (
+            ("False", "Unreachable", f"no route; now {NO_CLAIM}"),
+            NO_CLAIM,
+            ("False", "Unreachable", f"no route; now {NO_CLAIM}"),
+        ),
+    ],
+)
+def test_what_held_up_another_attempt_is_told_as_long_as_it_does(before: Any, now: str | None, after: Any) -> None:
+    told = _condition(_status(_held_up(now, attempt=2), before=_published(*before)), "LastRunSucceeded")
+    assert (told["status"], told["reason"], told["message"]) == after
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_run_whose_pod_never_started_keeps_the_cause_beyond_its_deadline(ends: bool) -> None:
+    stage = scene.ready()
+    (job,) = stage.jobs("ingest")
+    pod = jobs.pod(job)
+    why = {"reason": "Unschedulable", "message": 'persistentvolumeclaim "nope" not found'}
+    pod["status"] = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", **why}]}
+    stage.cluster.put(pod)
+    stage.settle()
+    assert stage.condition("Pipeline", "cities", "LastRunSucceeded")["reason"] == "Waiting"
+    if ends:
+        stage.cluster.put(jobs.pod(job, exitCode=128, reason="StartError"))
+    else:
+        stage.cluster.remove(Ref.of(pod))
+    stage.settle()
+    stage.cluster.change(Ref.of(job), {"status": jobs.over("Failed", stage.cluster.now, "DeadlineExceeded")})
+    stage.settle()
+    assert stage.restarted().settle() == []
+    told = stage.condition("Pipeline", "cities", "LastRunSucceeded")
+    assert told["reason"] == "DeadlineExceeded"
+    assert told["message"].endswith(f"and was ended; its Pod never started: {why['message']}")
+
+
 # ── asked for again ──
 
 
