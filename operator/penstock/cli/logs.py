@@ -47,7 +47,7 @@ async def logs(target: Target, words: tuple[str, ...], follow: bool) -> None:
             async for line in cluster.follow(key.namespace, name):
                 _show(line)
         else:
-            for line in (await cluster.log(key.namespace, name)).splitlines():
+            for line in lines_of(await cluster.log(key.namespace, name)):
                 _show(line)
 
 
@@ -65,6 +65,11 @@ def without_pods(key: Key, manifest: Mapping[str, Any]) -> str:
     if upkeep is not None and upkeep["state"] != "Running":
         return f"{_GONE.format(key)}: attempt {upkeep['attempt']}: {feed.outcome(upkeep)}"
     return f"nothing has run for {key} yet"
+
+
+def lines_of(log: str) -> list[str]:
+    """The lines of a log. Only "\\n" ends one: a preview's values may hold U+2028, where `splitlines` would cut."""
+    return log.removesuffix("\n").split("\n") if log else []
 
 
 def _show(line: str) -> None:

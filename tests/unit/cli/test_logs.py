@@ -1,4 +1,4 @@
-"""What `penstock logs` says where there is no log."""
+"""What `penstock logs` shows, and says where there is no log."""
 
 from typing import Any
 
@@ -35,3 +35,10 @@ RUN = {"id": "default/b/nonce/1", "state": "Succeeded", "finishedAt": "2026-11-2
 )
 def test_without_a_pod_status_tells_what_it_knows(key: Key, status: dict[str, Any], told: str) -> None:
     assert logs.without_pods(key, {"status": status}) == told
+
+
+@pytest.mark.parametrize(
+    ("log", "lines"), [("", []), ("a\u2028b\n\nc", ["a\u2028b", "", "c"]), ("a\n", ["a"]), ("\n", [""])]
+)
+def test_a_line_of_a_log_ends_where_the_worker_ended_it(log: str, lines: list[str]) -> None:
+    assert logs.lines_of(log) == lines
