@@ -84,6 +84,7 @@ class Patience:
 
     meanwhile: str
     """What becomes of what we waited for, a sentence for who is told that we wait no longer."""
+    clock: Callable[[], float] = time.monotonic
     _since: float | None = None
 
     @contextmanager
@@ -95,7 +96,7 @@ class Patience:
             yield
             self._since = None
         except (Unavailable, TimeoutError) as error:
-            now = time.monotonic()
+            now = self.clock()
             self._since = now if self._since is None else self._since
             if now - self._since >= PATIENCE_SECONDS:
                 cause = str(error).rstrip(".") or "the API server does not answer"

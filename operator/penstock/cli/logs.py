@@ -20,7 +20,6 @@ if TYPE_CHECKING:  # the worker's image has no kubernetes
 
 Pod = Mapping[str, Any]
 
-_POLL_SECONDS = 0.5
 _MEANWHILE = "The run goes on by itself; once there is an answer, `penstock logs` shows the rest"
 _GONE = "{}: the Pod of its newest run is gone, and the log with it. Status still knows"
 
@@ -67,6 +66,7 @@ class Following:
     first: Pod
     done: set[str]
     """The Pods, by name, of which nothing is to be shown, or nothing any more."""
+    poll_seconds: float = 0.5
     _shown: dict[str, int] = field(default_factory=dict)
     """How many lines of each Pod were shown."""
 
@@ -82,7 +82,7 @@ class Following:
                     await self._read(pod)
             elif over:
                 return
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(self.poll_seconds)
 
     async def _next(self) -> tuple[Pod | None, bool]:
         """The Pod to show now, if one has started, and whether the Job is over, so that none follows."""

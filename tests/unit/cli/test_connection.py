@@ -7,7 +7,6 @@ import pytest
 import yaml
 
 from penstock.api.errors import InvalidSpec
-from penstock.cli import connection
 from penstock.cli.connection import Patience, Target
 from penstock.control.cluster.port import ClusterError, NotFound, Unavailable
 
@@ -19,17 +18,9 @@ class Clock:
 
     now = 1000.0
 
-    def monotonic(self) -> float:
+    def __call__(self) -> float:
         """The time."""
         return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock that patience looks at."""
-    clock = Clock()
-    monkeypatch.setattr(connection, "time", clock)
-    return clock
 
 
 def _asked(patience: Patience, error: Exception | None = None) -> None:
@@ -39,8 +30,9 @@ def _asked(patience: Patience, error: Exception | None = None) -> None:
 
 
 @pytest.mark.parametrize("error", [AWAY, TimeoutError()])
-def test_a_minute_of_silence_is_borne_and_no_more(clock: Clock, error: Exception) -> None:
-    patience = Patience("The run goes on by itself")
+def test_a_minute_of_silence_is_borne_and_no_more(error: Exception) -> None:
+    clock = Clock()
+    patience = Patience("The run goes on by itself", clock)
     for clock.now in (1000.0, 1030.0, 1059.0):
         _asked(patience, error)
     clock.now = 1060.0
@@ -48,8 +40,9 @@ def test_a_minute_of_silence_is_borne_and_no_more(clock: Clock, error: Exception
         _asked(patience, error)
 
 
-def test_one_answer_begins_the_minute_anew(clock: Clock) -> None:
-    patience = Patience("")
+def test_one_answer_begins_the_minute_anew() -> None:
+    clock = Clock()
+    patience = Patience("", clock)
     _asked(patience, AWAY)
     clock.now += 59
     _asked(patience)

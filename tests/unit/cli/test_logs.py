@@ -77,37 +77,28 @@ class Story(FakeCluster):
             raise error
 
 
-def _followed(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "_POLL_SECONDS", 0)
+def _followed(story: Story) -> None:
     story.put({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}})
     story.begin("a-before")
-    following = logs.Following(cast(HttpCluster, story), story.begin("b"), {"a-before"})
+    following = logs.Following(cast(HttpCluster, story), story.begin("b"), {"a-before"}, poll_seconds=0)
     asyncio.run(asyncio.wait_for(following.show(), 10))
 
 
-def test_a_log_is_followed_from_pod_to_pod_until_the_job_is_over(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_log_is_followed_from_pod_to_pod_until_the_job_is_over(capsys: pytest.CaptureFixture[str]) -> None:
     again = ("b", ["1", "2"], "Failed", None)  # over by now, and read once more for what came after
-    _followed(
-        Story(chapters=[again, again, ("c", ["3"], "Succeeded", None), ("c", ["3", "4"], "Succeeded", None)]),
-        monkeypatch,
-    )
+    _followed(Story(chapters=[again, again, ("c", ["3"], "Succeeded", None), ("c", ["3", "4"], "Succeeded", None)]))
     assert capsys.readouterr() == ("1\n2\n3\n4\n", "# b\n# c\n")
 
 
-def test_a_log_goes_on_where_it_was_when_the_server_is_back(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_log_goes_on_where_it_was_when_the_server_is_back(capsys: pytest.CaptureFixture[str]) -> None:
     away = Unavailable(0, "ConnectionLost", "the API server broke off its answer")
     gone = NotFound(404, "NotFound", "pods b not found")
     chapters = [("b", ["1"], "Running", away), ("b", ["1", "2"], "Running", gone), ("c", ["3"], "Failed", None)]
-    _followed(Story(chapters=[*chapters, ("c", ["3"], "Failed", None)]), monkeypatch)
+    _followed(Story(chapters=[*chapters, ("c", ["3"], "Failed", None)]))
     assert capsys.readouterr() == ("1\n2\n3\n", "# b\n# c\n")
 
 
-def test_a_log_is_over_when_its_job_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "_POLL_SECONDS", 0)
+def test_a_log_is_over_when_its_job_is_gone() -> None:
     story = Story()
     pod = story.begin("b")
     story.remove(Ref("Pod", "default", "b"))

@@ -1,7 +1,7 @@
 """What `penstock preview` shows of what a worker read."""
 
+import contextlib
 import io
-import sys
 from typing import Any
 
 import pytest
@@ -14,13 +14,13 @@ from penstock.runs.report import Preview
 BAD = ["file", "line", "error", "payload"]
 
 
-def _printed(shown: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+def _printed(shown: Any) -> str:
     """What a user's terminal is sent, in UTF-8 as it has it."""
     sent = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(sent, encoding="utf-8"))
-    terminal.console().print(shown)
-    sys.stdout.flush()
-    return sent.getvalue().decode()
+    with io.TextIOWrapper(sent, encoding="utf-8") as stdout, contextlib.redirect_stdout(stdout):
+        terminal.console().print(shown)
+        stdout.flush()
+        return sent.getvalue().decode()
 
 
 def _of(payload: str) -> Preview:
@@ -41,8 +41,8 @@ def test_a_log_without_rows_is_told_with_its_end() -> None:
         preview.shown_in("out of memory")
 
 
-def test_half_a_surrogate_pair_is_shown_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = _printed(preview._bad(_of(r'{"a": "x\ud83d", "b": "\ud83d\ude00"}')), monkeypatch)
+def test_half_a_surrogate_pair_is_shown_escaped() -> None:
+    told = _printed(preview._bad(_of(r'{"a": "x\ud83d", "b": "\ud83d\ude00"}')))
     assert told == "  a.jsonl:7   n: is bad\n    a=x\\ud83d b=😀\n"
 
 
