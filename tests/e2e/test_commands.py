@@ -131,6 +131,7 @@ def test_run_tells_what_it_waits_for_until_its_time_is_over(states: Session) -> 
     assert code == 1
     assert waiting.startswith(f"Pipeline {states.namespace}/waits: waiting: Source away: ")
     assert error.startswith(f"Error: Pipeline {states.namespace}/waits: not over after 3 s, waiting: Source away: ")
+    assert error.endswith("The request stays, and is carried out as soon as that can be")
 
 
 def test_an_object_is_named_alike_everywhere(states: Session) -> None:

@@ -21,6 +21,9 @@ WHAT_RUNS: Tiers = (("Pipeline", "Subscription"), ("Source", "Destination", "Dat
 a Source, its Pipeline and its Dataset alike, and mean the Pipeline."""
 
 
+ONE_OBJECT = "Name one object: NAME, KIND/NAME or KIND NAME"
+
+
 class Duration(click.ParamType[int]):
     """A length of time as kubectl takes it and as manifests write it: `30s`, `5m`, `1h30m`; in seconds."""
 
@@ -41,7 +44,9 @@ def kind_of(word: str) -> Kind:
         if word.lower() in (kind.singular, kind.plural, kind.short, f"{kind.plural}.{objects.GROUP}"):
             return kind
     known = [kind.singular for kind in objects.KINDS.values()]
-    raise InvalidSpec(f'"{word}" is not one of our kinds; {findings.suggestion(word, known)}')
+    ending = findings.suggestion(word, known)
+    stop = "" if ending.endswith("?") else "."
+    raise InvalidSpec(f'"{word}" is not one of our kinds; {ending}{stop} {ONE_OBJECT}')
 
 
 async def find(cluster: "Cluster", namespace: str, words: Sequence[str], tiers: Tiers = WHAT_RUNS) -> "Manifest":
@@ -62,7 +67,7 @@ async def find(cluster: "Cluster", namespace: str, words: Sequence[str], tiers: 
                 raise InvalidSpec(f"there is no {key}")
             return found
         case _:
-            raise click.UsageError("name one object: NAME, or KIND/NAME")
+            raise click.UsageError(ONE_OBJECT)
 
 
 async def _by_name(cluster: "Cluster", namespace: str, name: str, tiers: Tiers) -> "Manifest":

@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import update_wrapper
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:  # the worker's image has no kubernetes
 
 P = ParamSpec("P")
 R = TypeVar("R")
+PATIENCE_SECONDS = 60.0
+"""How long an API server may be silent to who waits for something. A restart takes seconds."""
 Command = Callable[Concatenate["Target", P], Coroutine[Any, Any, None]]
 
 
@@ -71,7 +74,33 @@ class Target:
             async with client.connect(self.kubeconfig, self.context) as cluster:
                 yield cluster
         except ClusterError as error:
-            raise InvalidSpec(f"the cluster says: {error.message}") from error
+            # Status 0: it said nothing, and the message is our own.
+            raise InvalidSpec(f"the cluster says: {error.message}" if error.status else error.message) from error
+
+
+@dataclass
+class Patience:
+    """Bears with an API server that does not answer for a while, as one does that is being restarted."""
+
+    meanwhile: str
+    """What becomes of what we waited for, a sentence for who is told that we wait no longer."""
+    clock: Callable[[], float] = time.monotonic
+    _since: float | None = None
+
+    @contextmanager
+    def bears(self) -> Iterator[None]:
+        """Pass over an API server that does not answer. Raises `InvalidSpec` after a minute without any answer."""
+        from penstock.control.cluster.port import Unavailable
+
+        try:
+            yield
+            self._since = None
+        except (Unavailable, TimeoutError) as error:
+            now = self.clock()
+            self._since = now if self._since is None else self._since
+            if now - self._since >= PATIENCE_SECONDS:
+                cause = str(error).rstrip(".") or "the API server does not answer"
+                raise InvalidSpec(f"{cause}, for {PATIENCE_SECONDS:.0f} s. {self.meanwhile}") from error
 
 
 def command(run: Command[P]) -> Callable[P, None]:

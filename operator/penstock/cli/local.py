@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -41,13 +42,20 @@ def run(folder: Path, play: Callable[[Local], Coroutine[Any, Any, None]], *, bac
     Returns whether `play` came to its own end.
 
     `backoff` is how long a Job waits before its second attempt, in seconds. Raises `InvalidSpec` if the cluster of the
-    folder is running already.
+    folder is running already, or the folder cannot be made or written.
     """
     folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        filename=folder / "operator.log", level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        logging.basicConfig(
+            filename=folder / "operator.log",
+            level=logging.INFO,
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        )
+        with tempfile.TemporaryFile(dir=folder):  # the log may be ours in a folder that is not
+            pass
+    except OSError as error:
+        raise InvalidSpec(f"{folder} cannot be written: {error.strerror}. Choose another --folder.") from error
     try:
         return asyncio.run(_until_over(folder, play, backoff))
     except KeyboardInterrupt:

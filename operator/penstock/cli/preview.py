@@ -3,6 +3,7 @@
 import asyncio
 import json
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.2
 _INDENT = 2
+_BETWEEN = " \t\r\n:,"
+"""What lies between names and values in JSON."""
 
 _EXAMPLES = """Examples:
 
@@ -73,11 +76,16 @@ async def read(cluster: "HttpCluster", key: Key, rows: int, *, quarantined: bool
     slot = f"preview/{uuid.uuid4().hex[:10]}"
     start = runs.Start(order, slot, f"{graph.identity}/{slot}", times.text(datetime.now(UTC)))
     await cluster.apply(standing.order_map(graph, order))
-    log = await _log(cluster, await cluster.create(runs.job(graph, start)))
+    return shown_in(await _log(cluster, await cluster.create(runs.job(graph, start))))
+
+
+def shown_in(log: str) -> Preview:
+    """The rows in a worker's log. Raises `InvalidSpec` where it shows none."""
     _, marker, shown = log.partition(places.PREVIEW_LINE)
     if not marker:
         raise InvalidSpec(f"the worker showed nothing. Its log ends: {log[-300:]}")
-    return Preview.model_validate_json(shown.splitlines()[0])
+    # Only "\n" ends the line: JSON leaves U+0085 and U+2028 as they are, where splitlines would cut.
+    return Preview.model_validate_json(shown.partition("\n")[0])
 
 
 async def _graph(cluster: "HttpCluster", key: Key) -> "Graph":
@@ -158,15 +166,30 @@ def _bad(shown: Preview) -> RenderableType:
 def _pairs(payload: str) -> str:
     """A payload that is a JSON object as `name=value` pairs, which can be broken into lines; any other as it is."""
     try:
-        row = json.loads(payload)
-    except ValueError:
+        if not isinstance(json.loads(payload, parse_int=str), dict):
+            return payload
+        return " ".join(f"{name}={value}" for name, value in _members(payload))
+    except (ValueError, RecursionError):  # no JSON, or no more of it than the worker shows
         return payload
-    if not isinstance(row, dict):
-        return payload
-    return " ".join(
-        f"{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
-        for name, value in row.items()
-    )
+
+
+def _members(payload: str) -> Iterator[tuple[str, str]]:
+    """The members of a JSON object one by one, a name that occurs twice twice; texts without their quotes.
+
+    Other values are as they are written, for people look for what was wrong: a number that was parsed and printed
+    again may be another.
+    """
+    decode = json.JSONDecoder(parse_int=str).raw_decode
+    end = payload.index("{") + 1
+    while payload[begin := _next(payload, end)] != "}":
+        name, end = decode(payload, begin)
+        value, end = decode(payload, begin := _next(payload, end))
+        yield name, value if isinstance(value, str) else payload[begin:end]
+
+
+def _next(payload: str, end: int) -> int:
+    """Where the next name or value begins, after what ended at `end`."""
+    return next(place for place in range(end, len(payload)) if payload[place] not in _BETWEEN)
 
 
 def _good(shown: Preview, console: Console) -> RenderableType:

@@ -11,8 +11,9 @@ from rich.text import Text
 
 from penstock.api import objects
 from penstock.api.errors import InvalidSpec
+from penstock.api.objects import Key
 from penstock.cli import arguments, connection, standing, terminal
-from penstock.cli.connection import Target
+from penstock.cli.connection import Patience, Target
 from penstock.cli.standing import Object, Standing
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.5
 _SILENCE_SECONDS = 10.0
 """When to ask whether there is an operator at all."""
+_ANSWER_SECONDS = 10.0
+"""How long one answer may take."""
+_AWAY = "the API server does not answer; looking again and again"
+_MEANWHILE = "What was asked for goes on by itself; `penstock get` shows how it stands"
 _SILENT = "the operator has not taken it up yet. Is it running?"
 
 _EXAMPLES = """Examples:
@@ -72,11 +77,14 @@ async def _require_unsuspended(cluster: "Cluster", manifest: Object) -> None:
 
 async def _outcome(cluster: "Cluster", before: Object, requested: str, timeout: int | None) -> Standing:  # noqa: ASYNC109 - told in our own words
     """How it ended. Tells on standard error what it waits for, whenever that changes."""
-    key, begun = objects.key_of(before), time.monotonic()
+    key, begun, patience = objects.key_of(before), time.monotonic(), Patience(_MEANWHILE)
     told = standing.RUNNING  # what goes as one expects is not told
     while True:
         await asyncio.sleep(_POLL_SECONDS)  # first, so that the operator has seen the request
-        now = standing.of(before, await cluster.get(_ref(before)), requested)
+        now = Standing(_AWAY)
+        with patience.bears():
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                now = standing.of(before, await cluster.get(_ref(before)), requested)
         if now.succeeded is not None:
             return now
         waited = time.monotonic() - begun
@@ -85,7 +93,15 @@ async def _outcome(cluster: "Cluster", before: Object, requested: str, timeout: 
             terminal.console(stderr=True).print(Text(f"{key}: {words}", style="yellow"))
             told = words
         if timeout is not None and waited > timeout:
-            raise InvalidSpec(f"{key}: not over after {timeout} s, {told.rstrip('.')}. It goes on")
+            raise InvalidSpec(_not_over(key, timeout, now))
+
+
+def _not_over(key: Key, timeout: int, now: Standing) -> str:
+    """What is told when the time is over that the user has given, and the run is not."""
+    if now.words in (standing.RUNNING, _AWAY):
+        return f"{key}: not over after {timeout} s, {now.words}. {_MEANWHILE}"
+    words = now.words.rstrip(".") or "not begun yet"
+    return f"{key}: not over after {timeout} s, {words}. The request stays, and is carried out as soon as that can be"
 
 
 def _ref(manifest: Object) -> "Ref":

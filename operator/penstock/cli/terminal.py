@@ -17,6 +17,9 @@ UNBROKEN = 10_000
 def console(*, stderr: bool = False) -> Console:
     """A console for standard output, or standard error."""
     stream = sys.stderr if stderr else sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        # Data is shown too, and may hold what no encoding has, such as half of a surrogate pair: as \ud83d then.
+        stream.reconfigure(errors="backslashreplace")
     width = None if stream.isatty() else UNBROKEN
     file = stream if stream.isatty() else cast(TextIO, _Trimmed(stream))
     return Console(file=file, width=width, highlight=False, emoji=False, markup=False)

@@ -135,7 +135,8 @@ def decode(text: str) -> RunReport | None:
 
 def marked(log: str, mark: str) -> str | None:
     """What follows `mark` in the last line of a log that has it; None where none has."""
-    found = [line.partition(mark)[2] for line in log.splitlines() if mark in line]
+    # Only "\n" ends a line: JSON leaves U+0085 and U+2028 as they are, where splitlines would cut.
+    found = [line.partition(mark)[2] for line in log.split("\n") if mark in line]
     return found[-1] if found else None
 
 

@@ -67,9 +67,20 @@ def test_a_name_of_none_is_told_with_the_nearest() -> None:
         _find("x", there=())
 
 
+def test_two_names_are_told_how_one_object_is_named() -> None:
+    with pytest.raises(InvalidSpec) as raised:
+        _find("flights", "bom")
+    assert raised.value.message == (
+        '"flights" is not one of our kinds; known here: source, destination, dataset, pipeline, subscription. '
+        "Name one object: NAME, KIND/NAME or KIND NAME"
+    )
+    with pytest.raises(InvalidSpec, match=r"did you mean pipeline\? Name one object: NAME"):
+        _find("pipelin/flights")
+
+
 @pytest.mark.parametrize("words", ["pipeline/", "/x", "a/b/c"])
 def test_anything_else_is_wrong_usage(words: str) -> None:
-    with pytest.raises(click.UsageError, match="NAME, or KIND/NAME"):
+    with pytest.raises(click.UsageError, match="Name one object: NAME, KIND/NAME or KIND NAME"):
         _find(words)
 
 

@@ -47,6 +47,13 @@ def test_a_path_that_is_not_there_is_one_sentence() -> None:
     assert (told.exit_code, told.output) == (1, "Error: /nowhere: no such file or folder\n")
 
 
+@pytest.mark.parametrize("folder", ["/proc/x", "/proc"])
+def test_a_folder_that_cannot_be_made_or_written_is_one_sentence(folder: str) -> None:
+    told = _run("up", "--folder", folder)
+    assert told.exit_code == 1
+    assert told.output == f"Error: {folder} cannot be written: No such file or directory. Choose another --folder.\n"
+
+
 def test_validate_tells_place_fault_and_remedy() -> None:
     told = _run("validate", "-f", "-", given="apiVersion: penstock.dev/v1alpha1\nkind: Sorce\nmetadata: {name: a}\n")
     assert told.exit_code == 1

@@ -108,7 +108,7 @@ class HttpCluster:
                 event = json.loads(line)
                 yield Event(event["type"], event["object"])
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:  # ValueError: cut off within a line
-            raise Unavailable(0, "ConnectionLost", str(error)) from error
+            raise _broken_off(error) from error
         finally:
             response.close()
 
@@ -140,7 +140,7 @@ class HttpCluster:
 
     async def log(self, namespace: str, pod: str) -> str:
         response = await self._send("GET", RESOURCES["Pod"].path(namespace, pod, "log"))
-        return (await response.read()).decode(errors="replace")
+        return (await _whole(response)).decode(errors="replace")
 
     async def follow(self, namespace: str, pod: str) -> AsyncIterator[str]:
         """A Pod's log line by line, as it is written, until the container ends."""
@@ -149,6 +149,8 @@ class HttpCluster:
         try:
             async for line in _lines(response):
                 yield line.decode(errors="replace")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _broken_off(error) from error
         finally:
             response.close()
 
@@ -162,7 +164,7 @@ class HttpCluster:
         content_type: str = "application/json",
     ) -> Manifest:
         response = await self._send(method, path, query, body=body, content_type=content_type)
-        answer: Manifest = json.loads(await response.read())
+        answer: Manifest = json.loads(await _whole(response))
         return answer
 
     async def _send(
@@ -186,7 +188,7 @@ class HttpCluster:
             raise Unavailable(0, "ConnectionFailed", f"the API server does not answer: {error}") from error
         response: aiohttp.ClientResponse = answer.response
         if response.status >= 400:
-            raise _error(response.status, await response.read())
+            raise _error(response.status, await _whole(response))
         return response
 
 
@@ -225,6 +227,17 @@ def namespace_of(kubeconfig: Path | None = None, context: str | None = None) -> 
 def in_cluster() -> bool:
     """Whether we run in a Pod with a ServiceAccount token."""
     return (_ACCOUNT / "token").exists()
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    try:
+        return await response.read()
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise _broken_off(error) from error
+
+
+def _broken_off(error: Exception) -> Unavailable:
+    return Unavailable(0, "ConnectionLost", f"the API server broke off its answer: {error}")
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
