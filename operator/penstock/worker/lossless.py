@@ -124,7 +124,7 @@ def plainly(kind: str, written: pa.Array) -> pa.Array:
     if kind == "boolean":
         found = pc.index_in(written, pa.array([*_TRUE, *_FALSE]), skip_nulls=True)
         return pc.less(found, len(_TRUE))
-    target = _PLAIN.get(kind) or pa.decimal128(*_digits(kind))
+    target = _PLAIN.get(kind) or pa.decimal128(*digits(kind))
     try:
         values = pc.cast(pc.if_else(_plain_cells(kind, written), written, None), target)
     except pa.ArrowInvalid:  # a cell of that length is no date: all are left to DuckDB
@@ -141,13 +141,13 @@ def _plain_cells(kind: str, written: pa.Array) -> pa.Array:
         return pc.equal(pc.binary_length(written), _LENGTHS[kind])
     if kind == "double":
         return pc.match_substring_regex(written, _PLAIN_DOUBLE)
-    precision, scale = _digits(kind)
+    precision, scale = digits(kind)
     whole = rf"[0-9]{{1,{precision - scale}}}" if precision > scale else "0"
     fraction = rf"(\.[0-9]{{1,{scale}}})?" if scale else ""
     return pc.match_substring_regex(written, f"^-?{whole}{fraction}$")
 
 
-def _digits(decimal: str) -> tuple[int, int]:
+def digits(decimal: str) -> tuple[int, int]:
     """The precision and scale of `decimal(precision,scale)`."""
     precision, scale = (int(number) for number in re.findall(r"\d+", decimal))
     return precision, scale
