@@ -114,7 +114,22 @@ TEXT: list[tuple[str, str, Any]] = [
 ]
 
 JSON_ONLY: list[tuple[str, str, Any]] = [
-    ("string", "3.70", "3.7"),
+    ("string", "3.70", "3.70"),
+    ("string", "1E5", "1E5"),
+    ("string", "1e-7", "1e-7"),
+    ("string", "-0", "-0"),
+    ("string", "-0.0", "-0.0"),
+    ("string", "0", "0"),
+    ("string", "1e400", "1e400"),
+    ("string", '"1.10"', "1.10"),
+    ("string", '"0", "o": {"v": 1.10}', "0"),
+    ("string", '1.1, "o": {"v": 1.10}', "1.1"),
+    ("string", '1.10, "v": 1.100', "1.10"),
+    ("string", '1.10, "o": "v"', "1.10"),
+    ("string", '1.10, "o": "x\\"v\\": 1.100"', "1.10"),
+    ("string", '1.1000, "o": "\\u00e9 \\u0041"', "1.1000"),
+    ("string", 'null, "o": {"v": 1.10}', None),
+    ("string", "[1.10]", "[1.1]"),
     ("string", "true", "true"),
     ("string", '{"a": [1]}', '{"a":[1]}'),
     ("string", "null", None),

@@ -18,7 +18,7 @@ import duckdb
 from penstock.api.dataset import SchemaField
 from penstock.api.errors import InvalidSpec
 from penstock.worker import engine, lossless
-from penstock.worker.read import Columns
+from penstock.worker.read import Columns, Measure
 
 if TYPE_CHECKING:
     from penstock.worker import expressions
@@ -133,9 +133,21 @@ def compile(fields: Sequence[SchemaField], columns: Columns, where: str) -> Shap
         _shaped(number, field, origin, columns, where)
         for number, (field, origin) in enumerate(zip(fields, parsed, strict=True))
     ]
-    bare = Shape(tuple(shaped), names, columns.open)
+    asked = _marked(names, fields, parsed) if columns.open else names
+    bare = Shape(tuple(shaped), asked, columns.open)
     hidden = bare.sensitive
     return replace(bare, fields=tuple(replace(each, masked=not hidden.isdisjoint(each.columns)) for each in shaped))
+
+
+def _marked(names: Sequence[str], fields: Sequence[SchemaField], origins: Sequence[_Origin]) -> tuple[str, ...]:
+    """The names, each marked that no string and no expression is made of: those may see how a number is written."""
+    seen = {
+        name
+        for field, origin in zip(fields, origins, strict=True)
+        for name in origin.columns
+        if field.type == "string" or origin.expression is not None
+    }
+    return tuple(name if name in seen else Measure(name) for name in names)
 
 
 def check_expression(written: str, where: str) -> None:
