@@ -144,6 +144,24 @@ def test_a_missing_column_names_the_nearest(tmp_path: Path) -> None:
     assert "file:///volumes/data/a.csv" in (report.message or "")
 
 
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("id;a;day", 'there are "id;a;day". Check delimiter.'),
+        ("a|b", 'there are "a|b". Check delimiter.'),
+        ("x\ty", 'there are "x\ty". Check delimiter.'),
+        (" ID , Name ", 'there are " ID ", " Name ".'),
+        ("x;y,z", 'there are "x;y", "z".'),
+    ],
+)
+def test_a_missing_column_shows_those_that_are_there(header: str, said: str, tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, A)
+    (pod.data / "a.csv").write_text(f"{header}\n")
+    report = pod.work()
+    assert (pod.code, report.reason) == (2, "WrongSpecification")
+    assert (report.message or "").endswith(f'needs the column "a", which is not there; {said}')
+
+
 def test_a_column_twice_is_told(tmp_path: Path) -> None:
     pod = a_pod(tmp_path, A)
     (pod.data / "a.csv").write_text("a,a\n1,2\n")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _TEXT = "VARCHAR"
 _WORDS = re.compile(r"[\w .-]+")
+_DELIMITERS = ",;\t|"
 _NEVER = ("No function matches", "does not support the supplied arguments")
 """What DuckDB says of arguments that no column's type would make right."""
 
@@ -199,9 +200,16 @@ def _index(name: str, columns: Columns, field: str, where: str) -> int:
     if len(alike) == 1:
         return alike[0]
     near = difflib.get_close_matches(name, columns.names, n=1, cutoff=0.5)
-    hint = f'did you mean "{near[0]}"' if near else f"there are {', '.join(columns.names[:20])}"
-    message = f'{where}: field {field} needs the column "{name}", which is not there; {hint}?'
-    raise InvalidSpec(message.replace("?", "." if not near else "?"), "WrongSpecification")
+    listed = ", ".join(f'"{there}"' for there in columns.names[:20])
+    hint = f'did you mean "{near[0]}"?' if near and not _undivided(columns) else f"there are {listed}."
+    hint += " Check delimiter." if _undivided(columns) else ""
+    message = f'{where}: field {field} needs the column "{name}", which is not there; {hint}'
+    raise InvalidSpec(message, "WrongSpecification")
+
+
+def _undivided(columns: Columns) -> bool:
+    """Whether the one column that there is looks like a header that another character divides."""
+    return len(columns.names) == 1 and any(character in columns.names[0] for character in _DELIMITERS)
 
 
 def _shaped(number: int, field: SchemaField, origin: _Origin, columns: Columns, where: str) -> ShapedField:
