@@ -3,20 +3,24 @@
 import gzip
 import hashlib
 import json
+import math
 import os
 import signal
 import sqlite3
 import threading
 import time
+from datetime import UTC, date, datetime
+from decimal import Context, Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from penstock.api.errors import NotYet
 from penstock.worker import engine, run
-from worker.pods import APod, a_pod, field
+from worker.pods import APod, a_pod, csv, field
 
 
 def delivered(pod: APod, run_id: str, form: dict[str, Any], **more: Any) -> Any:
@@ -70,6 +74,95 @@ def test_parquet(tmp_path: Path) -> None:
     delivered(pod, "d1", {"parquet": {}})
     (file,) = pod.out.glob("*.parquet")
     assert pq.read_table(file).column("a").to_pylist() == [1, 2, 3]
+
+
+KINDS: dict[str, tuple[pa.DataType, list[Any], list[Any]]] = {
+    "string": (pa.string(), ["", 'é😀 "quoted", \\ \0\x01\x7f\u2028\n', ',"v":.5'], []),
+    "boolean": (pa.bool_(), [True, False], []),
+    "int": (pa.int32(), [-(2**31), 2**31 - 1], []),
+    "long": (pa.int64(), [-(2**63), 2**63 - 1], []),
+    "double": (
+        pa.float64(),
+        [0.1 + 0.2, -0.0, 5e-324, 1.7976931348623157e308, 1e-7, math.nan, math.inf, -math.inf],
+        [0.1 + 0.2, -0.0, 5e-324, 1.7976931348623157e308, 1e-7, None, None, None],
+    ),
+    "date": (pa.date32(), [date(1, 1, 1), date(2026, 12, 31)], ["0001-01-01", "2026-12-31"]),
+    "timestamp": (
+        pa.timestamp("us"),
+        [datetime(2026, 1, 1), datetime(2026, 1, 1, 12, 0, 0, 120_000), datetime(1, 1, 1, 0, 0, 0, 1)],
+        ["2026-01-01T00:00:00", "2026-01-01T12:00:00.12", "0001-01-01T00:00:00.000001"],
+    ),
+    "timestamptz": (
+        pa.timestamp("us", "UTC"),
+        [datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 12, 0, 0, 120_000, UTC)],
+        ["2026-01-01T00:00:00Z", "2026-01-01T12:00:00.12Z"],
+    ),
+}
+"""By type: what is in the table, and what is delivered in JSON where that is not the same."""
+
+
+def of_kind(root: Path, kind: str) -> APod:
+    """A Pod whose Dataset has a row for each value in KINDS, in the field v, and one without."""
+    given, values, _ = KINDS[kind]
+    pod = a_pod(root, field("n", "int"), field("v", kind), form={"parquet": {}})
+    numbers = pa.array(range(len(values) + 1), pa.int32())
+    pq.write_table(pa.table({"n": numbers, "v": pa.array([*values, None], given)}), pod.data / "a.parquet")
+    assert pod.work("load").datasets[0].counts.loaded == len(values) + 1
+    return pod
+
+
+def as_json(path: Path) -> dict[int, Any]:
+    """The delivered v by n, each number that has a fraction exactly as it is written."""
+
+    def refused(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    with path.open(encoding="utf-8") as lines:
+        rows = [json.loads(line, parse_constant=refused, parse_float=Decimal) for line in lines]
+    return {row["n"]: row["v"] for row in rows}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_value_is_delivered_as_json(kind: str, tmp_path: Path) -> None:
+    pod = of_kind(tmp_path, kind)
+    delivered(pod, "d1", {"json": {}})
+    (file,) = pod.out.glob("*.jsonl")
+    found = as_json(file)
+    _, values, expected = KINDS[kind]
+    told = [float(value) if isinstance(value, Decimal) else value for value in (found[n] for n in range(len(found)))]
+    assert repr(told) == repr([*(expected or values), None])
+
+
+def test_every_decimal_is_delivered_as_json_with_all_its_digits(tmp_path: Path) -> None:
+    kinds = [(precision, scale) for precision in (1, 5, 15, 16, 18, 19, 38) for scale in {0, 1, precision}]
+    columns: dict[str, pa.Array] = {}
+    for precision, scale in kinds:
+        most = int("9" * precision)
+        shifted = [Decimal(number).scaleb(-scale, Context(prec=38)) for number in (most, -most, 1, -1)]
+        values = [*shifted, Decimal(0)]
+        columns[f"d{precision}_{scale}"] = pa.array(values, pa.decimal128(precision, scale))
+    fields = [field(f"d{precision}_{scale}", f"decimal({precision}, {scale})") for precision, scale in kinds]
+    pod = a_pod(tmp_path, *fields, form={"parquet": {}})
+    pq.write_table(pa.table(columns), pod.data / "a.parquet")
+    pod.work("load")
+    delivered(pod, "d1", {"json": {}})
+    (file,) = pod.out.glob("*.jsonl")
+    lines = file.read_text().splitlines()
+    found = [json.loads(line, parse_float=Decimal, parse_int=Decimal) for line in lines]
+    assert found == pa.table(columns).to_pylist()
+
+
+@pytest.mark.parametrize("form", [{"json": {}}, csv()])
+@pytest.mark.parametrize("kind", ["date", "timestamp", "timestamptz"])
+def test_what_was_delivered_is_read_again(kind: str, form: dict[str, Any], tmp_path: Path) -> None:
+    pod = of_kind(tmp_path / "first", kind)
+    delivered(pod, "d1", form)
+    (file,) = pod.out.glob("*00000.*")
+    again = a_pod(tmp_path / "second", *pod.fields, form=form)
+    (again.data / file.name).write_bytes(file.read_bytes())
+    again.work("load")
+    assert again.checksum() == pod.checksum()
+    assert ("2026-01-01T00:00:00" in file.read_text()) == (kind != "date")
 
 
 def test_a_run_delivers_once_and_the_next_is_the_newest(tmp_path: Path) -> None:

@@ -193,4 +193,22 @@ def test_a_file_without_any_object_is_no_json(tmp_path: Path) -> None:
     (pod.data / "a.csv").write_text("a,b\n1,x\n2,y\n")
     report = pod.work(kind="inspect-source")
     assert (pod.code, report.reason) == (2, "WrongSpecification")
-    assert (report.message or "").endswith("a.csv: none of the first 3 lines is a JSON object. Check format.")
+    assert "a.csv: none of the first 3 lines is a JSON object. Check format: " in (report.message or "")
+
+
+@pytest.mark.parametrize("content", ['[{"a": 1}, {"a": 2}]\n', '{\n  "a": 1\n}\n'])
+def test_json_that_is_not_one_object_a_line_is_told(content: str, tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, A, form={"json": {}})
+    (pod.data / "a.json").write_text(content)
+    report = pod.work(kind="inspect-source")
+    assert (pod.code, report.reason) == (2, "WrongSpecification")
+    assert "one object a line, with no array around them." in (report.message or "")
+
+
+@pytest.mark.parametrize("kind", ["ingest", "inspect-source"])
+def test_a_folder_whose_url_does_not_end_like_one_is_told(kind: str, tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, A, connector={"url": "file:///volumes/data/sub"})
+    (pod.data / "sub").mkdir()
+    report = pod.work(kind=kind)
+    assert (pod.code, report.reason) == (2, "WrongSpecification")
+    assert "/volumes/data/sub is a folder. End the URL with a slash: " in (report.message or "")

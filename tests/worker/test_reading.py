@@ -144,6 +144,24 @@ def test_a_missing_column_names_the_nearest(tmp_path: Path) -> None:
     assert "file:///volumes/data/a.csv" in (report.message or "")
 
 
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("id;a;day", 'there are "id;a;day". Check delimiter.'),
+        ("a|b", 'there are "a|b". Check delimiter.'),
+        ("x\ty", 'there are "x\ty". Check delimiter.'),
+        (" ID , Name ", 'there are " ID ", " Name ".'),
+        ("x;y,z", 'there are "x;y", "z".'),
+    ],
+)
+def test_a_missing_column_shows_those_that_are_there(header: str, said: str, tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, A)
+    (pod.data / "a.csv").write_text(f"{header}\n")
+    report = pod.work()
+    assert (pod.code, report.reason) == (2, "WrongSpecification")
+    assert (report.message or "").endswith(f'needs the column "a", which is not there; {said}')
+
+
 def test_a_column_twice_is_told(tmp_path: Path) -> None:
     pod = a_pod(tmp_path, A)
     (pod.data / "a.csv").write_text("a,a\n1,2\n")
@@ -183,6 +201,30 @@ def test_json_lines(tmp_path: Path) -> None:
         (6, "shape", '{"a": "q"}'),
         (7, "read", "nonsense"),
     ]
+
+
+@pytest.mark.parametrize("beside", ["", "\\u00e9", "\\u0041", '\\"a.b\\"'])
+def test_numbers_in_json_become_text_as_they_are_written(beside: str, tmp_path: Path) -> None:
+    written = ["1.10", "12.50", "1E5", "1e-7", "-0", "0", "-0.0", "1.000000000000000000001", '"2.50"', "7"]
+    fields = [field(name, "string", from_=f'"{key}"') for name, key in (("a", "a.b"), ("b", "é"), ("c", "x-y"))]
+    pod = a_pod(tmp_path, *fields, form={"json": {}})
+    lines = [f'{{"a.b": {value},"é":{value}  , "x-y" : {value}, "n": "{beside}"}}\n' for value in written]
+    lines.append('{"\\u0061.b": 1.10, "o": {"a.b": 1.100}, "x-y": [3], "é": null}\n')
+    (pod.data / "a.jsonl").write_text("".join(lines), encoding="utf-8")
+    pod.work()
+    expected = [(*[value.strip('"')] * 3,) for value in written]
+    assert sorted((row["a"], row["b"], row["c"]) for row in pod.rows() if row["b"]) == sorted(expected)
+    assert [(row["a"], row["c"]) for row in pod.rows() if not row["b"]] == [("1.10", "[3]")]
+
+
+def test_numbers_in_json_that_become_numbers_may_be_written_in_any_way(tmp_path: Path) -> None:
+    expression = field("c", "string", from_="b || '!'")
+    pod = a_pod(tmp_path, A, field("d", "decimal(30,2)", from_="d"), B, expression, form={"json": {}})
+    lines = ['{"a": 1E5, "d": 1E5, "b": 1E5}', '{"a": 1E5, "d": 1234567890123456789.50, "b": 1.0, "o": {"b": 1.0}}']
+    (pod.data / "a.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    pod.work()
+    found = [(row["a"], str(row["d"]), row["b"], row["c"]) for row in pod.rows()]
+    assert found == [(100000, "100000.00", "1E5", "1E5!"), (100000, "1234567890123456789.50", "1.0", "1.0!")]
 
 
 def test_parquet_rows_are_numbered(tmp_path: Path) -> None:

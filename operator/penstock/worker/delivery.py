@@ -1,4 +1,3 @@
-# ruff: noqa: S608 - SQL is built here; every name and literal in it goes through engine.name and engine.text
 """Delivering: a Dataset's current snapshot as files, and last a manifest that lists them.
 
 For readers of the manifest each delivery is there whole, once: file names follow from the run id, the same run writes
@@ -21,9 +20,10 @@ from penstock.api.errors import InvalidSpec, NotYet
 from penstock.api.places import Format
 from penstock.runs.order import DatasetOrder, DeliveryOrder, RunOrder
 from penstock.runs.report import DeliveryReport
-from penstock.worker import engine, lake, ledger, report, stage, storage
+from penstock.worker import engine, lake, ledger, report, stage, storage, writing
 from penstock.worker.ledger import Claim
 from penstock.worker.pod import Pod
+from penstock.worker.writing import Column
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class _Job:
 
     dataset: DatasetOrder
     order: DeliveryOrder
-    columns: tuple[tuple[str, str], ...]
+    columns: tuple[Column, ...]
     snapshot: int
     format: Format
     compression: str
@@ -95,20 +95,21 @@ def _job(order: DeliveryOrder, dataset: DatasetOrder, table: Table, claim: Claim
     )
 
 
-def _columns(order: DeliveryOrder, dataset: DatasetOrder) -> tuple[tuple[str, str], ...]:
-    """(name in the Dataset, name in the delivery), in order. Without `fields`, all that are not sensitive."""
-    there = [field.name for field in dataset.schema_.fields]
+def _columns(order: DeliveryOrder, dataset: DatasetOrder) -> tuple[Column, ...]:
+    """What is delivered, in order. Without `fields`, all that are not sensitive."""
+    there = {field.name: field.type for field in dataset.schema_.fields}
     if not order.fields:
         chosen = [field.name for field in dataset.schema_.fields if not field.sensitive]
         if not chosen:
             raise InvalidSpec(f"Dataset {dataset.owner.name} has sensitive fields only; name some in `fields`.")
-        return tuple((name, name) for name in chosen)
+        return tuple(Column(name, name, there[name]) for name in chosen)
     for field in order.fields:
         if field.name not in there:
             near = difflib.get_close_matches(field.name, there, n=1)
-            hint = f' Did you mean "{near[0]}"?' if near else f" It has {', '.join(there[:20])}."
+            hint = f' Did you mean "{near[0]}"?' if near else f" It has {', '.join([*there][:20])}."
             raise InvalidSpec(f'fields: Dataset {dataset.owner.name} has no field "{field.name}".{hint}')
-    return tuple((field.name, field.as_ or field.name) for field in order.fields if field.exported is not False)
+    exported = [field for field in order.fields if field.exported is not False]
+    return tuple(Column(field.name, field.as_ or field.name, there[field.name]) for field in exported)
 
 
 def _carried_out(job: _Job, table: Table, claim: Claim, pod: Pod, identity: str) -> DeliveryReport:
@@ -158,12 +159,7 @@ def _part(job: _Job, number: int, paths: Sequence[Path], store: storage.Store, f
     with engine.connect(
         memory, pod.processors, pod.scratch, [pod.scratch, *{path.parent for path in paths}]
     ) as connection:
-        columns = ", ".join(f"{engine.name(source)} AS {engine.name(target)}" for source, target in job.columns)
-        listed = ", ".join(engine.text(str(path)) for path in paths)
-        engine.run(
-            connection,
-            f"COPY (SELECT {columns} FROM read_parquet([{listed}])) TO {engine.text(str(local))} ({_options(job)})",
-        )
+        engine.run(connection, writing.statement(job.columns, paths, job.format, job.compression, local))
     with local.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     entry = {
@@ -177,24 +173,7 @@ def _part(job: _Job, number: int, paths: Sequence[Path], store: storage.Store, f
     return entry
 
 
-def _options(job: _Job) -> str:
-    """DuckDB's COPY options for the format."""
-    if job.format.parquet is not None:
-        return "FORMAT parquet, COMPRESSION zstd"
-    if job.format.csv is None:
-        return f"FORMAT json, COMPRESSION {job.compression}"
-    form = job.format.csv
-    null = form.null_values[0] if form.null_values else ""
-    characters = ", ".join(
-        f"{option} {engine.text(value)}"
-        for option, value in (("DELIMITER", form.delimiter), ("QUOTE", form.quote), ("ESCAPE", form.escape))
-    )
-    header = "true" if form.header else "false"
-    return f"FORMAT csv, HEADER {header}, {characters}, NULLSTR {engine.text(null)}, COMPRESSION {job.compression}"
-
-
 def _manifest(job: _Job, claim: Claim, identity: str, written: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    types = {field.name: field.type for field in job.dataset.schema_.fields}
     return {
         "version": VERSION,
         "run": claim.run,
@@ -203,7 +182,7 @@ def _manifest(job: _Job, claim: Claim, identity: str, written: Sequence[dict[str
         "snapshot": str(job.snapshot),
         "at": report.now(),
         "format": job.format.choice.rstrip("_"),
-        "schema": [{"name": target, "type": types[source]} for source, target in job.columns],
+        "schema": [{"name": column.target, "type": column.type} for column in job.columns],
         "rows": sum(entry["rows"] for entry in written),
         "bytes": sum(entry["bytes"] for entry in written),
         "files": list(written),

@@ -82,7 +82,8 @@ def _sniff(given: planning.Input, found: Found, pod: Pod) -> list[CatalogField]:
         if reader.columns.open:
             chunk = work((), connection)
             if chunk.broken and not chunk.table.num_rows:
-                message = f"{found.url}: none of the first {chunk.read:,} lines is a JSON object. Check format."
+                message = f"{found.url}: none of the first {chunk.read:,} lines is a JSON object. Check format: "
+                message += "JSON is read as JSON lines, one object a line, with no array around them."
                 raise InvalidSpec(message, "WrongSpecification")
             names = _keys(chunk.table)
         sample = work(names, connection).table.slice(0, _SAMPLE)

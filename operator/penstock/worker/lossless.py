@@ -37,6 +37,9 @@ _FALSE = ("false", "False", "FALSE", "f", "F", "no", "No", "NO", "n", "N", "0")
 _INTEGER = r"\s*[+-]?\d+(\.0*)?\s*"
 _WHOLE = r"\s*[+-]?\d+\s*"
 _NUMBER = r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*"
+_EXPONENT = r"\s*[+-]?(\d+(\.\d*)?|\.\d+)[eE][+-]?\d+\s*"
+_MOST_ZEROS = 100
+"""The largest exponent that a decimal may be written with, more than twice its digits."""
 _ZERO = r"\s*[+-]?[0.]+([eE][+-]?\d+)?\s*"
 _DATE = r"\d{4}-\d{2}-\d{2}"
 _CLOCK = r"([01]\d|2[0-3]):\d{2}(:\d{2}(\.\d{1,6}0*)?)?"
@@ -91,7 +94,10 @@ def from_text(kind: str, x: str, t: str, formats: Sequence[str] = ()) -> Cast:  
         case "TIMESTAMPTZ":
             fits = _full(x, f"{_DATE}[T ]{_CLOCK}{_OFFSET}")
             return Cast(attempt, f"CASE WHEN {t} {_YEARS[target]} AND {fits} THEN {t} END")
-    return Cast(attempt, _canonical_or(t, x, _full(x, _decimal(target))))
+    fits, shifted = _decimal(target), _shifted(x)
+    exponent = _full(x, _EXPONENT)
+    attempt = f"TRY_CAST(CASE WHEN {exponent} THEN {shifted} ELSE {x} END AS {target})"
+    return Cast(attempt, _canonical_or(t, x, f"{_full(x, fits)} OR ({exponent} AND {_full(shifted, fits)})"))
 
 
 _PLAIN = {
@@ -124,7 +130,7 @@ def plainly(kind: str, written: pa.Array) -> pa.Array:
     if kind == "boolean":
         found = pc.index_in(written, pa.array([*_TRUE, *_FALSE]), skip_nulls=True)
         return pc.less(found, len(_TRUE))
-    target = _PLAIN.get(kind) or pa.decimal128(*_digits(kind))
+    target = _PLAIN.get(kind) or pa.decimal128(*digits(kind))
     try:
         values = pc.cast(pc.if_else(_plain_cells(kind, written), written, None), target)
     except pa.ArrowInvalid:  # a cell of that length is no date: all are left to DuckDB
@@ -141,13 +147,13 @@ def _plain_cells(kind: str, written: pa.Array) -> pa.Array:
         return pc.equal(pc.binary_length(written), _LENGTHS[kind])
     if kind == "double":
         return pc.match_substring_regex(written, _PLAIN_DOUBLE)
-    precision, scale = _digits(kind)
+    precision, scale = digits(kind)
     whole = rf"[0-9]{{1,{precision - scale}}}" if precision > scale else "0"
     fraction = rf"(\.[0-9]{{1,{scale}}})?" if scale else ""
     return pc.match_substring_regex(written, f"^-?{whole}{fraction}$")
 
 
-def _digits(decimal: str) -> tuple[int, int]:
+def digits(decimal: str) -> tuple[int, int]:
     """The precision and scale of `decimal(precision,scale)`."""
     precision, scale = (int(number) for number in re.findall(r"\d+", decimal))
     return precision, scale
@@ -182,9 +188,8 @@ def guarded(target: str, x: str) -> str:
     """A cast of the text `x` inside an expression: exact, or an error that the TRY around the expression sees."""
     kinds = {sql: kind for kind, sql in _SQL.items()}
     kind = kinds.get(target) or target.lower()
-    cast = from_text(kind, x, f"TRY_CAST({x} AS {target})")
-    accept = cast.accept if kind != "boolean" else cast.attempt
-    return f"coalesce({accept}, CAST('not ' || {x} AS {target}))"
+    cast = from_text(kind, x, from_text(kind, x, "").attempt)
+    return f"coalesce({cast.accept}, CAST('not ' || {x} AS {target}))"
 
 
 def _double(x: str, t: str) -> str:
@@ -199,6 +204,20 @@ def _decimal(target: str) -> str:
     scale = int((re.findall(r"\d+", target) or ["0", "0"])[-1])
     fraction = rf"\d{{0,{scale}}}0*"
     return rf"\s*[+-]?(\d+(\.{fraction})?|\.{fraction})\s*"
+
+
+def _shifted(x: str) -> str:
+    """A number such as 12.50e-3 without its exponent, which DuckDB's own cast lets exceed a decimal's precision."""
+    sign = f"regexp_extract({x}, '^\\s*(-?)', 1)"
+    written = f"replace(regexp_extract({x}, '[0-9.]+'), '.', '')"
+    behind = f"length(regexp_extract({x}, '\\.([0-9]*)', 1))"
+    exponent = f"TRY_CAST(regexp_extract({x}, '[eE]([+-]?[0-9]+)', 1) AS INTEGER)"
+    zeros = f"repeat('0', {_MOST_ZEROS})"
+    # so many zeros on either side that the point's new place is always among the digits
+    point = f"{_MOST_ZEROS} + length({written}) - {behind} + {exponent}"
+    digits_ = f"{zeros} || {written} || {zeros}"
+    within = f"abs({exponent}) < {_MOST_ZEROS}"
+    return f"CASE WHEN {within} THEN {sign} || left({digits_}, {point}) || '.' || substr({digits_}, {point} + 1) END"
 
 
 def _formatted(target: str, x: str, t: str, formats: Sequence[str]) -> Cast:

@@ -18,13 +18,14 @@ import duckdb
 from penstock.api.dataset import SchemaField
 from penstock.api.errors import InvalidSpec
 from penstock.worker import engine, lossless
-from penstock.worker.read import Columns
+from penstock.worker.read import Columns, Measure
 
 if TYPE_CHECKING:
     from penstock.worker import expressions
 
 _TEXT = "VARCHAR"
 _WORDS = re.compile(r"[\w .-]+")
+_DELIMITERS = ",;\t|"
 _NEVER = ("No function matches", "does not support the supplied arguments")
 """What DuckDB says of arguments that no column's type would make right."""
 
@@ -133,9 +134,21 @@ def compile(fields: Sequence[SchemaField], columns: Columns, where: str) -> Shap
         _shaped(number, field, origin, columns, where)
         for number, (field, origin) in enumerate(zip(fields, parsed, strict=True))
     ]
-    bare = Shape(tuple(shaped), names, columns.open)
+    asked = _marked(names, fields, parsed) if columns.open else names
+    bare = Shape(tuple(shaped), asked, columns.open)
     hidden = bare.sensitive
     return replace(bare, fields=tuple(replace(each, masked=not hidden.isdisjoint(each.columns)) for each in shaped))
+
+
+def _marked(names: Sequence[str], fields: Sequence[SchemaField], origins: Sequence[_Origin]) -> tuple[str, ...]:
+    """The names, each marked that no string and no expression is made of: those may see how a number is written."""
+    seen = {
+        name
+        for field, origin in zip(fields, origins, strict=True)
+        for name in origin.columns
+        if field.type == "string" or origin.expression is not None
+    }
+    return tuple(name if name in seen else Measure(name) for name in names)
 
 
 def check_expression(written: str, where: str) -> None:
@@ -187,9 +200,16 @@ def _index(name: str, columns: Columns, field: str, where: str) -> int:
     if len(alike) == 1:
         return alike[0]
     near = difflib.get_close_matches(name, columns.names, n=1, cutoff=0.5)
-    hint = f'did you mean "{near[0]}"' if near else f"there are {', '.join(columns.names[:20])}"
-    message = f'{where}: field {field} needs the column "{name}", which is not there; {hint}?'
-    raise InvalidSpec(message.replace("?", "." if not near else "?"), "WrongSpecification")
+    listed = ", ".join(f'"{there}"' for there in columns.names[:20])
+    hint = f'did you mean "{near[0]}"?' if near and not _undivided(columns) else f"there are {listed}."
+    hint += " Check delimiter." if _undivided(columns) else ""
+    message = f'{where}: field {field} needs the column "{name}", which is not there; {hint}'
+    raise InvalidSpec(message, "WrongSpecification")
+
+
+def _undivided(columns: Columns) -> bool:
+    """Whether the one column that there is looks like a header that another character divides."""
+    return len(columns.names) == 1 and any(character in columns.names[0] for character in _DELIMITERS)
 
 
 def _shaped(number: int, field: SchemaField, origin: _Origin, columns: Columns, where: str) -> ShapedField:

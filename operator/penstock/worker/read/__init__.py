@@ -7,7 +7,7 @@ the lines that are no rows, with why. Never: typing, rules, or a row that is nei
 to agree.
 """
 
-from penstock.worker.read.block import ANY, Broken, Chunk, Columns
+from penstock.worker.read.block import ANY, Broken, Chunk, Columns, Measure
 from penstock.worker.read.formats import Open, Reader, Work, reader
 
-__all__ = ["ANY", "Broken", "Chunk", "Columns", "Open", "Reader", "Work", "reader"]
+__all__ = ["ANY", "Broken", "Chunk", "Columns", "Measure", "Open", "Reader", "Work", "reader"]

@@ -20,6 +20,12 @@ ANY = Columns((), (), open=True)
 """What JSON lines have: whatever a line holds."""
 
 
+class Measure(str):
+    """The key of values that are read as numbers, days or times alone: how a number is written makes no difference."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Lines:
     """Which line a record begins on: `first` plus its index, plus the lines between that begin no record.

@@ -15,11 +15,15 @@ from pyarrow import csv
 from penstock.api import words
 from penstock.api.places import CsvFormat
 from penstock.worker import engine
-from penstock.worker.read.block import Block, Broken, Chunk
+from penstock.worker.read.block import Block, Broken, Chunk, Measure
 from penstock.worker.read.records import LONGEST, SHOWN
 
 _MANY_DIGITS = re.compile(rb"[0-9][0-9.]{15}")
 """A number of so many digits may lose some of them in DuckDB's JSON parser, which reads numbers as doubles."""
+_REWRITTEN = r"^(0|-?[0-9]+(\.[0-9]+([eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+))$"
+"""A number of DuckDB's that may have been written in another way: 1.10 becomes 1.1, 1E5 becomes 100000.0, -0 is 0."""
+_SPELT_ONE_WAY = re.compile(r'[^"/\\\x00-\x1f]+')
+"""A key that stands in a line as it is, unless its characters are written by their numbers."""
 
 
 def csv_chunk(block: Block, form: CsvFormat, width: int) -> Chunk:
@@ -149,9 +153,11 @@ def json_chunk(block: Block, keys: Sequence[str], connection: engine.Connection)
     for index, fine in enumerate(found["fine"].to_pylist()):
         if not fine:
             errors.setdefault(index, "the line is not a JSON object")
-    table = found.drop_columns(["fine"])
+    table, unclear = _as_written(found.drop_columns(["fine"]), block.data, keys)
     if _MANY_DIGITS.search(block.data):
-        table = _with_every_digit(table, written, keys)
+        unclear.update(row for row, line in enumerate(written) if _MANY_DIGITS.search(line))
+    if unclear:
+        table = _with_every_digit(table, written, keys, unclear)
     if errors:
         table = table.filter(pa.array([index not in errors for index in range(table.num_rows)]))
     shown = {index: written[index][:SHOWN].decode(errors="replace") for index in errors}
@@ -170,19 +176,59 @@ def _extracted(lines: list[str | None], keys: Sequence[str], connection: engine.
     ).to_arrow_table()
 
 
-def _with_every_digit(table: pa.Table, written: Sequence[bytes], keys: Sequence[str]) -> pa.Table:
-    """Read the lines that hold long numbers once more, with Python, which keeps each number as it is written."""
-    columns = {f"c{index}": table[f"c{index}"].to_pylist() for index in range(len(keys))}
-    for row, line in enumerate(written):
-        if not _MANY_DIGITS.search(line):
+def _as_written(table: pa.Table, data: bytes, keys: Sequence[str]) -> tuple[pa.Table, set[int]]:
+    """The numbers as they stand in their lines, and the rows for which only a parser can say how that is.
+
+    A number is sought behind its key, which costs a small part of parsing all the lines once more.
+    """
+    unclear: set[int] = set()
+    plain = b"\\u" not in data
+    for index, key in enumerate(keys):
+        if isinstance(key, Measure):
             continue
+        values = table[f"c{index}"].combine_chunks()
+        rewritten = pc.fill_null(pc.match_substring_regex(values, _REWRITTEN), False)
+        rows = pc.indices_nonzero(rewritten)
+        if not len(rows):
+            continue
+        lines = table["line"].take(rows).combine_chunks()
+        clear = _clear(lines, key, once=plain and data.count(_quoted(key).encode()) == len(values) - values.null_count)
+        pattern = rf"[{{,]\s*{re.escape(_quoted(key))}\s*:\s*(?P<number>-?[0-9][0-9.eE+-]*)"
+        numbers = pc.struct_field(pc.extract_regex(lines, pattern), 0)
+        numbers = pc.coalesce(pc.if_else(clear, numbers, None), values.take(rows))
+        table = table.set_column(index + 1, f"c{index}", pc.replace_with_mask(values, rewritten, numbers))
+        unclear.update(pc.filter(rows, pc.invert(clear)).to_pylist())
+    return table, unclear
+
+
+def _quoted(key: str) -> str:
+    return f'"{key}"'
+
+
+def _clear(lines: pa.Array, key: str, *, once: bool) -> pa.Array:
+    """Which of the lines hold the key only once, spelt without escapes. `once` says that it is so for all."""
+    if not _SPELT_ONE_WAY.fullmatch(key):
+        return pa.repeat(False, len(lines))
+    if once:
+        return pa.repeat(True, len(lines))
+    escapes = r"\\u00[2-7]" if key.isascii() else r"\\u"
+    return pc.and_(
+        pc.equal(pc.count_substring(lines, _quoted(key)), 1),
+        pc.invert(pc.match_substring_regex(lines, escapes)),
+    )
+
+
+def _with_every_digit(table: pa.Table, written: Sequence[bytes], keys: Sequence[str], rows: set[int]) -> pa.Table:
+    """Read these lines once more, with Python, which keeps each number as it is written."""
+    columns = {f"c{index}": table[f"c{index}"].to_pylist() for index in range(len(keys))}
+    for row in rows:
         try:
-            found = json.loads(line, parse_float=str, parse_int=str, object_pairs_hook=_first_wins)
+            found = json.loads(written[row], parse_float=str, parse_int=str, object_pairs_hook=_first_wins)
         except ValueError:
             continue  # DuckDB has read it, or has not: its word stands
         for index, key in enumerate(keys):
             value = found.get(key) if isinstance(found, dict) else None
-            if isinstance(value, str):
+            if isinstance(value, str) and (not isinstance(key, Measure) or _MANY_DIGITS.search(value.encode())):
                 columns[f"c{index}"][row] = value
     texts = {name: pa.array(values, pa.string()) for name, values in columns.items()}
     return pa.table({"line": table["line"], **texts})

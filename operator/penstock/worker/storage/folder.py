@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import BinaryIO
 
+from penstock.api.errors import InvalidSpec
 from penstock.worker.storage.port import BLOCK, Found, gone, matcher, trouble
 
 
@@ -15,6 +16,9 @@ class Folder:
     def find(self, pattern: str | None) -> list[Found]:
         with trouble(self._subject, self.url):
             if not self.url.endswith("/"):
+                if self._path.is_dir():
+                    message = f"{self._subject}: {self.url} is a folder. End the URL with a slash: {self.url}/"
+                    raise InvalidSpec(message, "WrongSpecification")
                 return [self._found(self._path, self.url)]
             if not self._path.is_dir():
                 raise FileNotFoundError(self._path)
