@@ -227,6 +227,16 @@ def test_numbers_in_json_that_become_numbers_may_be_written_in_any_way(tmp_path:
     assert found == [(100000, "100000.00", "1E5", "1E5!"), (100000, "1234567890123456789.50", "1.0", "1.0!")]
 
 
+def test_half_a_character_makes_its_line_bad_and_no_other(tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, A, B, form={"json": {}})
+    (pod.data / "a.json").write_text(
+        '{"a": 1, "b": "x\\ud83d", "z": 12345678901234567890.5}\n{"a": 2, "b": "\\ud83d\\ude00", "z": 1.50}\n'
+    )
+    pod.work()
+    assert pod.rows() == [{"a": 2, "b": "😀"}]
+    assert [(row["line"], row["error"]) for row in pod.bad()] == [(1, "the line is not a JSON object")]
+
+
 def test_parquet_rows_are_numbered(tmp_path: Path) -> None:
     pod = a_pod(tmp_path, field("a", "int"), B, form={"parquet": {}})
     table = pa.table({"a": [2**40 if n == 70_000 else n for n in range(100_000)], "b": ["x"] * 100_000})
@@ -243,3 +253,12 @@ def test_a_file_that_is_not_parquet_is_told(tmp_path: Path) -> None:
     assert report.reason == "WrongSpecification"
     assert "a.parquet is not Parquet: " in (report.message or "")
     assert ".." not in (report.message or "")
+
+
+def test_nanoseconds_in_a_zone_are_read_where_nothing_is_lost(tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, field("t", "timestamptz"), form={"parquet": {}})
+    moments = pa.array([1_500_000_000_000_000_000, 1_500_000_000_000_000_001], pa.timestamp("ns", "Europe/Paris"))
+    pq.write_table(pa.table({"t": moments}), pod.data / "a.parquet")
+    pod.work()
+    assert [str(row["t"]) for row in pod.rows()] == ["2017-07-14 02:40:00+00:00"]
+    assert [row["error"] for row in pod.bad()] == ['t: "2017-07-14 02:40:00.000000001+00" is not a timestamptz']

@@ -23,7 +23,9 @@ _EXACT_IN_DOUBLE = 1 << 53
 _WHOLE = re.compile(r"([+-]?\d+)(\.0*)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _ZERO = re.compile(r"[+-]?[0.]+([eE][+-]?\d+)?")
-_DECIMAL = re.compile(r"[+-]?(\d*)(?:\.(\d*))?", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE]([+-]?\d+))?", re.ASCII)
+_EXPONENTS = 100
+"""From there on a decimal's exponent is no longer looked at."""
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _MOMENT = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[T ]((?:[01]\d|2[0-3]):\d{2})(:\d{2})?(\.\d{1,6})?0*((?:Z|[+-]\d{2}(?::?\d{2})?))?)?",
@@ -85,10 +87,12 @@ def _double(_kind: str, written: str) -> float | None:
 def _decimal(kind: str, written: str) -> Decimal | None:
     precision, scale = (int(number) for number in re.findall(r"\d+", kind))
     fits = _DECIMAL.fullmatch(written.strip())
-    if fits is None or not any(fits.groups("")):
+    if fits is None or abs(int(fits.group(1) or 0)) >= _EXPONENTS:
         return None
-    whole, fraction = fits.group(1).lstrip("0"), (fits.group(2) or "").rstrip("0")
-    return Decimal(written.strip()) if len(fraction) <= scale and len(whole) <= precision - scale else None
+    value = Decimal(written.strip())
+    whole, _, fraction = f"{value.copy_abs():f}".partition(".")
+    fitting = len(fraction.rstrip("0")) <= scale and len(whole.lstrip("0")) <= precision - scale
+    return value if fitting else None
 
 
 def _date(_kind: str, written: str) -> date | None:

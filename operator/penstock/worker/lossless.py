@@ -181,6 +181,8 @@ def from_type(source: str, kind: str, x: str, t: str) -> Cast | None:  # noqa: P
             return Cast(attempt, exact)
         case "TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ":
             return Cast(x, t)
+        case "TIMESTAMPTZ_NS", "TIMESTAMPTZ":
+            return Cast(attempt, exact)
     return None
 
 

@@ -140,6 +140,7 @@ def test_a_url_with_credentials_is_told_where_they_belong() -> None:
         ({"delimiter": "é"}, '.delimiter: "é" is not accepted here. It is one ASCII character, and no line end'),
         ({"quote": "\n"}, '.quote: "\\n" is not accepted here. It is one ASCII character, and no line end'),
         ({"delimiter": '"'}, ": delimiter must differ from quote and escape"),
+        ({"delimiter": "\\", "escape": "\\"}, ": delimiter must differ from quote and escape"),
     ],
 )
 def test_characters_of_csv_that_cannot_be_told_apart_are_refused(form: dict[str, str], line: str) -> None:

@@ -156,6 +156,7 @@ def json_chunk(block: Block, keys: Sequence[str], connection: engine.Connection)
     table, unclear = _as_written(found.drop_columns(["fine"]), block.data, keys)
     if _MANY_DIGITS.search(block.data):
         unclear.update(row for row, line in enumerate(written) if _MANY_DIGITS.search(line))
+    unclear.difference_update(errors)  # they are bad anyway, and may hold what is no text, such as half a character
     if unclear:
         table = _with_every_digit(table, written, keys, unclear)
     if errors:

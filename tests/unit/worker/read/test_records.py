@@ -2,7 +2,6 @@
 
 import pytest
 
-from penstock.api.errors import InvalidSpec
 from penstock.api.places import CsvFormat
 from penstock.worker.read import records
 
@@ -30,12 +29,3 @@ def test_records_begin_on_their_lines() -> None:
 def test_where_pieces_end_does_not_matter(size: int) -> None:
     pieces = [TEXT[at : at + size] for at in range(0, len(TEXT), size)]
     assert cut(pieces) == cut([TEXT])
-
-
-@pytest.mark.parametrize(
-    "form",
-    [CsvFormat(delimiter='"'), CsvFormat(delimiter="\n"), CsvFormat(quote="ß"), CsvFormat(delimiter="\\", escape="\\")],
-)
-def test_characters_that_cannot_be_told_apart_are_refused(form: CsvFormat) -> None:
-    with pytest.raises(InvalidSpec):
-        records.dialect(form)
