@@ -1,5 +1,6 @@
 """Bad input: a typed reason, a message that says what to change, nothing half-written, and healing by itself."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,19 @@ def test_a_missing_file_is_told_and_read_once_it_is_there(session: Session) -> N
     session.until(
         lambda: session.get("pipeline", "cities")["status"]["lastRun"].get("rowsLoaded") == 3, "it heals by itself"
     )
+
+
+def test_a_missing_claim_is_named_and_heals_when_it_appears(session: Session) -> None:
+    source = manifests.source(url="file:///volumes/late/", volume={"claimName": "late"})
+    session.kubectl("apply", "-f", "-", stdin=json.dumps(source))  # `session.apply` would make the claim
+    told = session.until(
+        lambda: (found := session.condition("source", "cities", "Discovered")).get("reason") == "Waiting" and found,
+        "it says that a Pod waits",
+    )
+    assert told["status"] == "Unknown"
+    assert 'persistentvolumeclaim "late" not found' in told["message"]
+    session.put("late", "a.csv", GOOD)
+    session.wait("source", "cities", "Discovered")
 
 
 def test_a_missing_secret_is_named_and_heals(session: Session) -> None:
