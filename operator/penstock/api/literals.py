@@ -12,6 +12,8 @@ from decimal import Decimal
 
 Value = int | float | Decimal | date | datetime | str
 
+EXPONENTS = 100
+"""From there on a decimal's exponent is no longer looked at: more than twice the digits that it may have."""
 DIRECTIVES = frozenset(f"%{letter}" for letter in "ABGHIMSTUVWXYZabcdfghjmnpuwxyz%") | {
     f"%-{letter}" for letter in "HIMSdjmy"
 }
@@ -24,8 +26,6 @@ _WHOLE = re.compile(r"([+-]?\d+)(\.0*)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _ZERO = re.compile(r"[+-]?[0.]+([eE][+-]?\d+)?")
 _DECIMAL = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE]([+-]?\d+))?", re.ASCII)
-_EXPONENTS = 100
-"""From there on a decimal's exponent is no longer looked at."""
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _MOMENT = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[T ]((?:[01]\d|2[0-3]):\d{2})(:\d{2})?(\.\d{1,6})?0*((?:Z|[+-]\d{2}(?::?\d{2})?))?)?",
@@ -87,7 +87,7 @@ def _double(_kind: str, written: str) -> float | None:
 def _decimal(kind: str, written: str) -> Decimal | None:
     precision, scale = (int(number) for number in re.findall(r"\d+", kind))
     fits = _DECIMAL.fullmatch(written.strip())
-    if fits is None or abs(int(fits.group(1) or 0)) >= _EXPONENTS:
+    if fits is None or abs(int(fits.group(1) or 0)) >= EXPONENTS:
         return None
     value = Decimal(written.strip())
     whole, _, fraction = f"{value.copy_abs():f}".partition(".")

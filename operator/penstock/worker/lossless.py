@@ -16,6 +16,7 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from penstock.api import literals
 from penstock.worker import engine
 
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
@@ -36,10 +37,8 @@ _TRUE = ("true", "True", "TRUE", "t", "T", "yes", "Yes", "YES", "y", "Y", "1")
 _FALSE = ("false", "False", "FALSE", "f", "F", "no", "No", "NO", "n", "N", "0")
 _INTEGER = r"\s*[+-]?\d+(\.0*)?\s*"
 _WHOLE = r"\s*[+-]?\d+\s*"
-_NUMBER = r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*"
-_EXPONENT = r"\s*[+-]?(\d+(\.\d*)?|\.\d+)[eE][+-]?\d+\s*"
-_MOST_ZEROS = 100
-"""The largest exponent that a decimal may be written with, more than twice its digits."""
+_MANTISSA, _POWER = r"\s*[+-]?(\d+(\.\d*)?|\.\d+)", r"[eE][+-]?\d+"
+_NUMBER, _EXPONENT = rf"{_MANTISSA}({_POWER})?\s*", rf"{_MANTISSA}{_POWER}\s*"
 _ZERO = r"\s*[+-]?[0.]+([eE][+-]?\d+)?\s*"
 _DATE = r"\d{4}-\d{2}-\d{2}"
 _CLOCK = r"([01]\d|2[0-3]):\d{2}(:\d{2}(\.\d{1,6}0*)?)?"
@@ -214,11 +213,11 @@ def _shifted(x: str) -> str:
     written = f"replace(regexp_extract({x}, '[0-9.]+'), '.', '')"
     behind = f"length(regexp_extract({x}, '\\.([0-9]*)', 1))"
     exponent = f"TRY_CAST(regexp_extract({x}, '[eE]([+-]?[0-9]+)', 1) AS INTEGER)"
-    zeros = f"repeat('0', {_MOST_ZEROS})"
+    zeros = f"repeat('0', {literals.EXPONENTS})"
     # so many zeros on either side that the point's new place is always among the digits
-    point = f"{_MOST_ZEROS} + length({written}) - {behind} + {exponent}"
+    point = f"{literals.EXPONENTS} + length({written}) - {behind} + {exponent}"
     digits_ = f"{zeros} || {written} || {zeros}"
-    within = f"abs({exponent}) < {_MOST_ZEROS}"
+    within = f"abs({exponent}) < {literals.EXPONENTS}"
     return f"CASE WHEN {within} THEN {sign} || left({digits_}, {point}) || '.' || substr({digits_}, {point} + 1) END"
 
 

@@ -247,7 +247,7 @@ def _block(pool: _Pool, target: "_Target", parse: read.Work) -> None:
     target.take(chunk, split)
 
 
-_Given = tuple[int, PlannedFile, read.Open]
+_Given = tuple[int, PlannedFile, storage.Open]
 """A small file's number, and what opens it."""
 
 
@@ -309,7 +309,7 @@ def _likeness(entry: tuple[int, tuple["_Target", read.Chunk]]) -> tuple[quality.
     return target.ask, chunk.table.schema, place if alone else None
 
 
-def _reader(pool: _Pool, planned: PlannedFile, opened: read.Open) -> read.Reader:
+def _reader(pool: _Pool, planned: PlannedFile, opened: storage.Open) -> read.Reader:
     given = pool.work.input
     return read.reader(opened, planned.found, given.format, given.compression, pool.work.pod.scratch)
 

@@ -8,6 +8,6 @@ to agree.
 """
 
 from penstock.worker.read.block import ANY, Broken, Chunk, Columns, Measure
-from penstock.worker.read.formats import Open, Reader, Work, reader
+from penstock.worker.read.formats import Reader, Work, reader
 
-__all__ = ["ANY", "Broken", "Chunk", "Columns", "Measure", "Open", "Reader", "Work", "reader"]
+__all__ = ["ANY", "Broken", "Chunk", "Columns", "Measure", "Reader", "Work", "reader"]

@@ -19,13 +19,11 @@ from penstock.api.places import CsvFormat, Format
 from penstock.worker import engine
 from penstock.worker.read import parsing, records, streams
 from penstock.worker.read.block import ANY, Block, Chunk, Columns, Lines
-from penstock.worker.storage import BLOCK, Found
+from penstock.worker.storage import BLOCK, Found, Open
 
 _BATCH = 65_536
 """Rows of a chunk of a Parquet file."""
 
-Open = Callable[[Found], BinaryIO]
-"""`Store.open`, or what opens content that is here already."""
 Work = Callable[[tuple[str, ...], engine.Connection], Chunk]
 """Parses one block into the columns asked for; any thread may do it, each with its own connection."""
 

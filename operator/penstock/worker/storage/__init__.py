@@ -6,6 +6,6 @@ Never: a handle that two threads share: DuckDB over a shared handle gave wrong r
 
 from penstock.worker.storage.ahead import SMALL, ahead
 from penstock.worker.storage.choice import at
-from penstock.worker.storage.port import BLOCK, FULL, Found, Store, matcher, trouble
+from penstock.worker.storage.port import BLOCK, FULL, Found, Open, Store, matcher, trouble
 
-__all__ = ["BLOCK", "FULL", "SMALL", "Found", "Store", "ahead", "at", "matcher", "trouble"]
+__all__ = ["BLOCK", "FULL", "SMALL", "Found", "Open", "Store", "ahead", "at", "matcher", "trouble"]

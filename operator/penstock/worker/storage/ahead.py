@@ -2,12 +2,11 @@
 
 import io
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import BinaryIO
 
-from penstock.worker.storage.port import Found, Store
+from penstock.worker.storage.port import Found, Open, Store
 
 SMALL = 1 << 20
 """Bytes up to which a file is small."""
@@ -16,7 +15,7 @@ _AT_ONCE = 16
 
 
 @contextmanager
-def ahead(store: Store, files: Iterable[Found]) -> Iterator[Iterator[Callable[[Found], BinaryIO]]]:
+def ahead(store: Store, files: Iterable[Found]) -> Iterator[Iterator[Open]]:
     """What opens each of the files, in their order, when its content is here. Raises what `Store.open` does.
 
     The thread that asks is the one that waits. When it ends the block early, nobody waits for the others.
@@ -28,9 +27,7 @@ def ahead(store: Store, files: Iterable[Found]) -> Iterator[Iterator[Callable[[F
         executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _opened(
-    executor: ThreadPoolExecutor, store: Store, files: Iterable[Found]
-) -> Iterator[Callable[[Found], BinaryIO]]:
+def _opened(executor: ThreadPoolExecutor, store: Store, files: Iterable[Found]) -> Iterator[Open]:
     asked: deque[Future[bytes]] = deque()
     for found in files:
         asked.append(executor.submit(_content, store, found))
@@ -40,7 +37,7 @@ def _opened(
         yield _held(asked.popleft().result())
 
 
-def _held(content: bytes) -> Callable[[Found], BinaryIO]:
+def _held(content: bytes) -> Open:
     return lambda _: io.BytesIO(content)
 
 

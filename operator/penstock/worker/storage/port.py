@@ -28,6 +28,10 @@ class Found:
     size: int
 
 
+Open = Callable[[Found], BinaryIO]
+"""`Store.open`, or what opens content that is here already."""
+
+
 class Store(Protocol):
     """Where files lie. Every method raises InvalidSpec or NotYet, naming the place and what to do."""
 
