@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from penstock.embedded import patching
+from localkube import patching
 from support import localnode
 
 Json = dict[str, Any]

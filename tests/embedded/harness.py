@@ -32,9 +32,7 @@ class Embedded:
     def start(cls, folder: Path, *more: str) -> "Embedded":
         """Returns when it serves."""
         arguments = ["--folder", str(folder), "--backoff", "0.5", "--crds", str(HERE / "crds"), "--image", IMAGE, *more]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "penstock.embedded", *arguments], stdout=subprocess.PIPE, text=True
-        )
+        process = subprocess.Popen([sys.executable, "-m", "localkube", *arguments], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         assert process.stdout.readline().startswith("export KUBECONFIG=")
         return cls(folder, process)

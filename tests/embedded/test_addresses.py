@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.embedded import addresses
+from localkube import addresses
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.embedded.errors import Refused
-from penstock.embedded.store import Store
+from localkube.errors import Refused
+from localkube.store import Store
 
 
 def _item(number: int) -> dict[str, dict[str, str]]:

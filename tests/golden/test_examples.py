@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from penstock.api import manifests, objects, times
+from penstock.api import manifests, objects
 from penstock.api.documents import Unreadable
 from penstock.api.objects import Key
 from penstock.control import due, resolve
@@ -21,6 +21,7 @@ from penstock.control.desired import runs
 from penstock.control.observe import Seen
 from penstock.control.resolve import Graph
 from penstock.control.settings import Settings
+from penstock.language import times
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NOW = times.parse("2026-11-22T12:00:00Z")

@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from house import tree
-from penstock.api import conditions, crds, objects, reference
+from penstock.api import crds, objects, reference
 from penstock.api.objects import Kind
 from penstock.control import due
+from penstock.language import conditions
 from support import fieldsfile
 
 

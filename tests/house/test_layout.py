@@ -16,9 +16,8 @@ VAGUE = {"utils", "util", "common", "helpers", "helper", "misc", "base"}
 def test_operator_is_a_mere_directory() -> None:
     """A module in it would shadow the standard library's `operator` wherever the root is on the path."""
     assert not list(tree.OPERATOR.glob("*.py"))
-    assert [path.name for path in tree.OPERATOR.iterdir() if path.is_dir() and path.suffix != ".egg-info"] == [
-        "penstock"
-    ]
+    packages = sorted(path.name for path in tree.OPERATOR.iterdir() if path.is_dir() and path.suffix != ".egg-info")
+    assert packages == ["localkube", "penstock"]
 
 
 def test_no_module_is_named_like_one_of_the_standard_library() -> None:

@@ -20,8 +20,8 @@ def committed() -> list[Path]:
 
 
 def modules() -> list[Path]:
-    """Every Python module of the package and of the tests."""
-    return sorted([*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")])
+    """Every Python module of the packages and of the tests."""
+    return sorted([*OPERATOR.rglob("*.py"), *(ROOT / "tests").rglob("*.py")])
 
 
 def functions(module: Path) -> Iterator[tuple[str, int]]:

@@ -184,7 +184,7 @@ def embedded(folder: Path, *, bare: bool = False) -> Iterator[Cluster]:
     arguments = ["--folder", str(folder), "--image", IMAGE, "--backoff", "1"]
     arguments += [] if bare else ["--crds", str(ROOT / "crds")]
     cluster = Cluster(folder / "kubeconfig", folder)
-    with _process(folder, "embedded", sys.executable, "-m", "penstock.embedded", *arguments) as started:
+    with _process(folder, "embedded", sys.executable, "-m", "localkube", *arguments) as started:
         _wait_for(lambda: "export KUBECONFIG" in (folder / "embedded.log").read_text(), started, folder)
         with contextlib.nullcontext() if bare else _operated(cluster):
             yield cluster

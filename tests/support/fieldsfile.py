@@ -1,4 +1,4 @@
-"""Makes `operator/penstock/embedded/fields.json` from k8s.io/api and k8s.io/apimachinery (Apache-2.0).
+"""Makes `operator/localkube/fields.json` from k8s.io/api and k8s.io/apimachinery (Apache-2.0).
 
     python tests/support/fieldsfile.py
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from penstock.embedded import fieldtable
+from localkube import fieldtable
 
 VERSION = "0.35.4"
 FILE = Path(fieldtable.__file__).parent / "fields.json"

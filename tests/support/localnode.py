@@ -20,9 +20,9 @@ import trustme
 import yaml
 from aiohttp import web
 
-from penstock.embedded import objects, podlogs
-from penstock.embedded.apiclient import MERGE, Access, ApiError, Client
-from penstock.embedded.processes import NODE, Runner
+from localkube import objects, podlogs
+from localkube.apiclient import MERGE, Access, ApiError, Client
+from localkube.processes import NODE, Runner
 
 _HEARTBEAT = 10.0  # seconds; a real node-lifecycle controller gives up on a node after 40
 _RETRY = 1.0

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from penstock.api import objects, times
+from penstock.api import objects
 from penstock.api.objects import Key
 from penstock.control import resolve
 from penstock.control.cluster.port import Manifest, Ref
@@ -18,6 +18,7 @@ from penstock.control.observe import CRON_TIME
 from penstock.control.reconcile import World, reconcile
 from penstock.control.resolve import Graph
 from penstock.control.settings import Settings
+from penstock.language import times
 from penstock.runs.report import RunReport
 from support import jobs, manifests
 from support.fakecluster import Call, FakeCluster

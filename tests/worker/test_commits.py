@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from penstock.api.errors import NotYet
-from penstock.worker import commit, lake, ledger, run
+from penstock.connectors.lake import commit, ledger
+from penstock.connectors.lake import tables as lake
+from penstock.language.errors import NotYet
+from penstock.worker import run
 from worker.pods import APod, a_pod, field
 
 KILLS = int(os.environ.get("PENSTOCK_KILLS", "4"))
@@ -80,7 +82,7 @@ def test_a_plan_of_a_killed_worker_does_not_double_what_another_identity_has_loa
     (pod.data / "1.csv").write_text("a,b\n1,x\n")
     pod.prepare()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("penstock.worker.stage.shard", _killed)
+        patch.setattr("penstock.worker.rows.stage.shard", _killed)
         with pytest.raises(KeyboardInterrupt):
             pod.work("r1", more={"identity": "demo/first"})
     assert pod.work("r2", more={"identity": "demo/second"}).datasets[0].counts.loaded == 1

@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from penstock.api.errors import NotYet
-from penstock.worker import engine, run
+from penstock.language.errors import NotYet
+from penstock.worker import run
+from penstock.worker.rows import engine
 from worker.pods import APod, a_pod, csv, field
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from penstock.worker import expressions, shape
+from penstock.worker.rows import expressions, shape
 
 PAGE = (Path(__file__).parents[2] / "docs/expressions.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `(\w+)` \| `(.+)` \| `(.+)` \|$", PAGE, re.MULTILINE)

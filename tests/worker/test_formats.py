@@ -5,7 +5,7 @@ import string
 import duckdb
 import pytest
 
-from penstock.api import literals
+from penstock.language import literals
 
 
 @pytest.mark.parametrize("dash", ["", "-"])

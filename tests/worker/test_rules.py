@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from penstock.api.errors import PenstockError
-from penstock.worker import engine, quality
-from penstock.worker.read import Chunk
-from penstock.worker.read.block import Lines
+from penstock.connectors.files.formats import Chunk
+from penstock.connectors.files.formats.block import Lines
+from penstock.language.errors import PenstockError
+from penstock.worker.rows import engine, quality
 from worker.pods import a_pod, csv, field, loads
 
 CANARY = "canary-2f9c1e"

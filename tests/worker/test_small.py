@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from penstock.worker import ledger
+from penstock.connectors.lake import ledger
 from worker.pods import APod, Json, a_pod, csv, field
 
 FIELDS = [
@@ -75,7 +75,7 @@ def test_they_are_staged_as_large_ones_are(
 ) -> None:
     told = []
     for small in (1 << 20, -1):
-        monkeypatch.setattr("penstock.worker.storage.SMALL", small)
+        monkeypatch.setattr("penstock.connectors.files.stores.SMALL", small)
         pod = a_pod(tmp_path / str(small), *FIELDS, connector={"format": connector})
         _files(pod, form, seed)
         assert pod.work().state == "Succeeded"

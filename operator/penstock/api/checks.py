@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from penstock.api import findings
 from penstock.api.dataset import DatasetSpec
 from penstock.api.destination import DestinationSpec
-from penstock.api.errors import InvalidSpec
 from penstock.api.pipeline import PipelineDataset
 from penstock.api.subscription import SubscriptionField, SubscriptionSpec
+from penstock.language.errors import InvalidSpec
 
 WRITE_MODE_OF = {"full": "replace", "incremental": "append"}
 """The write mode that each sync goes with. A full read appended would double every row; a part would replace all."""

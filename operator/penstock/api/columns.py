@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from penstock.api.conditions import ConditionType
 from penstock.api.objects import KindName
+from penstock.language.conditions import ConditionType
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import yaml
 
 from penstock.api import columns, objects
 from penstock.api.dataset import DATASET_RULES
-from penstock.api.errors import InvalidSpec
-from penstock.api.model import Model
 from penstock.api.objects import Kind, KindName
+from penstock.language.errors import InvalidSpec
+from penstock.language.model import Model
 
 Schema = dict[str, Any]
 

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal, Self, cast
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import ErrorDetails, InitErrorDetails
 
-from penstock.api import literals, scalars
-from penstock.api.conditions import Conditions
-from penstock.api.model import Faults, Model
-from penstock.api.scalars import (
+from penstock.api.source import Inspection
+from penstock.language import literals, scalars
+from penstock.language.conditions import Conditions
+from penstock.language.model import Faults, Model
+from penstock.language.scalars import (
     Bound,
     Expression,
     FieldName,
@@ -23,7 +24,6 @@ from penstock.api.scalars import (
     TableName,
     Time,
 )
-from penstock.api.source import Inspection
 
 FieldType = Annotated[
     str,

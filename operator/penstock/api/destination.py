@@ -4,56 +4,13 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from penstock.api.conditions import Conditions
-from penstock.api.model import Model, OneOf
-from penstock.api.places import Auth, Compression, Format, Located, Volume
-from penstock.api.scalars import Generation, Time, Url
 from penstock.api.source import Inspection
-
-_WAREHOUSE = r"^file:///[^?#]*$"
-_FOLDER = r"^(file://|s3://[^/?#@]+)/([^?#]*/)?$"
-
-
-class LakeDestination(Model):
-    """Apache Iceberg tables under one warehouse folder, with their SQL catalog in SQLite beside them."""
-
-    warehouse: Annotated[
-        Url,
-        Field(
-            pattern=_WAREHOUSE,
-            json_schema_extra={"pattern": _WAREHOUSE},
-            description="The folder of all tables, file:///volumes/<claimName>/…; its catalog.db is the Iceberg SQL "
-            "catalog and the ledger of runs.",
-        ),
-    ]
-    volume: Annotated[Volume, Field(description="The claim that holds the warehouse.")]
-
-    @model_validator(mode="after")
-    def _beneath_its_volume(self) -> Self:
-        path = self.warehouse.removeprefix("file://")
-        if ".." in path.split("/") or not f"{path}/".startswith(f"{self.volume.mount_path}/"):
-            raise ValueError(f"warehouse must lie beneath its volume: file://{self.volume.mount_path}/…")
-        return self
-
-
-class FilesDestination(Located):
-    """A folder or bucket that Subscriptions deliver files to."""
-
-    url: Annotated[
-        Url,
-        Field(
-            pattern=_FOLDER,
-            json_schema_extra={"pattern": _FOLDER},
-            description="The folder that receives files: file:///volumes/<claimName>/…/ or s3://bucket/prefix/. "
-            "It ends in /.",
-        ),
-    ]
-    format: Annotated[
-        Format, Field(description="The format of delivered files; a Subscription may choose another. Default: parquet.")
-    ] = Format.model_validate({"parquet": {}})
-    compression: Annotated[
-        Compression, Field(description="How delivered CSV and JSON files are compressed; Parquet compresses itself.")
-    ] = "none"
+from penstock.connectors.files.spec import FilesDestination
+from penstock.connectors.lake.spec import LakeDestination
+from penstock.language.auth import Auth
+from penstock.language.conditions import Conditions
+from penstock.language.model import Model, OneOf
+from penstock.language.scalars import Generation, Time
 
 
 class DestinationConnector(OneOf):

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from penstock.api import scalars
-from penstock.api.model import Faults, Model
+from penstock.language import scalars
+from penstock.language.model import Faults, Model
 
 Path = tuple[str | int, ...]
 

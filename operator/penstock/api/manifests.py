@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from penstock.api import documents, findings, objects
 from penstock.api.documents import Document, Position, Unreadable
-from penstock.api.errors import InvalidSpec
 from penstock.api.findings import Finding
-from penstock.api.model import Model
+from penstock.language.errors import InvalidSpec
+from penstock.language.model import Model
 
 SUFFIXES = (".json", ".yaml", ".yml")
 """The files of a folder that kubectl reads."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from penstock.api import dataset, destination, pipeline, source, subscription
-from penstock.api.model import Model
+from penstock.language.model import Model
 
 GROUP = "penstock.dev"
 VERSION = "v1alpha1"

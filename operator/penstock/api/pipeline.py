@@ -4,9 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from penstock.api.conditions import Conditions
-from penstock.api.model import Model
-from penstock.api.scalars import Cron, Duration, Generation, Name, Nonce, ShortText, Time, TimeZone
+from penstock.language.conditions import Conditions
+from penstock.language.model import Model
+from penstock.language.scalars import Cron, Duration, Generation, Name, Nonce, ShortText, Time, TimeZone
 
 
 class SourceRef(Model):

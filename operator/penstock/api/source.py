@@ -4,53 +4,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from penstock.api.conditions import Conditions
-from penstock.api.model import Model, OneOf
-from penstock.api.places import Auth, Format, Located
-from penstock.api.scalars import Generation, Name, ShortText, Time, Url
-
-_READABLE = r"^(file://|(https?|s3)://[^/?#@]+)(/[^?#]*)?$"
-
-
-class FilesSource(Located):
-    """Files under a URL."""
-
-    url: Annotated[
-        Url,
-        Field(
-            pattern=_READABLE,
-            json_schema_extra={"pattern": _READABLE},
-            description="Where the files lie: file:///volumes/<claimName>/…, http(s)://…, or s3://bucket/prefix/. "
-            "A URL that ends in / is a folder; any other is one file.",
-        ),
-    ]
-    glob: Annotated[
-        str | None,
-        Field(
-            min_length=1,
-            max_length=512,
-            description="Which files beneath a folder URL, as a glob: `*` within a folder, `**` across folders. "
-            "Default: every file. Not for http(s)://, which cannot list.",
-        ),
-    ] = None
-    format: Annotated[Format, Field(description="The format of every file.")]
-    compression: Annotated[
-        Literal["auto", "none", "gzip"],
-        Field(description="How files are compressed; auto goes by the ending, .gz."),
-    ] = "auto"
-
-    @model_validator(mode="after")
-    def _glob_goes_with_a_folder(self) -> Self:
-        folder = self.url.endswith("/")
-        if self.glob is not None and not folder:
-            raise ValueError("glob goes with a url that ends in /")
-        if self.scheme == "s3" and "/" not in self.url.removeprefix("s3://"):
-            raise ValueError(f"{self.url} names a bucket and no file; for all that is in it, end it in /: {self.url}/")
-        if folder and self.scheme in ("http", "https"):
-            raise ValueError("an http(s) server cannot list files; name one file in url")
-        if self.format.parquet is not None and self.compression == "gzip":
-            raise ValueError("parquet files compress their pages themselves; leave compression out")
-        return self
+from penstock.connectors.files.spec import FilesSource
+from penstock.language.auth import Auth
+from penstock.language.conditions import Conditions
+from penstock.language.model import Model, OneOf
+from penstock.language.scalars import Generation, Name, ShortText, Time
 
 
 class SourceConnector(OneOf):

@@ -4,12 +4,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from penstock.api.conditions import Conditions
 from penstock.api.dataset import DestinationRef
-from penstock.api.model import Model
 from penstock.api.pipeline import DatasetRef, Run
-from penstock.api.places import Format
-from penstock.api.scalars import Cron, FieldName, Generation, Nonce, Time, TimeZone
+from penstock.connectors.files.spec import Format
+from penstock.language.conditions import Conditions
+from penstock.language.model import Model
+from penstock.language.scalars import Cron, FieldName, Generation, Nonce, Time, TimeZone
 
 CADENCES = {"hourly": "0 * * * *", "daily": "0 0 * * *", "weekly": "0 0 * * 0", "monthly": "0 0 1 * *"}
 """What each cadence means as a cron expression, as Kubernetes' `@hourly` … `@monthly` do."""

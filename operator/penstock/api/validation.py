@@ -10,12 +10,12 @@ from penstock.api import checks, findings, manifests, objects
 from penstock.api.dataset import DatasetSpec
 from penstock.api.destination import DestinationSpec
 from penstock.api.documents import Position, Unreadable
-from penstock.api.errors import InvalidSpec
 from penstock.api.findings import Finding, Path
 from penstock.api.manifests import Manifest
-from penstock.api.model import Model
 from penstock.api.pipeline import PipelineSpec
 from penstock.api.subscription import SubscriptionSpec
+from penstock.language.errors import InvalidSpec
+from penstock.language.model import Model
 
 Severity = Literal["error", "warning"]
 _Given = ParamSpec("_Given")

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from penstock.api import findings, objects, scalars
-from penstock.api.errors import InvalidSpec
+from penstock.api import findings, objects
 from penstock.api.objects import Key, Kind, KindName
+from penstock.language import scalars
+from penstock.language.errors import InvalidSpec
 
 if TYPE_CHECKING:
     from penstock.control.cluster.port import Cluster, Manifest

@@ -9,7 +9,7 @@ import click
 
 import penstock
 from penstock.api import findings
-from penstock.api.errors import PenstockError
+from penstock.language.errors import PenstockError
 
 # In the order in which a newcomer meets them; each is the module of its name, and a function in it.
 COMMANDS: Mapping[str, str] = {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import click
 import yaml
 
-from penstock.api.errors import InvalidSpec
+from penstock.language.errors import InvalidSpec
 
 if TYPE_CHECKING:  # the worker's image has no kubernetes
     from penstock.control.cluster.client import HttpCluster

@@ -19,13 +19,13 @@ from rich.table import Table
 from rich.text import Text
 
 import penstock
-from penstock.api import times
-from penstock.api.errors import InvalidSpec
 from penstock.api.objects import Key
 from penstock.cli import audit, feed, local, picture, preview, sample, terminal
 from penstock.cli.connection import Target
 from penstock.cli.local import Local
 from penstock.cli.stage import Stage
+from penstock.language import times
+from penstock.language.errors import InvalidSpec
 
 FIRST, SECOND = range(1, 7), range(7, 13)
 """Months whose files are there at the beginning, and those that arrive later."""

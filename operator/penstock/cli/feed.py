@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from penstock.api import words
+from penstock.language import words
 
 Object = Mapping[str, Any]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from penstock.api import times, words
+from penstock.language import times, words
 
 State = Literal["good", "working", "bad", "off", "missing"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.api import crds
-from penstock.api.errors import InvalidSpec
+from penstock.language.errors import InvalidSpec
 
 WORKER_IMAGE = "penstock-worker:dev"
 """The one image that the local node runs: our own program."""
@@ -86,9 +86,9 @@ async def _until_over(folder: Path, play: Callable[[Local], Coroutine[Any, Any, 
 
 @asynccontextmanager
 async def _running(folder: Path, backoff: float) -> AsyncIterator[tuple[Local, asyncio.Task[None]]]:
+    from localkube import cluster
     from penstock.control import handlers
     from penstock.control.settings import Settings
-    from penstock.embedded import cluster
 
     crds.write(folder / "crds")
     async with cluster.running(folder, worker_image=WORKER_IMAGE, crds=folder / "crds", backoff=backoff) as started:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from penstock.api import objects
-from penstock.api.errors import InvalidSpec
 from penstock.api.objects import Key
 from penstock.cli import arguments, connection, feed
 from penstock.cli.connection import Patience, Target
+from penstock.language.errors import InvalidSpec
 from penstock.runs import places
 
 if TYPE_CHECKING:  # the worker's image has no kubernetes

@@ -14,11 +14,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from penstock.api import objects, times, words
-from penstock.api.errors import InvalidSpec
+from penstock.api import objects
 from penstock.api.objects import Key
 from penstock.cli import arguments, connection, terminal
 from penstock.cli.connection import Target
+from penstock.language import times, words
+from penstock.language.errors import InvalidSpec
 from penstock.runs import places
 from penstock.runs.report import Preview, decode
 

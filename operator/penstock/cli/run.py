@@ -10,11 +10,11 @@ import click
 from rich.text import Text
 
 from penstock.api import objects
-from penstock.api.errors import InvalidSpec
 from penstock.api.objects import Key
 from penstock.cli import arguments, connection, standing, terminal
 from penstock.cli.connection import Patience, Target
 from penstock.cli.standing import Object, Standing
+from penstock.language.errors import InvalidSpec
 
 if TYPE_CHECKING:
     from penstock.control.cluster.port import Cluster, Ref

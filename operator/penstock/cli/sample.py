@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Collection
 from pathlib import Path
 
-from penstock.api.errors import InvalidSpec
+from penstock.language.errors import InvalidSpec
 
 MONTHS = range(1, 13)
 GZIPPED = (3, 6, 9, 12)

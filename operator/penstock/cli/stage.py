@@ -14,8 +14,8 @@ from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from penstock.api.errors import InvalidSpec
 from penstock.cli import glance, terminal, watching
+from penstock.language.errors import InvalidSpec
 
 Object = Mapping[str, Any]
 

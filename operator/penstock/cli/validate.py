@@ -7,12 +7,13 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from penstock.api import manifests, validation, words
+from penstock.api import manifests, validation
 from penstock.api.documents import Unreadable
-from penstock.api.errors import InvalidSpec
 from penstock.api.manifests import Manifest
 from penstock.api.validation import Complaint, Verdict
 from penstock.cli import terminal
+from penstock.language import words
+from penstock.language.errors import InvalidSpec
 
 _COLOURS = {"error": "bold red", "warning": "yellow"}
 
@@ -59,7 +60,7 @@ def validate(files: tuple[str, ...], recursive: bool, complete: bool) -> None:
 
 def _expression(written: str, where: str) -> None:
     try:
-        from penstock.worker import shape
+        from penstock.worker.rows import shape
     except ImportError:  # the operator's image has no data libraries; the Dataset's migration looks at them, too
         return
     shape.check_expression(written, where)

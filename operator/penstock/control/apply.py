@@ -8,8 +8,6 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Mapping, Sequence
 
-from penstock.api.conditions import Reason
-from penstock.api.errors import InvalidSpec
 from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Manifest, NotFound, Ref
 from penstock.control.cluster.store import Store, owner_of
 from penstock.control.desired import objects as desired_objects
@@ -19,6 +17,8 @@ from penstock.control.desired.runs import Start
 from penstock.control.drift import Change, Changes
 from penstock.control.observe import Observed, Seen
 from penstock.control.resolve import Graph, Problem
+from penstock.language.conditions import Reason
+from penstock.language.errors import InvalidSpec
 from penstock.runs import places, report
 
 log = logging.getLogger(__name__)

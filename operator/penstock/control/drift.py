@@ -7,9 +7,9 @@ from typing import Any
 
 from deepdiff import DeepDiff
 
-from penstock.api import scalars, times
 from penstock.control.cluster.port import Manifest, Ref
 from penstock.control.cluster.store import finished
+from penstock.language import scalars, times
 
 ORDER_GRACE = timedelta(minutes=10)
 """How old an order is at least when it goes: it is written before the Job that names it."""

@@ -5,11 +5,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
-from penstock.api import objects, times
-from penstock.api.conditions import Reason
+from penstock.api import objects
 from penstock.api.dataset import DatasetStatus
 from penstock.api.destination import DestinationStatus
-from penstock.api.model import Model
 from penstock.api.pipeline import PipelineSpec, PipelineStatus, Run
 from penstock.api.source import Inspection, SourceStatus
 from penstock.api.subscription import SubscriptionStatus
@@ -19,6 +17,9 @@ from penstock.control.desired.runs import Start
 from penstock.control.observe import Observed, Seen
 from penstock.control.resolve import Graph
 from penstock.control.settings import Settings
+from penstock.language import times
+from penstock.language.conditions import Reason
+from penstock.language.model import Model
 from penstock.runs.order import OrderKind, RunOrder
 
 UPKEEP: tuple[OrderKind, ...] = ("inspect-source", "inspect-destination", "migrate")

@@ -10,8 +10,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from penstock.api import objects, times
-from penstock.api.errors import PenstockError
+from penstock.api import objects
 from penstock.control import apply, due, observe, resolve
 from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Manifest, NotFound, Ref, Unavailable
 from penstock.control.cluster.store import Store, datasets_of, finished, owner_of
@@ -21,6 +20,8 @@ from penstock.control.desired.runs import Start
 from penstock.control.observe import Observed
 from penstock.control.resolve import Graph
 from penstock.control.settings import Settings
+from penstock.language import times
+from penstock.language.errors import PenstockError
 from penstock.runs.order import RunOrder
 
 log = logging.getLogger(__name__)

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
-from penstock.api import objects, times
-from penstock.api.conditions import Reason
-from penstock.api.model import Model
+from penstock.api import objects
 from penstock.api.pipeline import Run
 from penstock.api.source import Inspection
 from penstock.control.cluster.port import Manifest
 from penstock.control.resolve import Graph
+from penstock.language import times
+from penstock.language.conditions import Reason
+from penstock.language.model import Model
 from penstock.runs import places, report
 from penstock.runs.order import OrderKind
 from penstock.runs.report import RunReport

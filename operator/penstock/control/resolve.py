@@ -4,12 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar, cast
 
-from penstock.api import checks, conditions, manifests, objects
-from penstock.api.conditions import Condition, ConditionType, Reason
+from penstock.api import checks, manifests, objects
 from penstock.api.dataset import DatasetSpec
 from penstock.api.destination import DestinationSpec
-from penstock.api.errors import InvalidSpec, PenstockError
-from penstock.api.model import Model
 from penstock.api.objects import Key, KindName, Meta
 from penstock.api.pipeline import PipelineDataset, PipelineSpec
 from penstock.api.source import SourceSpec
@@ -17,6 +14,10 @@ from penstock.api.subscription import SubscriptionSpec
 from penstock.control.cluster.port import Manifest
 from penstock.control.cluster.store import Store
 from penstock.control.settings import Settings
+from penstock.language import conditions
+from penstock.language.conditions import Condition, ConditionType, Reason
+from penstock.language.errors import InvalidSpec, PenstockError
+from penstock.language.model import Model
 
 S = TypeVar("S", bound=Model)
 NOT_FOUND: Mapping[str, Reason] = {

@@ -12,10 +12,11 @@ from pydantic import Field
 
 from penstock.api.dataset import Quality, Schema
 from penstock.api.destination import DestinationConnector
-from penstock.api.model import Model
-from penstock.api.places import Auth, Format
 from penstock.api.source import SourceConnector
 from penstock.api.subscription import SubscriptionField
+from penstock.connectors.files.spec import Format
+from penstock.language.auth import Auth
+from penstock.language.model import Model
 
 VERSION: Literal["penstock.dev/order-v1"] = "penstock.dev/order-v1"
 

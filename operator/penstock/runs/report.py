@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from penstock.api.conditions import Reason
-from penstock.api.model import Model
+from penstock.language.conditions import Reason
+from penstock.language.model import Model
 from penstock.runs.order import OrderKind
 
 VERSION: Literal["penstock.dev/report-v1"] = "penstock.dev/report-v1"

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from penstock.api import checks
-from penstock.api.errors import InvalidSpec
-from penstock.api.model import Model
-from penstock.api.places import Format
+from penstock.connectors.files import stores as storage
+from penstock.connectors.files.spec import Format
+from penstock.connectors.files.stores import Found, Store
+from penstock.connectors.lake import ledger
+from penstock.connectors.lake.ledger import Claim, FileEntry
+from penstock.language.errors import InvalidSpec
+from penstock.language.model import Model
 from penstock.runs.order import DatasetOrder, SourceOrder
-from penstock.worker import ledger, storage
-from penstock.worker.ledger import Claim, FileEntry
 from penstock.worker.pod import Pod
-from penstock.worker.storage import Found, Store
 
 
 class PlannedFile(Model):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from penstock.api.errors import InvalidSpec
+from penstock.language.errors import InvalidSpec
 from penstock.runs import places
 from penstock.runs.order import RunOrder
 from penstock.runs.report import RunReport

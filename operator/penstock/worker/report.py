@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from penstock.api import checks
-from penstock.api.errors import PenstockError
+from penstock.connectors.lake import ledger
+from penstock.connectors.lake.ledger import Claim
+from penstock.language.errors import PenstockError
 from penstock.runs.report import ColumnReport, DatasetReport
-from penstock.worker import ledger
-from penstock.worker.ledger import Claim
 
 if TYPE_CHECKING:
-    from penstock.worker import lake
+    from penstock.connectors.lake import tables as lake
 
 
 def of(claim: Claim, home: "lake.Lake", table: str, own: DatasetReport | None = None) -> DatasetReport:
@@ -22,7 +22,7 @@ def of(claim: Claim, home: "lake.Lake", table: str, own: DatasetReport | None = 
 
 def standing(home: "lake.Lake", table: str, entry: DatasetReport) -> DatasetReport:
     """The entry, with how the table stands now."""
-    from penstock.worker import lake  # takes half a second: what touches no table goes without
+    from penstock.connectors.lake import tables as lake  # takes half a second: what touches no table goes without
 
     data, quarantine = home.table(table), home.table(checks.quarantine_table(table))
     if data is None:

@@ -18,15 +18,17 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import duckdb
 
-from penstock.api.errors import InvalidSpec, NotYet, PenstockError
+from penstock.connectors.files import stores as storage
+from penstock.connectors.lake import ledger
+from penstock.language.errors import InvalidSpec, NotYet, PenstockError
 from penstock.runs import places
 from penstock.runs.order import DatasetOrder, OrderKind, RunOrder, SourceOrder
 from penstock.runs.report import DatasetReport, RunReport
-from penstock.worker import ledger, planning, pod, report, storage
+from penstock.worker import planning, pod, report
 from penstock.worker.pod import Pod
 
 if TYPE_CHECKING:
-    from penstock.worker import lake
+    from penstock.connectors.lake import tables as lake
 
 log = logging.getLogger("penstock.worker")
 
@@ -104,7 +106,9 @@ def ingest(order: RunOrder, here: Pod, outcome: Outcome) -> None:
 
 def load(order: RunOrder, source: SourceOrder, dataset: DatasetOrder, here: Pod, outcome: Outcome) -> DatasetReport:
     """THE LINE: one stream into one Dataset, exactly once for this run id."""
-    from penstock.worker import commit, lake, stage
+    from penstock.connectors.lake import commit
+    from penstock.connectors.lake import tables as lake
+    from penstock.worker.rows import stage
 
     home = lake.open(dataset.destination, here)
     with ledger.claim(home.database, dataset.owner.marker, _bid(order, here)) as claim:  # fenced lease
@@ -127,7 +131,8 @@ def _bid(order: RunOrder, here: Pod) -> ledger.Bid:
 
 def migrate(order: RunOrder, here: Pod, outcome: Outcome) -> None:
     """Create the Dataset's table and quarantine, or see that they are as its schema says."""
-    from penstock.worker import lake, shape
+    from penstock.connectors.lake import tables as lake
+    from penstock.worker.rows import shape
 
     for dataset in order.datasets:
         for column in dataset.schema_.fields:
@@ -144,7 +149,7 @@ def migrate(order: RunOrder, here: Pod, outcome: Outcome) -> None:
 
 def _describe(home: "lake.Lake", tables: "lake.Tables", dataset: DatasetOrder, bid: ledger.Bid) -> None:
     """Update the table's descriptions, unless a run is writing: it is not worth waiting for, and the next run will."""
-    from penstock.worker import lake
+    from penstock.connectors.lake import tables as lake
 
     if lake.described(tables, dataset):
         return
@@ -157,14 +162,14 @@ def _describe(home: "lake.Lake", tables: "lake.Tables", dataset: DatasetOrder, b
 
 def inspect_source(order: RunOrder, here: Pod, outcome: Outcome) -> None:
     """List the Source's files and sniff their columns."""
-    from penstock.worker import inspection
+    from penstock.worker.jobs import inspection
 
     outcome.more["streams"] = inspection.source(order, here)
 
 
 def inspect_destination(order: RunOrder, here: Pod, _: Outcome) -> None:
     """See whether the Destination can be written to."""
-    from penstock.worker import inspection
+    from penstock.worker.jobs import inspection
 
     if order.destination is None:
         raise InvalidSpec("The order names no Destination.")
@@ -173,14 +178,14 @@ def inspect_destination(order: RunOrder, here: Pod, _: Outcome) -> None:
 
 def deliver(order: RunOrder, here: Pod, outcome: Outcome) -> None:
     """Deliver the Dataset's current snapshot as files."""
-    from penstock.worker import delivery
+    from penstock.worker.jobs import delivery
 
     outcome.more["delivery"], outcome.attempt = delivery.deliver(order, here)
 
 
 def show(order: RunOrder, here: Pod, outcome: Outcome) -> None:
     """Print the Dataset's first rows."""
-    from penstock.worker import preview
+    from penstock.worker.jobs import preview
 
     outcome.datasets.append(preview.show(order, here))
 

@@ -8,8 +8,8 @@ import yaml
 from pydantic import Field
 
 from penstock.api import crds, objects
-from penstock.api.errors import InvalidSpec
-from penstock.api.model import Model, OneOf
+from penstock.language.errors import InvalidSpec
+from penstock.language.model import Model, OneOf
 
 
 class Leaf(Model):

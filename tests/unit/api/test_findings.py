@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from penstock.api import findings, manifests
-from penstock.api.errors import InvalidSpec
+from penstock.language.errors import InvalidSpec
 
 
 def _told(kind: str, spec: Any) -> list[str]:

@@ -3,8 +3,8 @@
 import pytest
 
 from penstock.api import manifests, validation
-from penstock.api.errors import InvalidSpec
 from penstock.api.validation import Verdict
+from penstock.language.errors import InvalidSpec
 
 SOURCE = """
 apiVersion: penstock.dev/v1alpha1

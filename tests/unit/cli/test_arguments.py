@@ -5,9 +5,9 @@ import asyncio
 import click
 import pytest
 
-from penstock.api.errors import InvalidSpec
 from penstock.api.objects import API_VERSION
 from penstock.cli import arguments
+from penstock.language.errors import InvalidSpec
 from support.fakecluster import FakeCluster
 
 THERE = ("Source/flights", "Dataset/flights", "Pipeline/flights", "Subscription/delays", "Source/web", "Destination/b")

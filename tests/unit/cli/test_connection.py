@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from penstock.api.errors import InvalidSpec
 from penstock.cli.connection import Patience, Target
 from penstock.control.cluster.port import ClusterError, NotFound, Unavailable
+from penstock.language.errors import InvalidSpec
 
 AWAY = Unavailable(0, "ConnectionFailed", "the API server does not answer: refused")
 

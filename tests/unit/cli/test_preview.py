@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from penstock.api.errors import InvalidSpec
 from penstock.cli import preview, terminal
+from penstock.language.errors import InvalidSpec
 from penstock.runs import places
 from penstock.runs.report import Preview
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from penstock.api.errors import InvalidSpec
 from penstock.api.objects import API_VERSION
 from penstock.cli import run
 from penstock.cli.standing import Standing
 from penstock.control.cluster.port import Manifest, Ref, Unavailable
+from penstock.language.errors import InvalidSpec
 from support.fakecluster import FakeCluster
 
 AT = "2026-11-22T12:00:00.000Z"

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from penstock.api.errors import InvalidSpec
 from penstock.control import apply, observe
 from penstock.control.cluster.port import ClusterError, Manifest, Ref, Unavailable
 from penstock.control.desired import objects as desired
 from penstock.control.desired import orders, runs
 from penstock.control.drift import Change, Changes
+from penstock.language.errors import InvalidSpec
 from penstock.runs import places
 from support import jobs, scene
 from support.fakecluster import Call

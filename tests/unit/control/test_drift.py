@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from penstock.api import scalars, times
 from penstock.control import drift
 from penstock.control.cluster.port import Manifest
 from penstock.control.desired import objects as desired
+from penstock.language import scalars, times
 from support import jobs, manifests, scene
 
 NOW = times.parse("2026-11-22T12:00:00Z")

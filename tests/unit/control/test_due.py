@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from penstock.api import objects, times
+from penstock.api import objects
 from penstock.control import due
 from penstock.control.cluster.port import Ref
 from penstock.control.desired import orders
@@ -14,6 +14,7 @@ from penstock.control.desired.runs import Start
 from penstock.control.observe import Observed, Seen
 from penstock.control.resolve import Graph
 from penstock.control.settings import Settings
+from penstock.language import times
 from support import jobs, manifests, scene
 from support.scene import Scene
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from penstock.api.errors import InvalidSpec
+from penstock.connectors.files.stores import Found
+from penstock.connectors.lake.ledger import FileEntry
+from penstock.language.errors import InvalidSpec
 from penstock.runs.order import DatasetOrder
 from penstock.worker import planning
-from penstock.worker.ledger import FileEntry
-from penstock.worker.storage import Found
 
 
 def dataset(mode: str, sync: str) -> DatasetOrder:

@@ -5,10 +5,10 @@ from typing import cast
 from penstock.api.dataset import DatasetSpec
 from penstock.api.destination import DestinationSpec
 from penstock.api.pipeline import PipelineDataset, PipelineSpec
-from penstock.api.scalars import seconds
 from penstock.api.source import SourceSpec
 from penstock.api.subscription import SubscriptionSpec
 from penstock.control.resolve import Graph, Node
+from penstock.language.scalars import seconds
 from penstock.runs.order import (
     DatasetOrder,
     DeliveryOrder,

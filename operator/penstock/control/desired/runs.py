@@ -8,10 +8,10 @@ from typing import Any
 from penstock.api import objects
 from penstock.api.dataset import Worker
 from penstock.api.pipeline import PipelineSpec
-from penstock.api.places import Auth
 from penstock.control.cluster.port import Manifest
 from penstock.control.desired import render
 from penstock.control.resolve import Graph
+from penstock.language.auth import Auth
 from penstock.runs import places
 from penstock.runs.order import OrderKind, RunOrder
 

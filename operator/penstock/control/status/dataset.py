@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from penstock.api.conditions import Reason, Verdict
 from penstock.api.dataset import Column, DatasetStatus
-from penstock.api.model import Model
-from penstock.api.scalars import ratio
 from penstock.api.source import Inspection
 from penstock.control import due
 from penstock.control.desired import orders
 from penstock.control.observe import Seen
 from penstock.control.resolve import Graph, Problem
 from penstock.control.status import inspected, verdicts
+from penstock.language.conditions import Reason, Verdict
+from penstock.language.model import Model
+from penstock.language.scalars import ratio
 from penstock.runs.order import OrderKind
 from penstock.runs.report import Commit, Counts, DatasetReport
 

@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from penstock.api import conditions, objects, times
-from penstock.api.conditions import Condition
-from penstock.api.model import Model
+from penstock.api import objects
 from penstock.api.pipeline import Run
 from penstock.control import due
 from penstock.control.cluster.port import Manifest
 from penstock.control.resolve import Graph
 from penstock.control.status import runs
+from penstock.language import conditions, times
+from penstock.language.conditions import Condition
+from penstock.language.model import Model
 
 _TOLD = ("Ready", "Reachable", "SchemaCurrent", "QualityOK")
 

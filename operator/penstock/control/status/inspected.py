@@ -3,16 +3,16 @@
 from datetime import datetime
 from typing import Any, cast
 
-from penstock.api import times, words
-from penstock.api.conditions import ConditionType, Reason, Verdict
 from penstock.api.destination import DestinationStatus
-from penstock.api.model import Model
 from penstock.api.source import Inspection, SourceStatus, Stream
 from penstock.control import due
 from penstock.control.desired import objects as desired_objects
 from penstock.control.observe import Observed, Seen
 from penstock.control.resolve import Graph, Problem
 from penstock.control.status import verdicts
+from penstock.language import times, words
+from penstock.language.conditions import ConditionType, Reason, Verdict
+from penstock.language.model import Model
 
 UNANSWERED: frozenset[Reason] = frozenset({"Unreachable", "Timeout", "WrongCredentials", "SecretMissing"})
 """Failed inspections after which nothing is started: the remote did not let us in."""

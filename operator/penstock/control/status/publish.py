@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from penstock.api.conditions import Condition
-from penstock.api.model import Model
 from penstock.control import due
 from penstock.control.observe import Seen
 from penstock.control.resolve import Graph, Problem
 from penstock.control.status import dataset, inspected, runs, verdicts
+from penstock.language.conditions import Condition
+from penstock.language.model import Model
 
 _READINESS = ("Ready", "Reconciling", "Stalled")
 

@@ -5,15 +5,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import cast
 
-from penstock.api import objects, times, words
-from penstock.api.conditions import Reason, Verdict
-from penstock.api.model import Model
+from penstock.api import objects
 from penstock.api.pipeline import PipelineDatasetStatus, PipelineSpec, PipelineStatus, Run
 from penstock.api.subscription import Delivery, SubscriptionSpec, SubscriptionStatus
 from penstock.control import due, observe
 from penstock.control.observe import Observed, Seen
 from penstock.control.resolve import Graph, Problem
 from penstock.control.status import verdicts
+from penstock.language import times, words
+from penstock.language.conditions import Reason, Verdict
+from penstock.language.model import Model
 from penstock.runs.report import DatasetReport
 
 OVER = ("Succeeded", "Failed", "Cancelled")

@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import cast
 
-from penstock.api import conditions, times
-from penstock.api.conditions import Condition, ConditionType, Reason, Verdict
 from penstock.control.resolve import Graph, Problem
+from penstock.language import conditions, times
+from penstock.language.conditions import Condition, ConditionType, Reason, Verdict
 
 _MEANWHILE = "; now "
 """Stands between how the last attempt failed and what holds the next one up."""

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from penstock.api import times
 from penstock.control.cluster.port import Ref
 from penstock.control.observe import Observed, Seen
 from penstock.control.status import publish
+from penstock.language import times
 from penstock.runs.report import ColumnReport, Commit, Counts, DatasetReport, RunReport
 from support import jobs, manifests, scene
 from support.scene import Scene

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from penstock.api import times
 from penstock.control.cluster.port import Ref
 from penstock.control.observe import Observed, Seen
 from penstock.control.resolve import Problem
 from penstock.control.status import publish
+from penstock.language import times
 from support import jobs, manifests, scene
 from support.scene import Scene
 

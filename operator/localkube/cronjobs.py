@@ -1,0 +1,140 @@
+"""The CronJob controller, as kubernetes/pkg/controller/cronjob: Jobs at the times of a schedule, and their history."""
+
+import datetime
+import zoneinfo
+
+import cronsim
+
+from localkube import errors, journal, workloads
+from localkube.asked import Deletion, Options
+from localkube.objects import Json, condition, controller, copy, moment, owner
+from localkube.writes import Writer
+
+SCHEDULED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
+_BY = Options("kube-controller-manager")
+_STATUS = Options("kube-controller-manager", subresource="status")
+_MANY = 100  # missed times that are worth a warning
+
+
+class CronJobs:
+    """`reconcile` one CronJob; it answers when it wants to be looked at again."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._cron_jobs, self._jobs = writer.registry.named("cronjobs.batch"), writer.registry.named("jobs.batch")
+
+    def reconcile(self, namespace: str, name: str) -> float | None:
+        """Seconds until the next time of its schedule."""
+        item = self._writer.store.get(("cronjobs.batch", namespace, name))
+        if item is None or "deletionTimestamp" in item["metadata"]:
+            return None
+        jobs = [j for j in self._writer.store.select("jobs.batch", namespace) if self._is_of(j, item)]
+        status = copy(item.get("status", {}))
+        self._settle(item, status, jobs)
+        self._prune(item, jobs)
+        wait = None if item["spec"]["suspend"] else self._ring(item, status)
+        if not status.get("active", True):
+            del status["active"]
+        self._writer.modify(self._cron_jobs, (namespace, name), lambda c: c.update(status=status), _STATUS)
+        return wait
+
+    def _is_of(self, job: Json, item: Json) -> bool:
+        return bool((controller(job) or {}).get("uid") == item["metadata"]["uid"])
+
+    def _settle(self, item: Json, status: Json, jobs: list[Json]) -> None:
+        """Jobs that have ended or gone leave the active list."""
+        by_uid = {job["metadata"]["uid"]: job for job in jobs}
+        for reference in list(status.get("active", [])):
+            job = by_uid.get(reference["uid"])
+            if job is None or _finished(job):
+                status["active"].remove(reference)
+                ended = f"Saw completed job: {reference['name']}, condition: {_finished(job)}" if job else ""
+                self._tell(
+                    item,
+                    "SawCompletedJob" if job else "MissingJob",
+                    ended or f"Active job went missing: {reference['name']}",
+                )
+        done = [job["status"]["completionTime"] for job in jobs if job.get("status", {}).get("completionTime")]
+        if done and max(done) > status.get("lastSuccessfulTime", ""):
+            status["lastSuccessfulTime"] = max(done)
+
+    def _prune(self, item: Json, jobs: list[Json]) -> None:
+        for kind, key in (("Complete", "successfulJobsHistoryLimit"), ("Failed", "failedJobsHistoryLimit")):
+            ended = [job for job in jobs if _finished(job) == kind and "deletionTimestamp" not in job["metadata"]]
+            ended.sort(key=lambda job: (job.get("status", {}).get("startTime", ""), job["metadata"]["name"]))
+            for job in ended[: max(len(ended) - item["spec"][key], 0)]:
+                name = job["metadata"]["name"]
+                self._writer.delete(self._jobs, job["metadata"]["namespace"], name, Deletion(propagation="Background"))
+                self._tell(item, "SuccessfulDelete", f"Deleted job {name}")
+
+    def _ring(self, item: Json, status: Json) -> float:
+        now = datetime.datetime.now(datetime.UTC)
+        missed, following = self._times(item, status, now)
+        wait = (following - now).total_seconds() + 0.05
+        if missed is None:
+            return wait
+        deadline = item["spec"].get("startingDeadlineSeconds")
+        if deadline is not None and (now - missed).total_seconds() > deadline:
+            self._tell(
+                item, "MissSchedule", f"Missed scheduled time to start a job: {missed:%a, %d %b %Y %H:%M:%S +0000}"
+            )
+        elif item["spec"]["concurrencyPolicy"] == "Forbid" and status.get("active"):
+            why = "Not starting job because prior execution is running and concurrency policy is Forbid"
+            self._tell(item, "JobAlreadyActive", why)
+        else:
+            self._start(item, status, missed)
+        return wait
+
+    def _times(
+        self, item: Json, status: Json, now: datetime.datetime
+    ) -> tuple[datetime.datetime | None, datetime.datetime]:
+        """(the latest time that is due and was not yet acted on, the next one)."""
+        spec = item["spec"]
+        zone = zoneinfo.ZoneInfo(spec.get("timeZone") or "UTC")
+        since = moment(status.get("lastScheduleTime") or item["metadata"]["creationTimestamp"])
+        if "startingDeadlineSeconds" in spec:
+            since = max(since, now - datetime.timedelta(seconds=spec["startingDeadlineSeconds"]))
+        latest, number = None, 0
+        local = cronsim.CronSim(workloads.cron_text(spec["schedule"]), since.astimezone(zone))
+        for at in (time.astimezone(datetime.UTC) for time in local):
+            if at > now:
+                if number > _MANY:
+                    self._tell(item, "TooManyMissedTimes", f"too many missed start times: {number}")
+                return latest, at
+            latest, number = at, number + 1
+        return latest, now + datetime.timedelta(days=1)
+
+    def _start(self, item: Json, status: Json, at: datetime.datetime) -> None:
+        template, zone = copy(item["spec"]["jobTemplate"]), item["spec"].get("timeZone") or "UTC"
+        meta = template.get("metadata", {})
+        stamp = at.astimezone(zoneinfo.ZoneInfo(zone)).isoformat().replace("+00:00", "Z")
+        annotations = meta.get("annotations", {}) | {SCHEDULED: stamp}
+        name = f"{item['metadata']['name']}-{int(at.timestamp()) // 60}"
+        body = {
+            "metadata": {"name": name, "annotations": annotations, "ownerReferences": [owner(item)]}
+            | ({"labels": meta["labels"]} if meta.get("labels") else {}),
+            "spec": template["spec"],
+        }
+        try:
+            job = self._writer.create(self._jobs, item["metadata"]["namespace"], body, _BY)
+            self._tell(item, "SuccessfulCreate", f"Created job {name}")
+        except errors.Refused as refused:
+            if refused.reason != "AlreadyExists":
+                self._tell(item, "FailedCreate", f"Error creating job: {refused}")
+                return
+            found = self._writer.get(self._jobs, item["metadata"]["namespace"], name)
+            if not self._is_of(found, item):
+                return
+            job = found
+        reference = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "namespace": item["metadata"]["namespace"]}
+        reference |= {"uid": job["metadata"]["uid"], "resourceVersion": job["metadata"]["resourceVersion"]}
+        if not _finished(job):
+            status.setdefault("active", []).append(reference)
+        status["lastScheduleTime"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def _tell(self, item: Json, reason: str, message: str) -> None:
+        journal.tell(self._writer, item, "cronjob-controller", reason, message)
+
+
+def _finished(job: Json) -> str:
+    return next((k for k in ("Complete", "Failed") if (condition(job, k) or {}).get("status") == "True"), "")

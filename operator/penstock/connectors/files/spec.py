@@ -1,0 +1,155 @@
+"""Files: what Sources and Destinations say of the place, the format and the compression of files."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from penstock.language.model import Model, OneOf
+from penstock.language.scalars import OneCharacter, ShortText, Url
+from penstock.language.volumes import Volume
+
+_ENDPOINT = r"^https?://[^/?#@]+(/[^?#]*)?$"
+_READABLE = r"^(file://|(https?|s3)://[^/?#@]+)(/[^?#]*)?$"
+_FOLDER = r"^(file://|s3://[^/?#@]+)/([^?#]*/)?$"
+
+Compression = Literal["none", "gzip"]
+
+
+class CsvFormat(Model):
+    """Comma-separated values after RFC 4180, and its many dialects."""
+
+    delimiter: Annotated[OneCharacter, Field(description="The character between two fields.")] = ","
+    quote: Annotated[OneCharacter, Field(description="The character around a field that holds a delimiter.")] = '"'
+    escape: Annotated[OneCharacter, Field(description="The character before a quote inside a quoted field.")] = '"'
+    header: Annotated[
+        bool, Field(description="Whether the first line names the columns; without, they are column0, column1, …")
+    ] = True
+    null_values: Annotated[
+        list[ShortText],
+        Field(max_length=32, description="Unquoted texts that stand for no value, in every column."),
+    ] = [""]
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Self:
+        if self.delimiter in (self.quote, self.escape):
+            raise ValueError("delimiter must differ from quote and escape")
+        return self
+
+
+class JsonFormat(Model):
+    """JSON lines: one object a line, https://jsonlines.org."""
+
+    lines: Annotated[Literal[True], Field(description="One JSON object a line; the only layout there is so far.")] = (
+        True
+    )
+
+
+class ParquetFormat(Model):
+    """Apache Parquet, which carries its own schema and compression."""
+
+
+class Format(OneOf):
+    """The file format; exactly one member."""
+
+    csv: Annotated[CsvFormat | None, Field(description="Comma-separated values and their dialects.")] = None
+    json_: Annotated[JsonFormat | None, Field(alias="json", description="JSON, one object a line.")] = None
+    parquet: Annotated[ParquetFormat | None, Field(description="Apache Parquet.")] = None
+
+
+class Located(Model):
+    """A place that a URL names, with the claim that holds it where the URL is `file://`."""
+
+    url: Url
+    volume: Annotated[
+        Volume | None,
+        Field(description="The claim that holds the files of a file:// URL; the URL must lie beneath it."),
+    ] = None
+    endpoint_url: Annotated[
+        Url | None,
+        Field(
+            pattern=_ENDPOINT,
+            json_schema_extra={"pattern": _ENDPOINT},
+            description="Where an S3-compatible server answers, for s3:// URLs on other servers than AWS; "
+            "for instance http://minio:9000.",
+        ),
+    ] = None
+
+    @property
+    def scheme(self) -> str:
+        """What stands before `://`, in lower case."""
+        return self.url.partition("://")[0].lower()
+
+    @model_validator(mode="after")
+    def _volume_goes_with_file(self) -> Self:
+        if self.scheme == "file":
+            if self.volume is None:
+                raise ValueError("a file:// url needs volume: {claimName}, the claim that holds the files")
+            path = self.url.removeprefix("file://")
+            if ".." in path.split("/") or not f"{path}/".startswith(f"{self.volume.mount_path}/"):
+                raise ValueError(f"a file:// url must lie beneath its volume: file://{self.volume.mount_path}/…")
+        elif self.volume is not None:
+            raise ValueError(f"volume goes with a file:// url, not with {self.scheme}://")
+        if self.endpoint_url is not None and self.scheme != "s3":
+            raise ValueError("endpointUrl goes with an s3:// url")
+        return self
+
+
+class FilesSource(Located):
+    """Files under a URL."""
+
+    url: Annotated[
+        Url,
+        Field(
+            pattern=_READABLE,
+            json_schema_extra={"pattern": _READABLE},
+            description="Where the files lie: file:///volumes/<claimName>/…, http(s)://…, or s3://bucket/prefix/. "
+            "A URL that ends in / is a folder; any other is one file.",
+        ),
+    ]
+    glob: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=512,
+            description="Which files beneath a folder URL, as a glob: `*` within a folder, `**` across folders. "
+            "Default: every file. Not for http(s)://, which cannot list.",
+        ),
+    ] = None
+    format: Annotated[Format, Field(description="The format of every file.")]
+    compression: Annotated[
+        Literal["auto", "none", "gzip"],
+        Field(description="How files are compressed; auto goes by the ending, .gz."),
+    ] = "auto"
+
+    @model_validator(mode="after")
+    def _glob_goes_with_a_folder(self) -> Self:
+        folder = self.url.endswith("/")
+        if self.glob is not None and not folder:
+            raise ValueError("glob goes with a url that ends in /")
+        if self.scheme == "s3" and "/" not in self.url.removeprefix("s3://"):
+            raise ValueError(f"{self.url} names a bucket and no file; for all that is in it, end it in /: {self.url}/")
+        if folder and self.scheme in ("http", "https"):
+            raise ValueError("an http(s) server cannot list files; name one file in url")
+        if self.format.parquet is not None and self.compression == "gzip":
+            raise ValueError("parquet files compress their pages themselves; leave compression out")
+        return self
+
+
+class FilesDestination(Located):
+    """A folder or bucket that Subscriptions deliver files to."""
+
+    url: Annotated[
+        Url,
+        Field(
+            pattern=_FOLDER,
+            json_schema_extra={"pattern": _FOLDER},
+            description="The folder that receives files: file:///volumes/<claimName>/…/ or s3://bucket/prefix/. "
+            "It ends in /.",
+        ),
+    ]
+    format: Annotated[
+        Format, Field(description="The format of delivered files; a Subscription may choose another. Default: parquet.")
+    ] = Format.model_validate({"parquet": {}})
+    compression: Annotated[
+        Compression, Field(description="How delivered CSV and JSON files are compressed; Parquet compresses itself.")
+    ] = "none"

@@ -1,0 +1,11 @@
+"""Files at URLs: found, read in order, written. The one door to file systems, web servers and object stores.
+
+In: a place and credentials. Out: files as they were found, streams of exactly those versions, files put whole.
+Never: a handle that two threads share: DuckDB over a shared handle gave wrong rows, silently.
+"""
+
+from penstock.connectors.files.stores.ahead import SMALL, ahead
+from penstock.connectors.files.stores.choice import at
+from penstock.connectors.files.stores.port import BLOCK, FULL, Found, Open, Store, matcher, trouble
+
+__all__ = ["BLOCK", "FULL", "SMALL", "Found", "Open", "Store", "ahead", "at", "matcher", "trouble"]

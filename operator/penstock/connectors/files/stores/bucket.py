@@ -1,0 +1,128 @@
+"""S3, and whatever speaks its protocol."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import s3fs
+from botocore import exceptions as errors  # type: ignore[import-untyped]  # botocore ships no types
+
+from penstock.connectors.files.stores.port import BLOCK, Found, gone, matcher, status, trouble, unreachable
+from penstock.language.errors import InvalidSpec, NotYet
+
+_PRECONDITION_FAILED = (409, 412)
+"""What a conditional put answers when the name is taken, or is being taken."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Access keys, never shown, and the name of the Secret that they come from."""
+
+    source: str
+    access: str = field(repr=False)
+    secret: str = field(repr=False)
+    token: str | None = field(repr=False)
+    region: str | None
+
+
+class Bucket:
+    """A prefix of a bucket, or one object in it."""
+
+    def __init__(self, url: str, endpoint: str | None, keys: Keys | None, subject: str) -> None:
+        self.url, self._endpoint, self._subject = url, endpoint, subject
+        self._remedy = (
+            f"Check access_key_id and secret_access_key in Secret {keys.source}, and what they may do there."
+            if keys is not None
+            else "It was asked without any: name a Secret in auth.aws."
+        )
+        self._files: Any = s3fs.S3FileSystem(
+            anon=keys is None,
+            key=keys and keys.access,
+            secret=keys and keys.secret,
+            token=keys and keys.token,
+            endpoint_url=endpoint,
+            client_kwargs={"region_name": (keys and keys.region) or "us-east-1"},
+            config_kwargs={"connect_timeout": 15, "read_timeout": 60, "retries": {"max_attempts": 3}},
+            skip_instance_cache=True,
+            use_listings_cache=False,
+            default_block_size=BLOCK,
+        )
+
+    def _translate(self, error: Exception) -> InvalidSpec | NotYet | None:
+        """What botocore and s3fs mean; s3fs hides the server's answer in the cause of an OSError."""
+        cause = (
+            (error.__cause__ or error) if isinstance(error, OSError) else error
+        )  # botocore's SSLError is an OSError too
+        if isinstance(error, PermissionError) or isinstance(cause, errors.NoCredentialsError):
+            return status(self._subject, self.url, 403, self._remedy)
+        if isinstance(cause, errors.ReadTimeoutError | errors.ConnectTimeoutError):
+            return NotYet(f"{self._subject}: {self.url} did not answer in time.", "Timeout")
+        if isinstance(cause, errors.HTTPClientError | errors.ConnectionError):
+            server = self._endpoint or cause.kwargs.get("endpoint_url") or "https://s3.amazonaws.com"
+            return unreachable(self._subject, self.url, server, cause)
+        if isinstance(cause, errors.ClientError):
+            return status(self._subject, self.url, _http_status(cause), self._remedy)
+        return None
+
+    def find(self, pattern: str | None) -> list[Found]:
+        """The objects beneath the prefix that fit, sorted by URL; or the one object."""
+        fits = matcher(pattern)
+        with trouble(self._subject, self.url, self._translate):
+            if not self.url.endswith("/"):
+                return [_found(self.url, self._files.info(self.url))]
+            bucket = self.url.removeprefix("s3://").partition("/")[0]
+            self._files.call_s3("head_bucket", Bucket=bucket)  # an empty listing does not tell that there is no bucket
+            listing = self._files.find(self.url, detail=True)
+            urls = sorted((f"s3://{path}", seen) for path, seen in listing.items() if seen["type"] == "file")
+            return [_found(url, seen) for url, seen in urls if fits(url.removeprefix(self.url))]
+
+    def open(self, found: Found) -> BinaryIO:
+        """Ranged reads, each on condition that the object is still the one that was found (If-Match)."""
+        with trouble(self._subject, found.url, self._translate):
+            try:
+                if _found(found.url, self._files.info(found.url, refresh=True)) != found:
+                    raise gone(self._subject, found.url)
+            except FileNotFoundError:
+                raise gone(self._subject, found.url) from None
+            return cast(BinaryIO, self._files.open(found.url, "rb", block_size=BLOCK, cache_type="readahead"))
+
+    def put(self, name: str, source: Path, *, exclusive: bool = False) -> str:
+        """Objects appear whole; `exclusive` is a conditional put (If-None-Match)."""
+        url = self.url + name
+        with trouble(self._subject, url, self._translate):
+            if exclusive:
+                self._put_new(url, source.read_bytes())
+            else:
+                self._files.put_file(str(source), url)
+        return url
+
+    def _put_new(self, url: str, content: bytes) -> None:
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        try:
+            self._files.call_s3("put_object", Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+        except OSError as error:
+            cause = error.__cause__
+            if isinstance(cause, errors.ClientError) and _http_status(cause) in _PRECONDITION_FAILED:
+                raise FileExistsError(url) from None
+            raise
+
+    def read(self, name: str) -> bytes | None:
+        """A small object, None where there is none."""
+        with trouble(self._subject, self.url + name, self._translate):
+            try:
+                return cast(bytes, self._files.cat_file(self.url + name))
+            except FileNotFoundError:
+                return None
+
+    def remove(self, name: str) -> None:
+        """Remove an object, if it is there."""
+        with trouble(self._subject, self.url + name, self._translate):
+            self._files.rm_file(self.url + name)
+
+
+def _http_status(error: errors.ClientError) -> int:
+    return int(error.response["ResponseMetadata"]["HTTPStatusCode"])
+
+
+def _found(url: str, seen: dict[str, Any]) -> Found:
+    return Found(url, str(seen["ETag"]), int(seen["size"]))

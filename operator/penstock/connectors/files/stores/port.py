@@ -1,0 +1,152 @@
+"""What every kind of store can do, and how its troubles are told."""
+
+import errno
+import re
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+from urllib.parse import urlsplit
+
+from penstock.language.errors import InvalidSpec, NotYet, PenstockError
+
+BLOCK = 8 << 20
+"""Bytes of one ranged read."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a system says when no space is left, for the disk, the quota, or one file."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file as it was found. `etag` changes whenever the content does, as far as the protocol can tell."""
+
+    url: str
+    etag: str
+    size: int
+
+
+Open = Callable[[Found], BinaryIO]
+"""`Store.open`, or what opens content that is here already."""
+
+
+class Store(Protocol):
+    """Where files lie. Every method raises InvalidSpec or NotYet, naming the place and what to do."""
+
+    url: str
+
+    def find(self, pattern: str | None) -> list[Found]:
+        """The files beneath the URL that match the glob, sorted by URL; or the one file that the URL names."""
+
+    def open(self, found: Found) -> BinaryIO:
+        """The content of the very version that was found, to be read in order by one thread."""
+
+    def put(self, name: str, source: Path, *, exclusive: bool = False) -> str:
+        """Store a local file under `name` beneath the URL, whole or not at all; its URL.
+
+        `exclusive` raises FileExistsError when the name is taken.
+        """
+
+    def read(self, name: str) -> bytes | None:
+        """The small file of that name beneath the URL, None where there is none."""
+
+    def remove(self, name: str) -> None:
+        """Remove the file of that name, if it is there."""
+
+
+def matcher(pattern: str | None) -> Callable[[str], bool]:
+    """Whether a path beneath the folder fits the glob: `*` within a folder, `**` across folders; None fits all."""
+    if pattern is None:
+        return lambda _: True
+    from fsspec.utils import glob_translate  # a twentieth of a second, for globs alone
+
+    compiled = re.compile(glob_translate(pattern))
+    return lambda path: compiled.match(path) is not None
+
+
+Translate = Callable[[Exception], InvalidSpec | NotYet | None]
+"""What a server's own exception means; None leaves it to what every kind of place has in common."""
+
+
+@contextmanager
+def trouble(subject: str, url: str, translate: Translate = lambda _: None) -> Iterator[None]:
+    """Translate what file systems and servers raise into our two words."""
+    try:
+        yield
+    except (PenstockError, FileExistsError):  # the latter is what `put` says of a name that is taken
+        raise
+    except Exception as error:
+        told = translate(error) or (_system(subject, url, error) if isinstance(error, OSError) else None)
+        if told is None:
+            raise
+        raise told from None
+
+
+def _system(subject: str, url: str, error: OSError) -> InvalidSpec | NotYet:
+    if isinstance(error, FileNotFoundError):
+        return InvalidSpec(f"{subject}: {url} does not exist. Check the URL.", "ResourceNotFound")
+    if isinstance(error, PermissionError):
+        return InvalidSpec(f"{subject}: access to {url} was refused. Check the credentials.", "WrongCredentials")
+    if isinstance(error, TimeoutError):
+        return NotYet(f"{subject}: {url} did not answer in time.", "Timeout")
+    if error.errno in FULL:
+        return NotYet(f"{subject}: no space is left where {url} lies. Nothing was committed.", "StorageFull")
+    if error.errno == errno.EROFS:
+        return InvalidSpec(f"{subject}: {url} is read only. Check the volume.", "WrongCredentials")
+    return NotYet(f"{subject}: {url}: {error.strerror or type(error).__name__}.", "Unreachable")
+
+
+def unreachable(subject: str, url: str, server: str, error: BaseException) -> NotYet:
+    """No connection to `server`, the URL of who was to answer; clients bury the system's own word beneath theirs."""
+    address = urlsplit(server)
+    origin = f"{address.scheme}://{address.netloc}"
+    match _innermost(error):
+        case ConnectionRefusedError():
+            cause = f"connection refused by {origin}; nothing listens there."
+        case socket.gaierror() as unknown if unknown.errno in (socket.EAI_NONAME, socket.EAI_NODATA):
+            cause = f"the name {address.hostname} is not known. Check the URL."
+        case socket.gaierror() as failed:
+            cause = f"the name {address.hostname} could not be looked up: {failed.strerror}."
+        case ssl.SSLCertVerificationError() as refused:
+            cause = f"the certificate of {origin} is not accepted: {refused.verify_message}."
+        case ssl.SSLError():
+            cause = f"no TLS with {origin}. Perhaps it speaks plain http: check the URL."
+        case ConnectionError():
+            cause = f"{origin} broke off the connection."
+        case OSError() as other if other.strerror:
+            cause = f"{origin}: {other.strerror}."
+        case other:
+            cause = f"{origin} did not answer as it should ({type(other).__name__})."
+    return NotYet(f"{subject}: {url} cannot be reached: {cause}", "Unreachable")
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return error
+
+
+def status(subject: str, url: str, code: int, remedy: str = "") -> InvalidSpec | NotYet:
+    """What an HTTP status means; `remedy` is what to do when it lets us not in."""
+    match code:
+        case 401 | 403 | 407:
+            message = f"{subject}: credentials rejected by {url} ({code}). {remedy}"
+            return InvalidSpec(message.rstrip(), "WrongCredentials")
+        case 404 | 410:
+            return InvalidSpec(f"{subject}: {url} does not exist ({code}). Check the URL.", "ResourceNotFound")
+        case 412:
+            return gone(subject, url)
+        case 408 | 425 | 429 | 500 | 502 | 503 | 504:
+            return NotYet(f"{subject}: {url} answered {code}.", "Unreachable")
+    return InvalidSpec(f"{subject}: {url} answered {code}.", "WrongSpecification")
+
+
+def gone(subject: str, url: str) -> InvalidSpec:
+    """The version that was planned exists no longer. Trying the same run again cannot help."""
+    return InvalidSpec(
+        f"{subject}: {url} has changed since this run was planned, and a run's plan does not change. "
+        "Nothing was committed; the next run takes the new version.",
+        "ResourceNotFound",
+    )

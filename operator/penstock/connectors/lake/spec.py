@@ -1,0 +1,33 @@
+"""Lake: what a Destination says of a warehouse of Apache Iceberg tables."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from penstock.language.model import Model
+from penstock.language.scalars import Url
+from penstock.language.volumes import Volume
+
+_WAREHOUSE = r"^file:///[^?#]*$"
+
+
+class LakeDestination(Model):
+    """Apache Iceberg tables under one warehouse folder, with their SQL catalog in SQLite beside them."""
+
+    warehouse: Annotated[
+        Url,
+        Field(
+            pattern=_WAREHOUSE,
+            json_schema_extra={"pattern": _WAREHOUSE},
+            description="The folder of all tables, file:///volumes/<claimName>/…; its catalog.db is the Iceberg SQL "
+            "catalog and the ledger of runs.",
+        ),
+    ]
+    volume: Annotated[Volume, Field(description="The claim that holds the warehouse.")]
+
+    @model_validator(mode="after")
+    def _beneath_its_volume(self) -> Self:
+        path = self.warehouse.removeprefix("file://")
+        if ".." in path.split("/") or not f"{path}/".startswith(f"{self.volume.mount_path}/"):
+            raise ValueError(f"warehouse must lie beneath its volume: file://{self.volume.mount_path}/…")
+        return self

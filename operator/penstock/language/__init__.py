@@ -1,0 +1,4 @@
+"""The language beneath everything: the model base, scalars, credentials, conditions, errors.
+
+Imports nothing else of Penstock.
+"""

@@ -1,0 +1,34 @@
+"""The two words for what went wrong, marked at birth: the user must change something, or we try again.
+
+Each side translates them in one place: control into a problem that becomes a condition (`control/resolve.py`), a worker
+into its exit code (`worker/run.py`).
+"""
+
+from penstock.language.conditions import Reason
+
+
+class PenstockError(Exception):
+    """A failure with a typed reason and a message that says what is wrong, where, and what to do; never a secret."""
+
+    def __init__(self, message: str, reason: Reason) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason: Reason = reason
+
+
+class InvalidSpec(PenstockError):
+    """The user must change something: a manifest, a Secret, the data. Trying again alone does not help."""
+
+    def __init__(self, message: str, reason: Reason = "InvalidSpec") -> None:
+        super().__init__(message, reason)
+
+
+class NotYet(PenstockError):
+    """Something outside is not ready; it may be by itself later.
+
+    `delay` is how long to wait before the next try, in seconds.
+    """
+
+    def __init__(self, message: str, reason: Reason, delay: float = 15.0) -> None:
+        super().__init__(message, reason)
+        self.delay = delay

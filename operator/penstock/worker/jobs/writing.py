@@ -1,0 +1,83 @@
+# ruff: noqa: S608 - SQL is built here; every name and literal in it goes through engine.name and engine.text
+"""Rows as text that others read: which SQL writes a delivered file, and how a value looks in CSV and in JSON.
+
+DuckDB's own words for times are no RFC 3339 (`2026-01-01 00:00:00+00`), and not all of its JSON is JSON (RFC 8259): it
+writes `.5` for the decimals that are all fraction, and `NaN` and `Infinity`, which JSON does not have.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.connectors.files.spec import Format
+from penstock.worker.rows import engine, lossless
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a delivery: its name in the Dataset, its name in the files, its type."""
+
+    source: str
+    target: str
+    type: str
+
+
+def statement(columns: Sequence[Column], paths: Sequence[Path], form: Format, compression: str, target: Path) -> str:
+    """The SQL that writes the rows of the Parquet files `paths` into the file `target`."""
+    listed = ", ".join(engine.text(str(path)) for path in paths)
+    if form.choice == "json_":
+        values = _line(columns, form)
+    else:
+        values = ", ".join(f"{_value(column, form)} AS {engine.name(column.target)}" for column in columns)
+    rows = f"SELECT {values} FROM read_parquet([{listed}])"
+    return f"COPY ({rows}) TO {engine.text(str(target))} ({_options(form, compression)})"
+
+
+def _value(column: Column, form: Format) -> str:
+    x = engine.name(column.source)
+    if form.choice == "parquet":
+        return x
+    match column.type:
+        case "timestamp":
+            return f"replace(CAST({x} AS VARCHAR), ' ', 'T')"
+        case "timestamptz":  # as a timestamp it is that of the session's zone, which is UTC
+            return f"replace(CAST(CAST({x} AS TIMESTAMP) AS VARCHAR), ' ', 'T') || 'Z'"
+        case "double" if form.choice == "json_":
+            return f"CASE WHEN isfinite({x}) THEN {x} END"
+    return x
+
+
+def _line(columns: Sequence[Column], form: Format) -> str:
+    """The row as a line of JSON.
+
+    A decimal that is all fraction gets the 0 before its point in the text: 38 digits leave no room for it in the type.
+    What is replaced is no part of any text in the line, where each quote stands behind a backslash.
+    """
+    packed = ", ".join(f"{engine.name(column.target)} := {_value(column, form)}" for column in columns)
+    line = f"CAST(to_json(struct_pack({packed})) AS VARCHAR)"
+    for column in columns:
+        if column.type.startswith("decimal") and len({*lossless.digits(column.type)}) == 1:
+            key = f"{json.dumps(column.target)}:"
+            for sign in ("", "-"):
+                line = f"replace({line}, {engine.text(f'{key}{sign}.')}, {engine.text(f'{key}{sign}0.')})"
+    return line
+
+
+def _options(form: Format, compression: str) -> str:
+    """DuckDB's COPY options for the format."""
+    if form.parquet is not None:
+        return "FORMAT parquet, COMPRESSION zstd"
+    if form.csv is None:  # each line is one column, to be written as it stands
+        return f"FORMAT csv, HEADER false, DELIMITER '\n', QUOTE '', ESCAPE '', COMPRESSION {compression}"
+    null = form.csv.null_values[0] if form.csv.null_values else ""
+    characters = ", ".join(
+        f"{option} {engine.text(value)}"
+        for option, value in (
+            ("DELIMITER", form.csv.delimiter),
+            ("QUOTE", form.csv.quote),
+            ("ESCAPE", form.csv.escape),
+        )
+    )
+    header = "true" if form.csv.header else "false"
+    return f"FORMAT csv, HEADER {header}, {characters}, NULLSTR {engine.text(null)}, COMPRESSION {compression}"
