@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from embedded import harness
 
+from embedded import harness
 from support import controlplane, gobuild, localnode
 
 ROOT = Path(__file__).parent.parent.parent

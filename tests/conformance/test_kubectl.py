@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from embedded import harness
 
 from conformance.conftest import ROOT, Both
+from embedded import harness
 from support import controlplane
 
 _SOURCE = ROOT / "examples/01-quickstart/2-source.yaml"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from embedded import harness
 
+from embedded import harness
 from support import context
 from support.clusters import Cluster
 

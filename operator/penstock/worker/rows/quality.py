@@ -15,8 +15,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from penstock.connectors.files.formats import Broken, Chunk
 from penstock.language.errors import InvalidSpec, PenstockError
+from penstock.worker.ports.chunks import Broken, Chunk
 from penstock.worker.rows import engine, lossless
 from penstock.worker.rows.shape import Fault, Shape, ShapedField
 

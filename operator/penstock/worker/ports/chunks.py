@@ -1,0 +1,112 @@
+"""Rows as a Source yields them: columns, chunks of rows, the place of each row, and lines that are no rows."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a stream in order, with their DuckDB types.
+
+    `VARCHAR` of a text format and of a database are the same. `open` means that any name will do, as in JSON: a name
+    that a row lacks is null in it.
+    """
+
+    names: tuple[str, ...]
+    types: tuple[str, ...]
+    open: bool = False
+
+
+ANY = Columns((), (), open=True)
+"""What JSON lines have: whatever a line holds."""
+
+
+class Positions(Protocol):
+    """Where the records of a chunk stand in their input."""
+
+    def of(self, records: Iterable[int]) -> list[int]:
+        """The positions of the records with these indices, from 0, ascending."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Which line a record begins on: `first` plus its index, plus the lines between that begin no record.
+
+    `extra` are (index, lines), ascending: so many such lines lie before the record of that index.
+    """
+
+    first: int
+    extra: tuple[tuple[int, int], ...] = ()
+
+    def of(self, records: Iterable[int]) -> list[int]:
+        """The lines of the records with these indices, from 0, ascending."""
+        lines_of_records, waiting, more = [], iter(self.extra), 0
+        index, lines = next(waiting, _NEVER)
+        for record in records:
+            while index <= record:
+                more += lines
+                index, lines = next(waiting, _NEVER)
+            lines_of_records.append(self.first + record + more)
+        return lines_of_records
+
+
+_NEVER = (1 << 62, 0)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A record that is no row: `text` is the beginning of what is written there, at position `line`."""
+
+    line: int
+    text: str
+    error: str
+
+
+@dataclass(frozen=True)
+class ExactCell:
+    """A cell that Arrow cannot hold, with its exact text: a numeric NaN, `infinity`, the year 20000.
+
+    The cell is null in the table. The row is bad only if a field uses the column.
+    """
+
+    row: int
+    """Index of the row in the chunk's table."""
+    column: str
+    """Name of the column in the chunk's table: c0, c1, …"""
+    text: str
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some rows of an input, parsed.
+
+    `table` has the columns c0, c1, … in the order of what was asked for (text, or the system's own types), and for
+    open columns `line`, the record as it was written. `read` is how many records there are, by a count that the table
+    had no part in: it must equal the table's rows plus `broken`.
+    """
+
+    table: pa.Table
+    read: int
+    lines: Positions
+    broken: tuple[Broken, ...] = ()
+    missing: tuple[int, ...] = ()
+    """Indices, ascending, of the records that are not in the table but among `broken`."""
+    exact: tuple[ExactCell, ...] = ()
+    keys: pa.StringArray | None = None
+    """The key of each row as text, where the stream has one: a database row has no position."""
+    deleted: pa.BooleanArray | None = None
+    """Which rows say that the row of their key was deleted; None: none of them."""
+
+    def lines_of(self, rows: Iterable[int]) -> list[int]:
+        """The positions of the table's rows of these indices; ascending."""
+        shifted = [index - position for position, index in enumerate(self.missing)]
+        return self.lines.of(row + bisect_right(shifted, row) for row in rows)
+
+
+def numbered(table: pa.Table, first: int, exact: Sequence[ExactCell] = ()) -> Chunk:
+    """A chunk of rows that are all well-formed, the first at position `first`; what a database or an API yields."""
+    return Chunk(table, table.num_rows, Lines(first), exact=tuple(exact))

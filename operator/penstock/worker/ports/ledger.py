@@ -1,0 +1,181 @@
+"""The ledger: which run did what to which Dataset. It lies in the database that commits the data, and commits with it.
+
+`subject` is what one run at a time may change: a Dataset, or a Subscription of it. `identity` is who loads: a
+Pipeline's, kept over renaming. Both are `<namespace>/<name>`.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from penstock.language.errors import NotYet
+from penstock.runs.report import Commit
+
+Json = Any
+
+
+class Cursor(Protocol):
+    """A cursor of a database transaction. Parameters stand as `?` in the SQL, whatever the driver's own style is."""
+
+    rowcount: int
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Any:
+        """Execute one statement."""
+
+    def fetchone(self) -> Any:
+        """The next row of the result, None at its end."""
+
+    def fetchall(self) -> list[Any]:
+        """The rest of the result."""
+
+
+class Database(Protocol):
+    """The database that the ledger lies in: SQLite or PostgreSQL. The ledger's SQL is what both have in common."""
+
+    def transaction(self) -> AbstractContextManager[Cursor]:
+        """One transaction, committed at the end of the block, rolled back on any exception.
+
+        Transactions of the ledger exclude each other from their beginning (SQLite: BEGIN IMMEDIATE; PostgreSQL: an
+        advisory lock), so that what one has read stays true until it commits.
+        """
+
+    def is_failure(self, error: Exception) -> bool:
+        """Whether the error is one of this database, such as a lost connection or a full disk."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Who wants to write for which run.
+
+    `basis` is what a plan rests on, the order and the Job's attempt: the Pods of one Job share its plan, and a new
+    attempt plans anew, since what failed may lie in the plan. What is committed stays committed either way.
+    """
+
+    run: str
+    worker: str
+    basis: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to commit one run for one subject, as long as no claim with a higher `load_id` exists.
+
+    `load_id` is the fencing token: each claim of a subject gets the next number, and rows carry it. `attempt` counts
+    the claims of this run id, from 1. `plan` and `report` are what earlier attempts left; `committed_at` is RFC 3339.
+    """
+
+    subject: str
+    run: str
+    load_id: int
+    attempt: int
+    plan: str | None = None
+    report: str | None = None
+    committed_at: str | None = None
+    basis: str = ""
+    lost: threading.Event = field(default_factory=threading.Event)
+    """Set when a heartbeat saw that another worker has taken the run over."""
+
+    def require(self) -> None:
+        """Raise NotYet (LeaseHeld) when the claim is known to be lost: work for nothing can stop here."""
+        if self.lost.is_set():
+            raise taken_over(self)
+
+
+def taken_over(claim: Claim) -> NotYet:
+    """What a worker says whose claim is lost."""
+    return NotYet(f"{claim.subject}: another worker has taken run {claim.run} over; this one stops.", "LeaseHeld")
+
+
+InputState = Literal["loaded", "refused"]
+
+
+@dataclass(frozen=True)
+class InputEntry:
+    """A version of an input, as a commit left it. `id` is what its rows carry as `_penstock_input_id`.
+
+    `refused`: it could not be read as a whole, and has no rows. `schema` is the hash of the Dataset's schema then.
+    """
+
+    id: int
+    identity: str
+    stream: str
+    name: str
+    version: str
+    size: int
+    rows: int
+    quarantined: int
+    state: InputState
+    schema: str
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What a commit enters, beside the rows."""
+
+    report: str
+    loaded: int
+    quarantined: int
+    committed_at: str
+    identity: str = ""
+    stream: str = ""
+    inputs: tuple[InputEntry, ...] = ()
+    leaving: tuple[int, ...] = ()
+    """Ids of inputs whose rows leave with this commit."""
+    state: Json = None
+    """The stream's state from now on; None leaves it."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A delivery that was made. `at` is RFC 3339."""
+
+    manifest: str
+    snapshot: str
+    rows: int
+    bytes: int
+    files: int
+    at: str
+
+
+class Ledger(Protocol):
+    """Runs, plans, inputs, states, leases and deliveries."""
+
+    def create(self) -> None:
+        """Create the ledger's tables where they are missing."""
+
+    def claim(self, subject: str, attempt: Attempt, lease: float = 60.0) -> AbstractContextManager[Claim]:
+        """Hold the subject's lease, with a heartbeat, until the block ends.
+
+        The same run id takes a lease over at once, with a higher load id. Another run id waits until the lease is given
+        back or has had no heartbeat for `lease` seconds. Raises NotYet (LeaseHeld) when it is still alive then.
+        """
+
+    def record(self, claim: Claim, plan: str) -> str:
+        """Record the plan for every Pod to come on the same basis, and return it; an earlier one of that basis wins."""
+
+    def new_input_ids(self, claim: Claim, count: int) -> range:
+        """So many ids that no input of the subject has had or will have again."""
+
+    def inputs(self, subject: str) -> list[InputEntry]:
+        """The inputs whose rows are in the table, and those that were refused."""
+
+    def state(self, subject: str, identity: str, stream: str) -> Json:
+        """The state that the last commit of this stream left, None before the first."""
+
+    def tail(self, subject: str, length: int = 3) -> list[Commit]:
+        """The newest commits that loaded rows, newest first."""
+
+    def settle(self, cursor: Cursor, claim: Claim, settlement: Settlement) -> None:
+        """Enter the run as committed, in the transaction that publishes its rows; happens once for (subject, run).
+
+        Raises NotYet (LeaseHeld) when the claim has been taken over or the run is committed.
+        """
+
+    def delivered(self, claim: Claim, settlement: Settlement, delivery: Delivery) -> None:
+        """Enter a delivery as made, in a transaction of its own. Raises as `settle` does."""
+
+
+States = Mapping[str, Json]
+"""A state by stream."""

@@ -1,0 +1,216 @@
+"""What the worker asks of a system that holds Datasets: tables with lineage, staging, one transaction, scans.
+
+The worker calls, in this order: `ensure`, `claim`, `sweep`, `writer` (several, from several threads), `publish`.
+What a Writer returns is JSON: another process can publish it.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import pyarrow as pa
+
+from penstock.runs.order import DatasetOrder, DestinationOrder
+from penstock.runs.report import ColumnReport, DatasetReport
+from penstock.worker.pod import Pod
+from penstock.worker.ports.ledger import Attempt, Claim, InputEntry, Ledger
+
+Json = Any
+
+INPUT_ID, LOAD_ID, LOADED_AT = "_penstock_input_id", "_penstock_load_id", "_penstock_loaded_at"
+LINEAGE = pa.schema(
+    [
+        pa.field(INPUT_ID, pa.int64()),  # the ledger's id of the input version that the row came from
+        pa.field(LOAD_ID, pa.int64()),  # the claim whose commit last changed the row's values; only grows
+        pa.field(LOADED_AT, pa.timestamp("us", "UTC")),
+    ]
+)
+"""The metadata columns that every table has after its own; rows of another writer have nulls in them."""
+
+QUARANTINE = pa.schema(
+    [
+        pa.field("run", pa.string(), nullable=False),
+        pa.field("load_id", pa.int64(), nullable=False),
+        pa.field("input_id", pa.int64(), nullable=False),
+        pa.field("stream", pa.string(), nullable=False),
+        pa.field("input", pa.string(), nullable=False),  # its name: the URL of a file, a table
+        pa.field("locator", pa.string(), nullable=False),  # for people: `<file>:<line>`, a key, a page and index
+        pa.field("position", pa.int64()),  # the line, the row of a Parquet file, the index in a page; from 1
+        pa.field("key", pa.string()),  # the row's key as text, where the stream has one
+        pa.field("stage", pa.string(), nullable=False),  # input, read, shape (types), quality (rules)
+        pa.field("field", pa.string()),  # the first field that failed
+        pa.field("reason", pa.string(), nullable=False),  # what is wrong, in general: a code of `rows.quarantine`
+        pa.field("message", pa.string(), nullable=False),  # every reason, with values that are not sensitive
+        pa.field("payload", pa.string()),  # the row as it was read; sensitive values are masked
+        pa.field("payload_encoding", pa.string(), nullable=False),  # utf-8, or base64 for bytes that are no text
+        pa.field("complete", pa.bool_(), nullable=False),  # whether the payload is the whole row, unmasked and uncut
+        pa.field("schema", pa.string(), nullable=False),  # hash of the Dataset's schema then
+        pa.field("at", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("state", pa.string(), nullable=False),  # open, resolved
+        pa.field("resolved_by", pa.int64()),  # the load id that resolved it
+    ]
+)
+"""The columns of every quarantine table, in whatever store."""
+
+WriteMode = Literal["append", "replace"]
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a store can do, for the docs and for messages."""
+
+    write_modes: frozenset[WriteMode]
+    snapshots: bool
+    """Whether an earlier state can be scanned."""
+    access: str
+    """How the rows of one input are found, in a sentence."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A way in which a table differs from its Dataset's schema. Types are those of a Dataset's schema."""
+
+    kind: Literal["AddColumn", "DropColumn", "Retype", "Require", "Relax", "Reorder"]
+    column: str = ""
+    before: str = ""
+    after: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """The difference, for a message."""
+        match self.kind:
+            case "AddColumn":
+                return f"{self.column} is not in the table"
+            case "DropColumn":
+                return f"{self.column} is in the table only"
+            case "Retype":
+                return f"{self.column} is {self.before} there and {self.after} here"
+            case "Require" | "Relax":
+                return f"{self.column} is {'not ' if self.kind == 'Require' else ''}required there"
+            case "Reorder":
+                return "the order of the columns"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a Dataset's tables stand now."""
+
+    table: str
+    """The table's full name in its store."""
+    rows: int
+    bytes: int
+    quarantined: int
+    snapshot: str | None
+    columns: tuple[ColumnReport, ...]
+    """The Dataset's own columns, without lineage."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Rows being read, in an order that is the same each time the same snapshot is scanned."""
+
+    rows: pa.RecordBatchReader
+    total: int
+    """How many rows there are in all, by the store's own count."""
+    snapshot: str
+
+
+class Writer(Protocol):
+    """Stages rows and bad rows, invisible until `TableStore.publish` names what `close` returned."""
+
+    schema: pa.Schema
+    """The table's columns, then `LINEAGE`."""
+
+    def write(self, rows: pa.Table) -> None:
+        """Stage rows that have `schema`, or columns that can be cast to it, in its order; any thread may."""
+
+    def reject(self, rows: pa.Table) -> None:
+        """Stage entries of the quarantine, which have the schema `QUARANTINE`; any thread may."""
+
+    def close(self) -> "Staged":
+        """End staging, and count what is really there. Called once."""
+
+    def discard(self) -> None:
+        """Remove what was staged."""
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What a Writer has staged. `content` is opaque JSON; the counts are those of the store, not of who wrote."""
+
+    content: Json
+    rows: int
+    rejected: int
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What one commit changes. All of it becomes visible in one transaction, or nothing."""
+
+    dataset: DatasetOrder
+    identity: str
+    mode: WriteMode
+    staged: tuple[Staged, ...]
+    inputs: tuple[InputEntry, ...]
+    """What was read, and what was refused."""
+    leaving: tuple[int, ...]
+    """Ids of the inputs whose rows and quarantine entries leave (append). A replace removes all that is there."""
+    state: Json
+    report: DatasetReport
+    """What to answer for this run from now on, but for `counts.replaced`, which the store fills in."""
+
+
+class TableStore(Protocol):
+    """A system that holds Datasets. Made as `Implementation(destination, pod)`. Raises InvalidSpec and NotYet."""
+
+    traits: Traits
+    ledger: Ledger
+
+    def __init__(self, destination: DestinationOrder, pod: Pod) -> None: ...
+
+    def check(self) -> None:
+        """Raise InvalidSpec or NotYet unless tables can be written here."""
+
+    def claim(self, dataset: DatasetOrder, attempt: Attempt, lease: float = 60.0) -> AbstractContextManager[Claim]:
+        """The right to write the Dataset: the ledger's claim, as `Ledger.claim` has it."""
+
+    def ensure(self, dataset: DatasetOrder) -> None:
+        """Create the Dataset's table and quarantine where they are missing.
+
+        Raises InvalidSpec with TableConflict (another owner's table) or SchemaChanged (`changes` is not empty).
+        """
+
+    def changes(self, dataset: DatasetOrder) -> list[Change]:
+        """How the table differs from the Dataset's schema; empty while there is no table."""
+
+    def describe(self, dataset: DatasetOrder, claim: Claim | None) -> bool:
+        """Bring the descriptions of table and columns to what the Dataset says; needs a claim.
+
+        Without one, nothing is changed, and the answer is whether they differ.
+        """
+
+    def sweep(self, claim: Claim, dataset: DatasetOrder) -> int:
+        """Remove what killed attempts of this run have staged, and what is old and of no snapshot; how much it was."""
+
+    def writer(self, claim: Claim, dataset: DatasetOrder, part: str) -> Writer:
+        """A new staging place; `part` tells it from the others of this claim."""
+
+    def publish(self, claim: Claim, publication: Publication) -> DatasetReport:
+        """Commit: the ledger's settlement, rows, quarantine and removals in one transaction; the completed report.
+
+        Removing goes by `_penstock_input_id`, whatever has rewritten the table since. Raises NotYet (LeaseHeld) when
+        the table was changed meanwhile or the claim is lost; nothing is committed then.
+        """
+
+    def standing(self, dataset: DatasetOrder) -> Standing | None:
+        """How the tables stand; None while there is none."""
+
+    def scan(self, dataset: DatasetOrder, columns: Sequence[str], at: str | None = None) -> Scan:
+        """The rows of a snapshot, by default the newest; only these columns, which may be those of `LINEAGE`.
+
+        Raises NotYet (DatasetNotReady) when there is no table or no data.
+        """
+
+    def scan_quarantine(self, dataset: DatasetOrder) -> Scan:
+        """The entries of the quarantine as they are now."""
