@@ -2,13 +2,17 @@
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 import penstock
 from penstock.api import findings
+from penstock.cli import terminal
+from penstock.language import visible
 from penstock.language.errors import PenstockError
 
 # In the order in which a newcomer meets them; each is the module of its name, and a function in it.
@@ -29,7 +33,14 @@ _EXTRAS: Mapping[str, str] = {"operate": "operator", "work": "worker"}
 
 
 class Commands(click.Group):
-    """Finds a command by importing its module; tells our own errors as sentences, without a traceback."""
+    """Finds a command by importing its module; prints errors as sentences, without a traceback."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parse the options before the command."""
+        with _visible_errors():
+            return super().make_context(info_name, args, parent, **extra)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in their order, not the alphabet's."""
@@ -59,7 +70,8 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what the user must change ends it with exit code 1 and one sentence."""
         try:
-            return super().invoke(ctx)
+            with _visible_errors():
+                return super().invoke(ctx)
         except PenstockError as error:
             raise click.ClickException(error.message) from error
         except ModuleNotFoundError as error:
@@ -70,6 +82,21 @@ class Commands(click.Group):
             raise click.ClickException(
                 f"{package} is not installed here. This command needs: pip install 'penstock[{extra}]'"
             ) from error
+
+
+@contextmanager
+def _visible_errors() -> Iterator[None]:
+    """Make what click quotes of the command line visible in its errors; print a defect of ours with its traceback."""
+    try:
+        yield
+    except click.ClickException as error:
+        vars(error)["message"] = visible.text(error.message)  # click marks the attribute as final
+        raise
+    except (PenstockError, ModuleNotFoundError, click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as error:
+        terminal.echo("".join(traceback.format_exception(error)), err=True, end="")
+        raise click.ClickException("this is a defect of Penstock; please report it with the lines above") from error
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

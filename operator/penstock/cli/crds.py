@@ -16,7 +16,7 @@ from penstock.cli import terminal
 def crds(check: bool, output: str, docs: str | None) -> None:
     """Write the CustomResourceDefinitions of the five kinds, generated from their models."""
     if output == "-":
-        click.echo("---\n".join(definitions.files().values()), nl=False)
+        terminal.echo("---\n".join(definitions.files().values()), end="")
         return
     if check:
         definitions.check(Path(output))

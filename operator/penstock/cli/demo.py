@@ -53,7 +53,7 @@ def demo(folder: Path, data_only: Path | None) -> None:
     """
     if data_only is not None:
         for path in sample.write(data_only):
-            click.echo(path)
+            terminal.echo(str(path))
         return
     _made_anew(folder)
     if not local.run(folder, _tour, backoff=RETRY_SECONDS):

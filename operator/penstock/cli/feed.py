@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from penstock.language import words
+from penstock.language import visible, words
 
 Object = Mapping[str, Any]
 
@@ -26,7 +26,9 @@ class Line:
     def text(self, at: str) -> Text:
         """The line as printed; `at` is the time of day."""
         return Text.assemble(
-            (f"{at}  ", "dim"), (f"{self.subject:<{_SUBJECT_WIDTH}}  ", "bold"), (self.what, self.style)
+            (f"{at}  ", "dim"),
+            (f"{visible.line(self.subject):<{_SUBJECT_WIDTH}}  ", "bold"),
+            (visible.line(self.what), self.style),
         )
 
 

@@ -35,7 +35,7 @@ async def get(target: Target, everywhere: bool, watch: bool) -> None:
     if not watch or not console.is_terminal:
         found = await objects_of(target, namespace)
         if not found:
-            click.echo(f"There is nothing of ours in {'any namespace' if everywhere else f'namespace {namespace}'}.")
+            terminal.echo(f"No Penstock objects in {'any namespace' if everywhere else f'namespace {namespace}'}.")
             return
         console.print(picture.of(found, datetime.now(UTC), console.width))
         return

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.api import crds
+from penstock.language import visible
 from penstock.language.errors import InvalidSpec
 
 WORKER_IMAGE = "penstock-worker:dev"
@@ -47,11 +48,9 @@ def run(folder: Path, play: Callable[[Local], Coroutine[Any, Any, None]], *, bac
     folder = folder.resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        logging.basicConfig(
-            filename=folder / "operator.log",
-            level=logging.INFO,
-            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        )
+        handler = logging.FileHandler(folder / "operator.log", encoding="utf-8")
+        handler.setFormatter(visible.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.basicConfig(level=logging.INFO, handlers=[handler])
         with tempfile.TemporaryFile(dir=folder):  # the log may be ours in a folder that is not
             pass
     except OSError as error:

@@ -9,7 +9,7 @@ import click
 
 from penstock.api import objects
 from penstock.api.objects import Key
-from penstock.cli import arguments, connection, feed
+from penstock.cli import arguments, connection, feed, terminal
 from penstock.cli.connection import Patience, Target
 from penstock.language.errors import InvalidSpec
 from penstock.runs import places
@@ -156,10 +156,10 @@ def _name(pod: Pod) -> str:
 
 
 def _show_name(pod: Pod) -> None:
-    click.echo(f"# {_name(pod)}", err=True)
+    terminal.echo(f"# {_name(pod)}", err=True)
 
 
 def _show(line: str) -> None:
     """Print a line, less what a worker tells programs: a catalog, or the rows of a preview."""
     if not any(mark in line for mark in (places.CATALOG_LINE, places.PREVIEW_LINE)):
-        click.echo(line)
+        terminal.echo(line)

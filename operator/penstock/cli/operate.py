@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from penstock.cli.connection import Target
+from penstock.language import visible
 
 if TYPE_CHECKING:  # the worker's image has no kubernetes
     from penstock.control.settings import Election
@@ -69,7 +70,7 @@ def operate(
 
     Target(kubeconfig).require()
     handler = logging.StreamHandler(sys.stderr)
-    plain = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+    plain = visible.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
     handler.setFormatter(JsonLines() if log_format == "json" else plain)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     settings = Settings(

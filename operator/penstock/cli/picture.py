@@ -21,6 +21,7 @@ from penstock.api import objects
 from penstock.api.objects import Key
 from penstock.cli import glance
 from penstock.cli.glance import State
+from penstock.language import visible
 
 Object = Mapping[str, Any]
 Path = tuple[Key | None, ...]
@@ -173,7 +174,7 @@ def _cell(world: World, key: Key, lead: str, now: datetime) -> Text:
     cell = Text.assemble((lead, "dim"), (mark, colour), " ", (key.name, "bold"))
     lines = glance.numbers(manifest, now) if manifest is not None else ["does not exist"]
     for line in lines:
-        cell.append(f"\n{' ' * len(lead)}  {line}", style="red" if manifest is None else "dim")
+        cell.append(f"\n{' ' * len(lead)}  {visible.line(line)}", style="red" if manifest is None else "dim")
     return cell
 
 
@@ -189,4 +190,6 @@ def _troubles(manifests: Iterable[Object]) -> Iterator[Text]:
     for (state, reason, message), names in told.items():
         mark, colour = glance.MARKS[state]
         subject = (", ".join(dict.fromkeys(names)), "bold")
-        yield Text.assemble("\n", (f"{mark} ", colour), subject, f" {reason}\n", (f"  {message}", "default"))
+        yield Text.assemble(
+            "\n", (f"{mark} ", colour), subject, f" {reason}\n", (f"  {visible.line(message)}", "default")
+        )

@@ -18,7 +18,7 @@ from penstock.api import objects
 from penstock.api.objects import Key
 from penstock.cli import arguments, connection, terminal
 from penstock.cli.connection import Target
-from penstock.language import times, words
+from penstock.language import times, visible, words
 from penstock.language.errors import InvalidSpec
 from penstock.runs import places
 from penstock.runs.report import Preview, decode
@@ -153,14 +153,20 @@ def _titled(name: str, part: str, shown: Preview) -> Text:
 def _bad(shown: Preview) -> RenderableType:
     """Bad rows: where each was read and why it is bad, and below it the row as it was read."""
     file, line, error, payload = (shown.columns.index(name) for name in ("file", "line", "error", "payload"))
-    where = [f"{(row[file] or '').rpartition('/')[2]}:{row[line]}" for row in shown.rows]
+    where = [visible.line(f"{(row[file] or '').rpartition('/')[2]}:{row[line]}") for row in shown.rows]
     wide = max(map(len, where), default=0)
     parts: list[RenderableType] = []
     for place, row in zip(where, shown.rows, strict=True):
         parts.append(
-            Padding(Text.assemble(f"{place:<{wide}}   ", (row[error] or "", "red")), (0, 0, 0, _INDENT), expand=False)
+            Padding(
+                Text.assemble(f"{place:<{wide}}   ", (visible.line(row[error] or ""), "red")),
+                (0, 0, 0, _INDENT),
+                expand=False,
+            )
         )
-        parts.append(Padding(Text(_pairs(row[payload] or ""), style="dim"), (0, 0, 0, 2 * _INDENT), expand=False))
+        parts.append(
+            Padding(Text(visible.line(_pairs(row[payload] or "")), style="dim"), (0, 0, 0, 2 * _INDENT), expand=False)
+        )
     return Group(*parts)
 
 
@@ -197,14 +203,17 @@ def _good(shown: Preview, console: Console) -> RenderableType:
     """Rows as a table; where that is wider than the console, each as `name=value` pairs."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for column in shown.columns:
-        table.add_column(column, no_wrap=True)
+        table.add_column(visible.line(column), no_wrap=True)
     for row in shown.rows:
-        table.add_row(*(Text("null", style="dim") if value is None else Text(value) for value in row))
+        table.add_row(*(Text("null", style="dim") if value is None else Text(visible.line(value)) for value in row))
     if Measurement.get(console, console.options, table).maximum + _INDENT <= console.width:
         return Padding(table, (0, 0, 0, _INDENT), expand=False)
     records = Table.grid(padding=(0, 1))
     for number, row in enumerate(shown.rows, start=1):
         pairs = zip(shown.columns, row, strict=True)
-        told = (Text.assemble((f"{name}=", "dim"), "null" if value is None else value) for name, value in pairs)
+        told = (
+            Text.assemble((visible.line(f"{name}="), "dim"), "null" if value is None else visible.line(value))
+            for name, value in pairs
+        )
         records.add_row(Text(f"{number:>{_INDENT + 1}}", style="dim"), Text(" ").join(told))
     return records

@@ -57,7 +57,7 @@ async def run(target: Target, words: tuple[str, ...], wait: bool, timeout: int |
         requested = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         await cluster.patch(_ref(before), {"metadata": {"annotations": {objects.REQUESTED_AT: requested}}})
         if not wait:
-            click.echo(f"{key}: asked for at {requested}")
+            terminal.echo(f"{key}: requested at {requested}")
             return
         outcome = await _outcome(cluster, before, requested, timeout)
     terminal.console().print(Text(f"{key}: {outcome.words}", style="green" if outcome.succeeded else "red"))

@@ -1,14 +1,22 @@
-"""How output looks: colours on a terminal, plain and unbroken lines anywhere else."""
+"""How output looks: colours on a terminal, plain and unbroken lines anywhere else.
+
+Everything that a command prints goes through here, so that no cell, file name or message can steer the terminal.
+"""
 
 import io
 import re
 import shlex
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO, cast
 
-from rich.console import Console
+import click
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from penstock.language import visible
 
 UNBROKEN = 10_000
 """Columns when nobody watches: a log's reader searches lines, and does not want them folded."""
@@ -22,7 +30,24 @@ def console(*, stderr: bool = False) -> Console:
         stream.reconfigure(errors="backslashreplace")
     width = None if stream.isatty() else UNBROKEN
     file = stream if stream.isatty() else cast(TextIO, _Trimmed(stream))
-    return Console(file=file, width=width, highlight=False, emoji=False, markup=False)
+    return VisibleConsole(file=file, width=width, highlight=False, emoji=False, markup=False)
+
+
+def echo(message: str, *, err: bool = False, end: str = "\n") -> None:
+    """Print plain text, which may have several lines, and `end`."""
+    click.echo(visible.text(message) + end, err=err, nl=False)
+
+
+class VisibleConsole(Console):
+    """A console that shows control characters in what it is given, and obeys only its own.
+
+    Where text is laid out in columns, pass it through `visible.line` before: here its width is already decided.
+    """
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of a renderable; the text of each is visible."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible.text(segment.text))
 
 
 class _Trimmed(io.TextIOBase):

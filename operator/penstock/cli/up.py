@@ -35,7 +35,7 @@ def up(folder: Path) -> None:
     folder, and the next `penstock up` goes on where this one was.
     """
     local.run(folder, _watch)
-    click.echo("Everything is stopped.")
+    terminal.echo("Stopped.")
 
 
 async def _watch(started: Local) -> None:

@@ -12,7 +12,7 @@ from penstock.api.documents import Unreadable
 from penstock.api.manifests import Manifest
 from penstock.api.validation import Complaint, Verdict
 from penstock.cli import terminal
-from penstock.language import words
+from penstock.language import visible, words
 from penstock.language.errors import InvalidSpec
 
 _COLOURS = {"error": "bold red", "warning": "yellow"}
@@ -71,7 +71,7 @@ def show(verdict: Verdict) -> None:
     console = terminal.console()
     if not console.is_terminal:
         for complaint in verdict.complaints:
-            click.echo(str(complaint))
+            terminal.echo(visible.line(str(complaint)))
     elif verdict.complaints:
         table = Table.grid(padding=(0, 2))
         for complaint in verdict.complaints:
@@ -82,10 +82,10 @@ def show(verdict: Verdict) -> None:
 
 
 def _cells(complaint: Complaint) -> tuple[Text, Text, Text, Text]:
-    place = Text(f"{complaint.position}:", style="cyan", no_wrap=True)
+    place = Text(visible.line(f"{complaint.position}:"), style="cyan", no_wrap=True)
     severity = Text(complaint.severity, style=_COLOURS[complaint.severity], no_wrap=True)
-    subject = Text(complaint.subject, style="bold", no_wrap=True)
-    return place, severity, subject, Text(str(complaint.finding))
+    subject = Text(visible.line(complaint.subject), style="bold", no_wrap=True)
+    return place, severity, subject, Text(visible.line(str(complaint.finding)))
 
 
 def _summary(verdict: Verdict) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
+from penstock.language import visible
 from penstock.language.model import Model
 from penstock.language.scalars import Time
 
@@ -147,7 +148,7 @@ def merge(previous: Iterable[Condition], verdicts: Iterable[Verdict], generation
             type=verdict.type,
             status=verdict.status,
             reason=verdict.reason,
-            message=verdict.message[:1024],
+            message=visible.text(verdict.message)[:1024],
             last_transition_time=since,
             observed_generation=generation if verdict.generation is None else verdict.generation,
         )

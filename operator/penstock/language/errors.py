@@ -4,15 +4,19 @@ Each side translates them in one place: control into a problem that becomes a co
 into its exit code (`worker/run.py`).
 """
 
+from penstock.language import visible
 from penstock.language.conditions import Reason
 
 
 class PenstockError(Exception):
-    """A failure with a typed reason and a message that says what is wrong, where, and what to do; never a secret."""
+    """A failure with a typed reason and a message that says what is wrong, where, and what to do; never a secret.
+
+    What the message quotes (cells, file names) cannot steer a terminal, wherever it is shown: see `visible`.
+    """
 
     def __init__(self, message: str, reason: Reason) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = visible.text(message)
+        super().__init__(self.message)
         self.reason: Reason = reason
 
 

@@ -20,6 +20,7 @@ import duckdb
 
 from penstock.connectors.files import stores as storage
 from penstock.connectors.lake import ledger
+from penstock.language import visible
 from penstock.language.errors import InvalidSpec, NotYet, PenstockError
 from penstock.runs import places
 from penstock.runs.order import DatasetOrder, OrderKind, RunOrder, SourceOrder
@@ -69,7 +70,9 @@ def program() -> NoReturn:
 def main(environment: Mapping[str, str] = os.environ) -> int:
     """Carry out the order of this Pod; the process's exit code, one of `places.EXIT_*`."""
     gc.set_threshold(100_000)  # data lies in Arrow, not in cycles: looking for them took 8 % of loading a million rows
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(visible.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     for noisy in ("pyiceberg", "botocore", "aiobotocore", "s3fs", "fsspec"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     here, began = pod.here(environment), report.now()

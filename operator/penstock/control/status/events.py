@@ -9,7 +9,7 @@ from penstock.control import due
 from penstock.control.cluster.port import Manifest
 from penstock.control.resolve import Graph
 from penstock.control.status import runs
-from penstock.language import conditions, times
+from penstock.language import conditions, times, visible
 from penstock.language.conditions import Condition
 from penstock.language.model import Model
 
@@ -71,7 +71,7 @@ def _event(graph: Graph, reason: str, message: str, now: datetime, *, warning: b
         },
         "type": "Warning" if warning else "Normal",
         "reason": reason,
-        "message": message[:1024],
+        "message": visible.text(message)[:1024],
         "source": {"component": "penstock"},
         "firstTimestamp": moment,
         "lastTimestamp": moment,
