@@ -15,6 +15,8 @@ from penstock.cli import demo as tour
 
 PENSTOCK = str(Path(sys.executable).with_name("penstock"))
 DEMO_SECONDS = 240
+ODD = "a b, ü%20#'\"x"
+"""A folder's name of all that is special in URLs, shells and CSV."""
 
 pytestmark = pytest.mark.skipif("config.getoption('--cluster') != 'embedded'", reason="it brings its own cluster")
 
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.skipif("config.getoption('--cluster') != 'embedded'", r
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder and the screen of a tour that was given."""
-    folder = tmp_path_factory.mktemp("tour") / "demo"
+    folder = tmp_path_factory.mktemp("tour") / ODD / "demo"
     given = subprocess.run(
         [PENSTOCK, "demo", "--folder", str(folder)],
         capture_output=True, text=True, timeout=DEMO_SECONDS, stdin=subprocess.DEVNULL, check=False,
@@ -67,6 +69,20 @@ def test_up_goes_on_with_the_tour_s_cluster(played: tuple[Path, str]) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 0
     assert list(_processes_of(folder)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("a:b", 'has a ":", which separates paths in KUBECONFIG'), ("a\nb", "cannot be printed")]
+)
+def test_a_folder_that_kubeconfig_cannot_name_is_refused(name: str, why: str, tmp_path: Path) -> None:
+    for command in ("up", "demo"):
+        told = subprocess.run(
+            [PENSTOCK, command, "--folder", str(tmp_path / name)],
+            capture_output=True, text=True, check=False, timeout=30,
+        )  # fmt: skip
+        assert told.returncode == 1
+        assert why in told.stderr
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:

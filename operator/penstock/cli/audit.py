@@ -6,6 +6,7 @@ Every good row must be in the table exactly as it is in its file, once; every ot
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     import duckdb
@@ -55,7 +56,9 @@ def audit(exports: Path, warehouse: Path, table: str) -> Audit:
     import duckdb
     from pyiceberg.catalog.sql import SqlCatalog
 
-    catalog = SqlCatalog("penstock", uri=f"sqlite:///{warehouse / 'catalog.db'}", warehouse=warehouse.as_uri())
+    catalog = SqlCatalog(
+        "penstock", uri=f"sqlite:///{quote(str(warehouse / 'catalog.db'))}", warehouse=f"file://{warehouse}"
+    )
 
     def files_of(name: str) -> list[str]:
         return [task.file.file_path for task in catalog.load_table(("main", name)).scan().plan_files()]
@@ -64,7 +67,7 @@ def audit(exports: Path, warehouse: Path, table: str) -> Audit:
         connection.execute(
             "CREATE TEMP TABLE lines AS SELECT *, row_number() OVER () AS file_row_number FROM read_csv(?, "
             "all_varchar = true, nullstr = 'NA', filename = true)",
-            [str(exports / "*.csv*")],
+            [[str(path) for path in sorted(exports.glob("*.csv*"))]],
         )
         for view, name in (("loaded", table), ("quarantine", f"{table}_quarantine")):
             paths = [path.removeprefix("file://") for path in files_of(name)]

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import time
@@ -81,7 +82,7 @@ async def _welcome(stage: Stage, started: Local) -> None:
     stage.say("\nPenstock moves data as manifests say, and accounts for every row. A tour of about a minute.")
     stage.act("A Kubernetes API and the operator, on this machine")
     stage.say("Nothing is installed, no cluster is needed: one process, and workers beside it.")
-    stage.command(f"export KUBECONFIG={started.kubeconfig}")
+    stage.command(terminal.export(started.kubeconfig))
     written = await asyncio.to_thread(sample.write, _exports(started), FIRST)
     stage.say(f"\nHalf a year of real flights is waiting: {len(written)} CSV files, some of them gzipped.")
 
@@ -90,7 +91,7 @@ async def _apply(stage: Stage, started: Local) -> None:
     stage.act("Six manifests are all there is to write")
     manifests = started.folder / "manifests"
     await asyncio.to_thread(shutil.copytree, _examples(), manifests)
-    await stage.kubectl("apply", "-f", str(manifests), shown_as="apply -f examples/01-quickstart")
+    await stage.kubectl("apply", "-f", terminal.file_argument(manifests), shown_as="apply -f examples/01-quickstart")
     await stage.kubectl("wait", "--for=condition=Ready", "penstock", "--all", "--timeout=90s")
     stage.say("\nThe Source was inspected, the table was made, and the Pipeline's first run is under way:")
     await stage.until(lambda: _over(stage, "Pipeline", "flights", 1), "the first run has ended")
@@ -193,7 +194,8 @@ async def _drift(stage: Stage, started: Local) -> None:
     for style, sign, old in (("red", "-", "15 3 * * *"), ("green", "+", "45 5 * * *")):
         stage.show(Text(f'{sign}  schedule: ["{old}"]', style=style))
     began = time.monotonic()
-    await stage.kubectl("apply", "-f", str(pipeline), shown_as=f"apply -f {terminal.short(pipeline)}")
+    given = terminal.file_argument(terminal.relative(pipeline))
+    await stage.kubectl("apply", "-f", given, shown_as=f"apply -f {shlex.quote(given)}")
     await _until_printed(stage, schedule, "45 5 * * *")
     stage.good(f'the CronJob says "45 5 * * *" after {time.monotonic() - began:.1f} s')
 
@@ -216,7 +218,7 @@ def _farewell(stage: Stage) -> None:
     stage.show("\n".join(filter(None, (activation, f"penstock up --folder {place}"))))
     stage.say("\nand in another terminal, to see what else there is:")
     stage.show(
-        "\n".join(filter(None, (activation, f"export KUBECONFIG={stage.kubeconfig}")))
+        "\n".join(filter(None, (activation, terminal.export(stage.kubeconfig))))
         + "\nkubectl get penstock                  # all five kinds"
         "\nkubectl describe pipeline flights     # its conditions, runs and events"
         "\npenstock get                          # the picture above"

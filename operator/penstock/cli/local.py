@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+import os
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from penstock.api import crds
 from penstock.language import visible
-from penstock.language.errors import InvalidSpec
+from penstock.language.errors import InvalidSpec, PenstockError
 
 WORKER_IMAGE = "penstock-worker:dev"
 """The one image that the local node runs: our own program."""
@@ -43,9 +44,11 @@ def run(folder: Path, play: Callable[[Local], Coroutine[Any, Any, None]], *, bac
     Returns whether `play` came to its own end.
 
     `backoff` is how long a Job waits before its second attempt, in seconds. Raises `InvalidSpec` if the cluster of the
-    folder is running already, or the folder cannot be made or written.
+    folder is running already, its path cannot be
+    used, or the folder cannot be made or written.
     """
     folder = folder.resolve()
+    _require_usable(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handler = logging.FileHandler(folder / "operator.log", encoding="utf-8")
@@ -59,10 +62,37 @@ def run(folder: Path, play: Callable[[Local], Coroutine[Any, Any, None]], *, bac
         return asyncio.run(_until_over(folder, play, backoff))
     except KeyboardInterrupt:
         return False
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
     except RuntimeError as error:
         if "already running" not in str(error):
             raise
         raise InvalidSpec(f"{error}. Stop it, or choose another --folder.") from error
+
+
+def _require_usable(folder: Path) -> None:
+    """Raise `InvalidSpec` for a path that KUBECONFIG or a file of text cannot hold."""
+    written = str(folder)
+    if os.pathsep in written:
+        raise InvalidSpec(
+            f'{written} has a "{os.pathsep}", which separates paths in KUBECONFIG. Choose another --folder.'
+        )
+    if visible.line(written) != written:
+        raise InvalidSpec(f"{visible.line(written)} has characters that cannot be printed. Choose another --folder.")
+
+
+def _first(group: BaseExceptionGroup) -> BaseException:
+    """What went wrong first in tasks that ran side by side: an error for the user before any other."""
+    errors = [*_leaves(group)]
+    return next((error for error in errors if isinstance(error, PenstockError)), errors[0])
+
+
+def _leaves(group: BaseExceptionGroup) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 async def _until_over(folder: Path, play: Callable[[Local], Coroutine[Any, Any, None]], backoff: float) -> bool:

@@ -66,9 +66,25 @@ class _Trimmed(io.TextIOBase):
         self._stream.flush()
 
 
+def relative(path: Path) -> Path:
+    """A path from the working directory where it lies beneath it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def short(path: Path) -> str:
-    """A path as one would type it from here."""
-    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
+    """A path as one would type it here."""
+    return shlex.quote(str(relative(path)))
+
+
+def export(kubeconfig: Path) -> str:
+    """What to type so that kubectl and our commands go to the cluster of that kubeconfig."""
+    return f"export KUBECONFIG={shlex.quote(str(kubeconfig))}"
+
+
+def file_argument(path: Path) -> str:
+    """A path as the value of kubectl's `-f`, which it reads as a line of CSV."""
+    written = str(path)
+    return '"' + written.replace('"', '""') + '"' if re.search('[",\n\r]', written) else written
 
 
 def activation() -> str | None:

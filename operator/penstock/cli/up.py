@@ -42,7 +42,7 @@ async def _watch(started: Local) -> None:
     console = terminal.console()
     console.print(Text("Penstock is up: a small Kubernetes API, and the operator in it.", style="bold green"))
     console.print("\nIn another terminal:\n")
-    for line in (terminal.activation(), f"export KUBECONFIG={started.kubeconfig}"):
+    for line in (terminal.activation(), terminal.export(started.kubeconfig)):
         if line is not None:
             console.print(f"  {line}", soft_wrap=True)
     console.print(

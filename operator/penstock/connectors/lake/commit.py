@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from penstock.connectors.lake import ledger
+from penstock.connectors.lake import ledger, locations
 from penstock.connectors.lake import tables as lake
 from penstock.connectors.lake.ledger import Claim, FileEntry
 from penstock.language import words
@@ -167,7 +167,7 @@ def _settle(claim: Claim, report: DatasetReport) -> DatasetReport:
 
 
 def _uri(path: Path) -> str:
-    return path.as_uri()
+    return locations.location(path)
 
 
 def _now() -> str:

@@ -27,7 +27,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 
 from penstock.api import checks
-from penstock.connectors.lake import columns
+from penstock.connectors.lake import columns, locations
 from penstock.language.errors import InvalidSpec, NotYet
 from penstock.runs.order import DatasetOrder, DestinationOrder
 from penstock.worker.pod import Pod
@@ -99,7 +99,7 @@ def open(destination: DestinationOrder, pod: Pod) -> Lake:
         raise InvalidSpec(message, "ResourceNotFound")
     root = pod.path(place.warehouse.removeprefix("file://"))
     root.mkdir(parents=True, exist_ok=True)
-    catalog = SqlCatalog(CATALOG, uri=f"sqlite:///{root / DATABASE}?timeout=30", warehouse=root.as_uri())
+    catalog = SqlCatalog(CATALOG, uri=locations.database_url(root / DATABASE), warehouse=locations.location(root))
     with contextlib.suppress(NamespaceAlreadyExistsError):  # another worker was a moment faster
         catalog.create_namespace_if_not_exists(NAMESPACE)
     return Lake(root, catalog)
@@ -219,7 +219,7 @@ def arrow_schema(table: Table) -> pa.Schema:
 def paths(table: Table, snapshot: int | None = None) -> list[Path]:
     """The data files of a snapshot, by default the current one, in the order of their names."""
     found = table.scan(snapshot_id=snapshot).plan_files()
-    return sorted(Path(task.file.file_path.removeprefix("file://")) for task in found)
+    return sorted(locations.path(task.file.file_path) for task in found)
 
 
 def files(table: Table) -> list[DataFile]:
@@ -231,7 +231,7 @@ def known(table: Table) -> set[Path]:
     """The data files of every snapshot that the table still has."""
     manifests = {manifest.manifest_path: manifest for s in table.snapshots() for manifest in s.manifests(table.io)}
     entries = (entry for manifest in manifests.values() for entry in manifest.fetch_manifest_entry(table.io))
-    return {Path(entry.data_file.file_path.removeprefix("file://")) for entry in entries}
+    return {locations.path(entry.data_file.file_path) for entry in entries}
 
 
 def prepare(table: Table, added: Iterable[Path], dropped: frozenset[str], properties: Mapping[str, str]) -> Swap:
@@ -262,7 +262,7 @@ def prepare(table: Table, added: Iterable[Path], dropped: frozenset[str], proper
 def discard(swap: Swap) -> None:
     """Remove the metadata of a snapshot that will never be visible."""
     for location in swap.written:
-        Path(location.removeprefix("file://")).unlink(missing_ok=True)
+        locations.path(location).unlink(missing_ok=True)
 
 
 def _data_files(table: Table, paths: Iterable[Path]) -> Iterator[DataFile]:
@@ -276,13 +276,13 @@ def _data_files(table: Table, paths: Iterable[Path]) -> Iterator[DataFile]:
     for path in paths:
         footer = pq.read_metadata(path)
         if checked is None or not footer.schema.equals(checked):
-            yield parquet_file_to_data_file(table.io, table.metadata, path.as_uri())
+            yield parquet_file_to_data_file(table.io, table.metadata, locations.location(path))
             checked = footer.schema
             continue
         statistics = data_file_statistics_from_parquet_metadata(footer, plan, ids)
         yield DataFile.from_args(
             content=DataFileContent.DATA,
-            file_path=path.as_uri(),
+            file_path=locations.location(path),
             file_format=FileFormat.PARQUET,
             partition=statistics.partition(table.spec(), schema),
             file_size_in_bytes=path.stat().st_size,
@@ -296,7 +296,7 @@ def _data_files(table: Table, paths: Iterable[Path]) -> Iterator[DataFile]:
 
 def folder(table: Table) -> Path:
     """Where the table's data files lie."""
-    return Path(table.location().removeprefix("file://")) / "data"
+    return locations.path(table.location()) / "data"
 
 
 def footer_rows(path: Path) -> int:
