@@ -8,6 +8,7 @@ import json
 import re
 import signal
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -36,7 +37,7 @@ class Operator:
     port: int
 
     @property
-    def told(self) -> str:
+    def log_text(self) -> str:
         """Its log."""
         return self.log.read_text(encoding="utf-8")
 
@@ -54,7 +55,7 @@ class Operator:
         """How long it takes from SIGTERM to its end, which is a good one."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(timeout=20) == 0, self.told
+        assert self.process.wait(timeout=20) == 0, self.log_text
         return time.monotonic() - began
 
 
@@ -100,8 +101,8 @@ def test_it_waits_for_the_crds_alive_but_not_ready_and_goes_on_when_they_come(ba
         time.sleep(5)
         assert operator.probe("/readyz")[0] == 503
         assert operator.probe("/healthz")[0] == 200
-        assert operator.told.count("waiting for the CRDs") == 1
-        assert "kubectl apply -f crds/" in operator.told
+        assert operator.log_text.count("waiting for the CRDs") == 1
+        assert "kubectl apply -f crds/" in operator.log_text
 
         _definitions(bare)
         administrator.apply(manifests.source())
@@ -141,7 +142,9 @@ def test_it_waits_for_what_it_may_not_do_and_names_it(bare: Cluster, request: py
         system.until(lambda: operator.probe("/readyz")[1].startswith(told), "it says what it may not", 20)
         system.kubectl("delete", "role", "penstock-operator")
         system.kubectl("delete", "clusterrole", "penstock-operator")
-        system.until(lambda: "refuses" in operator.probe("/readyz")[1] or "get list watch" in operator.told, "more", 20)
+        system.until(
+            lambda: "refuses" in operator.probe("/readyz")[1] or "get list watch" in operator.log_text, "more", 20
+        )
         system.kubectl("apply", "-k", str(ROOT / "deploy"))
         _until_ready(bare, operator)
 
@@ -155,7 +158,10 @@ def test_crds_that_are_deleted_and_come_back_need_no_person(bare: Cluster) -> No
         administrator.kubectl("delete", "-f", str(ROOT / "crds"))
         with contextlib.suppress(subprocess.TimeoutExpired):
             assert operator.process.wait(timeout=10) == 1
-            assert "ERROR   the watch of the five kinds has ended: 404 page not found; ends, to begin" in operator.told
+            assert (
+                "ERROR   the watch of the five kinds has ended: 404 page not found; the operator stops, to"
+                in operator.log_text
+            )
             operator = stack.enter_context(_operator(bare))  # as its Pod starts it again
             waiting = lambda: operator.probe("/readyz")[1].startswith("waiting for the CRDs")  # noqa: E731
             administrator.until(waiting, "it waits", 20)
@@ -173,7 +179,7 @@ def test_it_ends_at_once_when_idle_and_while_it_waits(bare: Cluster) -> None:
     with _operator(bare) as idle:
         _until_ready(bare, idle)
         assert idle.seconds_to_end() < 1
-        assert "Traceback" not in idle.told
+        assert "Traceback" not in idle.log_text
 
 
 def test_it_brings_a_reconciliation_to_its_end_before_it_ends(bare: Cluster) -> None:
@@ -185,8 +191,8 @@ def test_it_brings_a_reconciliation_to_its_end_before_it_ends(bare: Cluster) -> 
         administrator.apply(manifests.source(), manifests.lake(), manifests.dataset(), *pipelines)
         administrator.until(lambda: len(administrator.items("cronjobs")) > 5, "it is in the middle of them", 30)
         assert operator.seconds_to_end() < 6
-        assert "Traceback" not in operator.told
-        assert "WARNING" not in operator.told
+        assert "Traceback" not in operator.log_text
+        assert "WARNING" not in operator.log_text
     half = administrator.items("cronjobs")
     with _operator(bare) as operator:
         administrator.until(lambda: len(administrator.items("cronjobs")) == len(pipelines), "the rest follows", 60)
@@ -236,8 +242,61 @@ def test_a_standby_takes_over_from_one_that_was_killed_or_hangs_and_that_one_doe
         finally:
             acting.process.send_signal(signal.SIGCONT)
         assert acting.process.wait(timeout=20) == 1
-        assert re.search(r"the Lease default/penstock-operator .*; ends, so as not to act beside another", acting.told)
+        assert re.search(
+            r"the Lease default/penstock-operator .*; the operator stops, so that it never acts beside another",
+            acting.log_text,
+        )
         assert standby.probe("/readyz") == (200, "acts")
+
+
+@contextlib.contextmanager
+def _blockable(cluster: Cluster, pod: str, seconds: int) -> Iterator[Operator]:
+    """An operator with a tenth of the default times, whose work loop SIGUSR1 blocks for `seconds`."""
+    port = controlplane.free_port()
+    command = [sys.executable, "-m", "support.blocked", str(cluster.kubeconfig), pod, str(port), str(seconds)]
+    process = cluster.start(pod, *command)
+    try:
+        yield Operator(process, cluster.folder / f"{pod}.log", port)
+    finally:
+        clusters.end(process, signal.SIGKILL)
+
+
+def test_one_whose_work_loop_is_blocked_is_replaced_and_never_writes_again(bare: Cluster) -> None:
+    """The loop is blocked for twice the Lease's duration, as 60 s are twice the default of 30 s."""
+    _definitions(bare)
+    administrator = _administrator(bare)
+    with _blockable(bare, "first", 6) as first, _blockable(bare, "second", 6) as second:
+        operators = {"first": first, "second": second}
+        administrator.until(lambda: len(_acting([first, second])) == 1, "one acts", 20)
+        acting = operators[_holder(bare)]
+        (standby,) = (operator for operator in operators.values() if operator is not acting)
+        administrator.apply(manifests.source())
+        administrator.until(lambda: _images(administrator) == {acting.log.stem}, "the first works", 20)
+
+        acting.process.send_signal(signal.SIGUSR1)
+        administrator.apply(_other_source())  # the blocked one will find this news when it continues
+        administrator.until(lambda: standby.probe("/readyz") == (200, "acts"), "the other takes over", 6)
+        assert acting.process.poll() is None  # it is still blocked, and its probes answer
+        assert acting.probe("/healthz")[0] == 200
+        made = lambda: len(administrator.items("jobs")) == 2  # noqa: E731
+        administrator.until(made, "the other works", 20)
+
+        assert acting.process.wait(timeout=20) == 1
+        assert "not renewed in time: the work loop of this operator has been blocked for" in acting.log_text
+        assert standby.probe("/readyz") == (200, "acts")
+        images = {
+            job["metadata"]["labels"]["penstock.dev/owner-name"]: _image(job) for job in administrator.items("jobs")
+        }
+        assert images == {"cities": acting.log.stem, "others": standby.log.stem}
+
+
+def _images(session: Session) -> set[str]:
+    return {_image(job) for job in session.items("jobs")}
+
+
+def _image(job: Manifest) -> str:
+    image: str = job["spec"]["template"]["spec"]["containers"][0]["image"]
+    return image.partition(":")[0]
 
 
 def _other_source() -> Manifest:

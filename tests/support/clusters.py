@@ -48,8 +48,11 @@ class Cluster:
     def operate(self, pod: str, *options: str) -> "subprocess.Popen[bytes]":
         """One more operator, as in the Pod of that name; its log is `<pod>.log`."""
         kubeconfig = self.operator_kubeconfig or self.kubeconfig
-        command = [sys.executable, "-m", "penstock", "operate", "--kubeconfig", str(kubeconfig), *options]
-        environment = os.environ | {"POD_NAME": pod}
+        return self.start(pod, sys.executable, "-m", "penstock", "operate", "--kubeconfig", str(kubeconfig), *options)
+
+    def start(self, pod: str, *command: str) -> "subprocess.Popen[bytes]":
+        """A program as in the Pod of that name; its log is `<pod>.log`."""
+        environment = os.environ | {"POD_NAME": pod, "PYTHONPATH": str(ROOT / "tests")}
         with (self.folder / f"{pod}.log").open("ab") as log:
             words = controlplane.ending_with_us("TERM", *command)
             return subprocess.Popen(words, env=environment, stdout=log, stderr=log, start_new_session=True)

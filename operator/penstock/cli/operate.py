@@ -81,10 +81,10 @@ def operate(
     try:
         handlers.main(settings, handlers.Connection(kubeconfig, probes=probes))
     except* lease.Lost as lost:
-        log.error("%s; ends, so as not to act beside another", lost.exceptions[0])
+        log.error("%s; the operator stops, so that it never acts beside another", lost.exceptions[0])
         sys.exit(1)
     except* handlers.Ended as ended:
-        log.error("%s; ends, to begin anew", ended.exceptions[0])
+        log.error("%s; the operator stops, to be started again", ended.exceptions[0])
         sys.exit(1)
 
 
@@ -94,6 +94,6 @@ def _election(kubeconfig: Path | None, *, leader_elect: bool, namespace: str | N
 
     if not leader_elect:
         return None
-    # A container that is started again in its Pod goes on at once; elsewhere nobody else has ever been the same.
+    # A container that is restarted in its Pod takes its own Lease at once; elsewhere each start is a new identity.
     identity = os.environ.get("POD_NAME") or f"{socket.gethostname()}_{secrets.token_hex(4)}"
     return Election(namespace or client.namespace_of(kubeconfig), lease, identity)

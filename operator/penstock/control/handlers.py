@@ -1,4 +1,4 @@
-"""kopf's only door: it carries login, lifecycle and the watch of the five kinds; we decide elsewhere.
+"""The only user of kopf, which carries login, lifecycle and the watch of the five kinds; decisions are made elsewhere.
 
 Only `on.event` handlers: kopf's change detection would write an annotation with a copy of every spec, and a finalizer.
 The probes are our own: kopf serves one, and only when it watches.
@@ -9,6 +9,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import kopf
 from penstock.api import objects
 from penstock.control import lease, prerequisites, probes
 from penstock.control.cluster import client
+from penstock.control.cluster.fence import Fence
+from penstock.control.cluster.port import Cluster
 from penstock.control.controller import Controller
 from penstock.control.probes import Health
 from penstock.control.settings import Settings
@@ -26,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class Ended(Exception):
-    """What should go on for ever has ended: the operator is to begin anew, as a new process."""
+    """The watch has ended, so the operator has to be started again, as a new process."""
 
 
 @dataclass(frozen=True)
@@ -39,24 +42,41 @@ class Connection:
 
 
 async def operate(settings: Settings, connection: Connection, ready: asyncio.Event | None = None) -> None:
-    """Run the operator until cancelled: wait for what it needs, then for its turn, then act.
+    """Run the operator until cancelled: wait for what it needs, then for the Lease, then act.
 
     `ready` is set when it watches. Raises, in groups, `lease.Lost` when another operator may act, and `Ended`.
     """
-    health = Health()
-    async with (
-        probes.served(health, connection.probes),
-        client.connect(connection.kubeconfig, connection.context) as cluster,
-    ):
-        await prerequisites.met(cluster, settings, health)
-        async with asyncio.TaskGroup() as group, lease.held(cluster, settings.election, health, group):
-            await _act(cluster, settings, health, ready)
+    health, fence = Health(), Fence()
+    with probes.served(health, connection.probes):
+        beating = asyncio.create_task(health.heartbeat.keep(), name="heartbeat")
+        try:
+            await _operate(settings, connection, health, fence, ready)
+        finally:
+            beating.cancel()
 
 
-async def _act(
-    cluster: client.HttpCluster, settings: Settings, health: Health, ready: asyncio.Event | None = None
+async def _operate(
+    settings: Settings, connection: Connection, health: Health, fence: Fence, ready: asyncio.Event | None
 ) -> None:
-    """Watch, decide and write until cancelled; then bring what is under way to its end."""
+    def connect() -> AbstractAsyncContextManager[Cluster]:  # for the Lease's thread: a client of its own
+        return client.connect(connection.kubeconfig, connection.context)
+
+    async with client.connect(connection.kubeconfig, connection.context, fence=fence) as cluster:
+        await prerequisites.met(cluster, settings, health)
+        async with lease.leading(connect, settings.election, health, fence) as leading, asyncio.TaskGroup() as group:
+            acting = group.create_task(_act(cluster, settings, health, ready), name="act")
+            if leading is not None:
+                watching = group.create_task(_until_lost(leading), name="leading")
+                acting.add_done_callback(lambda _: watching.cancel())
+
+
+async def _until_lost(leading: "asyncio.Future[None]") -> None:
+    """Raise `lease.Lost` when the Lease is lost."""
+    await asyncio.shield(leading)
+
+
+async def _act(cluster: client.HttpCluster, settings: Settings, health: Health, ready: asyncio.Event | None) -> None:
+    """Watch, decide and write until cancelled; then let what is under way finish."""
     controller = Controller(cluster, settings)
     stop = asyncio.Event()
     watching = kopf.operator(
@@ -71,13 +91,13 @@ async def _act(
     work = asyncio.create_task(controller.run(), name="controller")
     watch = asyncio.create_task(watching, name="kopf")
     synced = asyncio.create_task(controller.synced.wait(), name="synced")
-    synced.add_done_callback(lambda task: None if task.cancelled() else health.tell("acts", ready=True))
+    synced.add_done_callback(lambda task: None if task.cancelled() else health.report("acts", ready=True))
     health.silence = lambda: controller.silence
-    health.tell("lists what there is", ready=False)
+    health.report("lists what there is", ready=False)
     try:
         ended, _ = await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        health.tell("ends", ready=False)
+        health.report("ends", ready=False)
         synced.cancel()
         await controller.end()
         work.cancel()
@@ -92,22 +112,22 @@ async def _act(
 
 def main(settings: Settings, connection: Connection) -> None:
     """Run the operator until SIGTERM or SIGINT."""
-    asyncio.run(_until_told(settings, connection))
+    asyncio.run(_until_signal(settings, connection))
 
 
-async def _until_told(settings: Settings, connection: Connection) -> None:
+async def _until_signal(settings: Settings, connection: Connection) -> None:
     ready = asyncio.Event()
     operating = asyncio.create_task(operate(settings, connection, ready), name="operate")
-    _take_signals(operating.cancel)
+    _on_signals(operating.cancel)
     watching = asyncio.create_task(ready.wait(), name="ready")
     await asyncio.wait({operating, watching}, return_when=asyncio.FIRST_COMPLETED)
     watching.cancel()
-    _take_signals(operating.cancel)  # kopf has taken them for itself
+    _on_signals(operating.cancel)  # kopf has taken them for itself
     with contextlib.suppress(asyncio.CancelledError):
         await operating
 
 
-def _take_signals(act: Callable[[], object]) -> None:
+def _on_signals(act: Callable[[], object]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, act)
 

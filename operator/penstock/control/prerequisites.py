@@ -40,10 +40,10 @@ async def met(cluster: Cluster, settings: Settings, health: Health) -> None:
     """Return when nothing is lacking; until then say what is, in the log and to the readiness probe."""
     notices = Notices(log)
     waited = False
-    while told := await _lacking(cluster, settings):
+    while missing := await _lacking(cluster, settings):
         waited = True
-        notices.warn("", told)
-        health.tell(told, ready=False)
+        notices.warn("", missing)
+        health.report(missing, ready=False)
         await asyncio.sleep(WAIT_SECONDS)
     if waited:
         log.info("everything that was waited for is there")

@@ -1,46 +1,83 @@
-"""The probes of the operator's Pod, served from its first moment on: whatever it waits for, a restart would not help.
+"""The probes of the operator's Pod, served from its start in a thread of their own.
 
-`/healthz` (liveness) fails when the operator hears nothing more from the API server. `/readyz` (readiness) fails until
-it can do its work, and its body says in words how the operator stands.
+`/healthz` (liveness) fails when the operator receives nothing from the API server, or when its work loop does not run:
+then a restart helps. `/readyz` (readiness) fails until the operator can do its work; its body says what it waits for.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from penstock.control import threads
+from penstock.control.heartbeat import Heartbeat
+
 BLIND_SECONDS = 600
-"""Nothing heard from the API server for so long, bookmarks included: the liveness probe fails."""
+"""Nothing received from the API server for so long, bookmarks included: the liveness probe fails."""
+
+STUCK_SECONDS = 60
+"""The work loop has not run for so long: the liveness probe fails."""
+
+START_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class State:
+    """What the operator does, in words, and whether it is ready."""
+
+    message: str
+    ready: bool
 
 
 @dataclass
 class Health:
-    """How the operator stands."""
+    """The health of the operator: the work loop and the thread of the Lease write it, that of the probes reads it."""
 
-    told: str = "starts"
-    ready: bool = False
+    state: State = State("starts", ready=False)
+    heartbeat: Heartbeat = field(default_factory=Heartbeat)
     silence: Callable[[], float] = field(default=lambda: 0.0)
-    """For how many seconds the API server has said nothing; 0 as long as nothing is watched."""
+    """For how many seconds the API server has sent nothing; 0 as long as nothing is watched."""
 
-    def tell(self, told: str, *, ready: bool) -> None:
-        """It stands thus now."""
-        self.told, self.ready = told, ready
+    @property
+    def message(self) -> str:
+        """What the operator does."""
+        return self.state.message
+
+    @property
+    def ready(self) -> bool:
+        """Whether the operator is ready."""
+        return self.state.ready
+
+    def report(self, message: str, *, ready: bool) -> None:
+        """The operator does this now."""
+        self.state = State(message, ready)
 
 
-@asynccontextmanager
-async def served(health: Health, address: str | None) -> AsyncIterator[None]:
-    """Serve both probes at `address`, as [HOST]:PORT, for as long as the context is open; None: nowhere."""
+@contextmanager
+def served(health: Health, address: str | None) -> Iterator[None]:
+    """Serve both probes at `address`, as [HOST]:PORT, as long as the context lasts; None: nowhere.
+
+    Raises `OSError` where the address cannot be bound.
+    """
     if address is None:
         yield
         return
+    with threads.running("probes") as thread:
+        runner = thread.submit(_start(health, address)).result(START_SECONDS)
+        try:
+            yield
+        finally:
+            thread.submit(runner.cleanup()).result(START_SECONDS)
 
+
+async def _start(health: Health, address: str) -> web.AppRunner:
     async def live(_: web.Request) -> web.Response:
-        silence = health.silence()
-        return _answer(f"heard from the API server {silence:.0f} s ago", good=silence <= BLIND_SECONDS)
+        return _liveness(health)
 
     async def ready(_: web.Request) -> web.Response:
-        return _answer(health.told, good=health.ready)
+        state = health.state
+        return _answer(state.message, good=state.ready)
 
     host, _, port = address.rpartition(":")
     application = web.Application()
@@ -49,12 +86,21 @@ async def served(health: Health, address: str | None) -> AsyncIterator[None]:
     await runner.setup()
     try:
         await web.TCPSite(runner, host.strip("[]") or None, int(port)).start()
-        yield
-    finally:
+    except BaseException:
         await runner.cleanup()
+        raise
+    return runner
+
+
+def _liveness(health: Health) -> web.Response:
+    silence, age = health.silence(), health.heartbeat.age
+    if age > STUCK_SECONDS:
+        return _answer(f"the work loop has not run for {age:.0f} s", good=False)
+    longest = f"longest block of the work loop {health.heartbeat.longest_block:.3f} s"
+    return _answer(f"last message from the API server {silence:.0f} s ago; {longest}", good=silence <= BLIND_SECONDS)
 
 
 def _answer(text: str, *, good: bool) -> web.Response:
     response = web.Response(text=f"{text}\n", status=200 if good else 503)
-    response.force_close()  # a connection that is kept is a task, and kopf waits 5 s for tasks that are not its own
+    response.force_close()
     return response

@@ -1,4 +1,4 @@
-"""What an operator is told at its start; each value with its reason."""
+"""The settings of an operator; each value with its reason."""
 
 from dataclasses import dataclass, field
 
@@ -22,7 +22,10 @@ class Election:
     """How long the holder tries to renew until it stops: less than the above by what stopping takes."""
 
     retry_period: float = 4
-    """Between two renewals, and between two looks of those that stand by."""
+    """Between two renewals, and between two attempts of those that stand by."""
+
+    heartbeat_limit: float = 10
+    """How long the work loop may be blocked before the Lease is no longer renewed."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Settings:
     """Objects that are reconciled at the same time; each mostly waits for the API server."""
 
     sweep_seconds: float = 300
-    """How often everything is listed and reconciled anew, in case a watch lost something."""
+    """How often everything is listed and reconciled again, in case a watch lost something."""
 
     relist_seconds: float = 1
     """After a watch was lost: how long until its objects are listed again, at least; twice as long at most."""

@@ -14,6 +14,7 @@ from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 
 from penstock.api import objects
+from penstock.control.cluster.fence import Fence
 from penstock.control.cluster.port import (
     RESOURCES,
     ClusterError,
@@ -23,6 +24,7 @@ from penstock.control.cluster.port import (
     Manifest,
     NotFound,
     Ref,
+    Unauthorized,
     Unavailable,
 )
 
@@ -31,8 +33,19 @@ WATCH_SECONDS = 300
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PAGE = 500
+_UNAUTHORIZED = (
+    "the API server does not accept our credentials (401 Unauthorized): the token or the client certificate has "
+    "expired or was revoked. Log in again, or renew what the kubeconfig names"
+)
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
+
+
+RETRIES = 5
+"""How often a request that the API server was too busy for is sent again, as often as it says when."""
+
+RETRY_AFTER_LIMIT = 60.0
+"""Seconds; the API server of Kubernetes says 1."""
 
 
 class TokenBucket:
@@ -41,22 +54,30 @@ class TokenBucket:
     def __init__(self, rate: float, burst: float) -> None:
         self._rate, self._burst = rate, burst
         self._tokens, self._at = burst, time.monotonic()
+        self._resumes = 0.0
 
     async def take(self) -> None:
-        """Wait for a token."""
+        """Wait for a token, and until the end of a pause."""
         now = time.monotonic()
         self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate) - 1
         self._at = now
         if self._tokens < 0:
             await asyncio.sleep(-self._tokens / self._rate)
+        while (left := self._resumes - time.monotonic()) > 0:  # noqa: ASYNC110 - the pause may be prolonged meanwhile
+            await asyncio.sleep(left)
+
+    def pause(self, seconds: float) -> None:
+        """Give out no token for so long: the API server has asked for it."""
+        self._resumes = max(self._resumes, time.monotonic() + seconds)
 
 
 class HttpCluster:
     """Implements `port.Cluster` against a Kubernetes API server."""
 
-    def __init__(self, api: kubernetes_client.ApiClient, bucket: TokenBucket) -> None:
+    def __init__(self, api: kubernetes_client.ApiClient, bucket: TokenBucket, fence: Fence) -> None:
         self._api = api
         self._bucket = bucket
+        self._fence = fence
         self.calls: dict[str, int] = {}
         """Requests made so far, by verb, for metrics and tests."""
 
@@ -177,29 +198,53 @@ class HttpCluster:
         content_type: str = "application/json",
         seconds: float = 60,
     ) -> aiohttp.ClientResponse:
-        await self._bucket.take()
-        self.calls[method] = self.calls.get(method, 0) + 1
-        headers = {"Accept": "application/json", "Content-Type": content_type, **self._api.default_headers}
         url = f"{self._api.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
-        await self._api.update_params_for_auth(headers, [], ["BearerToken"], url, method, body)
+        for attempt in range(RETRIES + 1):
+            await self._bucket.take()
+            # Directly before the request: the wait above may have been long.
+            seconds = seconds if method == "GET" else min(seconds, self._fence.check())
+            self.calls[method] = self.calls.get(method, 0) + 1
+            response = await self._attempt(method, url, body, content_type, seconds)
+            if response.status < 400:
+                return response
+            error = _error(response.status, await _whole(response), _retry_after(response))
+            if error.retry_after is None or attempt == RETRIES:
+                raise error
+            self._bucket.pause(error.retry_after)
+        raise AssertionError  # the last attempt returns or raises
+
+    async def _attempt(
+        self, method: str, url: str, body: Manifest | None, content_type: str, seconds: float
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": "application/json", "Content-Type": content_type, **self._api.default_headers}
+        try:
+            await self._api.update_params_for_auth(headers, [], ["BearerToken"], url, method, body)
+        except (kubernetes_config.ConfigException, OSError) as error:
+            raise Unavailable(0, "NoCredentials", f"there are no credentials for the API server: {error}") from error
         try:
             answer = await self._api.call_api(method, url, headers, body=body, _request_timeout=seconds)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(0, "ConnectionFailed", f"the API server does not answer: {error}") from error
+        except TimeoutError as error:
+            message = f"the API server did not answer within {seconds:.0f} s"
+            raise Unavailable(0, "ConnectionFailed", message) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unavailable(0, "ConnectionFailed", f"the API server cannot be reached: {error}") from error
         response: aiohttp.ClientResponse = answer.response
-        if response.status >= 400:
-            raise _error(response.status, await _whole(response))
         return response
 
 
 @asynccontextmanager
 async def connect(
-    kubeconfig: Path | None = None, context: str | None = None, *, rate: float = 200, burst: float = 400
+    kubeconfig: Path | None = None,
+    context: str | None = None,
+    *,
+    fence: Fence | None = None,
+    rate: float = 200,
+    burst: float = 400,
 ) -> AsyncIterator[HttpCluster]:
     """A cluster by kubeconfig (default: `$KUBECONFIG`, `~/.kube/config`), or from inside a Pod.
 
-    `rate` and `burst` are in requests and requests a second. Raises `kubernetes.aio.config.ConfigException` where there
-    is no configuration at all.
+    `fence` decides about writes (default: none is refused). `rate` is in requests a second, `burst` in requests. Raises
+    `kubernetes.aio.config.ConfigException` where there is no configuration at all.
     """
     configuration = kubernetes_client.Configuration()
     if kubeconfig is None and in_cluster():
@@ -208,7 +253,7 @@ async def connect(
         file = str(kubeconfig) if kubeconfig else None
         await kubernetes_config.load_kube_config(file, context=context, client_configuration=configuration)
     async with kubernetes_client.ApiClient(configuration) as api:
-        yield HttpCluster(api, TokenBucket(rate, burst))
+        yield HttpCluster(api, TokenBucket(rate, burst), fence or Fence())
 
 
 def namespace_of(kubeconfig: Path | None = None, context: str | None = None) -> str:
@@ -251,16 +296,26 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         yield rest
 
 
-def _error(status: int, body: bytes) -> ClusterError:
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    """How many seconds the API server asks us to wait; None where it does not, or names a date, as it never does."""
+    value = response.headers.get("Retry-After", "")
+    if response.status not in (429, 503) or not value.isdecimal():
+        return None
+    return min(float(value), RETRY_AFTER_LIMIT)
+
+
+def _error(status: int, body: bytes, retry_after: float | None = None) -> ClusterError:
     try:
         answer = json.loads(body)
         reason, message = answer.get("reason", ""), answer.get("message", "")
     except (ValueError, AttributeError):
         reason, message = "", body[:200].decode(errors="replace")
+    if status == 401:
+        return Unauthorized(status, reason, _UNAUTHORIZED)
     if status == 404:
         return NotFound(status, reason, message)
     if status == 409:
         return Conflict(status, reason, message)
     if status == 429 or status >= 500:
-        return Unavailable(status, reason, message)
+        return Unavailable(status, reason, message, retry_after)
     return ClusterError(status, reason, message)

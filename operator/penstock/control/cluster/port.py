@@ -70,11 +70,17 @@ class Ref:
 class ClusterError(Exception):
     """The API answered with an error. `status` is its HTTP code, 0 if it did not answer at all."""
 
-    def __init__(self, status: int, reason: str, message: str) -> None:
+    def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
         self.message = message
+        self.retry_after = retry_after
+        """Seconds after which the API asks us to try again; None where it does not say."""
+
+
+class Unauthorized(ClusterError):
+    """The API does not accept our credentials (401)."""
 
 
 class NotFound(ClusterError):
