@@ -2,7 +2,9 @@
 #   docker build --target operator -t penstock-operator .
 #   docker build --target worker   -t penstock-worker .
 # Both run as a non-root user on a read-only root; they write to mounted volumes only.
-# BASE is any image with Python 3.11 or newer, its venv and pip.
+# BASE is any image with Python 3.11 or newer, its venv and pip. It is an argument because a digest belongs to your
+# registry and your patch level: the tag below moves. Pin yours, and every build starts from the same bytes:
+#   docker build --build-arg BASE=python:3.12-slim@sha256:… --target operator -t penstock-operator .
 ARG BASE=python:3.12-slim
 
 FROM ${BASE} AS base

@@ -71,9 +71,9 @@ def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
 
 
 @contextlib.contextmanager
-def _operator(cluster: Cluster, pod: str = "operator") -> Iterator[Operator]:
+def _operator(cluster: Cluster, pod: str = "operator", *options: str) -> Iterator[Operator]:
     port = controlplane.free_port()
-    process = cluster.operate(pod, f"--health-probe-bind-address=127.0.0.1:{port}")
+    process = cluster.operate(pod, f"--health-probe-bind-address=127.0.0.1:{port}", *options)
     try:
         yield Operator(process, cluster.folder / f"{pod}.log", port)
     finally:
@@ -147,6 +147,31 @@ def test_it_waits_for_what_it_may_not_do_and_names_it(bare: Cluster, request: py
         )
         system.kubectl("apply", "-k", str(ROOT / "deploy"))
         _until_ready(bare, operator)
+
+
+def test_one_that_is_limited_to_a_namespace_works_there_and_may_do_nothing_elsewhere(
+    bare: Cluster, request: pytest.FixtureRequest
+) -> None:
+    if request.config.getoption("--cluster") == "embedded":
+        pytest.skip("the embedded API is single-user: it has no roles")
+    _definitions(bare)
+    administrator, team = _administrator(bare), Session(bare, "team-data")
+    administrator.kubectl("create", "namespace", team.namespace)
+    bare.operator_kubeconfig = clusters.with_token(Session(bare, "penstock-system"), ROOT / "deploy" / "namespaced")
+    account = "--as=system:serviceaccount:penstock-system:penstock-operator"
+    for place, answer in (("team-data", "yes"), ("default", "no"), ("penstock-system", "no")):
+        told = administrator.kubectl("auth", "can-i", "create", "jobs", "-n", place, account, check=False)
+        assert told.splitlines()[-1] == answer
+    with _operator(bare, "operator", "--namespace=team-data") as operator:
+        _until_ready(bare, operator)
+        team.kubectl("apply", "-f", "-", stdin=json.dumps(manifests.source()))
+        administrator.kubectl("apply", "-f", "-", stdin=json.dumps(manifests.source()))
+        team.until(lambda: team.items("jobs"), "it starts Jobs", 20)
+        time.sleep(2)
+        assert "status" not in administrator.get("source", "cities")
+        assert administrator.items("jobs") == []
+        assert "refuses" not in operator.told
+        assert "orbidden" not in operator.told
 
 
 def test_crds_that_are_deleted_and_come_back_need_no_person(bare: Cluster) -> None:

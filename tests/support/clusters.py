@@ -237,9 +237,9 @@ def ask_for_claim(session: Session, name: str) -> None:
     session.kubectl("apply", "-f", "-", stdin=json.dumps(content))
 
 
-def with_token(system: Session) -> Path:
-    """A kubeconfig for the ServiceAccount that `deploy/` gives the operator."""
-    system.kubectl("apply", "-k", str(ROOT / "deploy"))
+def with_token(system: Session, deploy: Path = ROOT / "deploy") -> Path:
+    """A kubeconfig for the ServiceAccount that the operator has once the kustomization `deploy` is applied."""
+    system.kubectl("apply", "-k", str(deploy))
     content = yaml.safe_load(system.cluster.kubeconfig.read_text())
     content["contexts"][0]["context"]["namespace"] = system.namespace
     content["users"][0]["user"] = {"token": system.kubectl("create", "token", "penstock-operator").strip()}
