@@ -41,10 +41,16 @@ def job(name: str = "cities-ingest-1", **changes: Any) -> Manifest:
             "creationTimestamp": changes.get("created", BEGAN),
             "labels": labels,
             "annotations": changes.get("annotations", {}),
+            "ownerReferences": changes.get("owners", [owner()]),
         },
         "spec": changes.get("spec", {}),
         "status": changes.get("status", {}),
     }
+
+
+def owner(kind: str = "Pipeline", name: str = "cities", uid: str = "uid-of-cities") -> Manifest:
+    """A reference to one of our objects."""
+    return {"apiVersion": objects.API_VERSION, "kind": kind, "name": name, "uid": uid, "controller": True}
 
 
 def pod(of: Manifest, number: int = 1, **terminated: Any) -> Manifest:

@@ -54,7 +54,7 @@ class Scene:
 
     def see(self) -> None:
         """Let the watches catch up."""
-        there = self.cluster.everything()
+        there = [manifest for manifest in self.cluster.everything() if _is_watched(manifest)]
         for manifest in there:
             self._see(manifest)
         living = {manifest["metadata"]["uid"] for manifest in there}
@@ -70,7 +70,7 @@ class Scene:
     def _see(self, manifest: Manifest) -> None:
         if manifest["kind"] in objects.KINDS:
             self.store.put(manifest)
-        elif objects.MANAGED_BY in manifest["metadata"].get("labels", {}):
+        else:
             self.store.put_child(manifest)
 
     def reconcile(self, kind: Any, name: str) -> datetime | None:
@@ -163,6 +163,11 @@ class Scene:
         return found
 
 
+def _is_watched(manifest: Manifest) -> bool:
+    """Whether the operator's watches tell of an object: they select children by label."""
+    return manifest["kind"] in objects.KINDS or objects.MANAGED_BY in manifest["metadata"].get("labels", {})
+
+
 def quickstart(**pipeline: Any) -> Scene:
     """A Source, a lake with a Dataset, and a Pipeline; nothing was done yet."""
     scene = Scene()
@@ -185,3 +190,16 @@ def _ready(pipeline: str) -> Scene:
                 scene.finish(job)
     scene.settle()
     return scene
+
+
+def whole() -> Scene:
+    """All five kinds at rest after a load and a delivery."""
+    stage = ready(schedule=["0 3 * * *"])
+    stage.finish(stage.jobs("ingest")[0])
+    stage.cluster.change(Ref("Dataset", "default", "cities"), {"status": {"lastLoadTime": jobs.ENDED}})
+    stage.apply(manifests.outbox(), manifests.subscription(cadence="daily"))
+    for purpose in ("inspect-destination", "deliver"):
+        stage.settle()
+        stage.finish(stage.jobs(purpose)[-1])
+    stage.settle()
+    return stage

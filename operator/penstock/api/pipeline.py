@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from penstock.language.conditions import Conditions
 from penstock.language.model import Model
-from penstock.language.scalars import Cron, Duration, Generation, Name, Nonce, ShortText, Time, TimeZone
+from penstock.language.scalars import Cron, Duration, Generation, Name, Nonce, ShortText, Time, TimeZone, Word
 
 
 class SourceRef(Model):
@@ -98,8 +98,11 @@ class Run(Model):
 
     id: Annotated[str, Field(max_length=253, description="Stable over retries: identity, epoch and slot.")]
     state: Annotated[
-        Literal["Waiting", "Running", "Succeeded", "Failed", "Cancelled"],
-        Field(description="Waiting: for its turn. Cancelled: its Job was deleted."),
+        Word,
+        Field(
+            description="Waiting (for its turn), Running, Succeeded, Failed, or Cancelled (its Job was deleted). Later "
+            "versions may add words."
+        ),
     ]
     job: Annotated[str | None, Field(max_length=253, description="The Job that carries it out.")] = None
     attempt: Annotated[
@@ -134,14 +137,22 @@ class Run(Model):
     bytes: Annotated[int | None, Field(description="Bytes read from the source.")] = None
     files: Annotated[int | None, Field(description="Files read.")] = None
 
+    @property
+    def over(self) -> bool:
+        """Whether it has ended. A word of a newer version counts as an end: where a Job is left, that tells."""
+        return self.state not in ("Waiting", "Running")
+
 
 class PipelineDatasetStatus(Model):
     """What the newest run did to one Dataset."""
 
     name: Annotated[ShortText, Field(description="Name of the Dataset.")]
     state: Annotated[
-        Literal["Waiting", "Running", "Written", "Unchanged", "Failed", "Cancelled"],
-        Field(description="Unchanged: nothing new at the Source."),
+        Word,
+        Field(
+            description="Waiting, Running, Written, Unchanged (nothing new at the Source), Failed, or Cancelled. Later "
+            "versions may add words."
+        ),
     ]
     rows: Annotated[int | None, Field(description="Rows it loaded.")] = None
     quarantined: Annotated[int | None, Field(description="Bad rows it put into quarantine.")] = None

@@ -1,6 +1,6 @@
 """Source: where data comes from."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -8,7 +8,7 @@ from penstock.connectors.files.spec import FilesSource
 from penstock.language.auth import Auth
 from penstock.language.conditions import Conditions
 from penstock.language.model import Model, OneOf
-from penstock.language.scalars import Generation, Name, ShortText, Time
+from penstock.language.scalars import Generation, Name, ShortText, Time, Word
 
 
 class SourceConnector(OneOf):
@@ -49,7 +49,9 @@ class Inspection(Model):
 
     order: Annotated[str, Field(max_length=64, description="Hash of the order that was carried out.")]
     attempt: Annotated[int, Field(description="Counts up with every attempt at the same order, from 1.")]
-    state: Annotated[Literal["Running", "Succeeded", "Failed"], Field(description="How the attempt stands.")]
+    state: Annotated[
+        Word, Field(description="Running, Succeeded or Failed: of the attempt. Later versions may add words.")
+    ]
     retry_time: Annotated[Time | None, Field(description="When a failed one is tried again; RFC 3339.")] = None
     reason: Annotated[ShortText | None, Field(description="Why it failed, in one word.")] = None
     message: Annotated[str | None, Field(max_length=1024, description="Why it failed, and what to do.")] = None

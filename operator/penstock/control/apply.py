@@ -8,8 +8,10 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Mapping, Sequence
 
+from penstock.control.cluster import owners
+from penstock.control.cluster.owners import Owner
 from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Manifest, NotFound, Ref
-from penstock.control.cluster.store import Store, owner_of
+from penstock.control.cluster.store import Store
 from penstock.control.desired import objects as desired_objects
 from penstock.control.desired import orders
 from penstock.control.desired import runs as desired_runs
@@ -46,6 +48,8 @@ async def changes(graph: Graph, wanted: Changes, starts: Sequence[Start], cluste
         await _apply(graph, change, cluster, store)
     for start in starts:
         await create(graph, desired_runs.job(graph, start), cluster, store)
+    for job in wanted.relabel:
+        await _with_labels(job, owners.labels(job), cluster, store)
     for bell in wanted.suspend:
         store.put_child(await cluster.patch(Ref.of(bell), {"spec": {"suspend": True}}))
 
@@ -88,13 +92,44 @@ async def catalog(graph: Graph, seen: Seen, cluster: Cluster, store: Store) -> N
 
 
 async def create(graph: Graph, manifest: Manifest, cluster: Cluster, store: Store) -> None:
-    """Create what must not be made twice; if it is there already and ours, that is as good."""
+    """Create what must not be made twice; if it is there already and ours, that is as good.
+
+    Raises `InvalidSpec` (NameConflict) where it is foreign.
+    """
     try:
         store.put_child(await cluster.create(manifest))
     except Conflict:
         live = await cluster.get(Ref.of(manifest))
         _must_be_ours(graph, live)
-        store.put_child(live)
+        await _with_labels(live, manifest["metadata"]["labels"], cluster, store)
+
+
+async def _with_labels(live: Manifest, wanted: Mapping[str, str], cluster: Cluster, store: Store) -> None:
+    """Give a child of ours back the labels that it lost: the watch does not see it without them."""
+    labels = live["metadata"].get("labels") or {}
+    lost = {name: value for name, value in wanted.items() if labels.get(name) != value}
+    if lost:
+        log.info("%s %s gets its labels back", live["kind"], live["metadata"]["name"])
+        live = await cluster.patch(Ref.of(live), {"metadata": {"labels": lost}})
+    store.put_child(live)
+
+
+async def recover(graph: Graph, cluster: Cluster, store: Store) -> bool:
+    """Find the Jobs of unfinished runs that are there and are not seen, because they lost the label that we watch.
+
+    One call for each such run; there is none but when a Job was deleted or lost its labels. Returns whether one was
+    found.
+    """
+    found = False
+    seen = {child["metadata"]["name"] for child in graph.children if child["kind"] == "Job"}
+    missing = [run.job for run in getattr(graph.status, "runs", []) if not run.over and run.job not in (None, *seen)]
+    for name in missing:
+        with contextlib.suppress(NotFound):
+            live = await cluster.get(Ref("Job", graph.key.namespace, str(name)))
+            if store.owner_of(live) == graph.key:
+                await _with_labels(live, owners.labels(live), cluster, store)
+                found = True
+    return found
 
 
 async def delete(child: Manifest, cluster: Cluster, store: Store) -> None:
@@ -128,8 +163,7 @@ async def _keep(graph: Graph, change: Change, cluster: Cluster, store: Store) ->
 
 
 def _must_be_ours(graph: Graph, live: Manifest) -> None:
-    owners = live["metadata"].get("ownerReferences") or []
-    if owner_of(live) == graph.key and any(owner["uid"] == graph.meta.uid for owner in owners):
+    if owners.direct(live) == Owner(graph.key, graph.meta.uid):
         return
     kind, name = live["kind"], live["metadata"]["name"]
     raise InvalidSpec(

@@ -10,7 +10,7 @@ from penstock.api import objects
 from penstock.api.objects import Key
 from penstock.control import resolve
 from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Listing, Manifest, NotFound, Ref
-from penstock.control.cluster.store import SELECTOR, Store, datasets_of, owner_of, references, version_of
+from penstock.control.cluster.store import SELECTOR, Store, datasets_of, references, version_of
 from penstock.control.gate import Gate
 from penstock.control.notices import Notices
 from penstock.control.reconcile import World, publish, reconcile
@@ -102,10 +102,10 @@ class Controller:
         self.gate.ring()
 
     def _seen_child(self, manifest: Manifest, *, deleted: bool = False) -> None:
+        owner = self.store.owner_of(manifest)  # before the deletion of its CronJob hides it
         changed = self.store.remove_child(manifest) if deleted else self.store.put_child(manifest)
         if not changed:
             return
-        owner = owner_of(manifest)
         for key in [*([owner] if owner is not None else []), *datasets_of(manifest)]:
             self.queue.add(key)
         if manifest["kind"] == "Job":

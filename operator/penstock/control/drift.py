@@ -7,6 +7,7 @@ from typing import Any
 
 from deepdiff import DeepDiff
 
+from penstock.control.cluster import owners
 from penstock.control.cluster.port import Manifest, Ref
 from penstock.control.cluster.store import finished
 from penstock.language import scalars, times
@@ -39,17 +40,20 @@ class Changes:
     suspend: tuple[Manifest, ...] = ()
     """CronJobs that are not wanted any more and whose Jobs have not finished."""
     delete: tuple[Manifest, ...] = ()
+    relabel: tuple[Manifest, ...] = ()
+    """Jobs that lost one of our labels."""
 
 
 def between(wanted: Sequence[Manifest] | None, children: Iterable[Manifest], now: datetime) -> Changes:
     """What turns `children` into `wanted`. With nothing wanted (None: the graph has a problem), all stays."""
-    if wanted is None:
-        return Changes()
     live = {Ref.of(child): child for child in children}
+    jobs = [child for child in live.values() if child["kind"] == "Job"]
+    relabel = tuple(job for job in jobs if owners.lost_labels(job))
+    if wanted is None:
+        return Changes(relabel=relabel)
     names = {Ref.of(manifest) for manifest in wanted}
     changes = [change for manifest in wanted if (change := _change(manifest, live.get(Ref.of(manifest)))) is not None]
     orphans = [child for ref, child in live.items() if ref not in names]
-    jobs = [child for child in live.values() if child["kind"] == "Job"]
     bells = [child for child in orphans if child["kind"] == "CronJob"]
     busy = [bell for bell in bells if any(_rung_by(job, bell) and not finished(job) for job in jobs)]
     idle = [bell for bell in bells if bell not in busy]
@@ -58,7 +62,14 @@ def between(wanted: Sequence[Manifest] | None, children: Iterable[Manifest], now
         apply=tuple(changes),
         suspend=tuple(bell for bell in busy if not bell["spec"].get("suspend")),
         delete=(*idle, *orders),
+        relabel=relabel,
     )
+
+
+def going(children: Iterable[Manifest]) -> Changes:
+    """What to do when the object itself is being deleted: its CronJobs make no more Jobs. All else goes with it."""
+    cronjobs = [child for child in children if child["kind"] == "CronJob" and not child["spec"].get("suspend")]
+    return Changes(suspend=tuple(cronjobs))
 
 
 def _change(manifest: Manifest, live: Manifest | None) -> Change | None:

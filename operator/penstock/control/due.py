@@ -108,7 +108,7 @@ def target(graph: Graph, order: RunOrder) -> str:
 def next_time(graph: Graph, seen: Seen, now: datetime) -> datetime | None:
     """When to look at the graph again though nothing happens: the next retry, or the end of a preview's keep."""
     order = orders.of(graph)
-    if order is None or graph.suspended is not None:
+    if order is None or graph.suspended is not None or graph.meta.deleting:
         return None
     if order.kind in UPKEEP:
         last = _last_upkeep(graph, order, seen)
@@ -133,7 +133,7 @@ def retried(graph: Graph, seen: Seen) -> Observed | None:
 def next_attempt(graph: Graph, seen: Seen) -> datetime | None:
     """When a failed run is tried again, if nothing else happens; None where none is, or nothing may start."""
     failed = retried(graph, seen)
-    startable = graph.problem is None and graph.suspended is None
+    startable = graph.problem is None and graph.suspended is None and not graph.meta.deleting
     return retry_time(failed, graph.settings) if failed is not None and startable else None
 
 
@@ -142,6 +142,8 @@ def held(graph: Graph, purpose: OrderKind, rivals: Iterable[Observed]) -> str | 
 
     `rivals` are the runs under way on the same Datasets: one writer at a time.
     """
+    if graph.meta.deleting:
+        return f"{graph.key.kind} {graph.key.name} is being deleted"
     if graph.problem is not None:
         return graph.problem.message
     if (suspended := graph.suspended) is not None:

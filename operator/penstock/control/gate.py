@@ -13,7 +13,7 @@ from datetime import datetime
 from penstock.api import objects
 from penstock.control import apply, due, observe, resolve
 from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Manifest, NotFound, Ref, Unavailable
-from penstock.control.cluster.store import Store, datasets_of, finished, owner_of
+from penstock.control.cluster.store import Store, datasets_of, finished
 from penstock.control.desired import orders
 from penstock.control.desired import runs as desired_runs
 from penstock.control.desired.runs import Start
@@ -83,14 +83,18 @@ class Gate:
 
     async def _consider(self, ref: Ref) -> None:
         job = self._store.child(ref)
-        owner = owner_of(job) if job is not None else None
+        owner = self._store.owner_of(job) if job is not None else None
         if job is None or owner is None or not _waits(job):
             return  # things have changed since the pass began
         graph = resolve.references(owner, self._store, self._settings)
-        if graph is None or job["metadata"]["uid"] not in {child["metadata"]["uid"] for child in graph.children}:
+        if (
+            graph is None
+            or graph.meta.deleting
+            or job["metadata"]["uid"] not in {child["metadata"]["uid"] for child in graph.children}
+        ):
             return
-        seen = observe.job(job, ())
-        if due.held(graph, seen.purpose, self._rivals(job)) is None:
+        seen = next(iter(observe.runs([job], {}).runs), None)
+        if seen is not None and due.held(graph, seen.purpose, self._rivals(job)) is None:
             await self._start(graph, job, seen)
 
     def _rivals(self, job: Manifest) -> list[Observed]:
@@ -101,7 +105,7 @@ class Gate:
             for other in self._store.jobs_of_dataset(dataset)
             if not finished(other) and not other["spec"].get("suspend")
         }
-        return [observe.job(other, ()) for other in others.values()]
+        return list(observe.runs(others.values(), {}).runs)
 
     async def _start(self, graph: Graph, job: Manifest, seen: Observed) -> None:
         order = orders.of(graph)

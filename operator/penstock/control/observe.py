@@ -6,11 +6,12 @@ Pods go, and their reports with them; what was harvested from them is in status,
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from penstock.api import objects
 from penstock.api.pipeline import Run
 from penstock.api.source import Inspection
+from penstock.control.cluster import owners
 from penstock.control.cluster.port import Manifest
 from penstock.control.resolve import Graph
 from penstock.language import times
@@ -50,7 +51,8 @@ class Observed:
     pods: int
     pod: str | None
     report: RunReport | None
-    reason: Reason | None
+    reason: str | None
+    """A `Reason`, or the word of a worker of another version."""
     message: str | None
     admitted: bool = False
     """Whether the gate has let it start: one that is suspended since then, a person has suspended."""
@@ -97,7 +99,7 @@ def _remembered(observed: Observed, status: Model) -> Observed:
     known: list[Run] = getattr(status, "runs", [])
     for run in known:
         if (run.job, run.state) == (observed.job, observed.state) and run.reason != "ReportLost":
-            return replace(observed, reason=cast("Reason | None", run.reason), message=run.message, harvested=run)
+            return replace(observed, reason=run.reason, message=run.message, harvested=run)
     if observed.reason == "DeadlineExceeded" and observed.message == _TOO_LONG:
         return replace(observed, message=_too_long(_held_up_before(observed, status)))
     return observed
@@ -123,30 +125,37 @@ def runs(jobs: Iterable[Manifest], pods: Mapping[str, Sequence[Manifest]]) -> Se
 
 
 def _is_run(child: Manifest) -> bool:
-    return child["kind"] == "Job" and objects.PURPOSE in (child["metadata"].get("labels") or {})
+    return child["kind"] == "Job" and purpose(child) is not None
+
+
+def purpose(manifest: Manifest) -> OrderKind | None:
+    """What a Job is to do; None for one that does not say, or says what this version does not know."""
+    word = owners.labels(manifest).get(objects.PURPOSE)
+    return cast(OrderKind, word) if word in get_args(OrderKind) else None
 
 
 def job(manifest: Manifest, pods: Sequence[Manifest]) -> Observed:
-    """What one Job did."""
+    """What one Job did. Its purpose must be known, see `purpose`."""
     metadata, spec, status = manifest["metadata"], manifest["spec"], manifest.get("status") or {}
     annotations = metadata.get("annotations") or {}
-    purpose = metadata["labels"][objects.PURPOSE]
     state, failure = _state(spec, status)
+    work = purpose(manifest)
+    assert work is not None  # noqa: S101 - see above
     told = _newest_report(pods)
     if state == "Succeeded" and told is not None and told.state == "Failed":
         told = None  # it is that of an earlier Pod, and the last one's is gone
     reason, message = _cause(state, failure, told, pods)
-    if state == "Succeeded" and told is None and purpose == "inspect-source":
+    if state == "Succeeded" and told is None and work == "inspect-source":
         state = "Failed"  # an inspection is what it reports
     event = slot(manifest)
     return Observed(
         job=metadata["name"],
         uid=metadata["uid"],
-        purpose=purpose,
+        purpose=work,
         slot=event,
         run=annotations.get(objects.RUN_ID, ""),
         interval_end=annotations.get(objects.INTERVAL_END) or _scheduled_time(event),
-        attempt=int(annotations.get(objects.ATTEMPT, "1")),
+        attempt=_attempt(annotations),
         order=annotations.get(objects.ORDER, ""),
         state=state,
         created=metadata["creationTimestamp"],
@@ -161,6 +170,12 @@ def job(manifest: Manifest, pods: Sequence[Manifest]) -> Observed:
         whole=told is not None if reason == "DeadlineExceeded" else _whole(state, status, pods, told),
         podless=not pods or (_terminated(pods[-1]) is not None and told is None),
     )
+
+
+def _attempt(annotations: Mapping[str, str]) -> int:
+    """Which attempt a Job is, from 1; 1 where its annotation is no number."""
+    text = annotations.get(objects.ATTEMPT, "")
+    return max(int(text), 1) if text.isascii() and text.isdigit() and len(text) < 10 else 1
 
 
 def slot(manifest: Manifest) -> str:
@@ -222,7 +237,7 @@ def _newest_report(pods: Sequence[Manifest]) -> RunReport | None:
 
 def _cause(
     state: State, failure: Mapping[str, Any] | None, told: RunReport | None, pods: Sequence[Manifest]
-) -> tuple[Reason | None, str | None]:
+) -> tuple[str | None, str | None]:
     """Why it failed, or what holds it up."""
     if failure is not None:
         return _failure(failure, told, pods)
@@ -231,7 +246,7 @@ def _cause(
     return None, _hold_up(pods) if state == "Running" else None
 
 
-def _failure(failure: Mapping[str, Any], told: RunReport | None, pods: Sequence[Manifest]) -> tuple[Reason, str | None]:
+def _failure(failure: Mapping[str, Any], told: RunReport | None, pods: Sequence[Manifest]) -> tuple[str, str | None]:
     """The worker's own word first, then the Pod's, then the Job's."""
     if told is not None and told.state == "Failed":
         return told.reason or "UnknownError", told.message

@@ -33,9 +33,14 @@ async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
     Raises `port.ClusterError` where the API refuses; everything else that is wrong becomes a condition.
     """
     graph = resolve.references(key, world.store, world.settings)  # manifest -> typed model -> closed graph
-    if graph is None or graph.meta.deleting:
-        return None  # what we made for it goes by owner reference
+    if graph is None:
+        return None
+    if graph.meta.deleting:  # what we made for it goes by owner reference, when its finalizers are gone
+        await apply.changes(graph, drift.going(graph.children), [], world.cluster, world.store)
+        return None
     seen = observe.of(graph)  # what Jobs did: reports, failures, causes
+    if await apply.recover(graph, world.cluster, world.store):
+        graph, seen = _now(graph, world)
     wanted = desired.objects(graph)  # standing objects: orders, CronJobs
     starts = due.runs(graph, seen, now)  # events: Jobs that must exist now
     changes = drift.between(wanted, graph.children, now)  # owned fields only
@@ -62,7 +67,7 @@ async def publish(graph: Graph, outcome: status.Outcome, now: datetime, world: W
     live = world.store.get(graph.key)
     if live is None:
         return
-    patch = status.patch(live.get("status") or {}, outcome.status.to_object())
+    patch = status.changes(live.get("status") or {}, outcome.status)
     if not patch:
         return
     body = {"metadata": {"resourceVersion": live["metadata"]["resourceVersion"]}, "status": patch}

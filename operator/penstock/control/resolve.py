@@ -14,7 +14,7 @@ from penstock.api.subscription import SubscriptionSpec
 from penstock.control.cluster.port import Manifest
 from penstock.control.cluster.store import Store
 from penstock.control.settings import Settings
-from penstock.language import conditions
+from penstock.language import conditions, lenient
 from penstock.language.conditions import Condition, ConditionType, Reason
 from penstock.language.errors import InvalidSpec, PenstockError
 from penstock.language.model import Model
@@ -273,11 +273,11 @@ def _left_over(child: Manifest, key: Key, meta: Meta) -> bool:
 
 
 def _status(kind: KindName, manifest: Manifest) -> Model:
-    """The status as last published; an unreadable one counts as none, since we can rebuild it."""
+    """The status as last published, by this version or another."""
     model = objects.KINDS[kind].status
     try:
-        return model.model_validate(manifest.get("status") or {})
-    except ValueError:
+        return lenient.read(model, manifest.get("status") or {})
+    except ValueError:  # it is no object at all
         return model()
 
 

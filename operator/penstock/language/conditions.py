@@ -7,7 +7,7 @@ from pydantic import Field
 
 from penstock.language import visible
 from penstock.language.model import Model
-from penstock.language.scalars import Time
+from penstock.language.scalars import Time, Word
 
 ConditionType = Literal[
     "Ready", "Reconciling", "Stalled", "Reachable", "Discovered", "SchemaCurrent", "QualityOK", "LastRunSucceeded"
@@ -121,9 +121,11 @@ Conditions = Annotated[list[Condition], Field(max_length=16, description="How it
 class Verdict(Model):
     """A condition before it meets the previous one: without the time of its last transition."""
 
-    type: ConditionType
+    type: Word
+    """A `ConditionType`, or that of another version, read from status."""
     status: ConditionStatus
-    reason: Reason
+    reason: Word
+    """A `Reason`, or the word of another version, read from status or from a report."""
     message: str = ""
     generation: int | None = None
     """Of which generation it is told, where that is not the one of now."""
@@ -156,7 +158,7 @@ def merge(previous: Iterable[Condition], verdicts: Iterable[Verdict], generation
     return [published(verdict) for verdict in verdicts]
 
 
-def find(conditions: Iterable[Condition], kind: ConditionType) -> Condition | None:
+def find(conditions: Iterable[Condition], kind: str) -> Condition | None:
     """The condition of that type, if there is one."""
     return next((condition for condition in conditions if condition.type == kind), None)
 

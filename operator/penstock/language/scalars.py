@@ -103,6 +103,9 @@ _AUTHORITY = re.compile(r"://[^\s/]*@")
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 TableName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 FieldName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Word = Annotated[str, Field(max_length=64)]
+"""One word of a list that later versions may make longer: what is read back from the cluster keeps unknown ones."""
+
 ShortText = Annotated[str, Field(max_length=256)]
 LongText = Annotated[str, Field(max_length=1024)]
 Expression = Annotated[str, Field(min_length=1, max_length=2048)]

@@ -1,11 +1,13 @@
 """RunReport: what a run did, small enough for a termination message, and the larger things that go through the log."""
 
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from penstock.language.conditions import Reason
+from penstock.language import lenient
 from penstock.language.model import Model
+from penstock.language.scalars import Word
 from penstock.runs.order import OrderKind
 
 VERSION: Literal["penstock.dev/report-v1"] = "penstock.dev/report-v1"
@@ -60,7 +62,7 @@ class DatasetReport(Model):
     """The run id was committed before: the counts are those of that commit."""
     committed_at: str | None = None
     """When that was; RFC 3339. Set where `earlier` is."""
-    reason: Reason | None = None
+    reason: Word | None = None
     message: str | None = None
     rows: int | None = None
     bytes: int | None = None
@@ -99,7 +101,7 @@ class RunReport(Model):
     kind: OrderKind
     run: str
     state: Literal["Succeeded", "Failed"]
-    reason: Reason | None = None
+    reason: Word | None = None
     message: str | None = None
     attempt: Annotated[int, Field(ge=1)] = 1
     started_at: str
@@ -128,8 +130,8 @@ class RunReport(Model):
 def decode(text: str) -> RunReport | None:
     """The report in a termination message, or None if there is none or it cannot be read."""
     try:
-        return RunReport.model_validate_json(text)
-    except ValidationError:
+        return lenient.read(RunReport, json.loads(text))
+    except (ValueError, RecursionError):
         return None
 
 

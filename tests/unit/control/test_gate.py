@@ -8,7 +8,7 @@ import pytest
 from penstock.api import objects
 from penstock.control.cluster.port import ClusterError, Manifest, NotFound, Ref, Unavailable
 from penstock.control.gate import Gate
-from support import manifests, scene
+from support import jobs, manifests, scene
 from support.fakecluster import Call, FakeCluster
 from support.scene import Scene
 
@@ -210,3 +210,88 @@ def test_a_closed_gate_has_finished_what_it_was_admitting_and_admits_nothing_mor
         more.cancel()
 
     asyncio.run(told())
+
+
+# ── an object that is being deleted, for as long as a finalizer keeps it: it starts nothing more ──
+
+GOING = {"metadata": {"deletionTimestamp": jobs.BEGAN, "deletionGracePeriodSeconds": 0, "finalizers": ["a.dev/x"]}}
+
+
+def _going(stage: Scene, kind: str, name: str = "cities") -> None:
+    stage.cluster.change(Ref(kind, "default", name), GOING)
+
+
+def _started(stage: Scene) -> list[str]:
+    return [job["metadata"]["name"] for job in stage.jobs() if not job["spec"]["suspend"]]
+
+
+def test_a_waiting_run_of_a_pipeline_that_is_deleted_is_not_admitted() -> None:
+    stage = scene.ready(suspend=True, runNonce="", schedule=["0 3 * * *"])
+    stage.ring("cities-pipeline-0", "2026-11-22T03:00:00Z")
+    stage.apply(manifests.pipeline(runNonce="", schedule=["0 3 * * *"]))
+    _going(stage, "Pipeline")
+    before = _started(stage)
+    stage.see()
+    stage.admit()
+    stage.settle()
+    assert _started(stage) == before
+
+
+def test_its_schedule_makes_no_more_jobs() -> None:
+    stage = scene.ready(runNonce="", schedule=["0 3 * * *", "0 4 * * *"])
+    _going(stage, "Pipeline")
+    stage.settle()
+    assert [cronjob["spec"]["suspend"] for cronjob in stage.cluster.items("CronJob")] == [True, True]
+    assert stage.settle() == []
+
+
+@pytest.mark.parametrize("ask", ["nonce", "annotation"])
+def test_it_takes_no_request(ask: str) -> None:
+    stage = scene.ready(runNonce="")
+    if ask == "nonce":
+        stage.apply(manifests.pipeline(runNonce="2"))
+    else:
+        stage.cluster.change(
+            Ref("Pipeline", "default", "cities"), {"metadata": {"annotations": {"penstock.dev/requestedAt": "now"}}}
+        )
+    _going(stage, "Pipeline")
+    stage.settle()
+    assert stage.jobs("ingest") == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "purpose"), [("Source", "inspect-source"), ("Dataset", "migrate"), ("Pipeline", "ingest")]
+)
+def test_what_failed_is_not_tried_again(kind: str, purpose: str) -> None:
+    stage = scene.ready()
+    job = stage.jobs(purpose)[0]
+    stage.cluster.change(Ref.of(job), {"status": None})
+    for pod in [
+        pod for pod in stage.cluster.items("Pod") if pod["metadata"]["name"].startswith(job["metadata"]["name"])
+    ]:
+        stage.cluster.remove(Ref.of(pod))
+    stage.finish(stage.jobs(purpose)[0], jobs.report(purpose, state="Failed", reason="Unreachable"))
+    _going(stage, kind)
+    count = len(stage.jobs(purpose))
+    for _ in range(3):
+        stage.wait(3600)
+        stage.settle()
+    assert len(stage.jobs(purpose)) == count
+
+
+@pytest.mark.parametrize("kind", ["Source", "Destination", "Dataset"])
+def test_what_refers_to_it_starts_nothing(kind: str) -> None:
+    stage = scene.ready(runNonce="")
+    _going(stage, kind, "lake" if kind == "Destination" else "cities")
+    stage.apply(manifests.pipeline(runNonce="2"))
+    stage.settle()
+    assert stage.jobs("ingest") == []
+
+
+def test_a_subscription_that_is_deleted_delivers_nothing_first() -> None:
+    stage = scene.ready(runNonce="")
+    stage.cluster.change(Ref("Dataset", "default", "cities"), {"status": {"lastLoadTime": jobs.ENDED}})
+    stage.apply(manifests.outbox(), manifests.subscription())
+    _going(stage, "Subscription")
+    stage.settle()
+    assert stage.jobs("deliver") == []

@@ -17,21 +17,8 @@ from support.scene import Scene
 RUN = "default/cities/nonce/1"
 
 
-def _whole() -> Scene:
-    """All five kinds at rest after a load and a delivery."""
-    stage = scene.ready(schedule=["0 3 * * *"])
-    stage.finish(stage.jobs("ingest")[0])
-    stage.cluster.change(Ref("Dataset", "default", "cities"), {"status": {"lastLoadTime": jobs.ENDED}})
-    stage.apply(manifests.outbox(), manifests.subscription(cadence="daily"))
-    for purpose in ("inspect-destination", "deliver"):
-        stage.settle()
-        stage.finish(stage.jobs(purpose)[-1])
-    stage.settle()
-    return stage
-
-
 def test_an_unchanged_object_costs_no_write_also_after_a_restart() -> None:
-    stage = _whole()
+    stage = scene.whole()
     assert {stage.condition(item["kind"], item["metadata"]["name"], "Ready")["status"] for item in _five(stage)} == {
         "True"
     }

@@ -10,6 +10,7 @@ from typing import Any
 
 from penstock.api import objects
 from penstock.api.objects import Key, KindName
+from penstock.control.cluster import owners
 from penstock.control.cluster.port import Manifest, Ref
 
 JOB_NAME = "batch.kubernetes.io/job-name"
@@ -29,6 +30,8 @@ class Store:
         self._objects: dict[Key, Manifest] = {}
         self._children: dict[Ref, Manifest] = {}
         self._by_owner: defaultdict[Key, set[Ref]] = defaultdict(set)
+        self._by_cronjob: defaultdict[str, set[Ref]] = defaultdict(set)
+        self._cronjobs: defaultdict[str, set[Ref]] = defaultdict(set)
         self._by_dataset: defaultdict[Key, set[Ref]] = defaultdict(set)
         self._pods_of: defaultdict[tuple[str, str], set[Ref]] = defaultdict(set)
         self._referrers: defaultdict[Key, set[Key]] = defaultdict(set)
@@ -92,12 +95,26 @@ class Store:
         return self._children.get(ref)
 
     def children(self, key: Key) -> list[Manifest]:
-        """Jobs, CronJobs and ConfigMaps that we made for an object, by label."""
-        return [self._children[ref] for ref in sorted(self._by_owner.get(key, ()))]
+        """Jobs, CronJobs and ConfigMaps whose owner an object is, and the Jobs that those CronJobs made."""
+        refs = set(self._by_owner.get(key, ()))
+        for ref in tuple(refs):
+            if ref.kind == "CronJob":
+                refs |= self._by_cronjob.get(_uid(self._children[ref]), set())
+        return [self._children[ref] for ref in sorted(refs)]
+
+    def owner_of(self, child: Manifest) -> Key | None:
+        """The object for which a child was made, itself or by a CronJob of ours; None for what is foreign."""
+        if (owner := owners.direct(child)) is not None:
+            return owner.key
+        for ref in self._cronjobs.get(owners.cronjob(child) or "", ()):
+            found = owners.direct(self._children[ref])
+            return found.key if found is not None else None
+        return None
 
     def jobs_of_dataset(self, key: Key) -> list[Manifest]:
-        """Jobs that work on a Dataset, whoever owns them."""
-        return [self._children[ref] for ref in sorted(self._by_dataset.get(key, ()))]
+        """Our Jobs that work on a Dataset, for whichever object they were made."""
+        jobs = [self._children[ref] for ref in sorted(self._by_dataset.get(key, ()))]
+        return [job for job in jobs if self.owner_of(job) is not None]
 
     def unfinished_jobs(self) -> list[Manifest]:
         """Jobs that wait or run: what the gate is rebuilt from."""
@@ -159,9 +176,13 @@ class Store:
         if manifest["kind"] == "Pod":
             yield self._pods_of, (metadata["namespace"], metadata.get("labels", {}).get(JOB_NAME, ""))
             return
-        if (owner := owner_of(manifest)) is not None:
-            yield self._by_owner, owner
+        if (owner := owners.direct(manifest)) is not None:
+            yield self._by_owner, owner.key
+        if manifest["kind"] == "CronJob":
+            yield self._cronjobs, _uid(manifest)
         if manifest["kind"] == "Job":
+            if (maker := owners.cronjob(manifest)) is not None:
+                yield self._by_cronjob, maker
             for dataset in datasets_of(manifest):
                 yield self._by_dataset, dataset
 
@@ -183,15 +204,6 @@ def finished(job: Mapping[str, Any]) -> bool:
     """Whether a Job has come to its end, well or badly."""
     conditions = (job.get("status") or {}).get("conditions") or []
     return any(entry["type"] in ("Complete", "Failed") and entry["status"] == "True" for entry in conditions)
-
-
-def owner_of(child: Mapping[str, Any]) -> Key | None:
-    """The object for which a child was made, by its labels."""
-    metadata = child["metadata"]
-    labels = metadata.get("labels") or {}
-    kind, name = labels.get(objects.OWNER_KIND, ""), labels.get(objects.OWNER_NAME)
-    known = objects.KINDS.get(kind)
-    return Key(known.name, metadata["namespace"], name) if known is not None and name else None
 
 
 def datasets_of(job: Mapping[str, Any]) -> list[Key]:

@@ -11,7 +11,7 @@ from penstock.control.desired import orders
 from penstock.control.observe import Seen
 from penstock.control.resolve import Graph, Problem
 from penstock.control.status import inspected, verdicts
-from penstock.language.conditions import Reason, Verdict
+from penstock.language.conditions import Verdict
 from penstock.language.model import Model
 from penstock.language.scalars import ratio
 from penstock.runs.order import OrderKind
@@ -54,7 +54,7 @@ def _table_ready(graph: Graph, trouble: Problem | None, migration: Inspection | 
             "Ready", graph.suspended or "the table is there", "Suspended" if graph.suspended else "Succeeded"
         )
     if migration is not None and migration.state == "Failed":
-        return verdicts.false("Ready", cast(Reason, migration.reason or "UnknownError"), migration.message or "")
+        return verdicts.false("Ready", migration.reason or "UnknownError", migration.message or "")
     if graph.suspended is not None:
         return verdicts.false("Ready", "Suspended", graph.suspended)
     reachable = graph.destination.condition("Reachable") if graph.destination is not None else None
@@ -71,7 +71,7 @@ def _schema_current(graph: Graph, migration: Inspection | None) -> Verdict:
         return verdicts.held_up(known, migration.message if migration is not None else None)
     if migration.state == "Succeeded":
         return verdicts.true("SchemaCurrent", "the table has the columns of the spec")
-    return verdicts.false("SchemaCurrent", cast(Reason, migration.reason or "UnknownError"), migration.message or "")
+    return verdicts.false("SchemaCurrent", migration.reason or "UnknownError", migration.message or "")
 
 
 @dataclass(frozen=True)

@@ -46,9 +46,9 @@ def _runs(graph: Graph, after: Model) -> Iterator[tuple[str, str, bool]]:
     before: list[Run] = getattr(graph.status, "runs", [])
     known = {(run.id, run.job): run.state for run in before}
     for run in getattr(after, "runs", []):
-        if run.state in ("Waiting", known.get((run.id, run.job))):
-            continue
         words = {"Running": "RunStarted", "Succeeded": "RunSucceeded", "Failed": "RunFailed", "Cancelled": "Cancelled"}
+        if run.state not in words or run.state == known.get((run.id, run.job)):
+            continue
         counts = (
             "" if run.rows_loaded is None else f": {run.rows_loaded:,} loaded, {run.rows_quarantined:,} quarantined"
         )

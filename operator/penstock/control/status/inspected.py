@@ -11,7 +11,7 @@ from penstock.control.observe import Observed, Seen
 from penstock.control.resolve import Graph, Problem
 from penstock.control.status import verdicts
 from penstock.language import times, words
-from penstock.language.conditions import ConditionType, Reason, Verdict
+from penstock.language.conditions import Reason, Verdict
 from penstock.language.model import Model
 
 UNANSWERED: frozenset[Reason] = frozenset({"Unreachable", "Timeout", "WrongCredentials", "SecretMissing"})
@@ -60,7 +60,7 @@ def inspection(graph: Graph, run: Observed | None, known: Inspection | None) -> 
     )
 
 
-def _before_it_ends(graph: Graph, kind: ConditionType, run: Observed | None) -> Verdict:
+def _before_it_ends(graph: Graph, kind: str, run: Observed | None) -> Verdict:
     """What is told while there is no new word: as before, of the spec that was inspected then."""
     known = verdicts.as_before(graph, kind, verdicts.unknown(kind, "Progressing", "not inspected yet"))
     return known if run is None else verdicts.of_then(graph, verdicts.held_up(known, run.message))

@@ -53,6 +53,12 @@ def _in_short(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "")[:200]
 
 
+def changes(live: Mapping[str, Any], wanted: Model) -> dict[str, Any]:
+    """The merge patch that makes a live status say what `wanted` says; members of other versions stay as they are."""
+    names = {field.alias or name for name, field in type(wanted).model_fields.items()}
+    return patch({name: value for name, value in live.items() if name in names}, wanted.to_object())
+
+
 def patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON merge patch (RFC 7386) that turns one object into another; empty if they are equal."""
     changed: dict[str, Any] = {key: None for key in before if key not in after}

@@ -13,12 +13,9 @@ from penstock.control.observe import Observed, Seen
 from penstock.control.resolve import Graph, Problem
 from penstock.control.status import verdicts
 from penstock.language import times, words
-from penstock.language.conditions import Reason, Verdict
+from penstock.language.conditions import Verdict
 from penstock.language.model import Model
 from penstock.runs.report import DatasetReport
-
-OVER = ("Succeeded", "Failed", "Cancelled")
-"""The states of a run that has come to an end."""
 
 RUNS_LIMIT = 50
 """How many runs status can hold."""
@@ -127,7 +124,7 @@ def _runs(graph: Graph, seen: Seen, before: list[Run]) -> list[Run]:
 
 def _kept(runs: list[Run], keep: int) -> list[Run]:
     """What status holds of runs, newest first: all that are not over, and the newest `keep` that are."""
-    past = [run for run in runs if run.state in OVER][keep:]
+    past = [run for run in runs if run.over][keep:]
     return [run for run in runs if run not in past][:RUNS_LIMIT]
 
 
@@ -146,7 +143,7 @@ def _with_what_holds_it(observed: Observed, graph: Graph) -> Observed:
 
 
 def _without_job(run: Run) -> Run:
-    if run.state not in ("Waiting", "Running"):
+    if run.over:
         return run
     return run.model_copy(
         update={"state": "Cancelled", "reason": "Cancelled", "message": "its Job was deleted before it finished"}
@@ -206,7 +203,7 @@ def _carried_out_before(observed: Observed) -> str | None:
 
 
 def _last_run_succeeded(graph: Graph, seen: Seen, runs: list[Run], handled: Mapping[str, str | None]) -> Verdict:
-    over = next((run for run in runs if run.state in OVER), None)
+    over = next((run for run in runs if run.over), None)
     ended = _how_it_ended(graph, seen, over)
     newer = runs if over is None else runs[: runs.index(over)]
     if any((run.attempt or 1) > 1 for run in newer):  # a failed run is tried again: its failure counts until then
@@ -219,7 +216,7 @@ def _awaited(graph: Graph, runs: list[Run], handled: Mapping[str, str | None]) -
     """Whether a run has yet to end before there is a word on the spec as it is: whoever waits for it must not go on."""
     unread = graph.spec is None  # who knows what it asks for
     asked = any(value and value != handled[event] for event, value in due.asked(graph).items())
-    return unread or asked or any(run.state not in OVER for run in runs)
+    return unread or asked or any(not run.over for run in runs)
 
 
 def _how_it_ended(graph: Graph, seen: Seen, over: Run | None) -> Verdict:
@@ -231,7 +228,7 @@ def _how_it_ended(graph: Graph, seen: Seen, over: Run | None) -> Verdict:
     message = over.message or over.state
     if again is not None and failed is not None and failed.run == over.id:
         message = f"{message.rstrip('.')[:900]}; tried again at {times.text(again)}"
-    return verdicts.false("LastRunSucceeded", cast(Reason, over.reason or "UnknownError"), message)
+    return verdicts.false("LastRunSucceeded", over.reason or "UnknownError", message)
 
 
 def _counts_in_words(run: Run) -> str:
@@ -292,7 +289,7 @@ def _ended(graph: Graph, seen: Seen, runs: list[Run], event: str) -> str | None:
     asked = due.asked(graph)[event]
     again = due.retried(graph, seen)
     wanted = due.run_id(graph, f"{event}/{asked}")
-    ended = any(run.id == wanted and run.state in OVER for run in runs)
+    ended = any(run.id == wanted and run.over for run in runs)
     return asked if asked and ended and (again is None or again.run != wanted) else None
 
 
@@ -303,7 +300,7 @@ def repeated(graph: Graph, runs: list[Run]) -> dict[str, str]:
         asked = due.asked(graph)[event]
         prefix, wanted = due.run_id(graph, f"{event}/"), due.run_id(graph, f"{event}/{asked}")
         newest = next((run for run in runs if run.id.startswith(prefix)), None)
-        then = next((run for run in runs if run.id == wanted and run.state in OVER), None)
+        then = next((run for run in runs if run.id == wanted and run.over), None)
         if not asked or then is None or newest is None or newest.id == wanted:
             continue
         at = then.finished_at or then.started_at or then.scheduled_time

@@ -1,11 +1,10 @@
 """Conditions in the making: small words for verdicts, and their publication with kstatus' abnormal-true pair."""
 
 from datetime import datetime
-from typing import cast
 
 from penstock.control.resolve import Graph, Problem
 from penstock.language import conditions, times
-from penstock.language.conditions import Condition, ConditionType, Reason, Verdict
+from penstock.language.conditions import Condition, Verdict
 
 _MEANWHILE = "; now "
 """Stands between how the last attempt failed and what holds the next one up."""
@@ -22,22 +21,22 @@ def published(graph: Graph, verdicts: list[Verdict], now: datetime) -> list[Cond
     return conditions.merge(before, verdicts, graph.meta.generation, times.text(now))
 
 
-def true(kind: ConditionType, message: str = "", reason: Reason = "Succeeded") -> Verdict:
+def true(kind: str, message: str = "", reason: str = "Succeeded") -> Verdict:
     """It holds."""
     return Verdict(type=kind, status="True", reason=reason, message=message)
 
 
-def false(kind: ConditionType, reason: Reason, message: str) -> Verdict:
+def false(kind: str, reason: str, message: str) -> Verdict:
     """It does not hold, for this reason."""
     return Verdict(type=kind, status="False", reason=reason, message=message)
 
 
-def unknown(kind: ConditionType, reason: Reason, message: str) -> Verdict:
+def unknown(kind: str, reason: str, message: str) -> Verdict:
     """It cannot be told yet."""
     return Verdict(type=kind, status="Unknown", reason=reason, message=message)
 
 
-def as_before(graph: Graph, kind: ConditionType, otherwise: Verdict) -> Verdict:
+def as_before(graph: Graph, kind: str, otherwise: Verdict) -> Verdict:
     """What was published last, without what held something up then; or `otherwise` where nothing was."""
     known = conditions.find(getattr(graph.status, "conditions", []), kind)
     if known is None or known.reason == "Waiting":
@@ -62,8 +61,7 @@ def of_then(graph: Graph, verdict: Verdict) -> Verdict:
 
 def again(known: Condition) -> Verdict:
     """The verdict that a published condition was."""
-    kind, reason = cast(ConditionType, known.type), cast(Reason, known.reason)
-    return Verdict(type=kind, status=known.status, reason=reason, message=known.message)
+    return Verdict(type=known.type, status=known.status, reason=known.reason, message=known.message)
 
 
 def accepted(graph: Graph, trouble: Problem | None, message: str) -> Verdict:

@@ -106,10 +106,43 @@ def test_a_job_is_unfinished_until_a_condition_says_otherwise() -> None:
     assert not stores.finished(unsure)
 
 
-def test_a_child_with_odd_labels_has_no_owner() -> None:
-    odd = jobs.job()
-    odd["metadata"]["labels"][objects.OWNER_KIND] = "Deployment"
-    assert stores.owner_of(odd) is None
+@pytest.mark.parametrize(
+    "references",
+    [
+        [],
+        [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "cities", "uid": "uid-2"}],
+        [{"apiVersion": "other.dev/v1", "kind": "Pipeline", "name": "cities", "uid": "uid-2"}],
+        [{"apiVersion": "batch/v1", "kind": "CronJob", "name": "somebodys", "uid": "uid-3"}],
+    ],
+)
+def test_a_child_with_our_labels_and_no_owner_of_ours_is_foreign(references: list[Manifest]) -> None:
+    store, foreign = Store(), jobs.job(owners=references, annotations={objects.DATASETS: "cities"})
+    store.put_child(foreign)
+    assert store.owner_of(foreign) is None
+    assert store.children(KEY) == []
+    assert store.jobs_of_dataset(Key("Dataset", "default", "cities")) == []
+
+
+def test_labels_that_are_gone_or_changed_leave_a_child_with_its_owner() -> None:
+    store, job = Store(), jobs.job()
+    job["metadata"]["labels"] = {objects.OWNER_NAME: "another"}
+    store.put_child(job)
+    assert store.owner_of(job) == KEY
+    assert store.children(KEY) == [job]
+
+
+def test_a_job_of_a_cronjob_belongs_to_whom_that_belongs_also_when_it_was_seen_first() -> None:
+    store = Store()
+    cronjob = {**jobs.job("cities-pipeline-0"), "kind": "CronJob"}
+    made = {"apiVersion": "batch/v1", "kind": "CronJob", "name": "cities-pipeline-0", "uid": cronjob["metadata"]["uid"]}
+    job = jobs.job(owners=[made])
+    store.put_child(job)
+    assert store.owner_of(job) is None
+    store.put_child(cronjob)
+    assert store.owner_of(job) == KEY
+    assert store.children(KEY) == [cronjob, job]
+    store.remove_child(cronjob)
+    assert store.children(KEY) == []
 
 
 def test_refs_tells_every_child_of_a_kind() -> None:
