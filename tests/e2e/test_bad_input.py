@@ -30,7 +30,7 @@ MISSING: list[tuple[str, Manifest, list[Manifest], str, str]] = [
         manifests.dataset(destinationRef={"name": "outbox"}),
         [manifests.outbox()],
         "InvalidSpec",
-        "a Dataset's table lives in a lake",
+        "which holds no tables",
     ),
     (
         "pipeline",

@@ -4,14 +4,13 @@ Pure, so that the operator (live objects) and `penstock validate` (files) judge 
 is its model's own matter.
 """
 
-import posixpath
-from collections.abc import Iterable
-
 from penstock.api import findings
 from penstock.api.dataset import DatasetSpec
 from penstock.api.destination import DestinationSpec
 from penstock.api.pipeline import PipelineDataset
+from penstock.api.source import SourceSpec
 from penstock.api.subscription import SubscriptionField, SubscriptionSpec
+from penstock.connectors.registry import DESTINATIONS
 from penstock.language.errors import InvalidSpec
 
 WRITE_MODE_OF = {"full": "replace", "incremental": "append"}
@@ -33,28 +32,45 @@ def pipeline_dataset(entry: PipelineDataset, dataset: DatasetSpec) -> None:
         )
 
 
-def stream(entry: PipelineDataset, streams: Iterable[str]) -> None:
-    """The stream that an entry names exists; `streams` are those of its Source."""
-    known = list(streams)
-    if entry.stream is not None and entry.stream not in known:
-        raise InvalidSpec(f'the Source has no stream "{entry.stream}"; {findings.suggestion(entry.stream, known)}')
+def stream(entry: PipelineDataset, source_name: str, source: SourceSpec) -> None:
+    """The stream that an entry names can be there. Which streams a system of many has, only an inspection tells."""
+    if source.connector.traits.streams == "many":
+        if entry.stream is None:
+            raise InvalidSpec(f"Source {source_name} has many streams: name one in `stream`")
+        return
+    if entry.stream is not None and entry.stream != source_name:
+        raise InvalidSpec(
+            f'the Source has no stream "{entry.stream}"; {findings.suggestion(entry.stream, [source_name])}'
+        )
+
+
+def stream_sync(entry: PipelineDataset, source_name: str, source: SourceSpec) -> None:
+    """The Source's system can be read the way that the entry asks for."""
+    able = source.connector.traits.sync
+    if entry.sync not in able:
+        raise InvalidSpec(
+            f"sync {entry.sync} is not possible with Source {source_name}, which is {source.connector.choice}; "
+            f"use sync {' or '.join(able)}"
+        )
 
 
 def dataset_destination(dataset: DatasetSpec, destination: DestinationSpec) -> None:
-    """A Dataset lives in a lake."""
-    if destination.connector.lake is None:
+    """A Dataset lives in a Destination that holds tables."""
+    if destination.connector.traits.store is None:
+        able = [name for name, spec in DESTINATIONS.items() if spec.traits.store is not None]
         raise InvalidSpec(
-            f"Destination {dataset.destination_ref.name} is {destination.connector.choice}, and a Dataset's table "
-            "lives in a lake. Name a Destination with connector.lake."
+            f"Destination {dataset.destination_ref.name} is {destination.connector.choice}, which holds no tables. "
+            f"Name a Destination with connector.{' or connector.'.join(able)}."
         )
 
 
 def subscription_destination(subscription: SubscriptionSpec, destination: DestinationSpec) -> None:
-    """A Subscription delivers files."""
-    if destination.connector.files is None:
+    """A Subscription delivers to a Destination that receives deliveries."""
+    if destination.connector.traits.target is None:
+        able = [name for name, spec in DESTINATIONS.items() if spec.traits.target is not None]
         raise InvalidSpec(
-            f"Destination {subscription.destination_ref.name} is {destination.connector.choice}, and a Subscription "
-            "delivers files. Name a Destination with connector.files."
+            f"Destination {subscription.destination_ref.name} is {destination.connector.choice}, which receives no "
+            f"deliveries. Name a Destination with connector.{' or connector.'.join(able)}."
         )
 
 
@@ -66,22 +82,6 @@ def subscription_field(field: SubscriptionField, subscription: SubscriptionSpec,
             f'Dataset {subscription.dataset_ref.name} has no field "{field.name}"; '
             f"{findings.suggestion(field.name, known)}"
         )
-
-
-def delivery_folder(suffix: str | None, destination: DestinationSpec, namespace: str) -> str | None:
-    """The one folder that a Subscription with that suffix delivers into, so that two can be compared.
-
-    None where the Destination receives no files. A `file://` URL is that of a claim, and claims are of a namespace; a
-    bucket is one for all that name its server.
-    """
-    files = destination.connector.files
-    if files is None:
-        return None
-    suffix = (suffix or "").strip("/")
-    folder = f"{files.url}{suffix}/" if suffix else files.url
-    if files.scheme == "file":
-        return f"{namespace} file://{posixpath.normpath(folder.removeprefix('file://'))}/"
-    return f"{files.endpoint_url or ''} {folder}"
 
 
 def subscription(subscription: SubscriptionSpec, dataset: DatasetSpec, destination: DestinationSpec) -> None:

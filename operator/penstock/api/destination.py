@@ -1,23 +1,23 @@
 """Destination: a place that holds tables or receives files."""
 
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
 
-from penstock.api.source import Inspection
-from penstock.connectors.files.spec import FilesDestination
-from penstock.connectors.lake.spec import LakeDestination
+from penstock.api.source import Inspection, Location
+from penstock.connectors.registry import DESTINATIONS
 from penstock.language.auth import Auth
 from penstock.language.conditions import Conditions
-from penstock.language.model import Model, OneOf
+from penstock.language.model import Model
 from penstock.language.scalars import Generation, Time
+from penstock.language.traits import ConnectorUnion, union
 
-
-class DestinationConnector(OneOf):
-    """What kind of system the Destination is; exactly one member."""
-
-    lake: Annotated[LakeDestination | None, Field(description="Iceberg tables; what Datasets live in.")] = None
-    files: Annotated[FilesDestination | None, Field(description="Delivered files; what Subscriptions write.")] = None
+if TYPE_CHECKING:
+    DestinationConnector = ConnectorUnion
+else:  # its members come from the registry, so no type checker can know them
+    DestinationConnector = union(
+        "DestinationConnector", "What kind of system the Destination is; exactly one member.", DESTINATIONS
+    )
 
 
 class DestinationSpec(Model):
@@ -29,9 +29,9 @@ class DestinationSpec(Model):
 
     @model_validator(mode="after")
     def _auth_fits(self) -> Self:
-        files = self.connector.files
-        if self.auth is not None and (files is None or files.scheme != "s3"):
-            raise ValueError("auth.aws goes with an s3:// url")
+        fault = self.connector.spec.auth_fault(self.auth.choice if self.auth is not None else None)
+        if fault is not None:
+            raise ValueError(fault)
         return self
 
 
@@ -40,5 +40,6 @@ class DestinationStatus(Model):
 
     observed_generation: Generation = -1
     conditions: Conditions = []
+    location: Location = None
     last_check_time: Annotated[Time | None, Field(description="When it was last inspected; RFC 3339.")] = None
     inspection: Annotated[Inspection | None, Field(description="The newest inspection.")] = None

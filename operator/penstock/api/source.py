@@ -1,22 +1,20 @@
 """Source: where data comes from."""
 
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
 
-from penstock.connectors.files.spec import FilesSource
+from penstock.connectors.registry import SOURCES
 from penstock.language.auth import Auth
 from penstock.language.conditions import Conditions
-from penstock.language.model import Model, OneOf
+from penstock.language.model import Model
 from penstock.language.scalars import Generation, Name, ShortText, Time, Word
+from penstock.language.traits import ConnectorUnion, union
 
-
-class SourceConnector(OneOf):
-    """What kind of system the Source is; exactly one member."""
-
-    files: Annotated[FilesSource | None, Field(description="Files in a folder, on a web server, or in a bucket.")] = (
-        None
-    )
+if TYPE_CHECKING:
+    SourceConnector = ConnectorUnion
+else:  # its members come from the registry, so no type checker can know them
+    SourceConnector = union("SourceConnector", "What kind of system the Source is; exactly one member.", SOURCES)
 
 
 class SourceSpec(Model):
@@ -30,9 +28,9 @@ class SourceSpec(Model):
 
     @model_validator(mode="after")
     def _auth_fits(self) -> Self:
-        files = self.connector.files
-        if self.auth is not None and files is not None and files.scheme != "s3":
-            raise ValueError(f"auth.aws goes with an s3:// url, not with {files.scheme}://")
+        fault = self.connector.spec.auth_fault(self.auth.choice if self.auth is not None else None)
+        if fault is not None:
+            raise ValueError(fault)
         return self
 
 
@@ -57,11 +55,15 @@ class Inspection(Model):
     message: Annotated[str | None, Field(max_length=1024, description="Why it failed, and what to do.")] = None
 
 
+Location = Annotated[str | None, Field(max_length=2048, description="Where the system is, as its spec says it.")]
+
+
 class SourceStatus(Model):
     """What is known of a Source."""
 
     observed_generation: Generation = -1
     conditions: Conditions = []
+    location: Location = None
     last_check_time: Annotated[Time | None, Field(description="When it was last inspected; RFC 3339.")] = None
     inspection: Annotated[Inspection | None, Field(description="The newest inspection.")] = None
     streams: Annotated[list[Stream], Field(max_length=64, description="What can be read, at most 64 streams.")] = []

@@ -13,6 +13,7 @@ from penstock.api.documents import Position, Unreadable
 from penstock.api.findings import Finding, Path
 from penstock.api.manifests import Manifest
 from penstock.api.pipeline import PipelineSpec
+from penstock.api.source import SourceSpec
 from penstock.api.subscription import SubscriptionSpec
 from penstock.language.errors import InvalidSpec
 from penstock.language.model import Model
@@ -175,10 +176,14 @@ def _tables(specs: Mapping[_Address, tuple[Manifest, Model | None]]) -> Iterator
         if not isinstance(spec, DatasetSpec):
             continue
         found = specs.get(("Destination", namespace, spec.destination_ref.name))
-        lake = found[1].connector.lake if found is not None and isinstance(found[1], DestinationSpec) else None
-        place = lake.warehouse.rstrip("/") if lake is not None else spec.destination_ref.name
+        destination = found[1] if found is not None and isinstance(found[1], DestinationSpec) else None
+        place = (
+            destination.connector.spec.table_place(namespace)
+            if destination is not None
+            else f"{namespace}/{spec.destination_ref.name}"
+        )
         for table in (spec.table, checks.quarantine_table(spec.table)):
-            owners[f"{namespace}/{place}", table].append(manifest)
+            owners[place, table].append(manifest)
     told = set()
     for (_place, table), (first, *others) in owners.items():
         for manifest in others:
@@ -197,7 +202,9 @@ def _deliveries(specs: Mapping[_Address, tuple[Manifest, Model | None]]) -> Iter
         found = specs.get(("Destination", namespace, spec.destination_ref.name))
         destination = found[1] if found is not None and isinstance(found[1], DestinationSpec) else None
         folder = (
-            checks.delivery_folder(spec.settings.suffix, destination, namespace) if destination is not None else None
+            destination.connector.spec.delivery_place(spec.settings.suffix, namespace)
+            if destination is not None
+            else None
         )
         if folder is None:
             continue
@@ -217,12 +224,13 @@ def _dataset(spec: DatasetSpec, references: "_References") -> None:
 
 
 def _pipeline(spec: PipelineSpec, references: "_References") -> None:
-    references.find("Source", spec.source_ref.name, ("spec", "sourceRef", "name"))
+    source = references.find("Source", spec.source_ref.name, ("spec", "sourceRef", "name"))
     for index, entry in enumerate(spec.datasets):
         here: Path = ("spec", "datasets", index)
         dataset = references.find("Dataset", entry.dataset_ref.name, (*here, "datasetRef", "name"))
-        if entry.stream is not None:
-            references.check((*here, "stream"), checks.stream, entry, [spec.source_ref.name])
+        if isinstance(source, SourceSpec):
+            references.check((*here, "stream"), checks.stream, entry, spec.source_ref.name, source)
+            references.check((*here, "sync"), checks.stream_sync, entry, spec.source_ref.name, source)
         if isinstance(dataset, DatasetSpec):
             references.check((*here, "sync"), checks.pipeline_dataset, entry, dataset)
 

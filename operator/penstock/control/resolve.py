@@ -175,7 +175,8 @@ def _pipeline(graph: Graph, store: Store) -> Graph:
     source = _find(store, graph.key, "Source", spec.source_ref.name, SourceSpec)
     entries = []
     for entry in spec.datasets:
-        checks.stream(entry, [source.name])
+        checks.stream(entry, source.name, source.spec)
+        checks.stream_sync(entry, source.name, source.spec)
         dataset = _find(store, graph.key, "Dataset", entry.dataset_ref.name, DatasetSpec)
         checks.pipeline_dataset(entry, dataset.spec)
         name = dataset.spec.destination_ref.name
@@ -196,13 +197,13 @@ def _subscription(graph: Graph, store: Store) -> Graph:
 
 def _check_folder(key: Key, spec: SubscriptionSpec, destination: DestinationSpec, store: Store) -> None:
     """Raise InvalidSpec (DeliveryConflict) if an older Subscription delivers into the same folder."""
-    folder = checks.delivery_folder(spec.settings.suffix, destination, key.namespace)
+    folder = _place(destination, spec.settings.suffix, key.namespace)
     for place in store.of_kind("Destination") if folder is not None else ():
         if (there := _lenient(store, place, DestinationSpec)) is None:
             continue
         for rival in store.referrers(place):
             # There may be thousands: the suffix is looked at before anything is parsed.
-            if rival == key or checks.delivery_folder(_suffix(store, rival), there, rival.namespace) != folder:
+            if rival == key or _place(there, _suffix(store, rival), rival.namespace) != folder:
                 continue
             older = rival.kind == "Subscription" and _age(store, rival) <= _age(store, key)
             if older and _lenient(store, rival, SubscriptionSpec):
@@ -212,6 +213,10 @@ def _check_folder(key: Key, spec: SubscriptionSpec, destination: DestinationSpec
                     "manifest.json. Choose another settings.suffix, or another Destination.",
                     "DeliveryConflict",
                 )
+
+
+def _place(destination: DestinationSpec, suffix: str | None, namespace: str) -> str | None:
+    return destination.connector.spec.delivery_place(suffix, namespace)
 
 
 def _suffix(store: Store, key: Key) -> str | None:

@@ -33,3 +33,9 @@ class Auth(OneOf):
         Aws | None,
         Field(description="Access keys for s3:// URLs, from a Secret of this namespace. Never shown, never logged."),
     ] = None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The names of the Secrets that a worker needs."""
+        reference: SecretRef | None = getattr(self, self.choice).secret_ref
+        return () if reference is None else (reference.name,)

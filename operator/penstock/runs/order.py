@@ -71,7 +71,8 @@ class DeliveryOrder(Model):
 
     destination: DestinationOrder
     suffix: str = ""
-    format: Format
+    format: Format | None = None
+    """None: the Destination's own."""
     fields: list[SubscriptionField] = []
 
 

@@ -116,12 +116,12 @@ def test_references_stay_in_their_namespace() -> None:
         ),
         (
             (LAKE, OUTBOX, DATASET.replace("{name: lake}", "{name: outbox}")),
-            "spec.destinationRef.name: Destination outbox is files, and a Dataset's table lives in a lake. "
+            "spec.destinationRef.name: Destination outbox is files, which holds no tables. "
             "Name a Destination with connector.lake.",
         ),
         (
             (LAKE, DATASET, SUBSCRIPTION.replace("{name: outbox}", "{name: lake}")),
-            "spec.destinationRef.name: Destination lake is lake, and a Subscription delivers files. "
+            "spec.destinationRef.name: Destination lake is lake, which receives no deliveries. "
             "Name a Destination with connector.files.",
         ),
         (

@@ -1,11 +1,13 @@
 """Files: what Sources and Destinations say of the place, the format and the compression of files."""
 
-from typing import Annotated, Literal, Self
+import posixpath
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from penstock.language.model import Model, OneOf
 from penstock.language.scalars import OneCharacter, ShortText, Url
+from penstock.language.traits import ConnectorSpec, Traits
 from penstock.language.volumes import Volume
 
 _ENDPOINT = r"^https?://[^/?#@]+(/[^?#]*)?$"
@@ -56,7 +58,7 @@ class Format(OneOf):
     parquet: Annotated[ParquetFormat | None, Field(description="Apache Parquet.")] = None
 
 
-class Located(Model):
+class Located(ConnectorSpec):
     """A place that a URL names, with the claim that holds it where the URL is `file://`."""
 
     url: Url
@@ -79,6 +81,27 @@ class Located(Model):
         """What stands before `://`, in lower case."""
         return self.url.partition("://")[0].lower()
 
+    @property
+    def location(self) -> str:
+        return self.url
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        return () if self.volume is None else (self.volume.claim_name,)
+
+    def auth_fault(self, member: str | None) -> str | None:
+        if member is not None and self.scheme != "s3":
+            return f"auth.{member} goes with an s3:// url, not with {self.scheme}://"
+        return super().auth_fault(member)
+
+    def delivery_place(self, suffix: str | None, namespace: str) -> str | None:
+        """The folder of the deliveries. A `file://` URL is that of a claim, and claims belong to a namespace."""
+        suffix = (suffix or "").strip("/")
+        folder = f"{self.url}{suffix}/" if suffix else self.url
+        if self.scheme == "file":
+            return f"{namespace} file://{posixpath.normpath(folder.removeprefix('file://'))}/"
+        return f"{self.endpoint_url or ''} {folder}"
+
     @model_validator(mode="after")
     def _volume_goes_with_file(self) -> Self:
         if self.scheme == "file":
@@ -96,6 +119,15 @@ class Located(Model):
 
 class FilesSource(Located):
     """Files under a URL."""
+
+    traits: ClassVar[Traits] = Traits(
+        title="Files",
+        description="Files in a folder, on a web server, or in a bucket.",
+        source="penstock.connectors.files.source:FilesSource",
+        auth=("aws",),
+        streams="one",
+        sync=("full", "incremental"),
+    )
 
     url: Annotated[
         Url,
@@ -138,6 +170,14 @@ class FilesSource(Located):
 class FilesDestination(Located):
     """A folder or bucket that Subscriptions deliver files to."""
 
+    traits: ClassVar[Traits] = Traits(
+        title="Files",
+        description="Delivered files; what Subscriptions write.",
+        target="penstock.connectors.files.target:FilesTarget",
+        auth=("aws",),
+        guarantee="Exactly once for readers that read what a manifest names: the manifest is written last.",
+    )
+
     url: Annotated[
         Url,
         Field(
@@ -153,3 +193,7 @@ class FilesDestination(Located):
     compression: Annotated[
         Compression, Field(description="How delivered CSV and JSON files are compressed; Parquet compresses itself.")
     ] = "none"
+
+
+SOURCE = FilesSource
+DESTINATION = FilesDestination

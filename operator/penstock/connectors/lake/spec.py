@@ -1,18 +1,25 @@
 """Lake: what a Destination says of a warehouse of Apache Iceberg tables."""
 
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from penstock.language.model import Model
 from penstock.language.scalars import Url
+from penstock.language.traits import ConnectorSpec, Traits
 from penstock.language.volumes import Volume
 
 _WAREHOUSE = r"^file:///[^?#]*$"
 
 
-class LakeDestination(Model):
+class LakeDestination(ConnectorSpec):
     """Apache Iceberg tables under one warehouse folder, with their SQL catalog in SQLite beside them."""
+
+    traits: ClassVar[Traits] = Traits(
+        title="Lake",
+        description="Iceberg tables; what Datasets live in.",
+        store="penstock.connectors.lake.store:LakeStore",
+        guarantee="Exactly once: rows, quarantine and the run's entry in the ledger are one database transaction.",
+    )
 
     warehouse: Annotated[
         Url,
@@ -31,3 +38,14 @@ class LakeDestination(Model):
         if ".." in path.split("/") or not f"{path}/".startswith(f"{self.volume.mount_path}/"):
             raise ValueError(f"warehouse must lie beneath its volume: file://{self.volume.mount_path}/…")
         return self
+
+    @property
+    def location(self) -> str:
+        return self.warehouse
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        return (self.volume.claim_name,)
+
+
+DESTINATION = LakeDestination

@@ -86,8 +86,6 @@ def deliver(graph: Graph) -> RunOrder:
     spec = cast(SubscriptionSpec, graph.spec)
     dataset, lake = cast("Node[DatasetSpec]", graph.dataset), cast("Node[DestinationSpec]", graph.lake)
     destination = cast("Node[DestinationSpec]", graph.destination)
-    files = destination.spec.connector.files
-    assert files is not None  # noqa: S101 - checked in resolve
     return RunOrder(
         kind="deliver",
         subject=_subject(graph),
@@ -97,7 +95,7 @@ def deliver(graph: Graph) -> RunOrder:
         delivery=DeliveryOrder(
             destination=_destination(destination.name, destination.spec),
             suffix=(spec.settings.suffix or "").strip("/"),
-            format=spec.settings.format or files.format,
+            format=spec.settings.format,
             fields=spec.fields,
         ),
     )

@@ -11,9 +11,8 @@ from penstock.api.pipeline import PipelineSpec
 from penstock.control.cluster.port import Manifest
 from penstock.control.desired import render
 from penstock.control.resolve import Graph
-from penstock.language.auth import Auth
 from penstock.runs import places
-from penstock.runs.order import OrderKind, RunOrder
+from penstock.runs.order import DestinationOrder, OrderKind, RunOrder, SourceOrder
 
 GRACE_SECONDS = 60
 """How far `activeDeadlineSeconds` lies behind the worker's own deadline: it deletes the Pod, and the report with it."""
@@ -175,17 +174,22 @@ def _mounts(graph: Graph, order: RunOrder) -> tuple[list[dict[str, Any]], list[d
 
 
 def _secrets(order: RunOrder) -> list[str]:
-    auths: list[Auth | None] = [place.auth for place in (order.source, order.destination) if place is not None]
-    auths += [entry.destination.auth for entry in order.datasets]
-    if order.delivery is not None:
-        auths.append(order.delivery.destination.auth)
-    return sorted({auth.aws.secret_ref.name for auth in auths if auth is not None and auth.aws is not None})
+    secrets: set[str] = set()
+    for place in _places(order):
+        secrets.update(place.connector.spec.secrets)
+        if place.auth is not None:
+            secrets.update(place.auth.secrets)
+    return sorted(secrets)
 
 
 def _claims(order: RunOrder) -> list[str]:
-    connectors = [place.connector for place in (order.source, order.destination) if place is not None]
-    connectors += [entry.destination.connector for entry in order.datasets]
+    return sorted({claim for place in _places(order) for claim in place.connector.spec.claims})
+
+
+def _places(order: RunOrder) -> list[SourceOrder | DestinationOrder]:
+    """The Source and all Destinations that the run works with."""
+    places_: list[SourceOrder | DestinationOrder | None] = [order.source, order.destination]
+    places_ += [entry.destination for entry in order.datasets]
     if order.delivery is not None:
-        connectors.append(order.delivery.destination.connector)
-    volumes = [getattr(connector, connector.choice).volume for connector in connectors]
-    return sorted({volume.claim_name for volume in volumes if volume is not None})
+        places_.append(order.delivery.destination)
+    return [place for place in places_ if place is not None]

@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import Any, cast
 
-from penstock.api.destination import DestinationStatus
-from penstock.api.source import Inspection, SourceStatus, Stream
+from penstock.api.destination import DestinationSpec, DestinationStatus
+from penstock.api.source import Inspection, SourceSpec, SourceStatus, Stream
 from penstock.control import due
 from penstock.control.desired import objects as desired_objects
 from penstock.control.observe import Observed, Seen
@@ -27,6 +27,7 @@ def status(graph: Graph, seen: Seen, now: datetime, trouble: Problem | None) -> 
     newest = inspection(graph, run, due.upkeep_status(graph))
     found = [verdicts.accepted(graph, trouble, "accepted"), _reachable(graph, run)]
     fields: dict[str, Any] = {"observed_generation": graph.meta.generation, "inspection": newest}
+    fields["location"] = _location(graph)
     fields["last_check_time"] = run.finished if run is not None and run.over else _last_check(graph)
     if graph.key.kind == "Destination":
         return DestinationStatus(conditions=verdicts.published(graph, found, now), **fields), []
@@ -38,6 +39,13 @@ def status(graph: Graph, seen: Seen, now: datetime, trouble: Problem | None) -> 
     return SourceStatus(
         conditions=verdicts.published(graph, found, now), streams=streams, catalog=catalog, **fields
     ), []
+
+
+def _location(graph: Graph) -> str | None:
+    """Where the system is; as it was published while the spec is invalid."""
+    if isinstance(graph.spec, SourceSpec | DestinationSpec):
+        return graph.spec.connector.spec.location
+    return cast("SourceStatus | DestinationStatus", graph.status).location
 
 
 def _last_check(graph: Graph) -> str | None:

@@ -94,7 +94,7 @@ def _job(order: DeliveryOrder, dataset: DatasetOrder, table: Table, claim: Claim
         order=order,
         columns=_columns(order, dataset),
         snapshot=int(recorded["snapshot"]),
-        format=order.format,
+        format=order.format or files.format,
         compression=files.compression,
         name=f"{dataset.table}-{stage.prefix(claim.run)}",
     )

@@ -1,7 +1,7 @@
 """The ports: what the worker asks of a system, and nothing of how a system does it.
 
 In: orders, the Pod, opaque JSON (parts of a plan, states, staged work). Out: chunks of rows, staged work, commits.
-Never: a system's name. `connectors/registry.py` says which class implements which port for which system.
+Never: a system's name. `worker/connectors.py` knows which class implements which port.
 
 - `chunks`: rows as a Source yields them, with the place of each, and what Arrow cannot hold beside them.
 - `source`: Source and Session: check, discover, plan, read, acknowledge.
