@@ -170,8 +170,8 @@ def test_one_that_is_limited_to_a_namespace_works_there_and_may_do_nothing_elsew
         time.sleep(2)
         assert "status" not in administrator.get("source", "cities")
         assert administrator.items("jobs") == []
-        assert "refuses" not in operator.told
-        assert "orbidden" not in operator.told
+        assert "refuses" not in operator.log_text
+        assert "orbidden" not in operator.log_text
 
 
 def test_crds_that_are_deleted_and_come_back_need_no_person(bare: Cluster) -> None:
