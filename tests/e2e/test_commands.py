@@ -145,7 +145,10 @@ def test_an_object_is_named_alike_everywhere(states: Session) -> None:
             1,
             'Error: "never" is the name of 2 objects; say which: pipeline/never or subscription/never',
         )
-    assert _penstock(states, "preview", "pipeline/never") == (1, "Error: this is not for a Pipeline, but for a Dataset")
+    assert _penstock(states, "preview", "pipeline/never") == (
+        1,
+        "Error: this is not for a Pipeline, but for a Dataset or Source",
+    )
 
 
 def test_the_picture_tells_what_is_wrong_and_what_is_held(states: Session) -> None:

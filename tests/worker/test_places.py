@@ -1,5 +1,6 @@
 """Where bytes come from and go to: a web server, refused credentials, nobody there; inspection and preview."""
 
+import datetime
 import json
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from penstock.runs import places
@@ -170,21 +173,94 @@ def test_a_preview_shows_the_first_rows_and_masks(tmp_path: Path, caplog: pytest
 
     def shown(**asked: Any) -> dict[str, Any]:
         caplog.clear()
-        assert pod.work("p1", kind="preview", more={"preview": asked}).state == "Succeeded"
+        assert pod.work("p1", kind="preview", more={"preview": asked, "source": None}).state == "Succeeded"
         (line,) = [text for text in caplog.messages if text.startswith(places.PREVIEW_LINE)]
         found: dict[str, Any] = json.loads(line.removeprefix(places.PREVIEW_LINE))
         return found
 
-    assert shown(rows=1) == {"columns": ["a", "b", "c"], "rows": [["1", "***", "2013-01-05"]], "total": 2}
+    first = shown(rows=1)
+    assert (first["columns"], first["rows"], first["total"]) == (["a", "b", "c"], [["1", "***", "2013-01-05"]], 2)
+    assert first["numeric"] == ["a"]
     assert shown(rows=10)["rows"][1] == ["2", None, None]
     bad = shown(rows=10, quarantined=True)
     assert (bad["total"], bad["rows"][0][1]) == (1, "4")
     assert "secret" not in str(bad)
+    assert bad["bad"] == [
+        {"rows": 1, "field": "a", "why": 'a: "bad" is not a long', "where": "file:///volumes/data/a.csv:4"}
+    ]
+
+
+def test_a_preview_counts_all_of_a_quarantine_by_rule(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    pod = a_pod(tmp_path, field("a", "long", maximum="9"), B)
+    (pod.data / "a.csv").write_text("a,b\n1,x\n10,x\n11,x\nno,x\n" + "12,x\n" * 200)
+    pod.work("r1")
+    shown = _shown(pod, caplog, rows=1, quarantined=True)
+    assert (shown["total"], len(shown["rows"])) == (203, 1)
+    assert [(entry["rows"], entry["field"], entry["where"][-8:]) for entry in shown["bad"]] == [
+        (202, "a", "/a.csv:3"),
+        (1, "a", "/a.csv:5"),
+    ]
+    assert shown["bad"][0]["why"] == 'a: "10" is above the maximum 9'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "form", "rows"),
+    [
+        ("a.csv", 'a,b\n1,x\n2,"y"\n', csv(), [["1", "x"], ["2", "y"]]),
+        ("a.jsonl", '{"a": 1.10, "b": "x"}\n{"b": null, "a": {"c": 1}}\n', {"json": {}}, None),
+    ],
+)
+def test_a_preview_of_a_source_shows_its_first_rows(
+    name: str, content: str, form: dict[str, Any], rows: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    pod = a_pod(tmp_path, A, form=form)
+    (pod.data / name).write_text(content)
+    (pod.data / "z.csv").write_text(content)
+    shown = _shown(pod, caplog, whole=True, rows=10)
+    assert shown["columns"] == ["a", "b"]
+    assert shown["where"] == f"file:///volumes/data/{name}"
+    assert shown["rows"] == (rows or [["1.10", "x"], ['{"c":1}', None]])
+
+
+def test_a_preview_of_a_source_shows_types_as_text_and_lines_that_are_no_rows(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    pod = a_pod(tmp_path, A, form={"parquet": {}})
+    table = pa.table({"n": [1, None], "d": [datetime.date(2013, 1, 5), None], "N": ["x\x1b", "y"]})
+    pq.write_table(table, pod.data / "a.parquet")
+    shown = _shown(pod, caplog, whole=True, rows=10)
+    assert (shown["columns"], shown["numeric"]) == (["n", "d", "N"], ["n"])
+    assert shown["rows"] == [["1", "2013-01-05", "x\x1b"], [None, None, "y"]]
+
+    pod = a_pod(tmp_path / "csv", A)
+    (pod.data / "a.csv").write_text('a,b\n1,x\n2,"open\n3,z\n')
+    shown = _shown(pod, caplog, whole=True, rows=10)
+    assert [row[0] for row in shown["rows"]] == ["1", "3"]
+    assert [entry["where"] for entry in shown["bad"]] == ["file:///volumes/data/a.csv:3"]
+
+
+def test_a_preview_of_a_source_without_files_says_so(tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, A)
+    report = pod.work("p1", kind="preview", more={"preview": {}})
+    assert (pod.code, report.reason) == (2, "ResourceNotFound")
+
+
+def _shown(pod: APod, caplog: pytest.LogCaptureFixture, *, whole: bool = False, **asked: Any) -> dict[str, Any]:
+    """What a preview prints of the Dataset or, `whole`, of the Source."""
+    caplog.clear()
+    more = {"preview": asked, **({} if whole else {"source": None})}
+    assert pod.work("p1", kind="preview", more=more).state == "Succeeded"
+    (line,) = [text for text in caplog.messages if text.startswith(places.PREVIEW_LINE)]
+    found: dict[str, Any] = json.loads(line.removeprefix(places.PREVIEW_LINE))
+    return found
 
 
 def test_a_preview_of_no_table_waits(tmp_path: Path) -> None:
     pod = a_pod(tmp_path, A)
-    report = pod.work(kind="preview", more={"preview": {}})
+    report = pod.work(kind="preview", more={"preview": {}, "source": None})
     assert (pod.code, report.reason) == (3, "DatasetNotReady")
 
 

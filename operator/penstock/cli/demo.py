@@ -4,12 +4,10 @@ import asyncio
 import hashlib
 import json
 import os
-import re
 import shlex
 import shutil
 import signal
 import time
-from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,9 +102,10 @@ async def _apply(stage: Stage, started: Local) -> None:
 async def _bad_rows(stage: Stage) -> None:
     stage.act("What was not loaded, and why")
     stage.say("A bad row neither vanishes nor stops the good ones. It lies in quarantine, whole, with its reason:")
+    stage.command("penstock preview flights --only bad", remark="   # in part")
     async with Target(kubeconfig=stage.kubeconfig, given="default").open() as cluster:
-        shown = await preview.read(cluster, Key("Dataset", "default", "flights"), 100, quarantined=True)
-    stage.show(_reasons(shown.columns, shown.rows))
+        shown = await preview.read(cluster, Key("Dataset", "default", "flights"), 1, quarantined=True)
+    stage.show(preview.by_rule(shown))
     run = _run(stage, "Pipeline", "flights")
     stage.good(
         f"{run['rowsRead']:,} rows read = {run['rowsLoaded']:,} loaded + {run['rowsQuarantined']:,} in quarantine. "
@@ -252,25 +251,6 @@ def _line(stage: Stage, kind: str, name: str) -> str:
 def _require(stage: Stage, kind: str, name: str) -> None:
     if _run(stage, kind, name)["state"] != "Succeeded":
         raise InvalidSpec(_line(stage, kind, name))
-
-
-def _reasons(columns: list[str], rows: list[list[str | None]]) -> Table:
-    """The bad rows by field and rule, each with the first value that broke it and where that was."""
-    field, error, file, line = (columns.index(name) for name in ("field", "error", "file", "line"))
-
-    def rule(row: list[str | None]) -> tuple[str | None, str]:
-        return row[field], re.sub(r'"[^"]*"', "", row[error] or "")
-
-    counts = Counter(map(rule, rows))
-    first = {rule(row): row for row in reversed(rows)}
-    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
-    for heading in ("rows", "field", "why, and the first of them", "where"):
-        table.add_column(heading, justify="right" if heading == "rows" else "left", overflow="fold")
-    for broken, count in counts.most_common():
-        row = first[broken]
-        why = (row[error] or "").removeprefix(f"{row[field]}: ")
-        table.add_row(str(count), row[field], why, f"{Path(row[file] or '').name}:{row[line]}")
-    return table
 
 
 def _exports(started: Local) -> Path:

@@ -1,9 +1,10 @@
-"""`penstock preview`: the first rows of a Dataset, good and bad, read by a worker in the cluster."""
+"""`penstock preview`: the first rows of a Dataset, good and bad, or of a Source, read by a worker in the cluster."""
 
 import asyncio
 import json
+import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from penstock.control.cluster.client import HttpCluster
     from penstock.control.resolve import Graph
 
+_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
 _POLL_SECONDS = 0.2
 _INDENT = 2
 _BETWEEN = " \t\r\n:,"
@@ -36,39 +38,49 @@ _EXAMPLES = """Examples:
 
 \b
   penstock preview flights
-  penstock preview dataset/flights --rows 50 --only bad
+  penstock preview flights --only bad --rows 50
+  penstock preview source/flights
 """
 
 
 @click.command(epilog=_EXAMPLES)
-@click.argument("words", nargs=-1, required=True, metavar="[dataset/]NAME")
+@click.argument("words", nargs=-1, required=True, metavar="[KIND/]NAME")
 @click.option("--rows", type=click.IntRange(1, 100), default=10, show_default=True, help="How many, at most.")
-@click.option("--only", type=click.Choice(["good", "bad"]), help="One of the two tables.")
+@click.option(
+    "--only", type=click.Choice(["good", "bad"]), help="Of a Dataset: only its table, or only its quarantine."
+)
 @click.option(
     "--timeout", type=arguments.Duration(), default="2m", show_default=True, help="How long to wait for the worker."
 )
 @connection.command
 async def preview(target: Target, words: tuple[str, ...], rows: int, only: str | None, timeout: int) -> None:  # noqa: ASYNC109 - an option's name
-    """Show the first rows of a Dataset, and of its quarantine with the reason each row is bad.
+    """Show the first rows of a Dataset and of its quarantine, with the reason why each is bad; or of a Source.
 
-    A worker in the cluster reads them, with the Dataset's own settings and Secrets; sensitive values are masked.
+    NAME alone is a Dataset or, where there is none, a Source. A Job in the cluster reads the rows, with the
+    object's own settings and Secrets. Values of a Dataset that are sensitive are masked; a Source is shown as it is.
     """
     console = terminal.console()
     async with target.open() as cluster:
-        key = objects.key_of(await arguments.find(cluster, target.namespace, words, (("Dataset",),)))
-        for part in ("good", "bad"):
-            if only in (None, part):
-                try:
-                    async with asyncio.timeout(timeout):
-                        shown = await read(cluster, key, rows, quarantined=part == "bad")
-                except TimeoutError:
-                    raise InvalidSpec(f"no worker answered in {timeout} s; kubectl get pods tells more") from None
-                console.print(_titled(key.name, part, shown))
-                console.print(_bad(shown) if part == "bad" else _good(shown, console))
+        key = objects.key_of(await arguments.find(cluster, target.namespace, words, (("Dataset",), ("Source",))))
+        if key.kind == "Source" and only is not None:
+            raise click.UsageError("--only is for a Dataset: a Source has no quarantine")
+        for part in ("source",) if key.kind == "Source" else ("good", "bad"):
+            if only not in (None, part):
+                continue
+            try:
+                async with asyncio.timeout(timeout):
+                    shown = await read(cluster, key, rows, quarantined=part == "bad")
+            except TimeoutError:
+                message = (
+                    f"no rows after {timeout} s. See what its Pod waits for: kubectl get pods, kubectl describe pod"
+                )
+                raise InvalidSpec(message) from None
+            for renderable in _shown(key.name, part, shown, console):
+                console.print(renderable)
 
 
 async def read(cluster: "HttpCluster", key: Key, rows: int, *, quarantined: bool) -> Preview:
-    """Have a worker read the first rows of a Dataset or of its quarantine; the operator deletes its Job in a while."""
+    """Have a Job read the first rows of a Dataset, its quarantine or a Source; the operator deletes the Job later."""
     from penstock.control.desired import objects as standing
     from penstock.control.desired import orders, runs
 
@@ -84,13 +96,13 @@ def shown_in(log: str) -> Preview:
     """The rows in a worker's log. Raises `InvalidSpec` where it shows none."""
     _, marker, shown = log.partition(places.PREVIEW_LINE)
     if not marker:
-        raise InvalidSpec(f"the worker showed nothing. Its log ends: {log[-300:]}")
+        raise InvalidSpec(f"the log of the worker has no rows. Its log ends: {log[-300:]}")
     # Only "\n" ends the line: JSON leaves U+0085 and U+2028 as they are, where splitlines would cut.
     return Preview.model_validate_json(shown.partition("\n")[0])
 
 
 async def _graph(cluster: "HttpCluster", key: Key) -> "Graph":
-    """The Dataset with its Destination, as the operator would resolve them."""
+    """The Source, or the Dataset with its Destination, as the operator would resolve them."""
     from penstock.control import resolve
     from penstock.control.cluster.port import NotFound, Ref
     from penstock.control.cluster.store import Store
@@ -98,24 +110,26 @@ async def _graph(cluster: "HttpCluster", key: Key) -> "Graph":
 
     store = Store()
     try:
-        dataset = await cluster.get(Ref(key.kind, key.namespace, key.name))
+        manifest = await cluster.get(Ref(key.kind, key.namespace, key.name))
     except NotFound as error:
         raise InvalidSpec(f"there is no {key}") from error
-    store.put(dataset)
+    store.put(manifest)
     for destination in (await cluster.list("Destination", key.namespace)).items:
         store.put(destination)
     graph = resolve.references(key, store, Settings(worker_image=await _image(cluster, key)))
     if graph is None or graph.problem is not None:
-        raise InvalidSpec(f"{key}: {graph.problem.message if graph is not None and graph.problem else 'is gone'}")
+        raise InvalidSpec(
+            f"{key}: {graph.problem.message if graph is not None and graph.problem else 'does not exist'}"
+        )
     return graph
 
 
 async def _image(cluster: "HttpCluster", key: Key) -> str:
-    """The image of the Dataset's workers: that of the newest Job which the operator made for it."""
+    """The image of the object's workers: that of the newest Job that the operator made for it."""
     selector = f"{objects.OWNER_KIND}={key.kind},{objects.OWNER_NAME}={key.name}"
     jobs = (await cluster.list("Job", key.namespace, selector)).items
     if not jobs:
-        raise InvalidSpec(f"{key} has had no run yet, so there is nothing to show. Is the operator running?")
+        raise InvalidSpec(f"the operator has not started a Job for {key} yet. Is the operator running?")
     newest = max(jobs, key=lambda job: str(job["metadata"]["creationTimestamp"]))
     image: str = newest["spec"]["template"]["spec"]["containers"][0]["image"]
     return image
@@ -141,13 +155,43 @@ def _cause(pod: dict[str, Any]) -> str:
         report = decode(ended.get("message") or "")
         if report is not None and report.message:
             return report.message
-    return f"the worker failed; kubectl logs {pod['metadata']['name']} tells more"
+    return f"the worker failed. See its log: kubectl logs {pod['metadata']['name']}"
 
 
 def _titled(name: str, part: str, shown: Preview) -> Text:
-    total = f"{shown.total:,} in quarantine" if part == "bad" else words.count(shown.total, "row")
-    some = f", the first {len(shown.rows)}" if len(shown.rows) < shown.total else ""
-    return Text.assemble((name, "bold"), f": {total}{some}", style="red" if part == "bad" and shown.total else "green")
+    if part == "source":
+        told = f"the first {words.count(len(shown.rows), 'row')} of {shown.where}"
+        return Text.assemble((visible.line(name), "bold"), f": {visible.line(told)}", style="green")
+    whole = shown.total or 0
+    total = f"{words.count(whole, 'row')} in quarantine" if part == "bad" else words.count(whole, "row")
+    some = f", the first {len(shown.rows)}" if len(shown.rows) < whole and part != "bad" else ""
+    return Text.assemble((name, "bold"), f": {total}{some}", style="red" if part == "bad" and whole else "green")
+
+
+def by_rule(shown: Preview) -> RenderableType:
+    """Bad rows as a table: how many break which rule of which field, and the first of them."""
+    table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
+    for heading in ("ROWS", "FIELD", "FIRST REASON", "FIRST ROW"):
+        table.add_column(heading, justify="right" if heading == "ROWS" else "left", overflow="fold")
+    for bad in shown.bad:
+        why = bad.why.removeprefix(f"{bad.field}: ")
+        place = bad.where.rpartition("/")[2]
+        table.add_row(f"{bad.rows:,}", *(visible.line(cell) for cell in (bad.field or "", why, place)))
+    return Padding(table, (0, 0, 0, _INDENT), expand=False)
+
+
+def _shown(name: str, part: str, shown: Preview, console: Console) -> Iterator[RenderableType]:
+    yield _titled(name, part, shown)
+    if part != "bad":
+        yield _good(shown, console)
+    if shown.bad and part == "source":
+        yield Text("Lines that are no rows:", style="red")
+    if shown.bad:
+        yield by_rule(shown)
+    if part == "bad" and shown.rows:
+        some = f"The first {len(shown.rows)}" if len(shown.rows) < (shown.total or 0) else "All of them"
+        yield Text(f"{some}, as they were read:", style="dim")
+        yield _bad(shown)
 
 
 def _bad(shown: Preview) -> RenderableType:
@@ -199,11 +243,19 @@ def _next(payload: str, end: int) -> int:
     return next(place for place in range(end, len(payload)) if payload[place] not in _BETWEEN)
 
 
+def _all_numbers(cells: Iterable[str | None]) -> bool:
+    """Whether every cell that has a value is written as a number, as in a Source of text."""
+    values = [cell for cell in cells if cell]
+    return bool(values) and all(_NUMBER.fullmatch(value) for value in values)
+
+
 def _good(shown: Preview, console: Console) -> RenderableType:
     """Rows as a table; where that is wider than the console, each as `name=value` pairs."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for column in shown.columns:
-        table.add_column(visible.line(column), no_wrap=True)
+    for index, column in enumerate(shown.columns):
+        text_alone = shown.where is not None
+        numbers = column in shown.numeric or (text_alone and _all_numbers(row[index] for row in shown.rows))
+        table.add_column(visible.line(column), no_wrap=True, justify="right" if numbers else "left")
     for row in shown.rows:
         table.add_row(*(Text("null", style="dim") if value is None else Text(visible.line(value)) for value in row))
     if Measurement.get(console, console.options, table).maximum + _INDENT <= console.width:

@@ -77,7 +77,7 @@ class DeliveryOrder(Model):
 
 
 class PreviewOrder(Model):
-    """What to show of the one Dataset of the order."""
+    """What to show of the order's one Dataset or its Source. `quarantined`: the Dataset's bad rows."""
 
     rows: Annotated[int, Field(ge=1, le=100)] = 10
     quarantined: bool = False
@@ -88,7 +88,7 @@ class RunOrder(Model):
 
     - inspect-source: `source`. - inspect-destination: `destination`. - migrate: one of `datasets`.
     - ingest: `source` and `datasets`, all of which the run covers and each of which commits alone.
-    - deliver: one of `datasets`, and `delivery`. - preview: one of `datasets`, and `preview`.
+    - deliver: one of `datasets`, and `delivery`. - preview: `preview`, and one of `datasets` or `source`.
     """
 
     version: Literal["penstock.dev/order-v1"] = VERSION

@@ -184,13 +184,30 @@ class Catalog(Model):
     truncated: bool = False
 
 
-class Preview(Model):
-    """First rows of a Dataset; goes through the log in one line, after `places.PREVIEW_LINE`.
+class BadRows(Model):
+    """Bad rows that break the same rule of the same field; `why` and `where` are those of the first."""
 
-    Values are texts as SQL prints them; None is NULL; sensitive ones are masked as `***`.
+    rows: int
+    field: str | None = None
+    """None where the line could not be read as a row."""
+    why: str
+    where: str
+    """File, and line or row in it."""
+
+
+class Preview(Model):
+    """First rows of a Dataset, of its quarantine or of a Source; one line of the log, after `places.PREVIEW_LINE`.
+
+    Values are texts as SQL prints them; None is NULL; sensitive ones of a Dataset are masked as `***`.
     """
 
     columns: list[str]
+    numeric: list[str] = []
+    """The columns whose values are numbers."""
     rows: list[list[str | None]]
-    total: int
-    """Rows in the table in all."""
+    total: int | None = None
+    """Rows in the table in all; None for a Source, of which only the beginning is read."""
+    bad: list[BadRows] = []
+    """Of a quarantine: all its rows by rule, the most frequent first. Of a Source: lines that are no rows."""
+    where: str | None = None
+    """Of a Source: the file that was read."""

@@ -187,10 +187,13 @@ def deliver(order: RunOrder, here: Pod, outcome: Outcome) -> None:
 
 
 def show(order: RunOrder, here: Pod, outcome: Outcome) -> None:
-    """Print the Dataset's first rows."""
+    """Print the first rows of the Dataset or of the Source."""
     from penstock.worker.jobs import preview
 
-    outcome.datasets.append(preview.show(order, here))
+    if order.source is not None:
+        preview.source(order, here)
+    else:
+        outcome.datasets.append(preview.dataset(order, here))
 
 
 def _told(entry: DatasetReport) -> DatasetReport:

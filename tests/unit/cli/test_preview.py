@@ -9,7 +9,7 @@ import pytest
 from penstock.cli import preview, terminal
 from penstock.language.errors import InvalidSpec
 from penstock.runs import places
-from penstock.runs.report import Preview
+from penstock.runs.report import BadRows, Preview
 
 BAD = ["file", "line", "error", "payload"]
 
@@ -37,7 +37,7 @@ def test_a_value_may_hold_what_breaks_lines_elsewhere(value: str) -> None:
 
 
 def test_a_log_without_rows_is_told_with_its_end() -> None:
-    with pytest.raises(InvalidSpec, match=r"the worker showed nothing\. Its log ends: out of memory"):
+    with pytest.raises(InvalidSpec, match=r"the log of the worker has no rows\. Its log ends: out of memory"):
         preview.shown_in("out of memory")
 
 
@@ -64,3 +64,38 @@ def test_half_a_surrogate_pair_is_shown_escaped() -> None:
 )
 def test_a_payload_is_shown_as_it_is_written(payload: str, told: str) -> None:
     assert preview._pairs(payload) == told
+
+
+def test_bad_rows_are_a_table_by_rule() -> None:
+    bad = [
+        BadRows(rows=1100, field="n", why='n: "x" is no int', where="s3://b/in/a.jsonl:7"),
+        BadRows(rows=3, why="the quote is not closed", where="s3://b/in/b\x1b.jsonl:9"),
+    ]
+    shown = Preview(columns=BAD, rows=[], total=1103, bad=bad)
+    assert _printed(preview.by_rule(shown)).splitlines() == [
+        "   ROWS   FIELD   FIRST REASON              FIRST ROW",
+        '  1,100   n       "x" is no int             a.jsonl:7',
+        "      3           the quote is not closed   b\\u001b.jsonl:9",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shown", "table"),
+    [
+        (
+            Preview(columns=["n", "zip"], numeric=["n"], rows=[["1", "01"], ["100", "1"]], total=2),
+            ["  1  01", "100  1"],
+        ),
+        (Preview(columns=["n", "s"], rows=[["1", "x"], ["-2.5", "1"]], where="a.csv"), ["   1  x", "-2.5  1"]),
+    ],
+)
+def test_numbers_are_aligned_to_the_right(shown: Preview, table: list[str]) -> None:
+    console = terminal.console()
+    assert [line[2:] for line in _printed(preview._good(shown, console)).splitlines()[1:]] == table
+
+
+def test_hostile_cells_cannot_break_out_of_their_table() -> None:
+    shown = Preview(columns=["a\x1b[2J", "b"], rows=[["x\nflights: 0 rows", "\u202e1"]], total=1)
+    printed = _printed(preview._good(shown, terminal.console()))
+    assert len(printed.splitlines()) == 2
+    assert not {"\x1b", "\u202e"} & set(printed)

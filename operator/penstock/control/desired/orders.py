@@ -32,15 +32,17 @@ def of(graph: Graph) -> RunOrder | None:
 
 
 def preview(graph: Graph, rows: int, *, quarantined: bool) -> RunOrder:
-    """The order that shows the first `rows` rows (at most 100) of a Dataset, or of its quarantine."""
-    return RunOrder(
+    """The order that shows the first `rows` rows (at most 100) of a Dataset or its quarantine, or of a Source."""
+    bare = RunOrder(
         kind="preview",
         subject=_subject(graph),
         identity=graph.identity,
         deadline_seconds=INSPECTION_SECONDS,
-        datasets=[_own_dataset(graph)],
         preview=PreviewOrder(rows=rows, quarantined=quarantined),
     )
+    if isinstance(graph.spec, SourceSpec):
+        return bare.model_copy(update={"source": _source(graph.key.name, graph.spec)})
+    return bare.model_copy(update={"datasets": [_own_dataset(graph)]})
 
 
 def inspect(graph: Graph) -> RunOrder:

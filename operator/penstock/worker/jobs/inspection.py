@@ -89,7 +89,7 @@ def _sniff(given: planning.Input, found: Found, pod: Pod) -> list[CatalogField]:
                 message = f"{found.url}: none of the first {chunk.read:,} lines is a JSON object. Check format: "
                 message += "JSON is read as JSON lines, one object a line, with no array around them."
                 raise InvalidSpec(message, "WrongSpecification")
-            names = _keys(chunk.table)
+            names = keys(chunk.table)
         sample = work(names, connection).table.slice(0, _SAMPLE)
         return [
             CatalogField(name=name, type=_suggested(sample, f"c{index}", connection))
@@ -97,7 +97,7 @@ def _sniff(given: planning.Input, found: Found, pod: Pod) -> list[CatalogField]:
         ]
 
 
-def _keys(table: pa.Table) -> tuple[str, ...]:
+def keys(table: pa.Table) -> tuple[str, ...]:
     """The keys of the first JSON objects, in the order of their first appearance."""
     lines = table["line"].slice(0, 1000).to_pylist()
     return tuple(dict.fromkeys(key for line in lines for key in json.loads(line)))
