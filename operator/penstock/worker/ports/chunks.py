@@ -13,12 +13,14 @@ class Columns:
     """The columns of a stream in order, with their DuckDB types.
 
     `VARCHAR` of a text format and of a database are the same. `open` means that any name will do, as in JSON: a name
-    that a row lacks is null in it.
+    that a row lacks is null in it. `partial` means that chunks have only the columns that fields are made of, and so
+    has the payload of a bad row; a name may then stand twice, as long as no field uses it.
     """
 
     names: tuple[str, ...]
     types: tuple[str, ...]
     open: bool = False
+    partial: bool = False
 
 
 ANY = Columns((), (), open=True)

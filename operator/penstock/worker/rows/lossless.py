@@ -4,24 +4,26 @@ DuckDB's own TRY_CAST rounds '3.7' to 4, reads '1e400' as infinity and drops the
 is an attempt and an acceptance: the attempt is TRY_CAST, the acceptance compares it with what was written. The matrix
 of what is accepted is tests/worker/test_matrix.py.
 
-Most cells are written plainly. Those are read by Arrow, whose casts are strict and several times as fast (`plainly`);
-DuckDB is asked about the others.
+A double takes a number when the double, written with as many digits, is that number; zeros at the end of a fraction do
+not count. So 0.1 and 0.10000000000000001 are 0.1, and neither 9007199254740993 nor 9007199254740993.0 is a double. A
+double becomes a decimal by the fewest digits that stand for it: 0.1 is 0.1.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from penstock.language import literals
-from penstock.worker.rows import engine
+from penstock.worker.rows import engine, patterns
 
-_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
+INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 _FLOATS = ("FLOAT", "DOUBLE")
 _TIMESTAMPS = ("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS")
+_ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ", "TIMESTAMPTZ_NS")
+MOMENTS = ("DATE", *_TIMESTAMPS, *_ZONED)
+"""Source types of days and times."""
+_AS_TEXT = ("VARCHAR", "UUID", "TIME", "BLOB")
+"""Source types whose values come as text."""
 _SQL = {
     "string": "VARCHAR",
     "boolean": "BOOLEAN",
@@ -33,23 +35,21 @@ _SQL = {
     "timestamptz": "TIMESTAMPTZ",
 }
 
-_TRUE = ("true", "True", "TRUE", "t", "T", "yes", "Yes", "YES", "y", "Y", "1")
-_FALSE = ("false", "False", "FALSE", "f", "F", "no", "No", "NO", "n", "N", "0")
+TRUE = ("true", "True", "TRUE", "t", "T", "yes", "Yes", "YES", "y", "Y", "1")
+FALSE = ("false", "False", "FALSE", "f", "F", "no", "No", "NO", "n", "N", "0")
 _INTEGER = r"\s*[+-]?\d+(\.0*)?\s*"
-_WHOLE = r"\s*[+-]?\d+\s*"
 _MANTISSA, _POWER = r"\s*[+-]?(\d+(\.\d*)?|\.\d+)", r"[eE][+-]?\d+"
 _NUMBER, _EXPONENT = rf"{_MANTISSA}({_POWER})?\s*", rf"{_MANTISSA}{_POWER}\s*"
 _ZERO = r"\s*[+-]?[0.]+([eE][+-]?\d+)?\s*"
 _DATE = r"\d{4}-\d{2}-\d{2}"
 _CLOCK = r"([01]\d|2[0-3]):\d{2}(:\d{2}(\.\d{1,6}0*)?)?"
-_OFFSET = r" ?(Z|[+-]\d{2}(:?\d{2})?)"
-_EXACT_IN_DOUBLE = 1 << 53
-_YEARS = {
-    "DATE": "BETWEEN DATE '0001-01-01' AND DATE '9999-12-31'",
-    "TIMESTAMP": "BETWEEN TIMESTAMP '0001-01-01' AND TIMESTAMP '9999-12-31 23:59:59.999999'",
-    "TIMESTAMPTZ": "BETWEEN TIMESTAMPTZ '0001-01-01 00:00:00+00' AND TIMESTAMPTZ '9999-12-31 23:59:59.999999+00'",
-}
-"""The years of ISO 8601. They leave out the infinities and what lies before Christ, for which DuckDB has words."""
+_OFFSET = r" ?(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)"
+_DIGITS_KEPT = 15
+"""Digits that any double gives back."""
+_DIGITS_EVER = 767
+"""Digits of the longest exact double."""
+_DIGITS_OF_DECIMALS = 38
+"""Digits of DuckDB's widest decimal."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,27 @@ class Cast:
     attempt: str
     accept: str
 
-    def unless(self, known: str) -> "Cast":
-        """The same, not computed where the column `known` has the value already."""
-        attempt = f"CASE WHEN {known} IS NULL THEN {self.attempt} END"
-        return Cast(attempt, f"CASE WHEN {known} IS NOT NULL THEN {known} ELSE {self.accept} END")
+    def unless(self, value: str) -> "Cast":
+        """The same, not computed where the column `value` has the value already."""
+        attempt = f"CASE WHEN {value} IS NULL THEN {self.attempt} END"
+        return Cast(attempt, f"CASE WHEN {value} IS NOT NULL THEN {value} ELSE {self.accept} END")
 
 
 def sql_type(kind: str) -> str:
     """DuckDB's name for a type of the language."""
     return _SQL.get(kind) or kind.upper()
+
+
+def digits(decimal: str) -> tuple[int, int]:
+    """The precision and scale of `decimal(precision,scale)`."""
+    precision, scale = (int(number) for number in re.findall(r"\d+", decimal))
+    return precision, scale
+
+
+def comes_as_text(source: str) -> bool:
+    """Whether values of the source type are text in a chunk: also what DuckDB has no type for."""
+    wide = source.startswith("DECIMAL") and digits(source)[0] > _DIGITS_OF_DECIMALS
+    return source in _AS_TEXT or wide
 
 
 def from_text(kind: str, x: str, t: str, formats: Sequence[str] = ()) -> Cast:  # noqa: PLR0911 - one case a type
@@ -80,109 +92,61 @@ def from_text(kind: str, x: str, t: str, formats: Sequence[str] = ()) -> Cast:  
         case "VARCHAR":
             return Cast(x, t)
         case "BOOLEAN":
-            return Cast(f"CASE WHEN {x} IN {_list(_TRUE)} THEN true WHEN {x} IN {_list(_FALSE)} THEN false END", t)
+            return Cast(f"CASE WHEN {x} IN {_list(TRUE)} THEN true WHEN {x} IN {_list(FALSE)} THEN false END", t)
         case "INTEGER" | "BIGINT":
             return Cast(attempt, _canonical_or(t, x, _full(x, _INTEGER)))
         case "DOUBLE":
             return Cast(attempt, _double(x, t))
         case "DATE":
-            return Cast(attempt, f"CASE WHEN {t} {_YEARS[target]} AND CAST({t} AS VARCHAR) = {x} THEN {t} END")
+            accept = f"CASE WHEN {patterns.in_years(target, t)} AND CAST({t} AS VARCHAR) = {x} THEN {t} END"
+            return Cast(attempt, accept)
         case "TIMESTAMP":
             accept = _canonical_or(t, x, _full(x, f"{_DATE}([T ]{_CLOCK})?"))
-            return Cast(attempt, f"CASE WHEN {t} {_YEARS[target]} THEN {accept} END")
+            return Cast(attempt, f"CASE WHEN {patterns.in_years(target, t)} THEN {accept} END")
         case "TIMESTAMPTZ":
             fits = _full(x, f"{_DATE}[T ]{_CLOCK}{_OFFSET}")
-            return Cast(attempt, f"CASE WHEN {t} {_YEARS[target]} AND {fits} THEN {t} END")
-    fits, shifted = _decimal(target), _shifted(x)
-    exponent = _full(x, _EXPONENT)
-    attempt = f"TRY_CAST(CASE WHEN {exponent} THEN {shifted} ELSE {x} END AS {target})"
-    return Cast(attempt, _canonical_or(t, x, f"{_full(x, fits)} OR ({exponent} AND {_full(shifted, fits)})"))
-
-
-_PLAIN = {
-    "int": pa.int32(),
-    "long": pa.int64(),
-    "double": pa.float64(),
-    "boolean": pa.bool_(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us"),
-}
-_DIGITS = {"int": 9, "long": 18}
-"""So many digits always fit."""
-_LENGTHS = {"date": len("2013-01-05"), "timestamp": len("2013-01-05 10:20:30")}
-_PLAIN_DOUBLE = r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$"
-"""Fewer than 2^53 where it is whole, and never run to zero."""
-
-
-def plain(kind: str) -> bool:
-    """Whether `plainly` reads the type."""
-    return kind in _PLAIN or kind.startswith("decimal")
-
-
-def plainly(kind: str, written: pa.Array) -> pa.Array:
-    """The values of plainly written cells, those that are certain; null says nothing.
-
-    Certain are: digits alone, few enough to fit; numbers with at most as many digits as the type has, on either side
-    of the point; the words for true and false; dates and times of their usual length, which Arrow reads strictly: it
-    refuses offsets, days that do not exist and hours past 23.
-    """
-    if kind == "boolean":
-        found = pc.index_in(written, pa.array([*_TRUE, *_FALSE]), skip_nulls=True)
-        return pc.less(found, len(_TRUE))
-    target = _PLAIN.get(kind) or pa.decimal128(*digits(kind))
-    try:
-        values = pc.cast(pc.if_else(_plain_cells(kind, written), written, None), target)
-    except pa.ArrowInvalid:  # a cell of that length is no date: all are left to DuckDB
-        return pa.nulls(len(written), target)
-    if kind in _LENGTHS:  # Arrow knows a year 0
-        return pc.if_else(pc.greater_equal(values, pa.scalar(datetime(1, 1, 1)).cast(target)), values, None)
-    return values
-
-
-def _plain_cells(kind: str, written: pa.Array) -> pa.Array:
-    if kind in _DIGITS:
-        return pc.and_(pc.ascii_is_decimal(written), pc.less_equal(pc.binary_length(written), _DIGITS[kind]))
-    if kind in _LENGTHS:
-        return pc.equal(pc.binary_length(written), _LENGTHS[kind])
-    if kind == "double":
-        return pc.match_substring_regex(written, _PLAIN_DOUBLE)
-    precision, scale = digits(kind)
-    whole = rf"[0-9]{{1,{precision - scale}}}" if precision > scale else "0"
-    fraction = rf"(\.[0-9]{{1,{scale}}})?" if scale else ""
-    return pc.match_substring_regex(written, f"^-?{whole}{fraction}$")
-
-
-def digits(decimal: str) -> tuple[int, int]:
-    """The precision and scale of `decimal(precision,scale)`."""
-    precision, scale = (int(number) for number in re.findall(r"\d+", decimal))
-    return precision, scale
+            return Cast(attempt, f"CASE WHEN {patterns.in_years(target, t)} AND {fits} THEN {t} END")
+    return _decimal(target, x, t)
 
 
 def from_type(source: str, kind: str, x: str, t: str) -> Cast | None:  # noqa: PLR0911 - one case a pair
-    """Read `x`, of DuckDB's type `source`, as `kind`; None where no value of that type can be one."""
+    """Read `x`, of the source type `source`, as `kind`; None where no value of that type can be one."""
     target, given = sql_type(kind), "DECIMAL" if source.startswith("DECIMAL") else source
     aimed = "DECIMAL" if target.startswith("DECIMAL") else target
-    attempt = f"TRY_CAST({x} AS {target})"
-    if given == target:
-        return Cast(x, t)
-    exact = f"CASE WHEN TRY_CAST({t} AS {source}) = {x} THEN {t} END"
-    numeric = (*_INTEGERS, *_FLOATS, "DECIMAL")
+    if given in _TIMESTAMPS or given in _ZONED or given == "DATE":
+        return _from_moment(given, target, x, t)
+    text = x if comes_as_text(source) else f"CAST({x} AS VARCHAR)"
+    numeric = (*INTEGERS, *_FLOATS, "DECIMAL")
+    exact = Cast(f"TRY_CAST({x} AS {target})", f"CASE WHEN TRY_CAST({t} AS {source}) = {x} THEN {t} END")
     match given, aimed:
-        case _, "VARCHAR" if given in (*numeric, *_TIMESTAMPS, "BOOLEAN", "DATE", "TIMESTAMP WITH TIME ZONE", "UUID"):
-            return Cast(attempt, t)
-        case "FLOAT" | "DECIMAL", "DOUBLE":
-            return Cast(attempt, t)
-        case _, "INTEGER" | "BIGINT" | "DOUBLE" | "DECIMAL" if given in numeric:
-            return Cast(attempt, exact)
-        case "DATE", "TIMESTAMP":
-            return Cast(attempt, t)
-        case _, "DATE" | "TIMESTAMP" if given in _TIMESTAMPS:
-            return Cast(attempt, exact)
-        case "TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ":
+        case _, "VARCHAR" if given in (*numeric, *_AS_TEXT, "BOOLEAN"):
+            return Cast(text, t)
+        case ("DOUBLE", "DOUBLE") | ("BOOLEAN", "BOOLEAN"):
             return Cast(x, t)
-        case "TIMESTAMPTZ_NS", "TIMESTAMPTZ":
-            return Cast(attempt, exact)
+        case "FLOAT", "DOUBLE":
+            return Cast(f"CAST({x} AS DOUBLE)", t)
+        case _, "DECIMAL" | "DOUBLE" if given in (*_FLOATS, "DECIMAL"):
+            return from_text(kind, text, t)
+        case "DECIMAL", "INTEGER" | "BIGINT" if comes_as_text(source):
+            return from_text(kind, text, t)
+        case _, "INTEGER" | "BIGINT" | "DOUBLE" | "DECIMAL" if given in numeric:
+            return exact
     return None
+
+
+def _from_moment(given: str, target: str, x: str, t: str) -> Cast | None:
+    """From dates and times: within the years of ISO 8601, and never from one with a zone to one without or back."""
+    zoned = given in _ZONED
+    if target == "VARCHAR":
+        years = "TIMESTAMPTZ" if zoned else "DATE" if given == "DATE" else "TIMESTAMP"
+        return Cast(
+            f"CAST({x} AS VARCHAR)", f"CASE WHEN {patterns.in_years(years, f'CAST({x} AS {years})')} THEN {t} END"
+        )
+    if target not in (("TIMESTAMPTZ",) if zoned else ("DATE", "TIMESTAMP")):
+        return None
+    back = f"TRY_CAST({t} AS {given}) = {x}"
+    accept = f"CASE WHEN {patterns.in_years(target, t)} AND {back} THEN {t} END"
+    return Cast(f"TRY_CAST({x} AS {target})", accept)
 
 
 def guarded(target: str, x: str) -> str:
@@ -194,17 +158,25 @@ def guarded(target: str, x: str) -> str:
 
 
 def _double(x: str, t: str) -> str:
-    """Finite, not run to zero, and a whole number only where a double holds it exactly."""
-    exact = f"TRY_CAST({t} AS HUGEINT) = TRY_CAST({x} AS HUGEINT)"
-    whole = f"abs({t}) < {_EXACT_IN_DOUBLE} OR NOT {_full(x, _WHOLE)} OR {exact}"
+    """Finite, not run to zero, and with the digits that were written."""
+    mantissa = f"regexp_extract({x}, '[0-9.]+')"
+    counted = f"CASE WHEN contains({mantissa}, '.') THEN rtrim({mantissa}, '0') ELSE {mantissa} END"
+    written = f"ltrim(replace({counted}, '.', ''), '0')"
+    few = f"length({written}) <= {_DIGITS_KEPT}"
+    places = f"least(length({written}), {_DIGITS_EVER}) - 1"
+    again = f"left(replace(format('{{:.' || {places} || 'e}}', abs({t})), '.', ''), length({written}))"
     nothing = f"{t} <> 0 OR {_full(x, _ZERO)}"
-    return f"CASE WHEN isfinite({t}) AND {_full(x, _NUMBER)} AND ({nothing}) AND ({whole}) THEN {t} END"
+    number = f"isfinite({t}) AND {_full(x, _NUMBER)} AND ({nothing})"
+    return f"CASE WHEN {number} THEN CASE WHEN {few} OR {again} = {written} THEN {t} END END"
 
 
-def _decimal(target: str) -> str:
-    scale = int((re.findall(r"\d+", target) or ["0", "0"])[-1])
+def _decimal(target: str, x: str, t: str) -> Cast:
+    scale = digits(target)[1]
     fraction = rf"\d{{0,{scale}}}0*"
-    return rf"\s*[+-]?(\d+(\.{fraction})?|\.{fraction})\s*"
+    fits = rf"\s*[+-]?(\d+(\.{fraction})?|\.{fraction})\s*"
+    exponent, shifted = _full(x, _EXPONENT), _shifted(x)
+    attempt = f"TRY_CAST(CASE WHEN {exponent} THEN {shifted} ELSE {x} END AS {target})"
+    return Cast(attempt, _canonical_or(t, x, f"{_full(x, fits)} OR ({exponent} AND {_full(shifted, fits)})"))
 
 
 def _shifted(x: str) -> str:
@@ -222,10 +194,12 @@ def _shifted(x: str) -> str:
 
 
 def _formatted(target: str, x: str, t: str, formats: Sequence[str]) -> Cast:
-    attempt = f"try_strptime({x}, [{', '.join(engine.text(entry) for entry in formats)}])"
+    """The first of the formats that reads the text, and writes it again as it is."""
+    attempts = [patterns.parsed(x, written, target) for written in formats]
+    attempt = f"coalesce({', '.join(attempts)})" if len(attempts) > 1 else attempts[0]
     value = f"CAST({t} AS {target})"
     exact = f" AND CAST({value} AS TIMESTAMP) = {t}" if target == "DATE" else ""
-    return Cast(attempt, f"CASE WHEN {value} {_YEARS[target]}{exact} THEN {value} END")
+    return Cast(attempt, f"CASE WHEN {patterns.in_years(target, value)}{exact} THEN {value} END")
 
 
 def _canonical_or(t: str, x: str, otherwise: str) -> str:

@@ -1,15 +1,16 @@
 # ruff: noqa: S608 - SQL is built here; every name and literal in it goes through engine.name and engine.text
 """From a stream's columns to the Dataset's fields: which column or expression, which type, as SQL over a chunk.
 
-Three steps a field, each a column of its own so that nothing is computed twice: the source value, the attempt at its
-type, and the value that was accepted. What did not become a value, and why, is told as faults.
+Each field is computed in steps, each a column of its own so that nothing is computed twice: what its expression gives,
+the source value, the attempt at the field's type, and the value that was accepted. What did not become a value, and
+why, is a Fault. Fields whose cells Arrow can read have `direct` too, which answers for most rows without SQL.
 """
 
 import difflib
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,15 @@ import duckdb
 from penstock.api.dataset import SchemaField
 from penstock.connectors.files.formats import Columns, Measure
 from penstock.language.errors import InvalidSpec
-from penstock.worker.rows import engine, lossless
+from penstock.worker.rows import direct, engine, lossless
 
 if TYPE_CHECKING:
     from penstock.worker.rows import expressions
+
+EXACT = "exact"
+"""The column, beside a chunk's own, with the texts of its exact cells: a JSON object by column, null without any."""
+UNKNOWN = "UNKNOWN "
+"""Begins the type of a column that no field can be made of."""
 
 _TEXT = "VARCHAR"
 _WORDS = re.compile(r"[\w .-]+")
@@ -43,72 +49,99 @@ class Fault:
 
 @dataclass(frozen=True)
 class ShapedField:
-    """A field as SQL. Its columns are e, s, t and v with its number: expression, source, attempt, value."""
+    """A field as SQL. Its steps are columns that end with its number among the fields."""
 
     field: SchemaField
     number: int
-    expression: str | None
-    source: str
+    expression_sql: str | None
+    """What `from` computes; None where it names a column."""
+    source_sql: str
+    """The value before it is cast: the column, or what the expression gave; null where it is one of the null values."""
     cast: lossless.Cast
-    columns: tuple[str, ...]
-    same: str | None
-    """The chunk's column that is the value as it stands, which is so for plain text."""
-    plainly: str | None
-    """The chunk's column whose plainly written values are to be beside it as column k with this number."""
+    source_columns: tuple[str, ...]
+    """Names of the columns that it is made of."""
+    chunk_columns: tuple[str, ...]
+    """The same as they are called in a chunk: c0, c1, …"""
+    direct: "direct.Reading | None" = None
+    may_be_exact: bool = False
+    """Whether the chunk may have exact cells (ExactCell) in these columns."""
+    exact_is_value: bool = False
+    """Whether the exact text is the value: a string takes what no date can hold."""
     masked: bool = False
     """Whether messages must not show the source value: a sensitive field is made from one of the same columns."""
 
     @property
+    def expression(self) -> str:
+        """The column of what the expression gave: a struct with `v`, or null where it failed."""
+        return f"expression_{self.number}"
+
+    @property
+    def source(self) -> str:
+        """The column of the value before it is cast."""
+        return f"source_{self.number}"
+
+    @property
+    def attempt(self) -> str:
+        """The column of the cast's attempt."""
+        return f"attempt_{self.number}"
+
+    @property
     def value(self) -> str:
         """The column of the accepted value."""
-        return f"v{self.number}"
+        return f"value_{self.number}"
+
+    @property
+    def direct_value(self) -> str:
+        """The column of values that were read directly, where there are some."""
+        return f"direct_{self.number}"
+
+    @property
+    def exact(self) -> str:
+        """The column of the exact text of a cell that the field is made of; null where no cell has one."""
+        return f"exact_{self.number}"
 
     @property
     def shown(self) -> str:
         """The source value for messages, as an SQL text; masked where it is sensitive."""
         if self.masked:
             return "'the value'"
-        return f"""'"' || left(CAST(s{self.number} AS VARCHAR), 64) || '"'"""
+        text = f"CAST({self.source} AS VARCHAR)"
+        text = f"coalesce({self.exact}, {text})" if self.may_be_exact else text
+        return f"""'"' || left({text}, 64) || '"'"""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """All fields over one set of columns. `columns` are those that chunks must have, in order, as c0, c1, …
-
-    Beside them lie, as k0, k1, …, what `plain` says: (name, column, type) for `lossless.plainly`.
-    """
+    """All fields over one set of columns. `columns` are those that chunks must have, in order, as c0, c1, …"""
 
     fields: tuple[ShapedField, ...]
     columns: tuple[str, ...]
     open: bool
-
-    @property
-    def relation(self) -> str:
-        """SQL for the table `chunk` with every field's steps beside its columns."""
-        expressions_ = [f"{field.expression} AS e{field.number}" for field in self.fields if field.expression]
-        sources = [f"{field.source} AS s{field.number}" for field in self.fields]
-        attempts = [f"{field.cast.attempt} AS t{field.number}" for field in self.fields]
-        values = [f"{field.cast.accept} AS v{field.number}" for field in self.fields]
-        steps = [step for step in (expressions_, sources, attempts, values) if step]
-        sql = "chunk"
-        for step in steps:
-            sql = f"(SELECT *, {', '.join(step)} FROM {sql})"
-        return sql
-
-    @property
-    def plain(self) -> tuple[tuple[str, str, str], ...]:
-        """Which columns are to be read plainly."""
-        return tuple((f"k{f.number}", f.plainly, f.field.type) for f in self.fields if f.plainly is not None)
-
-    @property
-    def faults(self) -> list[Fault]:
-        """What can go wrong in shaping, in the order of the fields."""
-        return [fault for field in self.fields for fault in _faults(field)]
+    types: tuple[str, ...] = ()
+    """The source types of the columns, where they have some."""
 
     @property
     def sensitive(self) -> frozenset[str]:
         """The columns that a sensitive field is made from."""
-        return frozenset(name for field in self.fields if field.field.sensitive for name in field.columns)
+        return frozenset(name for field in self.fields if field.field.sensitive for name in field.source_columns)
+
+
+def relation(fields: Sequence[ShapedField], table: str) -> str:
+    """SQL for the table with these fields' steps beside its columns."""
+    exact = [f"{_exact_text(each)} AS {each.exact}" for each in fields if each.may_be_exact]
+    expressions_ = [f"{each.expression_sql} AS {each.expression}" for each in fields if each.expression_sql]
+    sources = [f"{each.source_sql} AS {each.source}" for each in fields]
+    attempts = [f"{each.cast.attempt} AS {each.attempt}" for each in fields]
+    values = [f"{each.cast.accept} AS {each.value}" for each in fields]
+    sql = table
+    for step in filter(None, (exact, expressions_, sources, attempts, values)):
+        sql = f"(SELECT *, {', '.join(step)} FROM {sql})"
+    return sql
+
+
+def _exact_text(shaped: ShapedField) -> str:
+    texts = [f"json_extract_string({EXACT}, '{column}')" for column in shaped.chunk_columns]
+    return f"CASE WHEN {EXACT} IS NOT NULL THEN coalesce({', '.join(texts)}) END"
 
 
 @dataclass(frozen=True)
@@ -120,24 +153,42 @@ class _Origin:
     expression: "expressions.Parsed | None" = None
 
 
-def compile(fields: Sequence[SchemaField], columns: Columns, where: str) -> Shape:
+def compiled(fields: Sequence[SchemaField], columns: Columns, where: str) -> Shape:
     """The fields over these columns. `where` names the file, for messages.
 
     Raises InvalidSpec: with WrongSpecification for a column that is not there or can never be of the field's type.
     """
-    parsed = [_origin(field, columns) for field in fields]
-    names = columns.names
+    origins = [_origin(field, columns) for field in fields]
     if columns.open:
-        names = tuple(dict.fromkeys(name for origin in parsed for name in origin.columns))
+        names = tuple(dict.fromkeys(name for origin in origins for name in origin.columns))
         columns = Columns(names, (_TEXT,) * len(names), open=True)
+    elif columns.partial:
+        columns = _needed(columns, fields, origins, where)
     shaped = [
         _shaped(number, field, origin, columns, where)
-        for number, (field, origin) in enumerate(zip(fields, parsed, strict=True))
+        for number, (field, origin) in enumerate(zip(fields, origins, strict=True))
     ]
-    asked = _marked(names, fields, parsed) if columns.open else names
-    bare = Shape(tuple(shaped), asked, columns.open)
-    hidden = bare.sensitive
-    return replace(bare, fields=tuple(replace(each, masked=not hidden.isdisjoint(each.columns)) for each in shaped))
+    asked = _marked(columns.names, fields, origins) if columns.open else columns.names
+    shape = Shape(tuple(shaped), asked, columns.open, columns.types)
+    hidden = shape.sensitive
+    masked = [replace(each, masked=not hidden.isdisjoint(each.source_columns)) for each in shaped]
+    return replace(shape, fields=tuple(masked))
+
+
+def _needed(columns: Columns, fields: Sequence[SchemaField], origins: Sequence["_Origin"], where: str) -> Columns:
+    """The columns that the fields are made of, in the order of the stream."""
+    places = {
+        _index(name, columns, field.name, where)
+        for field, origin in zip(fields, origins, strict=True)
+        for name in origin.columns
+    }
+    ordered = sorted(places)
+    names, types = (tuple(entries[place] for place in ordered) for entries in (columns.names, columns.types))
+    for name, kind in zip(names, types, strict=True):
+        if kind.startswith(UNKNOWN):
+            message = f'{where}: the column "{name}" is of the type {kind.removeprefix(UNKNOWN)}, which cannot be read.'
+            raise InvalidSpec(f"{message} Leave it out, or write it as another type.", "WrongSpecification")
+    return replace(columns, names=names, types=types)
 
 
 def _marked(names: Sequence[str], fields: Sequence[SchemaField], origins: Sequence[_Origin]) -> tuple[str, ...]:
@@ -193,18 +244,27 @@ def _origin(field: SchemaField, columns: Columns) -> _Origin:
 
 
 def _index(name: str, columns: Columns, field: str, where: str) -> int:
-    """The column's position: of that name, or the only one that differs in case. Raises InvalidSpec when missing."""
-    if name in columns.names:
-        return columns.names.index(name)
-    alike = [index for index, there in enumerate(columns.names) if there.lower() == name.lower()]
+    """The column's position: of that name, or the only one that differs in case.
+
+    Raises InvalidSpec when it is missing, or when there are two.
+    """
+    same = [index for index, there in enumerate(columns.names) if there == name]
+    alike = same or [index for index, there in enumerate(columns.names) if there.lower() == name.lower()]
     if len(alike) == 1:
         return alike[0]
+    if same:
+        message = f'{where}: field {field} needs the column "{name}", which stands {len(same)} times in it. Rename one.'
+        raise InvalidSpec(message, "WrongSpecification")
+    raise InvalidSpec(_missing(name, columns, field, where), "WrongSpecification")
+
+
+def _missing(name: str, columns: Columns, field: str, where: str) -> str:
     near = difflib.get_close_matches(name, columns.names, n=1, cutoff=0.5)
     listed = ", ".join(f'"{there}"' for there in columns.names[:20])
     hint = f'did you mean "{near[0]}"?' if near and not _undivided(columns) else f"there are {listed}."
+    hint = hint if columns.names else "there are no columns."
     hint += " Check delimiter." if _undivided(columns) else ""
-    message = f'{where}: field {field} needs the column "{name}", which is not there; {hint}'
-    raise InvalidSpec(message, "WrongSpecification")
+    return f'{where}: field {field} needs the column "{name}", which is not there; {hint}'
 
 
 def _undivided(columns: Columns) -> bool:
@@ -214,40 +274,80 @@ def _undivided(columns: Columns) -> bool:
 
 def _shaped(number: int, field: SchemaField, origin: _Origin, columns: Columns, where: str) -> ShapedField:
     places = {name: _index(name, columns, field.name, where) for name in origin.columns}
-    named = tuple(columns.names[place] for place in places.values())
-    expression, source, kind = None, "", _TEXT
+    shaped = ShapedField(
+        field,
+        number,
+        expression_sql=None,
+        source_sql="",
+        cast=lossless.Cast("", ""),
+        source_columns=tuple(columns.names[place] for place in places.values()),
+        chunk_columns=tuple(f"c{place}" for place in places.values()),
+        may_be_exact=columns.partial and bool(places),
+    )
     if origin.expression is None:
         place = places[origin.columns[0]]
-        source, kind = f"c{place}", columns.types[place]
-    else:
-        from penstock.worker.rows import expressions
+        return _from_column(shaped, columns.types[place], origin.written, where)
+    return _from_expression(shaped, origin, places, columns, where)
 
-        stands_for = {name: (f"c{place}", columns.types[place] == _TEXT) for name, place in places.items()}
-        sql = expressions.sql(origin.expression, stands_for)
-        kind = _type_of(sql, columns, field, origin.written)
-        expression, source = f"TRY(struct_pack(v := {sql}))", f"e{number}.v"
-    if field.null_values and kind == _TEXT:
-        listed = ", ".join(engine.text(value) for value in field.null_values)
-        source = f"CASE WHEN {source} NOT IN ({listed}) THEN {source} END"
-    s, t = f"s{number}", f"t{number}"
-    cast = (
-        lossless.from_text(field.type, s, t, field.formats or ())
-        if kind == _TEXT
-        else lossless.from_type(kind, field.type, s, t)
-    )
+
+def _from_column(shaped: ShapedField, source: str, written: str, where: str) -> ShapedField:
+    """The field as one column of the source type."""
+    field, column = shaped.field, shaped.chunk_columns[0]
+    value = column
+    exact_is_text = field.type == "string" and source in lossless.MOMENTS and shaped.may_be_exact
+    if exact_is_text:  # the year 84107 is no date, and a text like any other
+        value = f"coalesce({shaped.exact}, {lossless.from_type(source, 'string', column, column).attempt})"
+        source = _TEXT
+    value = _without_null_values(value, source, field)
+    cast = _cast(shaped, source, written, where)
+    reader = None if exact_is_text or field.formats else direct.reader(source, field.type)
+    reading = None
+    if reader is not None:
+        read, always = reader
+        nulls = direct.texts(field.null_values) if lossless.comes_as_text(source) else None
+        reading = direct.Reading(read, column, always, bool(field.required), null_values=nulls)
+        cast = cast.unless(shaped.direct_value)
+    return replace(shaped, source_sql=value, cast=cast, direct=reading, exact_is_value=exact_is_text)
+
+
+def _from_expression(
+    shaped: ShapedField, origin: _Origin, places: dict[str, int], columns: Columns, where: str
+) -> ShapedField:
+    """The field as what its expression gives."""
+    from penstock.worker.rows import expressions
+
+    assert origin.expression is not None
+    texts = {name: lossless.comes_as_text(columns.types[place]) for name, place in places.items()}
+    sql = expressions.sql(origin.expression, {name: (f"c{place}", texts[name]) for name, place in places.items()})
+    source = _type_of(sql, columns, shaped.field, origin.written)
+    value = _without_null_values(f"{shaped.expression}.v", source, shaped.field)
+    cast = _cast(shaped, source, origin.written, where)
+    return replace(shaped, expression_sql=f"TRY(struct_pack(v := {sql}))", source_sql=value, cast=cast)
+
+
+def _without_null_values(value: str, source: str, field: SchemaField) -> str:
+    if not field.null_values or not lossless.comes_as_text(source):
+        return value
+    listed = ", ".join(engine.text(entry) for entry in field.null_values)
+    return f"CASE WHEN NOT list_contains([{listed}], {value}) THEN {value} END"
+
+
+def _cast(shaped: ShapedField, source: str, written: str, where: str) -> lossless.Cast:
+    """The cast from the source type to the field's. Raises InvalidSpec where there is none."""
+    field = shaped.field
+    if source == _TEXT:
+        return lossless.from_text(field.type, shaped.source, shaped.attempt, field.formats or ())
+    cast = lossless.from_type(source, field.type, shaped.source, shaped.attempt)
     if cast is None:
-        message = f"{where}: field {field.name} is {field.type}, and {origin.written} is {kind}, which never is one."
+        message = f"{where}: field {field.name} is {field.type}, and {written} is {source}, which never is one."
         raise InvalidSpec(f"{message} Change the type, or convert it in `from`.", "WrongSpecification")
-    plain = expression is None and kind == _TEXT and not (field.null_values or field.formats)
-    same = source if plain and field.type == "string" else None
-    plainly = source if plain and lossless.plain(field.type) else None
-    cast = cast.unless(f"k{number}") if plainly else cast
-    return ShapedField(field, number, expression, source, cast, named, same, plainly)
+    return cast
 
 
 def _type_of(sql: str, columns: Columns, field: SchemaField, written: str) -> str:
     """The DuckDB type of an expression over these columns."""
-    empty = ", ".join(f"CAST(NULL AS {kind}) AS c{index}" for index, kind in enumerate(columns.types)) or "1"
+    types = [_TEXT if lossless.comes_as_text(kind) else kind for kind in columns.types]
+    empty = ", ".join(f"CAST(NULL AS {kind}) AS c{index}" for index, kind in enumerate(types)) or "1"
     with duckdb.connect(":memory:", config={"enable_external_access": "false"}) as connection:
         try:
             row = connection.execute(f"DESCRIBE SELECT TRY({sql}) AS v FROM (SELECT {empty})").fetchone()
@@ -257,25 +357,18 @@ def _type_of(sql: str, columns: Columns, field: SchemaField, written: str) -> st
     return str(row[1]) if row else _TEXT
 
 
-def _faults(shaped: ShapedField) -> list[Fault]:
-    if shaped.same is not None:
-        return []
-    field, number = shaped.field, shaped.number
-    article = "an" if field.type == "int" else "a"
-    not_one = f"is not {article} {field.type}"
-    faults = [
-        Fault(
-            "shape",
-            field.name,
-            f"s{number} IS NOT NULL AND v{number} IS NULL",
-            f"{engine.text(field.name + ': ')} || {shaped.shown} || {engine.text(' ' + not_one)}",
-            f"{field.name} {not_one}",
-        )
-    ]
-    if shaped.expression is not None:
+def faults(shaped: ShapedField) -> Iterable[Fault]:
+    """What can go wrong in shaping the field."""
+    field = shaped.field
+    if shaped.expression_sql is not None:
         message = f"cannot be computed from {field.from_}"
-        kind = f"{field.name} {message}"
-        faults.insert(
-            0, Fault("shape", field.name, f"e{number} IS NULL", engine.text(f"{field.name}: {message}"), kind)
-        )
-    return faults
+        text = engine.text(f"{field.name}: {message}")
+        yield Fault("shape", field.name, f"{shaped.expression} IS NULL", text, f"{field.name} {message}")
+    not_one = f"is not {'an' if field.type == 'int' else 'a'} {field.type}"
+    message = f"{engine.text(field.name + ': ')} || {shaped.shown} || {engine.text(' ' + not_one)}"
+    kind = f"{field.name} {not_one}"
+    yield Fault("shape", field.name, f"{shaped.source} IS NOT NULL AND {shaped.value} IS NULL", message, kind)
+    if shaped.may_be_exact and not shaped.exact_is_value:
+        reason = "lies outside what can be computed with" if shaped.expression_sql else not_one
+        message = f"{engine.text(field.name + ': ')} || {shaped.shown} || {engine.text(' ' + reason)}"
+        yield Fault("shape", field.name, f"{shaped.exact} IS NOT NULL", message, f"{field.name} {reason}")

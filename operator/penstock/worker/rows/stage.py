@@ -185,7 +185,7 @@ class _Pool:
             if columns not in self._asked:
                 if len(self._asked) == _SHAPES:
                     del self._asked[next(iter(self._asked))]
-                shaped = shape.compile(self.work.dataset.schema_.fields, columns, where)
+                shaped = shape.compiled(self.work.dataset.schema_.fields, columns, where)
                 self._asked[columns] = shaped, quality.questions(shaped)
             return self._asked[columns]
 
@@ -240,7 +240,7 @@ def _file(pool: _Pool, number: int, planned: PlannedFile) -> StagedFile:
     """Stage a large file: this thread cuts it, and the others do what is cut."""
     with _reader(pool, planned, pool.work.input.store.open) as reader:
         target = _Target(pool, number, planned, reader.columns)
-        pool.each(partial(_block, pool, target, parse) for parse in pool.held(reader.works))
+        pool.each(partial(_block, pool, target, parse) for parse in pool.held(reader.works_for(target.needed)))
         return target.close()
 
 
@@ -277,7 +277,7 @@ def _together(pool: _Pool, group: Sequence[_Given]) -> dict[int, StagedFile]:
     for number, planned, opened in group:
         with _reader(pool, planned, opened) as reader:
             target = targets[number] = _Target(pool, number, planned, reader.columns)
-            for parse in pool.held(reader.works):
+            for parse in pool.held(reader.works_for(target.needed)):
                 chunk = target.parsed(parse)
                 if not chunk.table.num_columns:  # counted, and nothing to judge
                     _judge(pool, [(target, chunk)])
@@ -340,6 +340,11 @@ class _Target:
     def ask(self) -> quality.Questions:
         """What the rows are asked."""
         return self._asked[1]
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that the fields are made of."""
+        return self._asked[0].columns
 
     def parsed(self, parse: read.Work) -> read.Chunk:
         """The chunk of one block."""

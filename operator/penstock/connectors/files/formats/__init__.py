@@ -7,7 +7,7 @@ the lines that are no rows, with why. Never: typing, rules, or a row that is nei
 to agree.
 """
 
-from penstock.connectors.files.formats.block import ANY, Broken, Chunk, Columns, Measure
-from penstock.connectors.files.formats.formats import Reader, Work, reader
+from penstock.connectors.files.formats.block import ANY, Broken, Chunk, Columns, Measure, Work
+from penstock.connectors.files.formats.formats import Reader, reader
 
 __all__ = ["ANY", "Broken", "Chunk", "Columns", "Measure", "Reader", "Work", "reader"]

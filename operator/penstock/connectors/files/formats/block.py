@@ -1,10 +1,12 @@
 """What reading yields."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from penstock.worker.ports.chunks import ANY, Broken, Chunk, Columns, Lines
+from penstock.worker.rows import engine
 
-__all__ = ["ANY", "Block", "Broken", "Chunk", "Columns", "Lines", "Measure"]
+__all__ = ["ANY", "Block", "Broken", "Chunk", "Columns", "Lines", "Measure", "Work"]
 
 
 class Measure(str):
@@ -21,3 +23,7 @@ class Block:
     records: int
     lines: Lines
     broken: tuple[Broken, ...] = ()
+
+
+Work = Callable[[tuple[str, ...], engine.Connection], Chunk]
+"""Parses one block into the columns asked for; any thread may do it, each with its own connection."""

@@ -2,39 +2,31 @@
 
 import csv as plain_csv
 import io
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, Self
 
-import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from penstock.connectors.files.formats import parsing, records, streams
-from penstock.connectors.files.formats.block import ANY, Block, Chunk, Columns, Lines
+from penstock.connectors.files.formats import parquet, parsing, records, streams
+from penstock.connectors.files.formats.block import ANY, Block, Columns, Lines, Work
 from penstock.connectors.files.spec import CsvFormat, Format
-from penstock.connectors.files.stores import BLOCK, Found, Open
+from penstock.connectors.files.stores import Found, Open
 from penstock.language.errors import InvalidSpec
-from penstock.worker.rows import engine
-
-_BATCH = 65_536
-"""Rows of a chunk of a Parquet file."""
-
-Work = Callable[[tuple[str, ...], engine.Connection], Chunk]
-"""Parses one block into the columns asked for; any thread may do it, each with its own connection."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A file being read. `works` are to be taken in order, by one thread, and may be done in any."""
+    """A file being read. Its works are to be taken in order, by one thread, and may be done in any."""
 
     columns: Columns
     works: Iterator[Work]
     close: Callable[[], None] = lambda: None
+    partial_works: Callable[[Sequence[str]], Iterator[Work]] | None = None
+    """The works that read the columns of these names, where others can be left out."""
+
+    def works_for(self, names: Sequence[str]) -> Iterator[Work]:
+        """The works; `names` are those of the columns that are needed, in the order that chunks are to have them."""
+        return self.works if self.partial_works is None else self.partial_works(names)
 
     def __enter__(self) -> Self:
         return self
@@ -133,53 +125,5 @@ def _without_header(block: Block, header: bytes) -> Block:
 
 
 def _parquet(opened: Open, found: Found, scratch: Path) -> Reader:
-    spooled = _spool(opened, found, scratch)
-    try:
-        file = pq.ParquetFile(spooled, memory_map=False)
-    except pa.ArrowInvalid as error:
-        Path(spooled).unlink()
-        message = f"{found.url} is not Parquet: {engine.one_line(error).rstrip('.')}."
-        raise InvalidSpec(message, "WrongSpecification") from None
-    schema = file.schema_arrow
-    _check(schema.names, found.url)
-
-    def close() -> None:
-        file.close()
-        Path(spooled).unlink(missing_ok=True)
-
-    return Reader(Columns(tuple(schema.names), _types(schema.remove_metadata())), _parquet_works(file), close)
-
-
-def _spool(opened: Open, found: Found, scratch: Path) -> str:
-    """A local copy: Parquet is read from its end, in jumps, by several threads."""
-    with tempfile.NamedTemporaryFile(dir=scratch, suffix=".parquet", delete=False) as copy, opened(found) as stream:
-        shutil.copyfileobj(stream, copy, BLOCK)
-    return copy.name
-
-
-@lru_cache(maxsize=64)
-def _types(schema: pa.Schema) -> tuple[str, ...]:
-    empty = pa.Table.from_batches([], schema)
-    with duckdb.connect() as connection:
-        connection.register("columns", empty)
-        return tuple(str(row[1]) for row in connection.execute("DESCRIBE columns").fetchall())
-
-
-def _parquet_works(file: pq.ParquetFile) -> Iterator[Work]:
-    row = 1
-    expected = int(file.metadata.num_rows)
-    for batch in file.iter_batches(_BATCH):
-        table = pa.Table.from_batches([batch])
-        table = table.rename_columns([f"c{index}" for index in range(table.num_columns)])
-        yield _parquet_work(table, row)
-        row += table.num_rows
-    yield _parquet_rest(expected - (row - 1), row)
-
-
-def _parquet_work(table: pa.Table, row: int) -> Work:
-    return lambda *_: Chunk(table, table.num_rows, Lines(row))
-
-
-def _parquet_rest(rows: int, row: int) -> Work:
-    """What the footer promised and no batch held: nothing, or the counts do not balance."""
-    return lambda *_: Chunk(pa.table({}), rows, Lines(row))
+    file = parquet.ParquetFile(opened, found, scratch)
+    return Reader(file.columns, iter(()), file.close, file.works)

@@ -1,0 +1,158 @@
+"""How large the pages of a Parquet file are, by their headers: what decoding one of them would take.
+
+Arrow decodes a page at once, whatever its size. The headers are read here, as Thrift's compact protocol writes them,
+so that a file is refused before memory is asked for.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from penstock.language.errors import InvalidSpec
+
+_FOOTER = 32 << 20
+"""Bytes of the longest footer that is read: it takes several times as many in memory."""
+LARGEST = 64 << 20
+"""Bytes of the largest page that is read, unpacked."""
+_SMALL = 8 << 20
+"""Bytes of a column chunk whose pages are not looked at one by one."""
+_HEADER = 1 << 16
+"""Bytes that a page's header takes at most: it may hold statistics."""
+_MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
+
+
+def check_footer(path: Path, url: str) -> None:
+    """See that the file ends as Parquet does. Raises InvalidSpec when not, and for a footer beyond the bound."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(size - 8, 0))
+        end = file.read(8)
+    if end.endswith(_ENCRYPTED):
+        message = f"{url} is encrypted Parquet, which cannot be read. Decrypt it before it is uploaded."
+        raise InvalidSpec(message, "WrongSpecification")
+    if size < 12 or not end.endswith(_MAGIC):
+        message = f'{url} is not Parquet: it does not end with "PAR1". Upload the whole file again, or check format.'
+        raise InvalidSpec(message, "WrongSpecification")
+    length = int.from_bytes(end[:4], "little")
+    if length > min(size - 12, _FOOTER):
+        what = f"longer than {_FOOTER} bytes" if length <= size - 12 else "longer than the file"
+        message = f"{url}: the footer of the file is {what}. Write it with fewer row groups, or upload it again."
+        raise InvalidSpec(message, "WrongSpecification")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of one column: bytes of its largest page, unpacked, and bytes a value where there are most."""
+
+    largest: int
+    density: float
+
+
+def check_sizes(path: Path, metadata: Any, leaf: int, url: str) -> Sizes:
+    """The sizes of the column with this number among the leaves. Raises InvalidSpec for a page beyond the bound."""
+    largest, density = 0, 0.0
+    with path.open("rb") as file:
+        for number in range(metadata.num_row_groups):
+            chunk = metadata.row_group(number).column(leaf)
+            whole = Sizes(int(chunk.total_uncompressed_size), chunk.total_uncompressed_size / max(chunk.num_values, 1))
+            sizes = whole if 0 <= whole.largest <= _SMALL else _walked(file, chunk)
+            if sizes.largest > LARGEST:
+                message = (
+                    f'{url}: the column "{chunk.path_in_schema}" has a page of {sizes.largest} bytes in row group '
+                    f"{number}; at most {LARGEST} are read. Write the file with smaller pages."
+                )
+                raise InvalidSpec(message, "WrongSpecification")
+            largest, density = max(largest, sizes.largest), max(density, sizes.density)
+    return Sizes(largest, density)
+
+
+def _walked(file: BinaryIO, chunk: Any) -> Sizes:
+    """The sizes of a column chunk, by walking over its pages' headers."""
+    starts = [chunk.data_page_offset, chunk.dictionary_page_offset]
+    at = min(start for start in starts if start)
+    end, largest, density = at + int(chunk.total_compressed_size), 0, 0.0
+    while at < end:
+        file.seek(at)
+        page = _header(file.read(min(_HEADER, end - at)))
+        values = max(chunk.num_values, 1) if page.dictionary else page.values
+        largest, density = max(largest, page.unpacked), max(density, page.unpacked / max(values, 1))
+        at += page.length + page.packed
+    return Sizes(largest, density)
+
+
+@dataclass(frozen=True)
+class _Header:
+    """A page's header: the page's bytes unpacked and packed, its values, and the bytes of the header itself."""
+
+    unpacked: int
+    packed: int
+    values: int
+    dictionary: bool
+    length: int
+
+
+def _header(data: bytes) -> _Header:
+    reader = _Compact(data)
+    fields = reader.struct()
+    kinds = [fields[number] for number in (5, 7, 8) if isinstance(fields.get(number), dict)]
+    values = kinds[0].get(1) if kinds else 0
+    numbers = fields.get(2), fields.get(3), values
+    if not all(isinstance(number, int) and number >= 0 for number in numbers):
+        raise ValueError("a page's header has no sizes")
+    return _Header(*numbers, dictionary=7 in fields, length=reader.at)
+
+
+class _Compact:
+    """Thrift's compact protocol, as far as page headers use it: integers are kept, all else is skipped."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self.at = data, 0
+
+    def struct(self) -> dict[int, Any]:
+        """The fields of a structure: integers, structures, and None for all else."""
+        fields: dict[int, Any] = {}
+        number = 0
+        while kind := self._byte():
+            number = number + (kind >> 4) if kind >> 4 else self._signed()
+            fields[number] = self._value(kind & 15)
+        return fields
+
+    def _value(self, kind: int) -> Any:
+        if kind in (4, 5, 6):
+            return self._signed()
+        if kind == 12:
+            return self.struct()
+        if kind == 3:
+            self._byte()
+        elif kind == 7:
+            self.at += 8
+        elif kind == 8:
+            self.at += self._number()
+        elif kind in (9, 10):
+            self._list()
+        elif kind not in (1, 2):
+            raise ValueError("a page's header cannot be read")
+        return None
+
+    def _list(self) -> None:
+        begin = self._byte()
+        count = begin >> 4 if begin >> 4 != 15 else self._number()
+        for _ in range(count):
+            self._value(begin & 15)
+
+    def _byte(self) -> int:
+        if self.at >= len(self._data):
+            raise ValueError("a page's header is cut")
+        self.at += 1
+        return self._data[self.at - 1]
+
+    def _number(self) -> int:
+        number = shift = 0
+        while (byte := self._byte()) & 128:
+            number |= (byte & 127) << shift
+            shift += 7
+        return number | byte << shift
+
+    def _signed(self) -> int:
+        number = self._number()
+        return (number >> 1) ^ -(number & 1)

@@ -1,0 +1,320 @@
+"""Reading Parquet: only the columns that are asked for, in chunks bounded by bytes, as types that lose nothing.
+
+A file of a few kilobytes can hold gigabytes: one long text in a dictionary and a million references to it. So columns
+of text stay dictionaries until the rows have been divided by the bytes that they unfold to, and a file whose pages are
+larger than memory allows is refused before one of them is decoded.
+"""
+
+import json
+import shutil
+import tempfile
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from penstock.connectors.files.formats import carriers, pages
+from penstock.connectors.files.formats.block import Broken, Chunk, Columns, Lines, Work
+from penstock.connectors.files.formats.records import LONGEST, SHOWN
+from penstock.connectors.files.stores import BLOCK, Found, Open
+from penstock.language.errors import InvalidSpec
+from penstock.worker.ports.chunks import ExactCell
+from penstock.worker.rows import engine
+
+_ROWS = 65_536
+"""Rows of a chunk, at most."""
+_BYTES = 4 << 20
+"""Bytes of a chunk, at most, unless one row alone has more."""
+_BUFFERS = 16 << 20
+"""Bytes read ahead from the file, over all columns."""
+_INDEX = 4
+"""Bytes of a text's place in its dictionary."""
+_NESTED = 256
+"""Bytes that a list or a structure is taken to have."""
+
+
+class ParquetFile:
+    """A local copy of one Parquet file. `columns` are all that it has; `works` read those that are asked for."""
+
+    def __init__(self, opened: Open, found: Found, scratch: Path) -> None:
+        """Copy the file into `scratch` and read its footer. Raises InvalidSpec when it is not whole or not Parquet."""
+        self._url = found.url
+        self._path = _copied(opened, found, scratch)
+        self._files: list[pq.ParquetFile] = []
+        try:
+            with damage(self._url):
+                self._read_footer()
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_footer(self) -> None:
+        pages.check_footer(self._path, self._url)
+        file = self._file()
+        self._metadata = file.metadata
+        self._fields = [*file.schema_arrow]
+        self._leaves = _leaves(self._fields)
+        self._carriers = []
+        for field, leaves in zip(self._fields, self._leaves, strict=True):
+            leaf = file.schema.column(leaves[0])
+            self._carriers.append(carriers.carrier(field.type, leaf.physical_type, leaf.logical_type.type))
+        names = tuple(field.name for field in self._fields)
+        self.columns = Columns(names, tuple(carrier.name for carrier in self._carriers), partial=True)
+
+    def close(self) -> None:
+        """Remove the copy."""
+        for file in self._files:
+            file.close()
+        self._path.unlink(missing_ok=True)
+
+    def works(self, names: Sequence[str]) -> Iterator[Work]:
+        """The file's rows, in order, with the columns of these names. Raises InvalidSpec where it is damaged."""
+        asked = [self.columns.names.index(name) for name in names]
+        row = 1
+        with damage(self._url):
+            for pieces in _grouped(piece for batch in self._batches(asked) for piece in _pieces(batch)):
+                yield self._work(pieces, asked, row)
+                row += sum(piece.batch.num_rows for piece in pieces)
+        rest = int(self._metadata.num_rows) - (row - 1)  # none, or the counts do not balance
+        yield lambda *_: Chunk(pa.table({}), rest, Lines(row))
+
+    def _batches(self, asked: Sequence[int]) -> Iterator[pa.RecordBatch]:
+        """The columns as they are stored, text as dictionaries; moments of 96 bits made whole."""
+        if not asked:
+            yield from _rows_alone(int(self._metadata.num_rows))
+            return
+        rows = self._rows_at_once(asked)
+        twice = [number for number in asked if self._carriers[number].twice]
+        texts = [self._fields[number].name for number in asked if self._carriers[number].text]
+        fine = _Rows(self._read(twice, rows, coerce_int96_timestamp_unit="ns") if twice else iter(()))
+        for batch in self._read(asked, rows, read_dictionary=texts, coerce_int96_timestamp_unit="s"):
+            columns = batch.columns
+            for number, nanoseconds in zip(twice, fine.take(batch.num_rows) if twice else (), strict=True):
+                columns[asked.index(number)] = _both(columns[asked.index(number)], nanoseconds)
+            yield pa.record_batch(columns, names=[str(number) for number in asked])
+
+    def _read(self, asked: Sequence[int], rows: int, **options: Any) -> Iterator[pa.RecordBatch]:
+        """Arrow's batches of these columns, in this order, of at most so many rows."""
+        leaves = [leaf for number in sorted(asked) for leaf in self._leaves[number]]
+        buffer = max(16 << 10, min(1 << 20, _BUFFERS // len(leaves)))
+        file = self._file(buffer_size=buffer, **options)
+        order = [sorted(asked).index(number) for number in asked]
+        for batch in file.reader.iter_batches(rows, [*range(file.num_row_groups)], leaves, False):
+            columns = batch.columns
+            yield pa.record_batch([columns[place] for place in order], names=[str(number) for number in asked])
+
+    def _rows_at_once(self, asked: Sequence[int]) -> int:
+        """Rows of a batch, so that none is much larger than its bound: a batch is decoded as a whole."""
+        width, most = 1.0, _ROWS
+        for number in asked:
+            stored, text = self._fields[number].type, self._carriers[number].text
+            for leaf in self._leaves[number]:
+                sizes = pages.check_sizes(self._path, self._metadata, leaf, self._url)
+                width += max(sizes.density if text else 0, _width(stored))
+                if text and self._is_delta(leaf):
+                    most = min(most, max(pages.LARGEST // max(sizes.largest, 1), 1))
+        return int(max(1, min(most, _BYTES / width)))
+
+    def _is_delta(self, leaf: int) -> bool:
+        """Whether a value may be written as the beginning of the one before it: such a page unfolds without a bound."""
+        groups = range(self._metadata.num_row_groups)
+        return any("DELTA_BYTE_ARRAY" in self._metadata.row_group(group).column(leaf).encodings for group in groups)
+
+    def _file(self, **options: Any) -> pq.ParquetFile:
+        file = pq.ParquetFile(
+            self._path,
+            metadata=self._files[0].metadata if self._files else None,
+            memory_map=False,
+            pre_buffer=False,
+            page_checksum_verification=True,
+            arrow_extensions_enabled=False,
+            **options,
+        )
+        self._files.append(file)
+        return file
+
+    def _work(self, pieces: Sequence["_Piece"], asked: Sequence[int], first: int) -> Work:
+        return lambda *_: self._chunk(pieces, asked, first)
+
+    def _chunk(self, pieces: Sequence["_Piece"], asked: Sequence[int], first: int) -> Chunk:
+        """Rows as Arrow tables; those that are too long are set aside."""
+        tables, exact, broken, missing, row = [], [], [], [], 0
+        with damage(self._url):
+            for piece in pieces:
+                for index in piece.too_long:
+                    missing.append(row + index)
+                    broken.append(self._too_long(piece.batch.slice(index, 1), asked, first + row + index))
+                tables.append(self._carried(piece.kept(), asked, exact, row + len(piece.too_long) - len(missing)))
+                row += piece.batch.num_rows
+        return Chunk(pa.concat_tables(tables), row, Lines(first), tuple(broken), tuple(missing), tuple(exact))
+
+    def _carried(self, batch: pa.RecordBatch, asked: Sequence[int], exact: list[ExactCell], first: int) -> pa.Table:
+        """The columns as their carriers have them; the cells that these cannot hold are added to `exact`."""
+        columns: dict[str, pa.Array] = {}
+        for position, (number, column) in enumerate(zip(asked, batch.columns, strict=bool(asked))):
+            columns[f"c{position}"], texts = self._carriers[number].carry(column)
+            exact += [ExactCell(first + row, f"c{position}", text) for row, text in texts.items()]
+        return pa.table(columns or {"none": batch.column(0)})
+
+    def _too_long(self, row: pa.RecordBatch, asked: Sequence[int], line: int) -> Broken:
+        """The row with the beginning of each value."""
+        room = max(SHOWN // (2 * len(asked)), 16)
+        shown = {}
+        for number, column in zip(asked, row.columns, strict=True):
+            value = column[0].as_py()
+            text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+            cut = f"{text[:room]}… ({len(text)} characters)"
+            shown[self._fields[number].name] = text if len(text) <= room else cut
+        text = json.dumps(shown, ensure_ascii=False)
+        return Broken(line, text, f"the row is longer than {LONGEST} bytes")
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Consecutive rows as they are stored, some of which are too long to be rows."""
+
+    batch: pa.RecordBatch
+    bytes: int
+    too_long: tuple[int, ...]
+
+    def kept(self) -> pa.RecordBatch:
+        """The rows that are not too long."""
+        if not self.too_long:
+            return self.batch
+        long = frozenset(self.too_long)
+        return self.batch.filter(pa.array([row not in long for row in range(self.batch.num_rows)]))
+
+
+class _Rows:
+    """The rows of batches, to be taken in other numbers than they come in."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self._rest: list[pa.RecordBatch] = []
+
+    def take(self, rows: int) -> list[pa.Array]:
+        """The columns of the next so many rows."""
+        there = sum(batch.num_rows for batch in self._rest)
+        while there < rows:
+            self._rest.append(next(self._batches))
+            there += self._rest[-1].num_rows
+        table = pa.Table.from_batches(self._rest).combine_chunks()
+        self._rest = table.slice(rows).to_batches()
+        return [column.chunk(0) if column.num_chunks else column.combine_chunks() for column in table.slice(0, rows)]
+
+
+def _both(seconds: pa.Array, nanoseconds: pa.Array) -> pa.Array:
+    """The two readings of a column as one, until they are carried over."""
+    return pa.StructArray.from_arrays([seconds, nanoseconds], ["seconds", "nanoseconds"])
+
+
+def _pieces(batch: pa.RecordBatch) -> Iterator[_Piece]:
+    """The batch's rows in pieces, each of which unfolds to a bounded number of bytes."""
+    lengths = _lengths(batch)
+    fixed = sum(_width(column.type) for column in batch.columns)
+    if lengths is None:
+        yield _Piece(batch, int(fixed * batch.num_rows), ())
+        return
+    long = pc.greater(lengths, LONGEST)
+    ends = pc.cumulative_sum(pc.add(pc.if_else(long, 0, lengths), int(fixed) + 1)).to_pylist()
+    too_long = pc.indices_nonzero(long).to_pylist()
+    start = before = 0
+    while start < len(ends):
+        end = max(bisect_right(ends, before + _BYTES), start + 1)
+        inside = tuple(row - start for row in too_long[bisect_left(too_long, start) : bisect_left(too_long, end)])
+        yield _Piece(batch.slice(start, end - start), ends[end - 1] - before, inside)
+        start, before = end, ends[end - 1]
+
+
+def _lengths(batch: pa.RecordBatch) -> pa.Array | None:
+    """Bytes of each row's texts; None where no column is text."""
+    total = None
+    for column in batch.columns:
+        if pa.types.is_dictionary(column.type):
+            lengths = pc.take(pc.binary_length(column.dictionary), column.indices)
+        elif pa.types.is_fixed_size_binary(column.type):
+            lengths = pa.repeat(pa.scalar(column.type.byte_width), len(column))
+        elif column.type in (pa.string(), pa.binary(), pa.large_string(), pa.large_binary()):
+            lengths = pc.binary_length(column)
+        else:
+            continue
+        lengths = pc.fill_null(lengths.cast(pa.int64()), 0)
+        total = lengths if total is None else pc.add(total, lengths)
+    return total
+
+
+def _grouped(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
+    """Pieces together, as many as one chunk takes: row groups may be tiny."""
+    group: list[_Piece] = []
+    rows = size = 0
+    for piece in pieces:
+        if group and (rows + piece.batch.num_rows > _ROWS or size + piece.bytes > _BYTES):
+            yield group
+            group, rows, size = [], 0, 0
+        group.append(piece)
+        rows, size = rows + piece.batch.num_rows, size + piece.bytes
+    if group:
+        yield group
+
+
+def _rows_alone(rows: int) -> Iterator[pa.RecordBatch]:
+    """Rows of which no column is asked for."""
+    for start in range(0, rows, _ROWS):
+        yield pa.record_batch([pa.nulls(min(_ROWS, rows - start))], names=["none"])
+
+
+def _width(stored: pa.DataType) -> float:
+    """Bytes that a value of the type takes before it is unfolded."""
+    try:
+        return stored.bit_width / 8
+    except ValueError:
+        return _INDEX if not pa.types.is_nested(stored) else _NESTED
+
+
+def _leaves(fields: Sequence[pa.Field]) -> list[list[int]]:
+    """The numbers of each column's leaves: those that Parquet counts."""
+    leaves, first = [], 0
+    for field in fields:
+        count = _count(field.type)
+        leaves.append([*range(first, first + count)])
+        first += count
+    return leaves
+
+
+def _count(stored: pa.DataType) -> int:
+    if pa.types.is_nested(stored) and not pa.types.is_dictionary(stored) and not pa.types.is_run_end_encoded(stored):
+        return sum(_count(stored.field(number).type) for number in range(stored.num_fields))
+    return 1
+
+
+def _copied(opened: Open, found: Found, scratch: Path) -> Path:
+    """A local copy: Parquet is read from its end, in jumps."""
+    with tempfile.NamedTemporaryFile(dir=scratch, suffix=".parquet", delete=False) as copy, opened(found) as stream:
+        shutil.copyfileobj(stream, copy, BLOCK)
+    return Path(copy.name)
+
+
+@contextmanager
+def damage(url: str) -> Iterator[None]:
+    """What Arrow says of a file that it cannot read, as InvalidSpec that names the file."""
+    try:
+        yield
+    except (pa.ArrowException, ValueError, OverflowError) as error:
+        raise _damaged(url, error) from None
+    except OSError as error:
+        if error.errno is not None:  # of the disk, not of the file
+            raise
+        raise _damaged(url, error) from None
+
+
+def _damaged(url: str, error: Exception) -> InvalidSpec:
+    words = engine.one_line(error).rstrip(".")
+    message = f"{url} cannot be read as Parquet: {words}. It may be damaged: write or upload it again."
+    return InvalidSpec(message[:1000], "WrongSpecification")

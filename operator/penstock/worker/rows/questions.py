@@ -1,0 +1,147 @@
+# ruff: noqa: S608 - SQL is built here; every name and literal in it goes through engine.name and engine.text
+"""What DuckDB is asked about rows, as SQL: which are bad, why, and what they were.
+
+Fields are asked about in groups, because what a column costs grows with the columns of a question: 2,000 columns make
+forty questions, and most of these need not be asked.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from penstock.worker.rows import direct, engine, lossless, rules, shape
+from penstock.worker.rows.shape import EXACT, Fault, Shape, ShapedField
+
+MASK = "***"
+
+_TOGETHER = 48
+"""Fields of one question."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """SQL over a table of the name `table`, with these columns of the chunk; rows answer in their order.
+
+    The table has the directly read values of the fields with these numbers too, null where there are none.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    fields: tuple[ShapedField, ...]
+    sql: str
+
+    @property
+    def direct(self) -> tuple[ShapedField, ...]:
+        """The fields that are read directly."""
+        return tuple(field for field in self.fields if field.direct is not None)
+
+
+@dataclass(frozen=True)
+class Questions:
+    """All that the rows of one shape are asked, and how each field is read directly."""
+
+    verdicts: tuple[Question, ...]
+    """Each yields `bad`, and the values of those of its fields that are not always read directly."""
+    reasons: tuple[Question, ...]
+    """Each yields stage, field, kind and error; null, null, null and "" where the row is good as far as it goes."""
+    payload: Question
+    """Yields the row as it was read."""
+    readings: tuple[direct.Reading | None, ...]
+    types: tuple[pa.DataType, ...]
+    has_exact: bool
+    """Whether the questions need the column EXACT beside the chunk's own."""
+    masked: bool
+    """Whether a line that cannot be read may hold a sensitive value, and is not to be shown."""
+
+
+def questions(shaped: Shape) -> Questions:
+    """Compile the shape and its rules. Raises InvalidSpec for a bound or value that is not of its field's type."""
+    fields = shaped.fields
+    groups = [
+        *_groups([each for each in fields if each.direct]),
+        *_groups([each for each in fields if not each.direct]),
+    ]
+    return Questions(
+        verdicts=tuple(_verdict(f"verdict_{number}", group) for number, group in enumerate(groups)),
+        reasons=tuple(_reasons(f"reasons_{number}", group) for number, group in enumerate(_groups(fields))),
+        payload=_payload(shaped),
+        readings=tuple(rules.with_rules(field) for field in fields),
+        types=tuple(direct.arrow_type(field.field.type) for field in fields),
+        has_exact=any(field.may_be_exact for field in fields),
+        masked=bool(shaped.sensitive),
+    )
+
+
+def asked_values(question: Question) -> list[ShapedField]:
+    """The fields whose values a verdict yields."""
+    return [field for field in question.fields if field.direct is None or not field.direct.always]
+
+
+def _groups(fields: Sequence[ShapedField]) -> list[tuple[ShapedField, ...]]:
+    return [tuple(fields[start : start + _TOGETHER]) for start in range(0, len(fields), _TOGETHER)]
+
+
+def _question(table: str, fields: tuple[ShapedField, ...], selected: str) -> Question:
+    columns = dict.fromkeys(column for field in fields for column in field.chunk_columns)
+    exact = [EXACT] if any(field.may_be_exact for field in fields) else []
+    return Question(table, (*columns, *exact), fields, f"SELECT {selected} FROM {shape.relation(fields, table)}")
+
+
+def _verdict(table: str, fields: tuple[ShapedField, ...]) -> Question:
+    bad = " OR ".join(f"({fault.condition})" for fault in _faults(fields)) or "false"
+    question = _question(table, fields, "")
+    values = "".join(f", {field.value}" for field in asked_values(question))
+    return _question(table, fields, f"coalesce({bad}, false) AS bad{values}")
+
+
+def _faults(fields: Iterable[ShapedField]) -> list[Fault]:
+    """What can be wrong, in the order of the fields."""
+    return [fault for field in fields for fault in (*shape.faults(field), *rules.faults(field))]
+
+
+def _reasons(table: str, fields: tuple[ShapedField, ...]) -> Question:
+    faults = _faults(fields)
+
+    def first(part: str) -> str:
+        whens = " ".join(f"WHEN {fault.condition} THEN {engine.text(getattr(fault, part))}" for fault in faults)
+        return f"CASE {whens} END AS {part}"
+
+    every = ", ".join(f"CASE WHEN {fault.condition} THEN {fault.message} END" for fault in faults)
+    return _question(
+        table, fields, f"{first('stage')}, {first('field')}, {first('kind')}, concat_ws('; ', {every}) AS error"
+    )
+
+
+def _payload(shaped: Shape) -> Question:
+    """The row as it was read, as JSON: column to text or number; sensitive columns masked."""
+    table = "payload"
+    if shaped.open:
+        return Question(table, ("line",), (), f"SELECT {_line(shaped)} AS payload FROM {table}")
+    has_exact = any(field.may_be_exact for field in shaped.fields)
+    columns = [f"c{index}" for index in range(len(shaped.columns))] or ["none"]
+    pairs = [
+        f"{engine.text(name)}, {engine.text(MASK) if name in shaped.sensitive else _shown(column, kind, has_exact)}"
+        for name, column, kind in zip(shaped.columns, columns, shaped.types, strict=bool(shaped.columns))
+    ]
+    sql = f"SELECT CAST(json_object({', '.join(pairs)}) AS VARCHAR) AS payload FROM {table}"
+    return Question(table, (*columns, *([EXACT] if has_exact else [])), (), sql)
+
+
+def _line(shaped: Shape) -> str:
+    """A line of JSON, its sensitive keys masked; a key in other letters may be the same one, misspelt."""
+    if not shaped.sensitive:
+        return "line"
+    hidden = ", ".join(engine.text(name.lower()) for name in sorted(shaped.sensitive))
+    keys = f"list_distinct(list_filter(json_keys(line), lambda k: lower(k) IN ({hidden})))"
+    masks = f"map_from_entries(list_transform({keys}, lambda k: {{'k': k, 'v': {engine.text(MASK)}}}))"
+    return f"CAST(json_merge_patch(line, CAST({masks} AS JSON)) AS VARCHAR)"
+
+
+def _shown(column: str, kind: str, has_exact: bool) -> str:
+    """A column for the payload. JSON has no infinity, and what no type holds stands beside."""
+    if kind in ("FLOAT", "DOUBLE"):
+        return f"CASE WHEN isfinite({column}) THEN to_json({column}) ELSE to_json(CAST({column} AS VARCHAR)) END"
+    if has_exact and (kind in lossless.MOMENTS or lossless.comes_as_text(kind)):
+        return f"coalesce(json_extract_string({EXACT}, '{column}'), CAST({column} AS VARCHAR))"
+    return column
