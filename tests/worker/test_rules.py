@@ -9,10 +9,11 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from penstock.connectors.files.formats import Chunk
+from penstock.api.dataset import SchemaField
+from penstock.connectors.files.formats import Chunk, Columns
 from penstock.connectors.files.formats.block import Lines
 from penstock.language.errors import PenstockError
-from penstock.worker.rows import engine, quality
+from penstock.worker.rows import engine, quality, shape
 from worker.pods import a_pod, csv, field, loads
 
 CANARY = "canary-2f9c1e"
@@ -182,7 +183,10 @@ def test_what_a_sensitive_field_is_made_from_is_shown_by_no_other_field(
 
 
 def test_the_engine_s_words_about_a_sensitive_value_are_kept_back(tmp_path: Path) -> None:
-    ask = quality.Questions("SELECT c0::int > 0 AS bad FROM chunk", "", (), (), None, masked=True)
+    number = SchemaField.model_validate(field("n", "int", from_="a::int", sensitive=True))
+    ask = quality.questions(shape.compiled([number], Columns(("a",), ("VARCHAR",)), "a.csv"))
+    failing = replace(ask.verdicts[0], sql="SELECT c0::int > 0 AS bad FROM verdict_0")
+    ask = replace(ask, verdicts=(failing,))
     rows = Chunk(pa.table({"c0": [CANARY]}), 1, Lines(1))
     with engine.connect(1 << 28, 1, tmp_path) as connection:
         with pytest.raises(PenstockError) as told:

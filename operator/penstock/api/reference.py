@@ -31,28 +31,29 @@ def pages() -> Mapping[str, str]:
     return {"conditions.md": _conditions(), "kinds.md": _GENERATED + _KINDS + "\n".join(map(_kind, _all_kinds()))}
 
 
-def write(folder: Path) -> list[Path]:
-    """Write the pages into a folder; returns those whose content changed."""
+def write(folder: Path, *more: tuple[str, str]) -> list[Path]:
+    """Write the pages, and `more` of them by name and text, into a folder; returns those whose content changed."""
     folder.mkdir(parents=True, exist_ok=True)
-    changed = [folder / name for name in _stale(folder)]
+    wanted = {**pages(), **dict(more)}
+    changed = [folder / name for name in _stale(folder, wanted)]
     for path in changed:
-        path.write_text(pages()[path.name], encoding="utf-8")
+        path.write_text(wanted[path.name], encoding="utf-8")
     return changed
 
 
-def check(folder: Path) -> None:
+def check(folder: Path, *more: tuple[str, str]) -> None:
     """Raise `InvalidSpec` naming the pages in a folder that are not as the models say."""
-    if stale := [str(folder / name) for name in _stale(folder)]:
+    if stale := [str(folder / name) for name in _stale(folder, {**pages(), **dict(more)})]:
         named = ", ".join(stale)
         raise InvalidSpec(
             f"not as the models say: {named}. Run `penstock crds --docs {folder}`, and commit the result."
         )
 
 
-def _stale(folder: Path) -> Iterator[str]:
-    for name, wanted in pages().items():
+def _stale(folder: Path, wanted: Mapping[str, str]) -> Iterator[str]:
+    for name, text in wanted.items():
         path = folder / name
-        if not path.exists() or path.read_text(encoding="utf-8") != wanted:
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
             yield name
 
 

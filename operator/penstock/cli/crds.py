@@ -12,7 +12,7 @@ from penstock.cli import terminal
 @click.command(epilog="Examples:\n\n\b\n  penstock crds -o - | kubectl apply -f -\n  penstock crds --check")
 @click.option("--check", is_flag=True, help="Write nothing; exit code 1 if a file is not as the models say.")
 @click.option("-o", "--output", default="crds", show_default=True, metavar="DIR|-", help="Where to; - prints them.")
-@click.option("--docs", metavar="DIR", help="Write (or check) the reference pages, conditions.md and kinds.md, too.")
+@click.option("--docs", metavar="DIR", help="Write (or check) the reference pages, too.")
 def crds(check: bool, output: str, docs: str | None) -> None:
     """Write the CustomResourceDefinitions of the five kinds, generated from their models."""
     if output == "-":
@@ -21,8 +21,15 @@ def crds(check: bool, output: str, docs: str | None) -> None:
     if check:
         definitions.check(Path(output))
         if docs:
-            reference.check(Path(docs))
+            reference.check(Path(docs), *_data_pages())
         return
-    changed = definitions.write(Path(output)) + (reference.write(Path(docs)) if docs else [])
+    changed = definitions.write(Path(output)) + (reference.write(Path(docs), *_data_pages()) if docs else [])
     for path in changed:
         terminal.console().print(f"wrote {path}")
+
+
+def _data_pages() -> list[tuple[str, str]]:
+    """Names and texts of the pages about what the worker does."""
+    from penstock.connectors.files.formats import matrix  # needs the worker's dependencies
+
+    return [("parquet.md", matrix.page())]

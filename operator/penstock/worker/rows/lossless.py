@@ -115,7 +115,7 @@ def from_type(source: str, kind: str, x: str, t: str) -> Cast | None:  # noqa: P
     aimed = "DECIMAL" if target.startswith("DECIMAL") else target
     if given in _TIMESTAMPS or given in _ZONED or given == "DATE":
         return _from_moment(given, target, x, t)
-    text = x if comes_as_text(source) else f"CAST({x} AS VARCHAR)"
+    text = as_text(source, x)
     numeric = (*INTEGERS, *_FLOATS, "DECIMAL")
     exact = Cast(f"TRY_CAST({x} AS {target})", f"CASE WHEN TRY_CAST({t} AS {source}) = {x} THEN {t} END")
     match given, aimed:
@@ -138,15 +138,20 @@ def _from_moment(given: str, target: str, x: str, t: str) -> Cast | None:
     """From dates and times: within the years of ISO 8601, and never from one with a zone to one without or back."""
     zoned = given in _ZONED
     if target == "VARCHAR":
-        years = "TIMESTAMPTZ" if zoned else "DATE" if given == "DATE" else "TIMESTAMP"
-        return Cast(
-            f"CAST({x} AS VARCHAR)", f"CASE WHEN {patterns.in_years(years, f'CAST({x} AS {years})')} THEN {t} END"
-        )
+        return Cast(as_text(given, x), t)
     if target not in (("TIMESTAMPTZ",) if zoned else ("DATE", "TIMESTAMP")):
         return None
     back = f"TRY_CAST({t} AS {given}) = {x}"
     accept = f"CASE WHEN {patterns.in_years(target, t)} AND {back} THEN {t} END"
     return Cast(f"TRY_CAST({x} AS {target})", accept)
+
+
+def as_text(source: str, x: str) -> str:
+    """SQL for a value of the source type as text; NULL for a day or time outside the years 1 to 9999."""
+    if source not in MOMENTS:
+        return x if comes_as_text(source) else f"CAST({x} AS VARCHAR)"
+    plain = "TIMESTAMPTZ" if source in _ZONED else "DATE" if source == "DATE" else "TIMESTAMP"
+    return f"CASE WHEN {patterns.in_years(plain, f'CAST({x} AS {plain})')} THEN CAST({x} AS VARCHAR) END"
 
 
 def guarded(target: str, x: str) -> str:

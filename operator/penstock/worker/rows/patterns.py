@@ -44,7 +44,7 @@ def in_years(target: str, value: str) -> str:
 
 
 def parsed(x: str, written: str, target: str) -> str:
-    """SQL for the text `x` read by the format `written`, as `target` or a timestamp; NULL where it is not so written."""
+    """SQL for the text `x` read by the format, as `target` or a timestamp; NULL where it is not so written."""
     long = _DIRECTIVE.sub(lambda match: _WRITTEN_OUT.get(match[0], match[0]), written)
     value = f"try_strptime({x}, [{engine.text(long)}])"
     pattern, directives = _pattern(long)

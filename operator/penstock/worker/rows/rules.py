@@ -15,7 +15,7 @@ from penstock.worker.rows.shape import Fault, ShapedField
 
 
 def faults(shaped: ShapedField) -> Iterator[Fault]:
-    """The ways in which the field's value can break its rules. Raises InvalidSpec for a bound that is of no such type."""
+    """The ways in which the field's value can break its rules. Raises InvalidSpec for a bound of another type."""
     field, value = shaped.field, shaped.value
 
     def broken(condition: str, rule: str, with_value: bool = True) -> Fault:

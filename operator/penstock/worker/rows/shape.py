@@ -287,7 +287,7 @@ def _shaped(number: int, field: SchemaField, origin: _Origin, columns: Columns, 
     if origin.expression is None:
         place = places[origin.columns[0]]
         return _from_column(shaped, columns.types[place], origin.written, where)
-    return _from_expression(shaped, origin, places, columns, where)
+    return _from_expression(shaped, origin.expression, places, columns, where)
 
 
 def _from_column(shaped: ShapedField, source: str, written: str, where: str) -> ShapedField:
@@ -296,7 +296,7 @@ def _from_column(shaped: ShapedField, source: str, written: str, where: str) -> 
     value = column
     exact_is_text = field.type == "string" and source in lossless.MOMENTS and shaped.may_be_exact
     if exact_is_text:  # the year 84107 is no date, and a text like any other
-        value = f"coalesce({shaped.exact}, {lossless.from_type(source, 'string', column, column).attempt})"
+        value = f"coalesce({shaped.exact}, {lossless.as_text(source, column)})"
         source = _TEXT
     value = _without_null_values(value, source, field)
     cast = _cast(shaped, source, written, where)
@@ -311,17 +311,16 @@ def _from_column(shaped: ShapedField, source: str, written: str, where: str) -> 
 
 
 def _from_expression(
-    shaped: ShapedField, origin: _Origin, places: dict[str, int], columns: Columns, where: str
+    shaped: ShapedField, expression: "expressions.Parsed", places: dict[str, int], columns: Columns, where: str
 ) -> ShapedField:
     """The field as what its expression gives."""
     from penstock.worker.rows import expressions
 
-    assert origin.expression is not None
     texts = {name: lossless.comes_as_text(columns.types[place]) for name, place in places.items()}
-    sql = expressions.sql(origin.expression, {name: (f"c{place}", texts[name]) for name, place in places.items()})
-    source = _type_of(sql, columns, shaped.field, origin.written)
+    sql = expressions.sql(expression, {name: (f"c{place}", texts[name]) for name, place in places.items()})
+    source = _type_of(sql, columns, shaped.field, expression.written)
     value = _without_null_values(f"{shaped.expression}.v", source, shaped.field)
-    cast = _cast(shaped, source, origin.written, where)
+    cast = _cast(shaped, source, expression.written, where)
     return replace(shaped, expression_sql=f"TRY(struct_pack(v := {sql}))", source_sql=value, cast=cast)
 
 

@@ -343,8 +343,8 @@ class _Target:
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """The columns that the fields are made of."""
-        return self._asked[0].columns
+        """The columns that the fields are made of, where others can be left out."""
+        return self._asked[0].columns if self._columns.partial else ()
 
     def parsed(self, parse: read.Work) -> read.Chunk:
         """The chunk of one block."""

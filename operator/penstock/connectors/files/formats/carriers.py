@@ -196,12 +196,14 @@ def _moments(stored: pa.DataType, column: pa.Array) -> tuple[pa.Array, Beside]:
     if stored.unit == "ns":
         whole = pc.multiply(pc.divide(ticks, 1000), 1000)
         fits = pc.and_(fits, pc.equal(whole, ticks))
-    zone = "" if stored.tz is None else "Z"
+    zone = "" if stored.tz is None else "+00"
     ticks_that_fit = pc.if_else(fits, ticks, None).cast(stored)
     values = ticks_that_fit.cast(pa.timestamp("us", stored.tz and "UTC"))
-    return values, {
-        row: moment_of(*divmod(ticks[row].as_py(), per_second), len(str(per_second)) - 1) + zone for row in _rows(fits)
-    }
+    beside = {}
+    for row in _rows(fits):
+        seconds, fraction = divmod(ticks[row].as_py(), per_second)
+        beside[row] = moment_of(seconds, fraction, len(str(per_second)) - 1) + zone
+    return values, beside
 
 
 def moments_of_96_bits(readings: pa.StructArray) -> tuple[pa.Array, Beside]:

@@ -95,11 +95,10 @@ def _header(data: bytes) -> _Header:
     reader = _Compact(data)
     fields = reader.struct()
     kinds = [fields[number] for number in (5, 7, 8) if isinstance(fields.get(number), dict)]
-    values = kinds[0].get(1) if kinds else 0
-    numbers = fields.get(2), fields.get(3), values
-    if not all(isinstance(number, int) and number >= 0 for number in numbers):
+    unpacked, packed, values = fields.get(2), fields.get(3), kinds[0].get(1) if kinds else 0
+    if not all(isinstance(number, int) and number >= 0 for number in (unpacked, packed, values)):
         raise ValueError("a page's header has no sizes")
-    return _Header(*numbers, dictionary=7 in fields, length=reader.at)
+    return _Header(int(unpacked or 0), int(packed or 0), int(values or 0), dictionary=7 in fields, length=reader.at)
 
 
 class _Compact:

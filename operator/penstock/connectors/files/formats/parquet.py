@@ -9,7 +9,6 @@ import json
 import shutil
 import tempfile
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -145,7 +144,8 @@ class ParquetFile:
 
     def _chunk(self, pieces: Sequence["_Piece"], asked: Sequence[int], first: int) -> Chunk:
         """Rows as Arrow tables; those that are too long are set aside."""
-        tables, exact, broken, missing, row = [], [], [], [], 0
+        tables, exact = [], list[ExactCell]()
+        broken, missing, row = [], [], 0
         with damage(self._url):
             for piece in pieces:
                 for index in piece.too_long:
@@ -273,7 +273,7 @@ def _rows_alone(rows: int) -> Iterator[pa.RecordBatch]:
 def _width(stored: pa.DataType) -> float:
     """Bytes that a value of the type takes before it is unfolded."""
     try:
-        return stored.bit_width / 8
+        return float(stored.bit_width) / 8
     except ValueError:
         return _INDEX if not pa.types.is_nested(stored) else _NESTED
 
