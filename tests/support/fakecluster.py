@@ -125,10 +125,12 @@ class FakeCluster:
         if ref in self._objects and self._objects[ref]["metadata"]["uid"] == uid:
             self.remove(ref)
 
-    async def log(self, namespace: str, pod: str) -> str:
+    async def log(self, namespace: str, pod: str, tail: int | None = None) -> str:
         self._called("log", Ref("Pod", namespace, pod))
         if pod not in self.logs:
             raise NotFound(404, "NotFound", f"pods {pod} not found")
+        if tail is not None:
+            return "\n".join(self.logs[pod].splitlines()[-tail:])
         return self.logs[pod]
 
     # ── what tests and other controllers do; not recorded ──

@@ -9,7 +9,7 @@ import click
 
 from penstock.api import objects
 from penstock.api.objects import Key
-from penstock.cli import arguments, connection, feed, terminal
+from penstock.cli import arguments, connection, feed, progress, terminal
 from penstock.cli.connection import Patience, Target
 from penstock.language.errors import InvalidSpec
 from penstock.runs import places
@@ -160,6 +160,8 @@ def _show_name(pod: Pod) -> None:
 
 
 def _show(line: str) -> None:
-    """Print a line, less what a worker tells programs: a catalog, or the rows of a preview."""
-    if not any(mark in line for mark in (places.CATALOG_LINE, places.PREVIEW_LINE)):
+    """Print a line of a worker; one for programs in words, if it says how far the load is, and else not at all."""
+    if (told := progress.in_log(line)) or places.PROGRESS_LINE in line:
+        terminal.echo(f"{line.partition(places.PROGRESS_LINE)[0]}{told}")
+    elif not any(mark in line for mark in (places.CATALOG_LINE, places.PREVIEW_LINE)):
         terminal.echo(line)

@@ -11,8 +11,9 @@ from rich.text import Text
 
 from penstock.api import objects
 from penstock.api.objects import Key
-from penstock.cli import arguments, connection, standing, terminal
+from penstock.cli import arguments, connection, progress, standing, terminal
 from penstock.cli.connection import Patience, Target
+from penstock.cli.progress import Display
 from penstock.cli.standing import Object, Standing
 from penstock.language.errors import InvalidSpec
 
@@ -39,7 +40,7 @@ _EXAMPLES = """Examples:
 
 @click.command(epilog=_EXAMPLES)
 @click.argument("words", nargs=-1, required=True, metavar="[KIND/]NAME")
-@click.option("--wait", is_flag=True, help="Until it is over; exit code 1 if it failed.")
+@click.option("--wait", is_flag=True, help="Wait until it is over and show its progress; exit code 1 if it failed.")
 @click.option("--timeout", type=arguments.Duration(), help="With --wait, how long at most: 30s, 5m. Default: no limit.")
 @connection.command
 async def run(target: Target, words: tuple[str, ...], wait: bool, timeout: int | None) -> None:  # noqa: ASYNC109 - an option's name
@@ -76,7 +77,21 @@ async def _require_unsuspended(cluster: "Cluster", manifest: Object) -> None:
 
 
 async def _outcome(cluster: "Cluster", before: Object, requested: str, timeout: int | None) -> Standing:  # noqa: ASYNC109 - told in our own words
-    """How it ended. Tells on standard error what it waits for, whenever that changes."""
+    """How it ended. Shows on standard error how far it is, and what it waits for whenever that changes."""
+    display = progress.Display(terminal.console(stderr=True))
+    try:
+        return await _watched(cluster, before, requested, timeout, display)
+    finally:
+        display.end()
+
+
+async def _watched(
+    cluster: "Cluster",
+    before: Object,
+    requested: str,
+    seconds: int | None,
+    display: Display,
+) -> Standing:
     key, begun, patience = objects.key_of(before), time.monotonic(), Patience(_MEANWHILE)
     told = standing.RUNNING  # what goes as one expects is not told
     while True:
@@ -85,15 +100,18 @@ async def _outcome(cluster: "Cluster", before: Object, requested: str, timeout: 
         with patience.bears():
             async with asyncio.timeout(_ANSWER_SECONDS):
                 now = standing.of(before, await cluster.get(_ref(before)), requested)
+                if now.job is not None and now.words == standing.RUNNING:
+                    display.show(await progress.of_job(cluster, key.namespace, now.job))
         if now.succeeded is not None:
             return now
         waited = time.monotonic() - begun
         words = now.words or (_SILENT if waited > _SILENCE_SECONDS else told)
         if words != told:
-            terminal.console(stderr=True).print(Text(f"{key}: {words}", style="yellow"))
+            display.end()
+            display.console.print(Text(f"{key}: {words}", style="yellow"))
             told = words
-        if timeout is not None and waited > timeout:
-            raise InvalidSpec(_not_over(key, timeout, now))
+        if seconds is not None and waited > seconds:
+            raise InvalidSpec(_not_over(key, seconds, now))
 
 
 def _not_over(key: Key, timeout: int, now: Standing) -> str:

@@ -25,6 +25,8 @@ class Standing:
 
     words: str
     succeeded: bool | None = None
+    job: str | None = None
+    """The Job that carries it out, while it does."""
 
 
 def suspended(manifest: Object) -> str | None:
@@ -70,7 +72,7 @@ def _run(manifest: Object, requested: str) -> Standing:
     if run["state"] == "Waiting" and not run.get("message"):
         return Standing("")  # it starts at once
     if run["state"] not in _OVER:
-        return Standing(feed.outcome(run))
+        return Standing(feed.outcome(run), job=run.get("job"))
     deliveries = _status(manifest).get("deliveries") or []
     brought = [feed.delivered(delivery) for delivery in deliveries if delivery["run"] == run["id"]]
     return Standing(", ".join([feed.outcome(run), *brought]), succeeded=run["state"] == "Succeeded")

@@ -37,5 +37,7 @@ EXIT_AGAIN = 3
 CATALOG_LINE = "penstock-catalog "
 """The log line of an inspection that carries the catalog, as JSON after this prefix; at most 512 KiB; see `Catalog` in
 `report.py`."""
+PROGRESS_LINE = "penstock-progress "
+"""The log lines of a load that say how far it is, as JSON after this prefix; see `Progress` in `report.py`."""
 PREVIEW_LINE = "penstock-preview "
 """The log line of a preview that carries its rows, as JSON after this prefix; see `Preview` in `report.py`."""

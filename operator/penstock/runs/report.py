@@ -184,6 +184,20 @@ class Catalog(Model):
     truncated: bool = False
 
 
+class Progress(Model):
+    """How far a load is; goes through the log, after `places.PROGRESS_LINE`.
+
+    `seconds` have passed since it began; `bytes` of the inputs are read, of `total_bytes` where their size is known.
+    """
+
+    dataset: str
+    rows: int
+    bad: int = 0
+    seconds: float
+    bytes: int = 0
+    total_bytes: int | None = None
+
+
 class BadRows(Model):
     """Bad rows that break the same rule of the same field; `why` and `where` are those of the first."""
 

@@ -159,8 +159,10 @@ class HttpCluster:
         except (NotFound, Conflict):  # a conflict says that another object has its name by now
             return
 
-    async def log(self, namespace: str, pod: str) -> str:
-        response = await self._send("GET", RESOURCES["Pod"].path(namespace, pod, "log"))
+    async def log(self, namespace: str, pod: str, tail: int | None = None) -> str:
+        """A Pod's log, or its last `tail` lines."""
+        query = {} if tail is None else {"tailLines": str(tail)}
+        response = await self._send("GET", RESOURCES["Pod"].path(namespace, pod, "log"), query)
         return (await _whole(response)).decode(errors="replace")
 
     async def follow(self, namespace: str, pod: str) -> AsyncIterator[str]:

@@ -141,5 +141,5 @@ class Cluster(Protocol):
     async def delete(self, ref: Ref, uid: str) -> None:
         """Delete that very object, its dependents in the background; one that is gone already is fine."""
 
-    async def log(self, namespace: str, pod: str) -> str:
-        """The whole log of a Pod's only container."""
+    async def log(self, namespace: str, pod: str, tail: int | None = None) -> str:
+        """The log of a Pod's only container, or its last `tail` lines."""

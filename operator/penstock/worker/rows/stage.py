@@ -6,7 +6,6 @@ changed one can leave by dropping files.
 """
 
 import hashlib
-import logging
 import re
 import time
 from collections import Counter, deque
@@ -31,8 +30,7 @@ from penstock.runs.order import DatasetOrder
 from penstock.worker.planning import Input, PlannedFile, Shard
 from penstock.worker.pod import Pod
 from penstock.worker.rows import engine, quality, shape
-
-log = logging.getLogger(__name__)
+from penstock.worker.rows.progress import Meter
 
 _MEMORY_OF_ENGINE = 0.4
 """Share of the Pod's memory that DuckDB may use; the rest is for Arrow, Parquet writers and Python."""
@@ -45,8 +43,6 @@ _TOGETHER = 64
 """Small files that are judged together."""
 _SHAPES = 64
 """How many sets of columns are kept compiled: files may all be different."""
-_PROGRESS = 2.0
-"""Seconds between two lines of progress."""
 
 
 @dataclass(frozen=True)
@@ -112,13 +108,16 @@ def shard(work: "Work", part: Shard) -> Staged:
 
     def stage(group: Sequence[_Given]) -> None:
         staged.update(_together(pool, group))
+        meter.passed([planned.found for _, planned, _ in group])
 
-    with _pool(work) as pool, storage.ahead(work.input.store, (planned.found for _, planned in small)) as opened:
+    sizes = [planned.size for planned in part.files]
+    meter = Meter(work.dataset.owner.name, sum(sizes) if min(sizes, default=0) >= 0 else None)
+    with _pool(work, meter) as pool, storage.ahead(work.input.store, (planned.found for _, planned in small)) as opened:
         for number, planned in large:
             staged[number] = _file(pool, number, planned)
         given = ((*entry, content) for entry, content in zip(small, opened, strict=True))
         pool.each(partial(stage, group) for group in _groups(given))
-    return Staged(tuple(staged[number] for number, _ in files), work.progress.kinds, work.progress.examples)
+    return Staged(tuple(staged[number] for number, _ in files), work.faults.kinds, work.faults.examples)
 
 
 def _is_small(planned: PlannedFile) -> bool:
@@ -126,31 +125,19 @@ def _is_small(planned: PlannedFile) -> bool:
 
 
 @dataclass
-class Progress:
-    """Rows so far over all files, told every few seconds; and what was wrong with bad ones."""
+class Faults:
+    """What was wrong with bad rows: how often each rule was broken, and the first message of each."""
 
-    rows: int = 0
-    bad: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
-    _begun: float = field(default_factory=time.monotonic)
-    _told: float = field(default_factory=time.monotonic)
     _lock: Lock = field(default_factory=Lock)
 
-    def add(self, rows: int, bad: pa.Table | None) -> None:
-        """Count a chunk's rows and its bad ones."""
+    def add(self, bad: pa.Table) -> None:
+        """Count a chunk's bad rows; any thread may."""
         with self._lock:
-            self.rows += rows
-            for kind, error in zip(bad["kind"].to_pylist(), bad["error"].to_pylist(), strict=True) if bad else ():
-                self.bad += 1
+            for kind, error in zip(bad["kind"].to_pylist(), bad["error"].to_pylist(), strict=True):
                 self.kinds[kind] += 1
                 self.examples.setdefault(kind, error)
-            now = time.monotonic()
-            if now - self._told < _PROGRESS:
-                return
-            self._told = now
-            rate = self.rows / (now - self._begun)
-        log.info("%s rows read, %s bad, %s rows/s", f"{self.rows:,}", f"{self.bad:,}", f"{rate:,.0f}")
 
 
 @dataclass(frozen=True)
@@ -162,14 +149,15 @@ class Work:
     input: Input
     tables: lake.Tables
     pod: Pod
-    progress: Progress = field(default_factory=Progress)
+    faults: Faults = field(default_factory=Faults)
 
 
 class _Pool:
     """Threads with a DuckDB each, and no more chunks under way than they can chew."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, meter: Meter) -> None:
         self.work = work
+        self.meter = meter
         self.schema = shape.digest(work.dataset.schema_.fields)
         self._threads = work.pod.processors
         self._memory = int((work.pod.memory or _NO_LIMIT) * _MEMORY_OF_ENGINE) // self._threads
@@ -225,8 +213,8 @@ class _Pool:
 
 
 @contextmanager
-def _pool(work: Work) -> Iterator[_Pool]:
-    pool = _Pool(work)
+def _pool(work: Work, meter: Meter) -> Iterator[_Pool]:
+    pool = _Pool(work, meter)
     try:
         yield pool
     except BaseException:
@@ -238,7 +226,7 @@ def _pool(work: Work) -> Iterator[_Pool]:
 
 def _file(pool: _Pool, number: int, planned: PlannedFile) -> StagedFile:
     """Stage a large file: this thread cuts it, and the others do what is cut."""
-    with _reader(pool, planned, pool.work.input.store.open) as reader:
+    with _reader(pool, planned, pool.meter.metered(pool.work.input.store.open)) as reader:
         target = _Target(pool, number, planned, reader.columns)
         pool.each(partial(_block, pool, target, parse) for parse in pool.held(reader.works_for(target.needed)))
         return target.close()
@@ -357,7 +345,9 @@ class _Target:
             self._bad.write(self._entry(split.bad))
         with self._lock:
             self._read += chunk.read
-        self._pool.work.progress.add(chunk.read, split.bad)
+        if split.bad is not None:
+            self._pool.work.faults.add(split.bad)
+        self._pool.meter.count(rows=chunk.read, bad=split.bad.num_rows if split.bad is not None else 0)
 
     def _entry(self, bad: pa.Table) -> pa.Table:
         count, now = bad.num_rows, datetime.now(UTC)
