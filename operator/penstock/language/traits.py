@@ -38,6 +38,12 @@ class Traits:
     """How its streams can be read."""
     guarantee: str = ""
     """What a Destination promises of data that is committed or delivered, for the docs."""
+    types: tuple[tuple[str, str, str], ...] = ()
+    """For the docs, rows of: the system's type, the field's type that holds it, what happens to what does not fit."""
+    notes: tuple[str, ...] = ()
+    """For the docs: sentences about what a user of the system must know."""
+    example: str = ""
+    """A folder of `examples/` that uses the system."""
 
 
 class ConnectorSpec(Model):

@@ -127,6 +127,7 @@ class FilesSource(Located):
         auth=("aws",),
         streams="one",
         sync=("full", "incremental"),
+        example="examples/01-quickstart",
     )
 
     url: Annotated[
@@ -176,6 +177,7 @@ class FilesDestination(Located):
         target="penstock.connectors.files.target:FilesTarget",
         auth=("aws",),
         guarantee="Exactly once for readers that read what a manifest names: the manifest is written last.",
+        example="examples/01-quickstart",
     )
 
     url: Annotated[

@@ -19,6 +19,7 @@ class LakeDestination(ConnectorSpec):
         description="Iceberg tables; what Datasets live in.",
         store="penstock.connectors.lake.store:LakeStore",
         guarantee="Exactly once: rows, quarantine and the run's entry in the ledger are one database transaction.",
+        example="examples/01-quickstart",
     )
 
     warehouse: Annotated[
