@@ -129,9 +129,7 @@ class FakeCluster:
         self._called("log", Ref("Pod", namespace, pod))
         if pod not in self.logs:
             raise NotFound(404, "NotFound", f"pods {pod} not found")
-        if tail is not None:
-            return "\n".join(self.logs[pod].splitlines()[-tail:])
-        return self.logs[pod]
+        return self.logs[pod] if tail is None else "\n".join(self.logs[pod].rstrip("\n").split("\n")[-tail:])
 
     # ── what tests and other controllers do; not recorded ──
 

@@ -6,6 +6,7 @@ from penstock.api import objects
 from penstock.control.cluster.port import Manifest
 from penstock.control.cluster.store import JOB_NAME
 from penstock.control.observe import Observed
+from penstock.runs import summary
 from penstock.runs.report import Counts, DatasetReport, RunReport
 
 BEGAN, ENDED = "2026-11-22T12:00:00Z", "2026-11-22T12:01:00Z"
@@ -40,7 +41,7 @@ def job(name: str = "cities-ingest-1", **changes: Any) -> Manifest:
             "resourceVersion": str(changes.get("version", 1)),
             "creationTimestamp": changes.get("created", BEGAN),
             "labels": labels,
-            "annotations": changes.get("annotations", {}),
+            "annotations": {objects.DATASETS: "cities", **changes.get("annotations", {})},
             "ownerReferences": changes.get("owners", [owner()]),
         },
         "spec": changes.get("spec", {}),
@@ -85,6 +86,11 @@ def report(kind: Any = "ingest", *, loaded: int = 3, quarantined: int = 0, **cha
         "datasets": [written] if kind == "ingest" else [],
     }
     return RunReport(**{**told, **changes})
+
+
+def message(told: RunReport) -> str:
+    """A report as a termination message."""
+    return summary.encode(told, [entry.name for entry in told.datasets])
 
 
 def observed(name: str = "cities-ingest-1", **changes: Any) -> Observed:

@@ -121,7 +121,11 @@ class Scene:
         """A Job's Pod ends: with the report of a success, or with `exitCode` and the rest of its state."""
         told = told or (None if ended else jobs.report(job["metadata"]["labels"][objects.PURPOSE]))
         failed = bool(ended) or (told is not None and told.state == "Failed")
-        state = {"exitCode": 2 if failed else 0, **ended, **({"message": told.encode()} if told is not None else {})}
+        state = {
+            "exitCode": 2 if failed else 0,
+            **ended,
+            **({"message": jobs.message(told)} if told is not None else {}),
+        }
         self.cluster.put(jobs.pod(job, **state))
         reason = "PodFailurePolicy" if failed else ""
         self.cluster.change(

@@ -1,5 +1,7 @@
 """Pods for the worker's tests: a folder that stands for `/`, orders in it, the worker called or started."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -12,9 +14,10 @@ import duckdb
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
-from penstock.runs import places
+from penstock.runs import places, summary
+from penstock.runs import report as reports
 from penstock.runs.order import RunOrder
-from penstock.runs.report import RunReport, decode
+from penstock.runs.report import RunReport
 from penstock.worker import run
 
 Json = dict[str, Any]
@@ -82,7 +85,7 @@ class APod:
     def prepare(self) -> None:
         """Write the order where the worker looks for it."""
         order = RunOrder.model_validate(self.order())
-        (self.root / "etc/penstock/order/order.json").write_text(order.encode(), encoding="utf-8")
+        (self.root / places.ORDER.lstrip("/")).write_bytes(order.compress())
 
     def environment(self, run_id: str, **more: str) -> dict[str, str]:
         return {**os.environ, places.POD_ROOT: str(self.root), places.RUN_ID: run_id, **more}
@@ -92,11 +95,18 @@ class APod:
         for key, value in more.items():
             setattr(self, key, value)
         self.prepare()
-        self.code = run.main(self.environment(run_id))
-        return self.report()
+        log = io.StringIO()
+        with contextlib.redirect_stdout(log):
+            self.code = run.main(self.environment(run_id))
+        print(log.getvalue(), end="")
+        return reports.with_details(self.report(run_id), log.getvalue())
 
-    def report(self) -> RunReport:
-        found = decode((self.root / "dev/termination-log").read_text(encoding="utf-8"))
+    def report(self, run_id: str = "r1") -> RunReport:
+        """The report as the termination message has it."""
+        names = [dataset["owner"]["name"] for dataset in self.order()["datasets"]]
+        text = (self.root / "dev/termination-log").read_text(encoding="utf-8")
+        assert len(text.encode()) <= summary.LIMIT
+        found = summary.decode(text, run_id, names)
         assert found is not None
         return found
 

@@ -142,7 +142,7 @@ def test_a_sensitive_value_is_shown_nowhere(tmp_path: Path, capfd: pytest.Captur
     (pod.data / "a.csv").write_text(f"a,secret\n{CANARY},x\n1,{CANARY}\n2,{CANARY},3\n")
     report = pod.work()
     assert report.reason == "TooManyBadRows"
-    assert CANARY not in report.encode() + capfd.readouterr().out
+    assert CANARY not in report.model_dump_json() + capfd.readouterr().out
     pod.dataset["quality"] = {"maxBadRatio": "100%"}
     pod.work("r2")
     assert CANARY not in str(pod.bad()).lower()
@@ -172,11 +172,11 @@ def test_what_a_sensitive_field_is_made_from_is_shown_by_no_other_field(
     fields = [SENSITIVE, other] if first else [other, SENSITIVE]
     pod = a_pod(tmp_path, *fields, field("id", "int"), quality={"maxBadRatio": "10%"})
     (pod.data / "a.csv").write_text(f"id,who\nx,{CANARY}\ny,{CANARY}\n")
-    shown = pod.work().encode()
+    shown = pod.work().model_dump_json()
     pod.dataset["quality"] = {"maxBadRatio": "100%"}
-    shown += pod.work("r2").encode() + str(pod.bad())
+    shown += pod.work("r2").model_dump_json() + str(pod.bad())
     pod.kind, pod.more = "preview", {"preview": {"rows": 10, "quarantined": True}}
-    shown += pod.work("r3").encode() + capfd.readouterr().out
+    shown += pod.work("r3").model_dump_json() + capfd.readouterr().out
     assert CANARY not in shown.lower()
     assert f"{other['name']}: the value is" in pod.bad()[0]["error"]
     assert 'id: "x" is not an int' in pod.bad()[0]["error"], "what is not sensitive is told as ever"

@@ -23,7 +23,6 @@ OWNER_NAME = f"{GROUP}/owner-name"
 PURPOSE = f"{GROUP}/purpose"
 
 # Annotations on children.
-APPLIED_HASH = f"{GROUP}/applied-hash"
 RUN_ID = f"{GROUP}/run-id"
 INTERVAL_END = f"{GROUP}/interval-end"
 ATTEMPT = f"{GROUP}/attempt"

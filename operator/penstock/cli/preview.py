@@ -21,8 +21,8 @@ from penstock.cli import arguments, connection, terminal
 from penstock.cli.connection import Target
 from penstock.language import times, visible, words
 from penstock.language.errors import InvalidSpec
-from penstock.runs import places
-from penstock.runs.report import Preview, decode
+from penstock.runs import places, summary
+from penstock.runs.report import Preview
 
 if TYPE_CHECKING:
     from penstock.control.cluster.client import HttpCluster
@@ -152,7 +152,7 @@ async def _log(cluster: "HttpCluster", job: dict[str, Any]) -> str:
 def _cause(pod: dict[str, Any]) -> str:
     for container in pod["status"].get("containerStatuses") or []:
         ended = (container.get("state") or {}).get("terminated") or {}
-        report = decode(ended.get("message") or "")
+        report = summary.decode(ended.get("message") or "")
         if report is not None and report.message:
             return report.message
     return f"the worker failed. See its log: kubectl logs {pod['metadata']['name']}"

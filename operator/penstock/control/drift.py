@@ -75,10 +75,18 @@ def going(children: Iterable[Manifest]) -> Changes:
 def _change(manifest: Manifest, live: Manifest | None) -> Change | None:
     if live is None:
         return Change(manifest, ())
+    if manifest.get("immutable"):  # its content decides its name: only whose it is can differ
+        manifest_part = {"metadata": manifest["metadata"]}
+        ours, theirs = _canonical(manifest_part), _canonical(_projection(live, manifest_part))
+        return None if ours == theirs else Change(manifest, _paths(ours, theirs))
     ours, theirs = _canonical(manifest), _canonical(_projection(live, manifest))
     if ours == theirs:  # nearly always, and far cheaper than to tell the difference
         return None
-    return Change(manifest, tuple(DeepDiff(ours, theirs, ignore_order=False).affected_paths))
+    return Change(manifest, _paths(ours, theirs))
+
+
+def _paths(ours: Any, theirs: Any) -> tuple[str, ...]:
+    return tuple(DeepDiff(ours, theirs, ignore_order=False).affected_paths)
 
 
 def _projection(live: Any, wanted: Any) -> Any:

@@ -17,7 +17,7 @@ from penstock.control.resolve import Graph
 from penstock.language import times
 from penstock.language.conditions import Reason
 from penstock.language.model import Model
-from penstock.runs import places, report
+from penstock.runs import places, summary
 from penstock.runs.order import OrderKind
 from penstock.runs.report import RunReport
 
@@ -141,7 +141,8 @@ def job(manifest: Manifest, pods: Sequence[Manifest]) -> Observed:
     state, failure = _state(spec, status)
     work = purpose(manifest)
     assert work is not None  # noqa: S101 - see above
-    told = _newest_report(pods)
+    names = [name for name in annotations.get(objects.DATASETS, "").split(",") if name]
+    told = _newest_report(pods, annotations.get(objects.RUN_ID, ""), names)
     if state == "Succeeded" and told is not None and told.state == "Failed":
         told = None  # it is that of an earlier Pod, and the last one's is gone
     reason, message = _cause(state, failure, told, pods)
@@ -215,7 +216,8 @@ def _finish_time(status: Mapping[str, Any]) -> str | None:
 
 def _terminated(pod: Manifest) -> Mapping[str, Any] | None:
     containers = (pod.get("status") or {}).get("containerStatuses") or []
-    return next((entry["state"]["terminated"] for entry in containers if "terminated" in entry.get("state", {})), None)
+    ours = [entry for entry in containers if entry.get("name") == "worker"] or containers  # others may be injected
+    return next((entry["state"]["terminated"] for entry in ours if "terminated" in entry.get("state", {})), None)
 
 
 def _all_there(status: Mapping[str, Any], pods: Sequence[Manifest]) -> bool:
@@ -227,11 +229,11 @@ def _whole(state: State, status: Mapping[str, Any], pods: Sequence[Manifest], to
     return _all_there(status, pods) or (state == "Succeeded" and told is not None)
 
 
-def _newest_report(pods: Sequence[Manifest]) -> RunReport | None:
+def _newest_report(pods: Sequence[Manifest], run: str, datasets: Sequence[str]) -> RunReport | None:
     for pod in reversed(pods):
         ended = _terminated(pod)
         if ended is not None:
-            return report.decode(ended.get("message", ""))
+            return summary.decode(ended.get("message", ""), run, datasets)
     return None
 
 

@@ -1,14 +1,15 @@
 """THE LINE of control: one object from its manifest to its status, station by station."""
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from penstock.api.objects import Key
-from penstock.control import apply, drift, due, observe, resolve
+from penstock.control import apply, drift, due, harvest, observe, resolve
 from penstock.control.cluster.port import Cluster, ClusterError, NotFound, Ref
 from penstock.control.cluster.store import Store
 from penstock.control.desired import objects as desired
+from penstock.control.desired import orders
 from penstock.control.resolve import Graph
 from penstock.control.settings import Settings
 from penstock.control.status import events
@@ -25,6 +26,7 @@ class World:
     cluster: Cluster
     store: Store
     settings: Settings
+    logs: harvest.Logs = field(default_factory=harvest.Logs)
 
 
 async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
@@ -35,6 +37,7 @@ async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
     graph = resolve.references(key, world.store, world.settings)  # manifest -> typed model -> closed graph
     if graph is None:
         return None
+    graph = orders.checked(graph)
     if graph.meta.deleting:  # what we made for it goes by owner reference, when its finalizers are gone
         await apply.changes(graph, drift.going(graph.children), [], world.cluster, world.store)
         return None
@@ -48,6 +51,7 @@ async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
     problem = await apply.attempted(apply.changes(graph, changes, starts, cluster, store))  # Jobs are create-only
     problem = problem or await apply.attempted(apply.catalog(graph, seen, cluster, store))
     graph, seen = _now(graph, world)
+    seen = await harvest.details(graph, seen, world.logs, cluster)  # what is only shown; nothing is decided by it
     outcome = status.of(graph, seen, now, problem=problem)
     await publish(graph, outcome, now, world)  # one status patch, if anything changed; events on transitions
     await apply.prune(changes, cluster, store)  # harvest before prune: only now
@@ -58,7 +62,7 @@ async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
 
 def _now(graph: Graph, world: World) -> tuple[Graph, observe.Seen]:
     """The graph with what we have just made: the store knows it already."""
-    fresh = resolve.references(graph.key, world.store, world.settings) or graph
+    fresh = orders.checked(resolve.references(graph.key, world.store, world.settings) or graph)
     return fresh, observe.of(fresh)
 
 

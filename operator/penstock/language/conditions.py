@@ -42,6 +42,7 @@ Reason = Literal[
     "TableConflict",
     "DeliveryConflict",
     "AlreadyLoaded",
+    "OrderTooLarge",
     "SchemaChanged",
     "SecretMissing",
     "WrongCredentials",
@@ -79,6 +80,7 @@ REASONS: Mapping[Reason, str] = {
     "`manifest.json`. Choose another `settings.suffix`, or another Destination.",
     "AlreadyLoaded": "Another Pipeline has loaded these files into this Dataset; their rows would stand there twice. "
     "Set the `identity` that the message names, or read other files.",
+    "OrderTooLarge": "What its runs have to be told does not fit into a ConfigMap. Use fewer fields, or split it.",
     "SchemaChanged": "The Dataset's schema differs from its table's; changing an existing table is not supported yet.",
     "SecretMissing": "The Secret, or a key in it, does not exist in the namespace where the run happens.",
     "WrongCredentials": "The remote refused the credentials.",

@@ -4,7 +4,10 @@ Control writes it into an immutable ConfigMap whose name carries its hash, so a 
 from run to run (run id, interval) is not in it: it comes by the downward API.
 """
 
+import base64
+import gzip
 import hashlib
+import io
 import json
 from typing import Annotated, Literal
 
@@ -15,12 +18,21 @@ from penstock.api.destination import DestinationConnector
 from penstock.api.source import SourceConnector
 from penstock.api.subscription import SubscriptionField
 from penstock.connectors.files.spec import Format
+from penstock.language import lenient
 from penstock.language.auth import Auth
+from penstock.language.errors import InvalidSpec
 from penstock.language.model import Model
 
 VERSION: Literal["penstock.dev/order-v1"] = "penstock.dev/order-v1"
 
 OrderKind = Literal["inspect-source", "inspect-destination", "migrate", "ingest", "deliver", "preview"]
+
+
+LIMIT = 900 * 1024
+"""Bytes of an order as it is in its ConfigMap: compressed, then in base64. A ConfigMap holds 1 MiB."""
+
+UNPACKED_LIMIT = 64 * 1024 * 1024
+"""Bytes of an order that a worker reads at most."""
 
 
 class Subject(Model):
@@ -102,6 +114,18 @@ class RunOrder(Model):
     delivery: DeliveryOrder | None = None
     preview: PreviewOrder | None = None
 
+    def compress(self) -> bytes:
+        """`encode()` compressed with gzip; equal orders give equal bytes. Raises `InvalidSpec` (OrderTooLarge)."""
+        found = gzip.compress(self.encode().encode(), mtime=0)
+        size = len(base64.b64encode(found))
+        if size > LIMIT:
+            raise InvalidSpec(
+                f"What its runs have to be told takes {size:,} bytes compressed, and {LIMIT:,} fit into a ConfigMap. "
+                "Use fewer fields and shorter expressions, or split it.",
+                "OrderTooLarge",
+            )
+        return found
+
     def encode(self) -> str:
         """Canonical JSON: sorted keys, no blanks; equal orders give equal text."""
         return json.dumps(self.to_object(), sort_keys=True, separators=(",", ":"))
@@ -110,3 +134,23 @@ class RunOrder(Model):
     def digest(self) -> str:
         """The first 16 hex digits of the SHA-256 of `encode()`: the order's identity."""
         return hashlib.sha256(self.encode().encode()).hexdigest()[:16]
+
+
+def decompress(data: bytes) -> RunOrder:
+    """The order in what `compress` made, or in plain JSON as an earlier version wrote it.
+
+    Members of a newer version are left out. Raises ValueError for what is no order of a version that this one knows.
+    """
+    if data[:2] == b"\x1f\x8b":
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            try:
+                data = file.read(UNPACKED_LIMIT + 1)
+            except (OSError, EOFError) as error:
+                raise ValueError(f"it is damaged: {error}") from None
+    if len(data) > UNPACKED_LIMIT:
+        raise ValueError(f"it is longer than {UNPACKED_LIMIT:,} bytes")
+    found = json.loads(data)
+    version = found.get("version") if isinstance(found, dict) else None
+    if version != VERSION:
+        raise ValueError(f"it is of version {version}, and this worker reads {VERSION}")
+    return lenient.read(RunOrder, found)

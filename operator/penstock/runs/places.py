@@ -3,7 +3,8 @@
 POD_ROOT = "PENSTOCK_POD_ROOT"
 """Environment variable: the folder that stands for `/` (default `/`); set by the local process runner."""
 
-ORDER = "/etc/penstock/order/order.json"
+ORDER = "/etc/penstock/order/order.json.gz"
+"""The RunOrder, compressed. Jobs that an earlier version made have it without the suffix."""
 SECRETS = "/etc/penstock/secrets"
 """Each Secret is a folder here, each of its keys a file: `/etc/penstock/secrets/<secret>/<key>`."""
 SCRATCH = "/scratch"
@@ -14,8 +15,6 @@ TERMINATION_LOG = "/dev/termination-log"
 
 RUN_ID = "PENSTOCK_RUN_ID"
 """Environment variable, from the Pod annotation `penstock.dev/run-id`: stable over every retry of one run."""
-INTERVAL_END = "PENSTOCK_INTERVAL_END"
-"""Environment variable, from the Pod annotation `penstock.dev/interval-end`: RFC 3339, the slot's upper end."""
 ATTEMPT = "PENSTOCK_ATTEMPT"
 """Environment variable, from the Pod annotation `penstock.dev/attempt`: counts the Jobs of one run id, from 1.
 
@@ -34,6 +33,8 @@ EXIT_CONFIGURATION = 2
 EXIT_AGAIN = 3
 """Something outside is not ready: the Job tries again, up to its backoffLimit."""
 
+REPORT_LINE = "penstock-report "
+"""The last line of a worker's log begins with this; the report as JSON follows, see `report.details`."""
 CATALOG_LINE = "penstock-catalog "
 """The log line of an inspection that carries the catalog, as JSON after this prefix; at most 512 KiB; see `Catalog` in
 `report.py`."""

@@ -1,4 +1,4 @@
-"""RunReport: what a run did, small enough for a termination message, and the larger things that go through the log."""
+"""RunReport: what a run did. Its short form is in `summary.py`; the larger things go through the log."""
 
 import json
 from typing import Annotated, Any, Literal
@@ -8,11 +8,11 @@ from pydantic import Field
 from penstock.language import lenient
 from penstock.language.model import Model
 from penstock.language.scalars import Word
+from penstock.runs import places
 from penstock.runs.order import OrderKind
 
-VERSION: Literal["penstock.dev/report-v1"] = "penstock.dev/report-v1"
-LIMIT = 4096
-"""Bytes of one container's termination message, https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/."""
+DETAILS_LIMIT = 256 * 1024
+"""Bytes of the line in the log."""
 
 
 class Counts(Model):
@@ -39,6 +39,7 @@ class Commit(Model):
     """One line of the ledger's tail: a committed run and its counts."""
 
     run: str
+    """Its run id; empty where the report does not tell."""
     at: str
     loaded: int
     quarantined: int
@@ -55,8 +56,8 @@ class DatasetReport(Model):
     """What a run did to one Dataset, and how its table stands afterwards."""
 
     name: str
-    state: Literal["Written", "Unchanged", "Failed", "Ready"]
-    """Ready: the table exists and nothing was to be written (migrate)."""
+    state: Word
+    """Written, Unchanged, Failed, or Ready: the table exists and nothing was to be written (migrate)."""
     counts: Counts = Counts()
     earlier: bool = False
     """The run id was committed before: the counts are those of that commit."""
@@ -85,7 +86,8 @@ class StreamReport(Model):
 class DeliveryReport(Model):
     """A delivery that its manifest has made visible."""
 
-    manifest: str
+    manifest: str | None
+    """The URL of the manifest; None where the report does not tell."""
     rows: int
     bytes: int
     files: int
@@ -97,7 +99,6 @@ class DeliveryReport(Model):
 class RunReport(Model):
     """What a run did. Times are RFC 3339 in UTC."""
 
-    version: Literal["penstock.dev/report-v1"] = VERSION
     kind: OrderKind
     run: str
     state: Literal["Succeeded", "Failed"]
@@ -109,30 +110,66 @@ class RunReport(Model):
     datasets: list[DatasetReport] = []
     streams: list[StreamReport] = []
     delivery: DeliveryReport | None = None
+    shown_counts: Counts = Counts()
+    """Sums over all Datasets of the counts that the entries of a short report do not have."""
+    complete: bool = False
+    """Whether it has what is only shown."""
 
     @property
     def counts(self) -> Counts:
         """The sums over all Datasets."""
-        totals = {name: sum(getattr(entry.counts, name) for entry in self.datasets) for name in Counts.model_fields}
+        totals = {
+            name: sum(getattr(entry.counts, name) for entry in self.datasets) or getattr(self.shown_counts, name)
+            for name in Counts.model_fields
+        }
         return Counts(**totals)
 
-    def encode(self) -> str:
-        """JSON of at most `LIMIT` bytes: columns, then ledger tails, then long messages give way, never the counts."""
-        report = self
-        for shorten in (_whole, _without_columns, _without_tails, _with_short_messages):
-            report = shorten(report)
-            text = report.model_dump_json(by_alias=True, exclude_none=True, exclude_defaults=True)
-            if len(text.encode()) <= LIMIT:
-                return text
-        return text.encode()[:LIMIT].decode(errors="ignore")
+
+def details(report: RunReport) -> str:
+    """The line with which a worker ends its log: the whole report as JSON, for what is only shown.
+
+    At most `DETAILS_LIMIT` bytes: where it would be longer, columns, streams and then all Datasets are left out.
+    """
+    for part in (report, _each_dataset(report, columns=[]), report.model_copy(update={"datasets": [], "streams": []})):
+        found = part.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+        line = places.REPORT_LINE + json.dumps(found, separators=(",", ":"))  # ASCII alone: a terminal may show it
+        if len(line) <= DETAILS_LIMIT:
+            return line
+    return places.REPORT_LINE + "{}"
 
 
-def decode(text: str) -> RunReport | None:
-    """The report in a termination message, or None if there is none or it cannot be read."""
+def with_details(report: RunReport, log: str) -> RunReport:
+    """A report with what the end of its worker's log shows beyond it; as it is where the log has nothing of it.
+
+    What decisions need stays as it was in the termination message: a log changes nothing but what is shown.
+    """
     try:
-        return lenient.read(RunReport, json.loads(text))
+        told = lenient.read(RunReport, json.loads(marked(log, places.REPORT_LINE) or ""))
     except (ValueError, RecursionError):
-        return None
+        return report
+    if (told.kind, told.finished_at, told.state) != (report.kind, report.finished_at, report.state):
+        return report
+    by_name = {entry.name: entry for entry in told.datasets}
+    entries = [_shown(entry, by_name.get(entry.name)) for entry in report.datasets]
+    manifest = told.delivery.manifest if told.delivery is not None else None
+    delivery = report.delivery.model_copy(update={"manifest": manifest}) if report.delivery is not None else None
+    update = {"datasets": entries, "delivery": delivery, "streams": told.streams or report.streams}
+    return report.model_copy(update={**update, "message": told.message or report.message, "complete": True})
+
+
+def _shown(entry: DatasetReport, told: DatasetReport | None) -> DatasetReport:
+    if told is None:
+        return entry
+    decided = {name: getattr(entry.counts, name) for name in ("read", "loaded", "quarantined")}
+    same = [commit.at for commit in entry.tail] == [commit.at for commit in told.tail[:1] if commit.loaded]
+    return entry.model_copy(
+        update={
+            **{name: getattr(told, name) for name in ("bytes", "quarantined", "snapshot", "table", "columns")},
+            "message": told.message or entry.message,
+            "tail": told.tail if same else entry.tail,
+            "counts": told.counts.model_copy(update=decided),
+        }
+    )
 
 
 def marked(log: str, mark: str) -> str | None:
@@ -142,25 +179,8 @@ def marked(log: str, mark: str) -> str | None:
     return found[-1] if found else None
 
 
-def _whole(report: RunReport) -> RunReport:
-    return report
-
-
 def _each_dataset(report: RunReport, **update: Any) -> RunReport:
     return report.model_copy(update={"datasets": [entry.model_copy(update=update) for entry in report.datasets]})
-
-
-def _without_columns(report: RunReport) -> RunReport:
-    return _each_dataset(report, columns=[]).model_copy(update={"streams": report.streams[:16]})
-
-
-def _without_tails(report: RunReport) -> RunReport:
-    return _each_dataset(report, tail=[])
-
-
-def _with_short_messages(report: RunReport) -> RunReport:
-    datasets = [entry.model_copy(update={"message": (entry.message or "")[:80] or None}) for entry in report.datasets]
-    return report.model_copy(update={"datasets": datasets, "message": (report.message or "")[:200] or None})
 
 
 class CatalogField(Model):

@@ -8,9 +8,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from penstock.language.errors import InvalidSpec
+from penstock.runs import order as orders
 from penstock.runs import places
 from penstock.runs.order import RunOrder
-from penstock.runs.report import RunReport
 
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _UNLIMITED = 1 << 48
@@ -54,19 +54,22 @@ class Pod:
     def order(self) -> RunOrder:
         """The order to carry out. Raises InvalidSpec when there is none or it is of another version."""
         file = self.path(places.ORDER)
+        if not file.is_file():  # an earlier version of the operator wrote it without compression
+            file = file.with_suffix("")
         try:
-            return RunOrder.model_validate_json(file.read_bytes())
+            return orders.decompress(file.read_bytes())
         except OSError as error:
             raise InvalidSpec(f"There is no order at {file}: {error.strerror}.") from None
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise InvalidSpec(f"The order at {file} cannot be read: {where}: {first['msg']}.") from None
+        except (ValueError, RecursionError) as error:
+            raise InvalidSpec(f"The order at {file} cannot be read: {error}.") from None
 
-    def leave(self, report: RunReport) -> None:
-        """Write the report as the termination message: whole, or not at all where the place allows it."""
+    def leave(self, text: str) -> None:
+        """Write the termination message: whole, or not at all where the place allows it."""
         target = self.path(places.TERMINATION_LOG)
-        text = report.encode()
         try:
             beside = target.with_name(f"{target.name}.{os.getpid()}")
             beside.write_text(text, encoding="utf-8")

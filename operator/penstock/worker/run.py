@@ -22,9 +22,9 @@ from penstock.connectors.files import stores as storage
 from penstock.connectors.lake import ledger
 from penstock.language import visible
 from penstock.language.errors import InvalidSpec, NotYet, PenstockError
-from penstock.runs import places
+from penstock.runs import places, summary
 from penstock.runs.order import DatasetOrder, OrderKind, RunOrder, SourceOrder
-from penstock.runs.report import DatasetReport, RunReport
+from penstock.runs.report import DatasetReport, RunReport, details
 from penstock.worker import planning, pod, report
 from penstock.worker.pod import Pod
 
@@ -89,7 +89,9 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
         outcome.errors.append(error)
     except Ended as ended:
         outcome.errors.append(ended.error)
-    here.leave(_report(order, here, outcome, began))
+    done = _report(order, here, outcome, began)
+    here.leave(summary.encode(done, [dataset.owner.name for dataset in order.datasets]))
+    print(details(done), flush=True)  # the last line of the log
     return _exit_code(outcome.errors)
 
 

@@ -1,6 +1,8 @@
 """The loop around the line: it starts knowing everything, outlives its watches, and wakes whom a change concerns."""
 
 import asyncio
+import base64
+import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -198,9 +200,13 @@ def test_a_change_that_only_showed_as_a_conflict_is_taken_up_at_once() -> None:
         first = cluster.put(manifests.source("towns"))
         cluster.put(manifests.source("towns", glob="*.tsv"))  # and the watch has not told it yet
         controller.seen(first)
-        await _until(lambda: any("*.tsv" in item["data"]["order.json"] for item in _orders(cluster)))
+        await _until(lambda: any("*.tsv" in _text(item) for item in _orders(cluster)))
 
     _story(cluster, told)
+
+
+def _text(order: Manifest) -> str:
+    return gzip.decompress(base64.b64decode(order["binaryData"]["order.json.gz"])).decode()
 
 
 def _orders(cluster: FakeCluster) -> list[Manifest]:

@@ -48,7 +48,12 @@ def test_the_slot_of_a_run_is_the_same_in_every_time_zone(annotations: Any, slot
 @pytest.mark.parametrize(
     ("ended", "job_reason", "reason", "told"),
     [
-        ({"exitCode": 2, "message": BAD_ROWS.encode()}, "PodFailurePolicy", "TooManyBadRows", "7 of 10 rows are bad"),
+        (
+            {"exitCode": 2, "message": jobs.message(BAD_ROWS)},
+            "PodFailurePolicy",
+            "TooManyBadRows",
+            "7 of 10 rows are bad",
+        ),
         ({"exitCode": 137, "reason": "OOMKilled"}, "BackoffLimitExceeded", "OutOfMemory", "raise worker.resources"),
         ({"exitCode": 137}, "BackoffLimitExceeded", "UnknownError", "was killed (exit code 137)"),
         ({"exitCode": 1, "message": "Traceback …"}, "BackoffLimitExceeded", "UnknownError", "exit code 1"),
@@ -68,8 +73,8 @@ def test_the_workers_word_on_a_failure_comes_before_the_pods_and_the_jobs(
 
 def test_the_report_of_the_newest_pod_that_ended_counts() -> None:
     job = jobs.job(status={**jobs.over(), "failed": 1, "succeeded": 1})
-    first = jobs.pod(job, 1, exitCode=3, message=BAD_ROWS.encode())
-    last = jobs.pod(job, 2, message=jobs.report(loaded=5).encode())
+    first = jobs.pod(job, 1, exitCode=3, message=jobs.message(BAD_ROWS))
+    last = jobs.pod(job, 2, message=jobs.message(jobs.report(loaded=5)))
     seen = observe.job(job, [first, last])
     assert isinstance(seen.report, RunReport)
     assert (seen.report.counts.loaded, seen.pods, seen.pod) == (5, 2, "cities-ingest-1-2")
@@ -82,13 +87,13 @@ def test_a_success_whose_report_is_gone_says_so() -> None:
 
 def test_a_report_of_a_failure_is_not_that_of_a_success_whose_last_pod_is_gone() -> None:
     job = jobs.job(status={**jobs.over(), "failed": 1, "succeeded": 1})
-    seen = observe.job(job, [jobs.pod(job, 1, exitCode=3, message=BAD_ROWS.encode())])
+    seen = observe.job(job, [jobs.pod(job, 1, exitCode=3, message=jobs.message(BAD_ROWS))])
     assert (seen.report, seen.reason, seen.whole) == (None, "ReportLost", False)
 
 
 def test_the_report_of_a_success_is_its_last_word_though_earlier_pods_are_gone() -> None:
     job = jobs.job(status={**jobs.over(), "failed": 1, "succeeded": 1})
-    seen = observe.job(job, [jobs.pod(job, 2, message=jobs.report(loaded=5).encode())])
+    seen = observe.job(job, [jobs.pod(job, 2, message=jobs.message(jobs.report(loaded=5)))])
     assert (seen.whole, seen.reason) == (True, None)
 
 

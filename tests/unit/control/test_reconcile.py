@@ -104,7 +104,7 @@ def test_a_recreated_pipeline_runs_its_nonce_though_jobs_of_the_former_one_are_s
 def test_a_job_that_is_deleted_while_it_runs_is_a_cancelled_run_and_stays_so() -> None:
     stage = scene.ready()
     stage.finish(
-        stage.jobs("ingest")[0], exitCode=3, message=jobs.report(state="Failed", reason="Unreachable").encode()
+        stage.jobs("ingest")[0], exitCode=3, message=jobs.message(jobs.report(state="Failed", reason="Unreachable"))
     )
     stage.settle()
     stage.wait(20)

@@ -8,7 +8,7 @@ import pytest
 
 from penstock.api import objects
 from penstock.control.cluster.port import Manifest, Ref
-from penstock.runs import report
+from penstock.runs import summary
 from support import jobs, scene
 from support.scene import Scene
 
@@ -77,7 +77,9 @@ def test_a_run_with_an_unknown_word_is_kept_and_not_repeated() -> None:
 def test_a_report_with_an_unknown_reason_is_told_as_it_is(purpose: str) -> None:
     stage = scene.ready()
     (job,) = stage.jobs(purpose)
-    told = json.loads(jobs.report(purpose, state="Failed", reason="UnknownError", message="the moon is full").encode())
+    told = json.loads(
+        jobs.message(jobs.report(purpose, state="Failed", reason="UnknownError", message="the moon is full"))
+    )
     told |= {"reason": "QuotaOfTheMoon", "phase": "full"}
     state: dict[str, Any] = {"exitCode": 2, "message": json.dumps(told)}
     again = _made_anew(stage, job)
@@ -103,7 +105,7 @@ def _made_anew(stage: Scene, job: Manifest) -> Manifest:
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"kind":', '{"kind": "conquer"}', "[" * 100_000])
 def test_what_is_no_report_counts_as_none(text: str) -> None:
-    assert report.decode(text) is None
+    assert summary.decode(text) is None
 
 
 @pytest.mark.parametrize(

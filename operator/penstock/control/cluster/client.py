@@ -33,6 +33,7 @@ WATCH_SECONDS = 300
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PAGE = 500
+_LOG_BYTES = 1 << 20
 _UNAUTHORIZED = (
     "the API server does not accept our credentials (401 Unauthorized): the token or the client certificate has "
     "expired or was revoked. Log in again, or renew what the kubeconfig names"
@@ -160,8 +161,9 @@ class HttpCluster:
             return
 
     async def log(self, namespace: str, pod: str, tail: int | None = None) -> str:
-        """A Pod's log, or its last `tail` lines."""
-        query = {} if tail is None else {"tailLines": str(tail)}
+        query = {"container": "worker"}
+        if tail is not None:
+            query |= {"tailLines": str(tail), "limitBytes": str(_LOG_BYTES)}
         response = await self._send("GET", RESOURCES["Pod"].path(namespace, pod, "log"), query)
         return (await _whole(response)).decode(errors="replace")
 

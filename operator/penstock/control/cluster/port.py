@@ -142,4 +142,4 @@ class Cluster(Protocol):
         """Delete that very object, its dependents in the background; one that is gone already is fine."""
 
     async def log(self, namespace: str, pod: str, tail: int | None = None) -> str:
-        """The log of a Pod's only container, or its last `tail` lines."""
+        """The log of a Pod's container `worker`: all of it, or its last `tail` lines (then 1 MiB at most)."""

@@ -1,7 +1,6 @@
 """The standing objects of a graph: the ConfigMap of its order and a CronJob for each schedule entry."""
 
-import hashlib
-import json
+import base64
 
 from penstock.api import objects as names
 from penstock.api.pipeline import PipelineSpec
@@ -25,16 +24,17 @@ def objects(graph: Graph) -> list[Manifest] | None:
     if order is None:
         return None
     bells = [_bell(graph, order, position, schedule) for position, schedule in enumerate(_schedules(graph))]
-    return [_stamped(manifest) for manifest in (order_map(graph, order), *bells)]
+    return [order_map(graph, order), *bells]
 
 
 def order_map(graph: Graph, order: RunOrder) -> Manifest:
-    """The immutable ConfigMap that carries an order to the workers."""
+    """The immutable ConfigMap that carries an order to the workers. Raises `InvalidSpec` (OrderTooLarge)."""
     return render.manifest(
         "configmap",
         metadata=runs.owned(graph, runs.order_name(graph, order), order.kind),
         immutable=True,
-        data={places.ORDER.rpartition("/")[2]: order.encode()},
+        data={},
+        binary_data={places.ORDER.rpartition("/")[2]: base64.b64encode(order.compress()).decode()},
     )
 
 
@@ -46,7 +46,9 @@ def catalog_name(graph: Graph) -> str:
 def catalog_map(graph: Graph, inspection: str, catalog: str) -> Manifest:
     """The ConfigMap with the catalog that an inspection found; `inspection` is the UID of its Job."""
     metadata = runs.owned(graph, catalog_name(graph), "inspect-source", {CATALOG_OF: inspection})
-    return _stamped(render.manifest("configmap", metadata=metadata, immutable=False, data={"catalog.json": catalog}))
+    return render.manifest(
+        "configmap", metadata=metadata, immutable=False, data={"catalog.json": catalog}, binary_data={}
+    )
 
 
 def _schedules(graph: Graph) -> list[tuple[str, str | None]]:
@@ -72,10 +74,3 @@ def _bell(graph: Graph, order: RunOrder, position: int, schedule: tuple[str, str
         annotations=runs.template_annotations(graph, order),
         spec=runs.job_spec(graph, order, {}, suspend=True),
     )
-
-
-def _stamped(manifest: Manifest) -> Manifest:
-    """With the hash of its own content, by which a change of ours is known from one of others."""
-    text = json.dumps(manifest, sort_keys=True)
-    manifest["metadata"]["annotations"][names.APPLIED_HASH] = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return manifest

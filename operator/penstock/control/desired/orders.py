@@ -1,5 +1,6 @@
 """The RunOrder of each kind: everything a worker must know, and nothing secret."""
 
+import dataclasses
 from typing import cast
 
 from penstock.api.dataset import DatasetSpec
@@ -7,7 +8,8 @@ from penstock.api.destination import DestinationSpec
 from penstock.api.pipeline import PipelineDataset, PipelineSpec
 from penstock.api.source import SourceSpec
 from penstock.api.subscription import SubscriptionSpec
-from penstock.control.resolve import Graph, Node
+from penstock.control.resolve import Graph, Node, Problem
+from penstock.language.errors import InvalidSpec
 from penstock.language.scalars import seconds
 from penstock.runs.order import (
     DatasetOrder,
@@ -29,6 +31,18 @@ def of(graph: Graph) -> RunOrder | None:
     if graph.problem is not None or graph.spec is None:
         return None
     return _ORDERS[graph.key.kind](graph)
+
+
+def checked(graph: Graph) -> Graph:
+    """The graph, with a problem where its order does not fit into a ConfigMap."""
+    order = of(graph)
+    if order is None:
+        return graph
+    try:
+        order.compress()
+    except InvalidSpec as invalid:
+        return dataclasses.replace(graph, problem=Problem(invalid.reason, invalid.message))
+    return graph
 
 
 def preview(graph: Graph, rows: int, *, quarantined: bool) -> RunOrder:

@@ -17,6 +17,8 @@ from penstock.language.scalars import ratio
 from penstock.runs.order import OrderKind
 from penstock.runs.report import Commit, Counts, DatasetReport
 
+_TOO_MANY = "more rows were bad than quality.maxBadRatio allows; the run's message and its log tell more"
+
 _FACTS = {
     *("table", "columns", "rows", "bytes", "quarantined_rows", "snapshot"),
     *("last_load_time", "last_run", "last_report_time"),
@@ -81,6 +83,8 @@ class _News:
     at: str
     purpose: OrderKind
     entry: DatasetReport
+    complete: bool
+    """Whether what is only shown is there, too."""
 
     @property
     def load(self) -> Commit | None:
@@ -95,7 +99,7 @@ def _news(graph: Graph, seen: Seen) -> list[_News]:
     """
     before = cast(DatasetStatus, graph.status)
     told = [
-        _News(run.report.finished_at, run.purpose, entry)
+        _News(run.report.finished_at, run.purpose, entry, run.report.complete)
         for run in seen.of("ingest", "migrate")
         if run.report is not None
         for entry in run.report.datasets
@@ -118,9 +122,12 @@ def _stale(news: _News, before: DatasetStatus) -> bool:
 def _quality(graph: Graph, news: list[_News]) -> Verdict:
     """By the newest run that wrote, or had too many bad rows; a run that was committed before says nothing new."""
     last = cast(DatasetStatus, graph.status).last_report_time or ""
-    for entry in [one.entry for one in reversed(news) if one.purpose == "ingest"]:
+    for one in [one for one in reversed(news) if one.purpose == "ingest"]:
+        entry = one.entry
+        if one.at == last and not one.complete:
+            break  # status has it from the whole report
         if entry.reason == "TooManyBadRows":
-            return verdicts.false("QualityOK", "TooManyBadRows", entry.message or "")
+            return verdicts.false("QualityOK", "TooManyBadRows", entry.message or _TOO_MANY)
         if entry.state == "Written" and not (entry.earlier and (entry.committed_at or "") < last):
             return verdicts.true("QualityOK", _share_in_words(graph, entry.counts))
     return verdicts.as_before(graph, "QualityOK", verdicts.unknown("QualityOK", "NeverRan", "nothing was loaded yet"))
@@ -140,11 +147,15 @@ def _facts(before: DatasetStatus, news: list[_News]) -> dict[str, Any]:
     for one in news:
         facts["last_report_time"] = one.at
         if one.entry.state != "Failed":
-            facts.update(_standing(one))
+            facts.update(_standing(one, again=one.at == before.last_report_time))
     return facts
 
 
-def _standing(news: _News) -> dict[str, Any]:
+def _standing(news: _News, *, again: bool) -> dict[str, Any]:
+    """What a report says of the table; `again`: status has it already, maybe from a longer form of it.
+
+    What a short report does not tell of a table that has changed is not told at all: what was there is not so any more.
+    """
     entry, load = news.entry, news.load
     update: dict[str, Any] = {
         "rows": entry.rows,
@@ -153,8 +164,9 @@ def _standing(news: _News) -> dict[str, Any]:
         "snapshot": entry.snapshot,
         "table": entry.table,
         "last_load_time": load.at if load is not None else None,
-        "last_run": load.run if load is not None else None,
+        "last_run": (load.run or None) if load is not None else None,
     }
+    outdated = {"bytes", "quarantined_rows", "snapshot", "last_run"} if entry.state == "Written" and not again else ()
     if entry.columns:
         update["columns"] = [Column(**column.model_dump()) for column in entry.columns[:64]]
-    return {key: value for key, value in update.items() if value is not None}
+    return {key: value for key, value in update.items() if value is not None or key in outdated}

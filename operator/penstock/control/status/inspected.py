@@ -34,6 +34,8 @@ def status(graph: Graph, seen: Seen, now: datetime, trouble: Problem | None) -> 
     found.append(_discovered(graph, run))
     before = cast(SourceStatus, graph.status)
     told = run.report if run is not None and run.state == "Succeeded" else None
+    if told is not None and not told.streams:  # too many for a short report
+        told = None
     streams = before.streams if told is None else [Stream(**entry.model_dump()) for entry in told.streams]
     catalog = before.catalog if told is None else desired_objects.catalog_name(graph)
     return SourceStatus(
@@ -95,8 +97,10 @@ def _discovered(graph: Graph, run: Observed | None) -> Verdict:
     if run.state == "Failed" or run.report is None:
         return verdicts.false("Discovered", run.reason or "UnknownError", run.message or "the inspection failed")
     streams = run.report.streams
+    if not streams:
+        return verdicts.true("Discovered", "the log that names the streams could not be read")
     told = ", ".join(_stream_in_words(entry.name, entry.fields, entry.files) for entry in streams[:3])
-    return verdicts.true("Discovered", told or "no streams")
+    return verdicts.true("Discovered", told)
 
 
 def _stream_in_words(name: str, fields: int, files: int | None) -> str:

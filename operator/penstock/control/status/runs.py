@@ -115,11 +115,20 @@ def _runs(graph: Graph, seen: Seen, before: list[Run]) -> list[Run]:
     for observed in seen.of(*due.RUNS):
         identity = observed.run or due.run_id(graph, observed.slot)
         newest.setdefault(identity, observed)
-        told.setdefault(identity, _run(_with_what_holds_it(observed, graph), identity))
+        run = _run(_with_what_holds_it(observed, graph), identity)
+        told.setdefault(identity, _as_told(run, observed, before))
     for run in before:
         if run.id not in newest or due.superseded(newest[run.id], run):
             told[run.id] = _without_job(run)
     return sorted(told.values(), key=_recency, reverse=True)
+
+
+def _as_told(run: Run, observed: Observed, before: list[Run]) -> Run:
+    """A run as a short report tells it, with the message that status has from the whole one."""
+    if not run.over or observed.report is None or observed.report.complete:
+        return run
+    known = next((one for one in before if (one.id, one.job, one.state) == (run.id, run.job, run.state)), None)
+    return run.model_copy(update={"message": known.message}) if known is not None else run
 
 
 def _kept(runs: list[Run], keep: int) -> list[Run]:
@@ -274,7 +283,8 @@ def _deliveries(seen: Seen, before: SubscriptionStatus) -> list[Delivery]:
         if run.report is not None and run.report.delivery is not None
     }
     for delivery in before.deliveries:
-        told.setdefault(delivery.run, delivery)
+        if delivery.run not in told or told[delivery.run].manifest is None:
+            told[delivery.run] = delivery
     return sorted(told.values(), key=lambda delivery: delivery.at, reverse=True)[:20]
 
 

@@ -73,7 +73,7 @@ def test_the_worker_is_told_run_interval_and_attempt_by_the_annotations_of_its_p
     }
     told = {entry["name"]: entry["valueFrom"]["fieldRef"]["fieldPath"] for entry in _container(template)["env"]}
     assert told["PENSTOCK_RUN_ID"] == "metadata.annotations['penstock.dev/run-id']"
-    assert set(told) == {"PENSTOCK_RUN_ID", "PENSTOCK_INTERVAL_END", "PENSTOCK_ATTEMPT", "PENSTOCK_POD_NAME"}
+    assert set(told) == {"PENSTOCK_RUN_ID", "PENSTOCK_ATTEMPT", "PENSTOCK_POD_NAME"}
 
 
 def test_each_claim_and_each_secret_is_mounted_once_where_the_worker_looks() -> None:

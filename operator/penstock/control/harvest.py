@@ -1,0 +1,80 @@
+"""Beside the line: the ends of workers' logs, for what is only shown: messages, columns, sizes, URLs.
+
+Nothing is decided by it. A log that cannot be read, or not quickly, leaves a report as short as the termination message
+has it. Each log is read once, when its Job's end is news; afterwards status has what it said.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+from penstock.api.dataset import DatasetStatus
+from penstock.control import due
+from penstock.control.cluster.port import Cluster, ClusterError
+from penstock.control.observe import Observed, Seen
+from penstock.control.resolve import Graph
+from penstock.runs import report
+
+log = logging.getLogger(__name__)
+
+MOST_LOGS = 4
+"""How many logs one reconciliation reads, those of the newest Jobs."""
+SECONDS = 5.0
+"""How long it waits for all of them."""
+_REMEMBERED = 64
+
+
+@dataclass
+class Logs:
+    """The last lines that were read, by Job UID; empty where one could not be read."""
+
+    lines: "OrderedDict[str, str]" = field(default_factory=OrderedDict)
+
+    def remember(self, uid: str, line: str) -> None:
+        """Keep a line; the oldest goes when there are too many."""
+        self.lines[uid] = line
+        while len(self.lines) > _REMEMBERED:
+            self.lines.popitem(last=False)
+
+
+async def details(graph: Graph, seen: Seen, logs: Logs, cluster: Cluster) -> Seen:
+    """What was seen, with what the logs of Jobs that have just ended show beyond it. Raises nothing."""
+    news = [run for run in seen.runs if _is_news(run, graph)][:MOST_LOGS]
+    try:
+        async with asyncio.timeout(SECONDS):
+            for run in news:
+                if run.uid not in logs.lines:
+                    logs.remember(run.uid, await _last_line(graph.key.namespace, run, cluster))
+    except TimeoutError:
+        log.info("%s: a log takes too long to read; what is only shown there is left out", graph.key)
+    return Seen(tuple(_with_line(run, logs.lines.get(run.uid, "")) for run in seen.runs))
+
+
+async def _last_line(namespace: str, run: Observed, cluster: Cluster) -> str:
+    try:
+        return await cluster.log(namespace, str(run.pod), tail=1)
+    except ClusterError as error:
+        log.info("Job %s: what only its log shows is left out: %s", run.job, error.message)
+        return ""
+
+
+def _with_line(run: Observed, line: str) -> Observed:
+    if run.report is None or not line:
+        return run
+    whole = report.with_details(run.report, line)
+    failed = run.report.state == "Failed" and run.message == run.report.message
+    return replace(run, report=whole, message=whole.message if failed else run.message)
+
+
+def _is_news(run: Observed, graph: Graph) -> bool:
+    """Whether a Job has ended and status does not have its report yet."""
+    if not run.over or run.report is None or run.report.complete or run.pod is None:
+        return False
+    if run.purpose in due.RUNS and graph.key.kind in ("Pipeline", "Subscription"):
+        return all((known.job, known.state) != (run.job, run.state) for known in getattr(graph.status, "runs", []))
+    if graph.key.kind == "Dataset":
+        return run.report.finished_at > (cast(DatasetStatus, graph.status).last_report_time or "")
+    known = due.upkeep_status(graph)
+    return known is None or known.state == "Running" or known.attempt != run.attempt
