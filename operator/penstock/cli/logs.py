@@ -163,5 +163,5 @@ def _show(line: str) -> None:
     """Print a line of a worker; one for programs in words, if it says how far the load is, and else not at all."""
     if (told := progress.in_log(line)) or places.PROGRESS_LINE in line:
         terminal.echo(f"{line.partition(places.PROGRESS_LINE)[0]}{told}")
-    elif not any(mark in line for mark in (places.CATALOG_LINE, places.PREVIEW_LINE)):
+    elif not any(mark in line for mark in (places.CATALOG_LINE, places.PREVIEW_LINE, places.REPORT_LINE)):
         terminal.echo(line)

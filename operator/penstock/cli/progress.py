@@ -11,7 +11,7 @@ from rich.text import Text
 
 from penstock.cli import glance
 from penstock.language import words
-from penstock.runs import places, report
+from penstock.runs import places, report, summary
 from penstock.runs.report import Progress
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def failed_attempt(pods: Sequence[Pod]) -> str:
     """How the newest of a Job's Pods failed, while the Job has yet to start another one."""
     for container in (pods[-1].get("status") or {}).get("containerStatuses") or []:
         ended = (container.get("state") or {}).get("terminated") or {}
-        told = report.decode(ended.get("message") or "")
+        told = summary.decode(ended.get("message") or "")
         if told is not None and told.message:
             return f"attempt {len(pods)} failed: {told.reason}. {told.message.rstrip('.')}. Another attempt follows"
     return f"attempt {len(pods)} ended without a report. Another attempt follows"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from penstock.cli import progress, terminal
-from penstock.runs import places
+from penstock.runs import places, summary
 from penstock.runs.report import Progress, RunReport
 from support.fakecluster import FakeCluster
 
@@ -65,7 +65,7 @@ def test_between_two_attempts_the_cause_is_told() -> None:
         kind="ingest", run="r", state="Failed", reason="Unreachable", message="no answer from s3://b.",
         started_at="2026-11-22T12:00:00Z", finished_at="2026-11-22T12:00:00Z",
     )  # fmt: skip
-    ended = [{"name": "worker", "state": {"terminated": {"exitCode": 3, "message": told.encode()}}}]
+    ended = [{"name": "worker", "state": {"terminated": {"exitCode": 3, "message": summary.encode(told, [])}}}]
     assert _words(_pod("1", "Failed", containerStatuses=ended)) == (
         "attempt 1 failed: Unreachable. no answer from s3://b. Another attempt follows"
     )
