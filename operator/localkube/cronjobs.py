@@ -1,11 +1,12 @@
 """The CronJob controller, as kubernetes/pkg/controller/cronjob: Jobs at the times of a schedule, and their history."""
 
 import datetime
-import zoneinfo
+from collections.abc import Iterator
 
-import cronsim
-
-from localkube import errors, journal, workloads
+import kubecron.schedule
+import kubecron.times
+import kubecron.zones
+from localkube import errors, journal
 from localkube.asked import Deletion, Options
 from localkube.objects import Json, condition, controller, copy, moment, owner
 from localkube.writes import Writer
@@ -90,13 +91,11 @@ class CronJobs:
     ) -> tuple[datetime.datetime | None, datetime.datetime]:
         """(the latest time that is due and was not yet acted on, the next one)."""
         spec = item["spec"]
-        zone = zoneinfo.ZoneInfo(spec.get("timeZone") or "UTC")
         since = moment(status.get("lastScheduleTime") or item["metadata"]["creationTimestamp"])
         if "startingDeadlineSeconds" in spec:
             since = max(since, now - datetime.timedelta(seconds=spec["startingDeadlineSeconds"]))
         latest, number = None, 0
-        local = cronsim.CronSim(workloads.cron_text(spec["schedule"]), since.astimezone(zone))
-        for at in (time.astimezone(datetime.UTC) for time in local):
+        for at in _scheduled(spec, since):
             if at > now:
                 if number > _MANY:
                     self._tell(item, "TooManyMissedTimes", f"too many missed start times: {number}")
@@ -105,9 +104,9 @@ class CronJobs:
         return latest, now + datetime.timedelta(days=1)
 
     def _start(self, item: Json, status: Json, at: datetime.datetime) -> None:
-        template, zone = copy(item["spec"]["jobTemplate"]), item["spec"].get("timeZone") or "UTC"
+        template, zone = copy(item["spec"]["jobTemplate"]), kubecron.zones.load(item["spec"].get("timeZone") or "UTC")
         meta = template.get("metadata", {})
-        stamp = at.astimezone(zoneinfo.ZoneInfo(zone)).isoformat().replace("+00:00", "Z")
+        stamp = at.astimezone(zone).isoformat().replace("+00:00", "Z")
         annotations = meta.get("annotations", {}) | {SCHEDULED: stamp}
         name = f"{item['metadata']['name']}-{int(at.timestamp()) // 60}"
         body = {
@@ -134,6 +133,16 @@ class CronJobs:
 
     def _tell(self, item: Json, reason: str, message: str) -> None:
         journal.tell(self._writer, item, "cronjob-controller", reason, message)
+
+
+def _scheduled(spec: Json, since: datetime.datetime) -> Iterator[datetime.datetime]:
+    """The times of a CronJob after a moment, in UTC."""
+    schedule = kubecron.schedule.parse(spec["schedule"])
+    zone = kubecron.zones.load(spec.get("timeZone") or "UTC")
+    at = kubecron.times.next_time(schedule, zone, since)
+    while at is not None:
+        yield at
+        at = kubecron.times.next_time(schedule, zone, at)
 
 
 def _finished(job: Json) -> str:

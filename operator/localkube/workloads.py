@@ -4,14 +4,13 @@ Defaults and words are the real API server's. Accepted without effect, because a
 securityContext, resources, nodeSelector, tolerations, affinity, service accounts, priority, DNS, probes.
 """
 
-import datetime
-import zoneinfo
 from collections.abc import Iterator
 from typing import Any
 
-import cronsim
 import orjson
 
+import kubecron.schedule
+import kubecron.zones
 from localkube import errors
 from localkube.errors import Problem
 from localkube.objects import Json, copy
@@ -257,11 +256,9 @@ def check_cron_job(cron_job: Json, old: Json | None) -> Iterator[Problem]:
     spec, name = cron_job["spec"], cron_job["metadata"]["name"]
     if old is None and len(name) > 52:
         yield Problem.invalid("metadata.name", _shown(name), "must be no more than 52 characters")
-    if problem := _schedule(spec.get("schedule", "")):
-        yield problem
-    zone = spec.get("timeZone")
-    if zone is not None and not _is_zone(zone):
-        yield Problem.invalid("spec.timeZone", _shown(zone), f"unknown time zone {zone}")
+    yield from _schedule(spec.get("schedule", ""))
+    if spec.get("timeZone") is not None:
+        yield from _zone(spec["timeZone"])
     if spec["concurrencyPolicy"] not in ("Allow", "Forbid", "Replace"):
         shown = _shown(spec["concurrencyPolicy"])
         yield Problem.unsupported("spec.concurrencyPolicy", shown, ("Allow", "Forbid", "Replace"))
@@ -273,40 +270,31 @@ def check_cron_job(cron_job: Json, old: Json | None) -> Iterator[Problem]:
 
 def refuse_cron_job(cron_job: Json) -> None:
     """What is not done here, by name."""
+    if str(cron_job["spec"].get("schedule", "")).startswith("@every"):
+        raise errors.not_here("CronJob spec.schedule @every")
     if cron_job["spec"]["concurrencyPolicy"] == "Replace":
         raise errors.not_here("CronJob spec.concurrencyPolicy Replace")
     refuse_job_spec(cron_job["spec"]["jobTemplate"]["spec"], "spec.jobTemplate.spec")
 
 
-_ALIASES = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0"}
-_ALIASES |= {"@monthly": "0 0 1 * *", "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *"}
-
-
-def cron_text(schedule: str) -> str:
-    """The five fields behind an alias such as @daily."""
-    return _ALIASES.get(schedule, schedule)
-
-
-def _schedule(schedule: str) -> Problem | None:
+def _schedule(schedule: str) -> Iterator[Problem]:
     if not schedule:
-        return Problem.required("spec.schedule")
+        yield Problem.required("spec.schedule")
+        return
+    try:
+        kubecron.schedule.parse(schedule)
+    except kubecron.schedule.InvalidSchedule as invalid:
+        yield Problem.invalid("spec.schedule", _shown(schedule), str(invalid))
     if "TZ" in schedule:
         text = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
-        return Problem.invalid("spec.schedule", _shown(schedule), text)
-    words = cron_text(schedule).split()
-    if len(words) != 5:
-        text = f"expected exactly 5 fields, found {len(words)}: [{' '.join(words)}]"
-        return Problem.invalid("spec.schedule", _shown(schedule), text)
-    try:
-        cronsim.CronSim(" ".join(words), datetime.datetime(2000, 1, 1))
-    except cronsim.CronSimError as error:
-        return Problem.invalid("spec.schedule", _shown(schedule), str(error))
-    return None
+        yield Problem.invalid("spec.schedule", _shown(schedule), text)
 
 
-def _is_zone(name: str) -> bool:
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return name.lower() != "local" and bool(name)
+def _zone(name: str) -> Iterator[Problem]:
+    if not name:
+        yield Problem.invalid("spec.timeZone", _shown(name), "timeZone must be nil or non-empty string")
+    elif name.lower() == "local":
+        text = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
+        yield Problem.invalid("spec.timeZone", _shown(name), text)
+    elif name not in kubecron.zones.names():
+        yield Problem.invalid("spec.timeZone", _shown(name), f"unknown time zone {name}")

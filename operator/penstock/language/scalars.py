@@ -1,13 +1,13 @@
 """The scalar types of the language, each with its bounds, so that the CRD and the models agree."""
 
 import re
-from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field
+
+import kubecron.schedule
+import kubecron.zones
 
 _SUFFIXES = {
     "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": Decimal(10**3), "M": Decimal(10**6),
@@ -16,39 +16,46 @@ _SUFFIXES = {
     "Ei": Decimal(2**60),
 }  # fmt: skip
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_CRONS = {
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-    "@monthly": "0 0 1 * *",
-    "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
-}
-"""What the words of other crons mean in five fields."""
-
 LONGEST_DAYS = 366
 """The longest duration, in days."""
 
 
 def _cron(text: str) -> str:
-    """A cron expression of five fields, read as Kubernetes' CronJob reads it, less its words such as `@daily`."""
-    if meant := _CRONS.get(text):
-        raise ValueError(f'"{text}" is a word for five fields, and these are needed: write "{meant}"')
+    """A schedule that Kubernetes' CronJob accepts; the two things of its own that it also takes are refused."""
+    if text.startswith("@every"):
+        raise ValueError(f'"{text}" is not accepted: an interval has no fixed times; {_instead(text)}')
+    if "TZ" in text:
+        zone = re.search(r"TZ=(\S*)", text)
+        field = f"timeZone: {zone[1]}" if zone and zone[1] else "timeZone"
+        raise ValueError(f'"{text}" names a time zone in the schedule; remove it there and set {field} beside it')
     try:
-        if len(text.split()) != 5:
-            raise CronSimError("it needs five fields: minute hour day month weekday")
-        CronSim(text, _EPOCH)
-    except CronSimError as error:
-        raise ValueError(f'"{text}" is not a cron expression ({error}); for instance "15 * * * *"') from None
+        kubecron.schedule.parse(text)
+    except kubecron.schedule.InvalidSchedule as invalid:
+        place = f"the {invalid.field}: " if invalid.field else ""
+        raise ValueError(f'"{text}" is not a schedule: {place}{invalid.problem}; for instance "15 * * * *"') from None
     return text
+
+
+def _instead(every: str) -> str:
+    """What to write for `@every 15m`, where five fields can say it."""
+    match = re.fullmatch(r"@every ([1-9][0-9]?)(m|h)", every)
+    number, unit = (int(match[1]), match[2]) if match else (0, "")
+    if (number, unit) in ((60, "m"), (1, "h")):
+        return 'write "@hourly"'
+    if number and unit == "m" and 60 % number == 0:
+        return f'write "*/{number} * * * *"'
+    if number and unit == "h" and 24 % number == 0:
+        return f'write "0 */{number} * * *"' if number < 24 else 'write "@daily"'
+    return 'write five fields, for instance "*/15 * * * *"'
 
 
 def _zone(name: str) -> str:
     try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise ValueError(f'"{name}" is not a time zone of the IANA database; for instance "Europe/Paris"') from None
+        kubecron.zones.load(name)
+    except kubecron.zones.UnknownZone:
+        meant = kubecron.zones.similar(name)
+        remedy = f'did you mean "{meant}"?' if meant else 'for instance "Europe/Paris"'
+        raise ValueError(f'"{name}" is not a time zone of the IANA database; {remedy}') from None
     return name
 
 
@@ -97,7 +104,6 @@ def quantity(text: str) -> Decimal | str:
     return text
 
 
-_EPOCH = datetime(2000, 1, 1)
 _AUTHORITY = re.compile(r"://[^\s/]*@")
 
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
@@ -121,10 +127,20 @@ Duration = Annotated[str, Field(min_length=2, max_length=32, pattern=DURATION), 
 Percent = Annotated[str, Field(max_length=16, pattern=r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%$")]
 Quantity = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(n|u|m|k|[KMGTPE]i|[MGTPE]|e[0-9]+)?$")]
 Bound = Annotated[str, Field(min_length=1, max_length=64)]
+CRON = (
+    "^@(yearly|annually|monthly|weekly|daily|midnight|hourly)$"
+    "|^ *([0-9*?,/+-]+ +){3}([A-Za-z]{3}|[0-9*?,/+-])+ +([A-Za-z]{3}|[0-6*?,+-]|/[+]?[0-9]+)+ *$"
+    "|[*?]-"
+    "|[^ -~]"
+)
+"""The shape of a schedule, for the API server; all that Kubernetes accepts has it.
+
+Of the bounds it knows only 0 to 6 of the last field. Its last two lines let through what the parser reads in ways of
+its own: whatever follows `*-`, and white space or letters beyond ASCII.
+"""
 Cron = Annotated[
     str,
-    # The shape is for the API server; the model has words of its own for what does not fit.
-    Field(max_length=128, json_schema_extra={"minLength": 9, "pattern": r"^\s*\S+(\s+\S+){4}\s*$"}),
+    Field(min_length=1, max_length=512, json_schema_extra={"pattern": CRON}),
     AfterValidator(_cron),
 ]
 TimeZone = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_zone)]

@@ -1,9 +1,10 @@
 """Times as the API writes them: RFC 3339, UTC, whole seconds."""
 
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
-from cronsim import CronSim
+import kubecron.schedule
+import kubecron.times
+import kubecron.zones
 
 
 def text(moment: datetime) -> str:
@@ -17,7 +18,13 @@ def parse(written: str) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-def next_firing(cron: str, time_zone: str | None, after: datetime) -> datetime:
-    """When a cron expression fires next, strictly after a moment; in UTC."""
-    firing: datetime = next(CronSim(cron, after.astimezone(ZoneInfo(time_zone or "Etc/UTC"))))
-    return firing.astimezone(UTC)
+def next_scheduled(cron: str, time_zone: str, after: datetime) -> datetime | None:
+    """The first time of a CronJob's schedule after a moment, in UTC, as Kubernetes computes it.
+
+    None if there is none within five years, or if Kubernetes would refuse the schedule or the time zone.
+    """
+    try:
+        schedule, zone = kubecron.schedule.parse(cron), kubecron.zones.load(time_zone)
+    except (kubecron.schedule.InvalidSchedule, kubecron.zones.UnknownZone):
+        return None
+    return kubecron.times.next_time(schedule, zone, after)

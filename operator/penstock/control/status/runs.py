@@ -27,9 +27,7 @@ def pipeline(graph: Graph, seen: Seen, now: datetime, trouble: Problem | None) -
     spec = graph.spec if isinstance(graph.spec, PipelineSpec) else None
     runs = _runs(graph, seen, before.runs)
     handled = _handled(graph, seen, runs)
-    firing = _next_firing(
-        graph, spec.schedule if spec is not None else [], spec.time_zone if spec is not None else None, now
-    )
+    following = _next_scheduled(graph, now)
     words = "; ".join([f"runs {_schedule_in_words(spec)}", *repeated(graph, runs).values()])
     ready = verdicts.accepted(graph, trouble, words)
     if ready.holds and (missing := _not_ready(graph)) is not None:
@@ -40,11 +38,11 @@ def pipeline(graph: Graph, seen: Seen, now: datetime, trouble: Problem | None) -
         last_run=_newest_begun(runs),
         runs=_kept(runs, spec.history if spec is not None else 10),
         datasets=_datasets(graph, seen, _newest_begun(runs), before),
-        next_run_time=times.text(firing) if firing is not None else None,
+        next_run_time=times.text(following) if following is not None else None,
         handled_run_nonce=handled["nonce"],
         handled_requested_at=handled["requested"],
     )
-    return status, [firing]
+    return status, [following]
 
 
 def subscription(
@@ -55,8 +53,7 @@ def subscription(
     spec = graph.spec if isinstance(graph.spec, SubscriptionSpec) else None
     runs = _runs(graph, seen, before.runs)
     handled = _handled(graph, seen, runs)
-    crons = [spec.cron] if spec is not None and spec.cron is not None else []
-    firing = _next_firing(graph, crons, spec.time_zone if spec is not None else None, now)
+    following = _next_scheduled(graph, now)
     words = "; ".join([_cadence_in_words(spec), *repeated(graph, runs).values()])
     status = SubscriptionStatus(
         observed_generation=graph.meta.generation,
@@ -68,11 +65,11 @@ def subscription(
         last_run=_newest_begun(runs),
         runs=_kept(runs, 10),
         deliveries=_deliveries(seen, before),
-        next_delivery_time=times.text(firing) if firing is not None else None,
+        next_delivery_time=times.text(following) if following is not None else None,
         handled_run_nonce=handled["nonce"],
         handled_requested_at=handled["requested"],
     )
-    return status, [firing]
+    return status, [following]
 
 
 def _newest_begun(runs: list[Run]) -> Run | None:
@@ -102,10 +99,19 @@ def _cadence_in_words(spec: SubscriptionSpec | None) -> str:
     return f"delivers when its Dataset first has data, then at {spec.cron} ({spec.time_zone or 'UTC'})"
 
 
-def _next_firing(graph: Graph, crons: list[str], time_zone: str | None, now: datetime) -> datetime | None:
-    if graph.suspended is not None:
-        return None
-    return min((times.next_firing(cron, time_zone, now) for cron in crons), default=None)
+def _next_scheduled(graph: Graph, now: datetime) -> datetime | None:
+    """The next time of the CronJobs that exist, in UTC: what is applied counts, not what is wanted."""
+    specs = [
+        child["spec"]
+        for child in graph.children
+        if child["kind"] == "CronJob" and "deletionTimestamp" not in child["metadata"]
+    ]
+    found = [
+        times.next_scheduled(spec["schedule"], spec.get("timeZone") or "Etc/UTC", now)
+        for spec in specs
+        if not spec.get("suspend")
+    ]
+    return min((moment for moment in found if moment is not None), default=None)
 
 
 def _runs(graph: Graph, seen: Seen, before: list[Run]) -> list[Run]:

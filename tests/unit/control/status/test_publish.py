@@ -99,11 +99,33 @@ def test_a_pipeline_is_ready_when_its_datasets_are(
     assert found["message"].count("Dataset cities") <= 1
 
 
-def test_the_next_firing_is_told_and_wakes_us() -> None:
-    stage = scene.quickstart(schedule=["0 3 * * *", "30 14 * * *"], timeZone="Europe/Oslo")
+def test_the_next_run_time_is_that_of_the_cronjobs_that_exist() -> None:
+    stage = scene.ready(schedule=["0 3 * * *", "30 14 * * *"], timeZone="Europe/Oslo")
     outcome = publish.of(stage.graph("Pipeline", "cities"), Seen(()), NOW)
     assert outcome.status.to_object()["nextRunTime"] == "2026-11-22T13:30:00Z"
     assert outcome.again == times.parse("2026-11-22T13:30:00Z")
+
+
+def test_there_is_no_next_run_time_before_there_is_a_cronjob() -> None:
+    stage = scene.quickstart(schedule=["0 3 * * *"])
+    outcome = publish.of(stage.graph("Pipeline", "cities"), Seen(()), NOW)
+    assert "nextRunTime" not in outcome.status.to_object()
+
+
+def test_a_changed_schedule_is_shown_once_its_cronjob_has_it() -> None:
+    stage = scene.ready(schedule=["0 3 * * *"])
+    stage.apply(manifests.pipeline(schedule=["0 5 * * *"]))
+    outcome = publish.of(stage.graph("Pipeline", "cities"), Seen(()), NOW)
+    assert outcome.status.to_object()["nextRunTime"] == "2026-11-23T03:00:00Z"
+    stage.settle()
+    outcome = publish.of(stage.graph("Pipeline", "cities"), Seen(()), NOW)
+    assert outcome.status.to_object()["nextRunTime"] == "2026-11-23T05:00:00Z"
+
+
+def test_a_cronjob_that_never_comes_due_has_no_next_run_time() -> None:
+    stage = scene.ready(schedule=["0 0 31 2 *"])
+    outcome = publish.of(stage.graph("Pipeline", "cities"), Seen(()), NOW)
+    assert "nextRunTime" not in outcome.status.to_object()
 
 
 @pytest.mark.parametrize(
