@@ -4,6 +4,7 @@ Defaults and words are the real API server's. Accepted without effect, because a
 securityContext, resources, nodeSelector, tolerations, affinity, service accounts, priority, DNS, probes.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +22,8 @@ _VOLUMES = ("configMap", "secret", "emptyDir", "persistentVolumeClaim")
 
 
 def _shown(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    """A value as Go prints it in a message: JSON, but for control characters."""
+    return re.sub(r"\\u00([01][0-9a-f])", r"\\x\1", orjson.dumps(value).decode())
 
 
 # ── Pods ─────────────────────────────────────────────────────────────────────

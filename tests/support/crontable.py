@@ -17,8 +17,6 @@ class Next(NamedTuple):
     schedule: str
     after: datetime
     times: list[datetime | None]
-    hangs: bool
-    """Whether Go's program does not return in time for the one that would follow `times`."""
 
 
 @functools.cache
@@ -50,8 +48,7 @@ def times() -> list[Next]:
             zone,
             json.loads(schedule),
             datetime.fromisoformat(after),
-            [datetime.fromisoformat(at) if at != "-" else None for at in found if at != "hangs"],
-            "hangs" in found,
+            [datetime.fromisoformat(at) if at != "-" else None for at in found],
         )
         for zone, schedule, after, *found in rows("next")
     ]
