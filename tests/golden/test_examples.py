@@ -34,7 +34,7 @@ def _cases() -> list[Any]:
     return [
         pytest.param(folder, key, id=f"{folder.name}/{_file(key)}")
         for folder in sorted(EXAMPLES.glob("*/"))
-        for key in _store(folder).known()
+        for key in _store(folder).object_keys()
     ]
 
 
@@ -87,5 +87,5 @@ def test_an_example_becomes_the_objects_that_are_expected(folder: Path, key: Key
 
 def test_nothing_is_expected_of_what_no_example_has() -> None:
     expected = set(EXAMPLES.glob("*/expected/*"))
-    known = {folder / "expected" / _file(key) for folder in EXAMPLES.glob("*/") for key in _store(folder).known()}
+    known = {folder / "expected" / _file(key) for folder in EXAMPLES.glob("*/") for key in _store(folder).object_keys()}
     assert expected <= known, "delete what is left over"

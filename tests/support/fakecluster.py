@@ -6,6 +6,7 @@ place of the garbage collector) dependents that go with their owner. Calls are r
 """
 
 import asyncio
+import bisect
 import copy
 import itertools
 from collections.abc import AsyncIterator, Mapping
@@ -48,6 +49,8 @@ class FakeCluster:
     """What discovery tells, as penstock.dev/v1alpha1/sources."""
     _objects: dict[Ref, Manifest] = field(default_factory=dict)
     _applied: dict[Ref, Manifest] = field(default_factory=dict)
+    _owned: dict[str, set[Ref]] = field(default_factory=dict)
+    """What had an object as its owner at some time, by the object's UID."""
     _history: list[tuple[int, Event]] = field(default_factory=list)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     _version: int = 0
@@ -69,7 +72,8 @@ class FakeCluster:
         self._called("watch", Ref(kind, namespace or "", ""))
         seen = int(version)
         while seen >= self._forgotten:
-            news, seen = [event for number, event in self._history if number > seen], self._version
+            start = bisect.bisect_right(self._history, seen, key=lambda entry: entry[0])
+            news, seen = [event for _, event in self._history[start:]], self._version
             for event in news:
                 if _picked(event.object, kind, namespace, selector):
                     yield copy.deepcopy(event)
@@ -174,8 +178,8 @@ class FakeCluster:
         gone["metadata"]["resourceVersion"] = str(self._version)
         self._tell("DELETED", gone)
         uid = gone["metadata"]["uid"]
-        for dependent in [other for other, item in self._objects.items() if dependents and uid in _owners(item)]:
-            if dependent in self._objects:
+        for dependent in sorted(self._owned.pop(uid, ())) if dependents else ():
+            if uid in _owners(self._objects.get(dependent, {"metadata": {}})):
                 self.remove(dependent)
 
     def forget(self) -> None:
@@ -221,6 +225,8 @@ class FakeCluster:
         self._version += 1
         manifest["metadata"]["resourceVersion"] = str(self._version)
         self._objects[Ref.of(manifest)] = manifest
+        for uid in _owners(manifest):
+            self._owned.setdefault(uid, set()).add(Ref.of(manifest))
         self._tell(word, manifest)
         return copy.deepcopy(manifest)
 

@@ -35,9 +35,9 @@ def lake(name: str = "lake", claim: str = "lake") -> Manifest:
     )
 
 
-def outbox(name: str = "outbox") -> Manifest:
-    """A folder of CSV files in the claim `out`."""
-    files = {"url": "file:///volumes/out/", "volume": {"claimName": "out"}, "format": {"csv": {}}}
+def outbox(name: str = "outbox", suffix: str = "") -> Manifest:
+    """A folder of CSV files in the claim `out`; `suffix` ends in / where it is not empty."""
+    files = {"url": f"file:///volumes/out/{suffix}", "volume": {"claimName": "out"}, "format": {"csv": {}}}
     return of("Destination", name, {"connector": {"files": files}})
 
 

@@ -58,7 +58,7 @@ class Scene:
         for manifest in there:
             self._see(manifest)
         living = {manifest["metadata"]["uid"] for manifest in there}
-        for key in self.store.known():
+        for key in self.store.object_keys():
             known = self.store.get(key)
             if known is not None and known["metadata"]["uid"] not in living:
                 self.store.remove(known)
@@ -88,7 +88,7 @@ class Scene:
         for _ in range(MOST_ROUNDS):
             written = len(self.cluster.writes)
             self.see()
-            for key in self.store.known():
+            for key in self.store.object_keys():
                 self.reconcile(key.kind, key.name)
             self.admit()
             if len(self.cluster.writes) == written:

@@ -1,18 +1,25 @@
-"""The loop around the line: watches feed the store, the store feeds the queue, workers reconcile, the gate admits."""
+"""The loop around the line: watches feed the store, the store feeds the queue, workers reconcile, the gate admits.
+
+Nothing here runs for long without a pause: what goes over many objects awaits `Pace.turn` between them.
+"""
 
 import asyncio
+import functools
 import logging
 import random
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from penstock.api import objects
 from penstock.api.objects import Key
 from penstock.control import resolve
+from penstock.control.cluster.fence import Fenced
 from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Listing, Manifest, NotFound, Ref
-from penstock.control.cluster.store import SELECTOR, Store, datasets_of, references, version_of
+from penstock.control.cluster.store import SELECTOR, Store, datasets_of, version_of
 from penstock.control.gate import Gate
 from penstock.control.notices import Notices
+from penstock.control.pace import Pace
 from penstock.control.reconcile import World, publish, reconcile
 from penstock.control.settings import Settings
 from penstock.control.status import publish as status
@@ -22,8 +29,7 @@ log = logging.getLogger(__name__)
 
 CHILDREN = ("Job", "CronJob", "ConfigMap", "Pod")
 END_SECONDS = 5.0
-"""How long what is under way may take to come to its end when the operator is told to end."""
-_BACKOFF_SECONDS = (0.2, 60.0)
+"""How long what is under way may take to finish when the operator is stopped."""
 
 
 class Controller:
@@ -32,74 +38,100 @@ class Controller:
     def __init__(self, cluster: Cluster, settings: Settings) -> None:
         self.store = Store()
         self.queue: WorkQueue[Key] = WorkQueue(time.monotonic)
-        self.gate = Gate(cluster, self.store, settings, _utc_now)
+        self._pace = Pace()
+        self.gate = Gate(cluster, self.store, settings, _utc_now, self._pace)
         self._cluster = cluster
         self._settings = settings
         self._world = World(cluster, self.store, settings)
         self._failures: dict[Key, int] = {}
         self._namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
         self._notices = Notices(log)
-        self._last_heard = time.monotonic()
+        self._last_message = time.monotonic()
+        self._changed: dict[Key, None] = {}
+        """Objects whose referrers are to be looked at."""
+        self._change = asyncio.Event()
         self.synced = asyncio.Event()
         """Set when everything there is has been seen, and work begins."""
 
     @property
     def silence(self) -> float:
-        """For how many seconds nothing was heard from the API server: what liveness goes by."""
-        return time.monotonic() - self._last_heard
+        """For how many seconds nothing was received from the API server: what liveness goes by."""
+        return time.monotonic() - self._last_message
 
     async def end(self) -> None:
-        """Begin nothing more, and give what is under way `END_SECONDS` to come to its end; to be cancelled then."""
+        """Begin nothing more, and give what is under way `END_SECONDS` to finish; `run` is to be cancelled then."""
         try:
             async with asyncio.timeout(END_SECONDS):
                 await self.gate.close()
                 await self.queue.close()
         except TimeoutError:
-            log.warning("ends in the middle of a reconciliation; the next operator goes on with it")
+            log.warning("stops in the middle of a reconciliation; the next operator completes it")
 
     async def run(self) -> None:
         """Work until cancelled."""
         watched = [(kind, namespace, asyncio.Event()) for kind in CHILDREN for namespace in self._namespaces]
         async with asyncio.TaskGroup() as group:
             for kind, namespace, synced in watched:
-                group.create_task(self._watch(kind, namespace, synced), name=f"watch-{kind}")
+                watch = functools.partial(self._watch, kind, namespace, synced)
+                group.create_task(self._repeat(f"watch of {kind}", watch), name=f"watch-{kind}")
             # Without its children an object looks as if nothing had been made for it, and without what it refers to as
             # if that did not exist.
             await asyncio.gather(*(synced.wait() for _, _, synced in watched))
             await self._see_all()
             self.synced.set()
-            group.create_task(self.queue.tick(), name="clock")
-            group.create_task(self.gate.keep(), name="gate")
-            group.create_task(self._sweep(), name="sweep")
-            for number in range(self._settings.workers):
-                group.create_task(self._work(), name=f"worker-{number}")
+            tasks = {"clock": self.queue.tick, "fan-out": self._fan_out, "gate": self.gate.keep, "sweep": self._sweep}
+            tasks |= {f"worker-{number}": self._work for number in range(self._settings.workers)}
+            for name, work in tasks.items():
+                group.create_task(self._repeat(name, work), name=name)
+
+    async def _repeat(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Run `work`, which lasts until it fails, again and again: no error of ours or the API's ends the operator."""
+        backoff = Backoff()
+        while True:
+            try:
+                began = time.monotonic()
+                await work()
+            except ClusterError as error:
+                self._notices.warn(name, f"{name}: {error.message}")
+                await self._pause()
+            except Exception:
+                if time.monotonic() - began > Backoff.LONGEST:
+                    backoff.reset()
+                delay = backoff.next()
+                log.exception("%s: an error in the operator; continues in %.1f s", name, delay)
+                await asyncio.sleep(delay)
 
     # ── what is seen ──
 
     def seen(self, manifest: Manifest, *, deleted: bool = False) -> None:
         """An object of the five kinds is as `manifest` says, or is gone."""
         key = objects.key_of(manifest)
-        self._last_heard = time.monotonic()
-        before = self.store.get(key)
+        self._last_message = time.monotonic()
         changed = self.store.remove(manifest) if deleted else self.store.put(manifest)
-        if changed:
-            self._touched(key)
-        if changed and before is not None and key.kind == "Subscription":
-            self._vacated(before)
-
-    def _vacated(self, subscription: Manifest) -> None:
-        """A Subscription is gone or says something else: another one may have waited for its folder."""
-        for place in references(subscription):
-            for other in self.store.referrers(place) if place.kind == "Destination" else ():
-                self.queue.add(other)
-
-    def _touched(self, key: Key) -> None:
+        if not changed:
+            return
         self.queue.add(key)
-        for referrer in self.store.referrers(key):
-            self.queue.add(referrer)
-            for second in self.store.referrers(referrer):
-                self.queue.add(second)
-        self.gate.ring()
+        self._changed[key] = None
+        self._change.set()
+        self._move_up()
+
+    def _move_up(self) -> None:
+        """Look at the Subscriptions that waited for a folder which another one has left."""
+        for key in self.store.take_moved_up():
+            self.queue.add(key)
+
+    async def _fan_out(self) -> None:
+        """Look at whatever refers to what has changed, at one remove and at two; there may be thousands."""
+        while True:
+            await self._change.wait()
+            self._change.clear()
+            changed, self._changed = self._changed, {}
+            for key in changed:
+                for referrer in self.store.referrers(key):
+                    await self._pace.turn()
+                    self.queue.add(referrer)
+                    for second in self.store.referrers(referrer):
+                        self.queue.add(second)
 
     def _seen_child(self, manifest: Manifest, *, deleted: bool = False) -> None:
         owner = self.store.owner_of(manifest)  # before the deletion of its CronJob hides it
@@ -108,31 +140,25 @@ class Controller:
             return
         for key in [*([owner] if owner is not None else []), *datasets_of(manifest)]:
             self.queue.add(key)
-        if manifest["kind"] == "Job":
-            self.gate.ring()
+            self.gate.notify(key)
 
     # ── watches ──
 
     async def _watch(self, kind: str, namespace: str | None, synced: asyncio.Event) -> None:
-        """List and watch one kind of child, for ever; after a 410 or a lost connection, list again and sweep."""
-        while True:
-            try:
-                listing = await self._cluster.list(kind, namespace, SELECTOR)
-                self._sweep_children(kind, namespace, listing)
-                synced.set()
-                self._notices.over(kind)
-                await self._follow(kind, namespace, listing.version)
-            except ClusterError as error:
-                self._notices.warn(kind, f"watch of {kind}: {error.message}")
-            except Exception:
-                log.exception("watch of %s: unforeseen", kind)  # one odd answer must not end the operator
-            await self._pause()
+        """List and watch one kind of child; after a 410 or a lost connection that raises, to begin with a list."""
+        listing = await self._cluster.list(kind, namespace, SELECTOR)
+        await self._sweep_children(kind, namespace, listing)
+        synced.set()
+        self._notices.over(f"watch of {kind}")
+        await self._follow(kind, namespace, listing.version)
 
-    def _sweep_children(self, kind: str, namespace: str | None, listing: Listing) -> None:
-        there = {Ref.of(item) for item in listing.items}
+    async def _sweep_children(self, kind: str, namespace: str | None, listing: Listing) -> None:
+        listed = {Ref.of(item) for item in listing.items}
         for item in listing.items:
+            await self._pace.turn()
             self._seen_child(item)
-        for ref in self.store.refs(kind) - there:
+        for ref in self.store.refs(kind) - listed:
+            await self._pace.turn()
             child = self.store.child(ref)
             if child is not None and namespace in (None, ref.namespace) and _older(child, listing):
                 self._seen_child(child, deleted=True)
@@ -140,45 +166,54 @@ class Controller:
     async def _follow(self, kind: str, namespace: str | None, version: str) -> None:
         while True:
             async for event in self._cluster.watch(kind, namespace, SELECTOR, version):
-                self._last_heard = time.monotonic()
+                self._last_message = time.monotonic()
                 if event.type == "ERROR":
                     raise ClusterError(event.object.get("code", 0), "Expired", event.object.get("message", ""))
                 version = event.object["metadata"]["resourceVersion"]
                 if event.type != "BOOKMARK":
+                    await self._pace.turn()
                     self._seen_child(event.object, deleted=event.type == "DELETED")
 
     async def _sweep(self) -> None:
-        """Now and then list the five kinds and look at every object: what a watch lost is found, and drift mended."""
+        """List the five kinds and look at every object, periodically: finds what a watch lost, and corrects drift."""
         while True:
             await asyncio.sleep(self._settings.sweep_seconds)
             await self._see_all()
-            for key in self.store.known():
-                self._touched(key)
+            for key in self.store.object_keys():
+                await self._pace.turn()
+                self.queue.add(key)
 
     async def _see_all(self) -> None:
-        """List the five kinds, until that has worked once."""
+        """List the five kinds, until that has succeeded once."""
+        backoff = Backoff()
         while True:
             try:
                 for kind in objects.KINDS:
                     for namespace in self._namespaces:
-                        self._sweep_kind(kind, namespace, await self._cluster.list(kind, namespace, ""))
+                        await self._sweep_kind(kind, namespace, await self._cluster.list(kind, namespace, ""))
             except ClusterError as error:
                 self._notices.warn("sweep", f"sweep: {error.message}")
                 await self._pause()
+            except Exception:
+                delay = backoff.next()
+                log.exception("sweep: an error in the operator; continues in %.1f s", delay)
+                await asyncio.sleep(delay)
             else:
                 self._notices.over("sweep")
                 return
 
-    def _sweep_kind(self, kind: str, namespace: str | None, listing: Listing) -> None:
-        there = {objects.key_of(item) for item in listing.items}
+    async def _sweep_kind(self, kind: str, namespace: str | None, listing: Listing) -> None:
+        listed = {objects.key_of(item) for item in listing.items}
         for item in listing.items:
+            await self._pace.turn()
             self.seen(item)
-        for key in self.store.known():
-            known = self.store.get(key)
-            if known is None or key in there or key.kind != kind or namespace not in (None, key.namespace):
+        for key in self.store.object_keys():
+            await self._pace.turn()
+            manifest = self.store.get(key)
+            if manifest is None or key in listed or key.kind != kind or namespace not in (None, key.namespace):
                 continue
-            if _older(known, listing):
-                self.seen(known, deleted=True)
+            if _older(manifest, listing):
+                self.seen(manifest, deleted=True)
 
     async def _pause(self) -> None:
         """Before the API server is asked again; with jitter, so that many operators do not come back at once."""
@@ -188,76 +223,107 @@ class Controller:
 
     async def _work(self) -> None:
         while True:
+            await self._pace.turn()
             key = await self.queue.get()
             try:
                 await self._reconcile(key)
+            except Exception as error:
+                self._later(key, error)
             finally:
                 self.queue.done(key)
 
     async def _reconcile(self, key: Key) -> None:
+        """Reconcile one object, and set when to look at it again. Raises what `_work` repeats it for."""
         now = _utc_now()
         before = self.store.get(key)
         try:
             again = await reconcile(key, self._world, now)
         except Conflict as conflict:
             await self._refresh(key, conflict)
-        except ClusterError as error:
-            self._later(key, error)
+            return
+        except ClusterError:
+            raise
         except Exception as error:
-            await self._tell(key, error, now)
-            self._later(key, error)
+            await self._report(key, error, now)
+            raise
+        self._failures.pop(key, None)
+        if again is not None:
+            self.queue.add_after(key, max((again - now).total_seconds(), 0.5))
         else:
-            self._failures.pop(key, None)
-            if again is not None:
-                self.queue.add_after(key, max((again - now).total_seconds(), 0.5))
-            else:
-                self.queue.forget(key)
-            if self.store.get(key) is not before:
-                self._wake_referrers(key)
-            self.gate.ring()  # what we made ourselves does not come back as news
+            self.queue.forget(key)
+        self._follow_up(key, before)
 
-    async def _tell(self, key: Key, error: Exception, now: datetime) -> None:
-        """What nobody foresaw is to be seen on the object, too; if that fails, the log has it."""
+    async def _report(self, key: Key, error: Exception, now: datetime) -> None:
+        """Show an error of ours in the object's status, too; if that fails, the log has it."""
         before = self.store.get(key)
         if before is None:
             return
-        graph = resolve.unread(key, before, self._settings)
         try:
+            graph = resolve.unread(key, before, self._settings)
             await publish(graph, status.unforeseen(graph, error, now), now, self._world)
         except Exception as second:
-            log.warning("%s: its status cannot be told: %s", key, second)
-        if self.store.get(key) is not before:
-            self._wake_referrers(key)
+            log.warning("%s: its status cannot be written: %s", key, second)
+        self._follow_up(key, before)
 
-    def _wake_referrers(self, key: Key) -> None:
-        """Our own status patch does not come back as news, and others may have waited for it."""
-        for referrer in self.store.referrers(key):
-            self.queue.add(referrer)
+    def _follow_up(self, key: Key, before: Manifest | None) -> None:
+        """What we wrote ourselves does not come back as an event, and others may have waited for it."""
+        after = self.store.get(key)
+        if after is not before and resolve.seen_by_referrers(after) != resolve.seen_by_referrers(before):
+            for referrer in self.store.referrers(key):
+                self.queue.add(referrer)
+        self._move_up()
+        self.gate.notify(key)
 
     async def _refresh(self, key: Key, conflict: Conflict) -> None:
-        """Someone changed the object since we saw it: take it as it is now, and begin anew."""
+        """Somebody changed the object since we saw it: take it as it is now, and reconcile it again."""
         before = self.store.get(key)
         try:
             self.seen(await self._cluster.get(Ref(key.kind, key.namespace, key.name)))
         except NotFound:
             if before is not None:
                 self.seen(before, deleted=True)
-        except ClusterError as error:
-            self._later(key, error)
         else:
             if self.store.get(key) is before:  # so it was not the object itself: do not ask again at once
-                self._later(key, conflict)
+                raise conflict
 
     def _later(self, key: Key, error: Exception) -> None:
         """Try again, ever more rarely, with jitter so that many objects do not come back at once."""
+        if isinstance(error, Fenced):
+            log.debug("%s: %s", key, error.message)
+            return
         count = self._failures[key] = self._failures.get(key, 0) + 1
-        first, most = _BACKOFF_SECONDS
-        delay = min(first * 2**count, most) * (0.5 + random.random())  # noqa: S311 - jitter
+        delay = Backoff.delay(count)
         if isinstance(error, ClusterError):
+            delay = max(delay, error.retry_after or 0)
             log.warning("%s: %s; tried again in %.0f s", key, error.message, delay)
         else:
-            log.exception("%s: unforeseen; tried again in %.0f s", key, delay)
+            log.error("%s: an error in the operator; tried again in %.0f s", key, delay, exc_info=error)
         self.queue.add_after(key, delay)
+
+
+class Backoff:
+    """Delays that double up to a limit."""
+
+    FIRST = 0.4
+    LONGEST = 60.0
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def next(self) -> float:
+        """The next delay in seconds."""
+        self._count += 1
+        return self.delay(self._count)
+
+    def reset(self) -> None:
+        """Begin with the first delay again."""
+        self._count = 0
+
+    @classmethod
+    def delay(cls, count: int) -> float:
+        """The delay after the failure number `count`, with jitter."""
+        delay = min(cls.FIRST * 2.0 ** min(count - 1, 16), cls.LONGEST)
+        return delay * (0.5 + random.random())  # noqa: S311 - jitter
 
 
 def _older(manifest: Manifest, listing: Listing) -> bool:

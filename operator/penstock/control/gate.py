@@ -1,8 +1,9 @@
 """The gate: the one serial place where waiting runs are admitted.
 
-Every run waits as a suspended Job, whether a CronJob rang, a nonce changed, or a person typed `kubectl create job
---from`. The gate keeps nothing in memory: who runs is read from the unfinished Jobs each time, so a restart changes
-nothing. Admission is one patch that stamps run id and interval on the Pod template and unsuspends.
+Every run waits as a suspended Job, whether a CronJob made it, a nonce changed, or a person typed `kubectl create job
+--from`. What runs and what waits is read from the store each time, so a restart changes nothing. A change leads to the
+few Jobs that it concerns, so an admission costs the same however many wait. Admission is one patch that stamps run id
+and interval on the Pod template and unsuspends.
 """
 
 import asyncio
@@ -11,13 +12,16 @@ from collections.abc import Callable
 from datetime import datetime
 
 from penstock.api import objects
+from penstock.api.objects import Key
 from penstock.control import apply, due, observe, resolve
+from penstock.control.cluster import owners
 from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Manifest, NotFound, Ref, Unavailable
-from penstock.control.cluster.store import Store, datasets_of, finished
+from penstock.control.cluster.store import WRITERS, Store, datasets_of, waits
 from penstock.control.desired import orders
 from penstock.control.desired import runs as desired_runs
 from penstock.control.desired.runs import Start
 from penstock.control.observe import Observed
+from penstock.control.pace import Pace
 from penstock.control.resolve import Graph
 from penstock.control.settings import Settings
 from penstock.language import times
@@ -32,60 +36,104 @@ RETRY_SECONDS = 1.0
 class Gate:
     """Admits waiting runs one after the other."""
 
-    def __init__(self, cluster: Cluster, store: Store, settings: Settings, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        settings: Settings,
+        clock: Callable[[], datetime],
+        pace: Pace | None = None,
+    ) -> None:
         self._cluster = cluster
         self._store = store
         self._settings = settings
         self._clock = clock
-        self._bell = asyncio.Event()
+        self._pace = pace or Pace()
+        self._changed = asyncio.Event()
+        self.keys: dict[Key | None, None] = {None: None}
+        """Owners whose waiting Jobs are to be considered again; None is all of them, as after a start."""
+        self._released: set[Key] = set()
+        """Datasets that a Job has ceased to write, so that the next one may."""
         self._turn = asyncio.Lock()
 
-    def ring(self) -> None:
-        """Something changed that may let a run start."""
-        self._bell.set()
+    def notify(self, key: Key) -> None:
+        """An object, or what it refers to or owns, has changed, so that a Job of it may have to start."""
+        self._released |= self._store.take_released()
+        if self._store.waiting_jobs(key):
+            self.keys[key] = None
+        if self.keys or self._released:
+            self._changed.set()
 
     async def keep(self) -> None:
-        """Admit what may start, whenever something changed; for ever."""
+        """Admit what may start, whenever something changed, until cancelled."""
         while True:
-            await self._bell.wait()
-            self._bell.clear()
             if not await self.admit():
                 await asyncio.sleep(RETRY_SECONDS)
-                self._bell.set()
+                self._changed.set()
+            await self._changed.wait()
+            self._changed.clear()
 
     async def close(self) -> None:
         """Admit nothing more; returns when no admission is under way any more."""
         await self._turn.acquire()
 
     async def admit(self) -> bool:
-        """One pass over the waiting Jobs, oldest first; False if it should be repeated soon.
+        """Consider the Jobs that what changed concerns, oldest first; False if that should be repeated soon.
 
-        What is wrong with one Job holds up no other.
+        What is wrong with one Job delays no other.
         """
-        waiting = sorted(
-            (job for job in self._store.unfinished_jobs() if _waits(job)),
-            key=lambda job: (str(job["metadata"]["creationTimestamp"]), str(job["metadata"]["name"])),
-        )
+        keys, self.keys = self.keys, {}
+        released, self._released = self._released | self._store.take_released(), set()
         complete = True
-        for ref in [Ref.of(job) for job in waiting]:
-            try:
-                async with self._turn:
-                    await self._consider(ref)
-            except (Conflict, Unavailable) as error:
-                log.warning("%s: admission is tried again: %s", ref.name, error.message)
-                complete = False
-            except (ClusterError, PenstockError) as error:
-                log.warning("%s cannot be admitted: %s", ref.name, error.message)
-            except Exception:
-                log.exception("%s cannot be admitted", ref.name)
-            await asyncio.sleep(0)  # many may wait, and nothing above need have paused
+        for dataset in sorted(released):
+            complete = await self._admit_writer(dataset) and complete
+        waiting = {ref: None for key in keys for ref in self._store.waiting_jobs(key)}
+        for ref in sorted(waiting, key=self._age):
+            complete = await self._admit(ref) and complete
         return complete
+
+    async def _admit_writer(self, dataset: Key) -> bool:
+        """Admit the oldest Job that waits to write a Dataset and may; False if that should be tried again soon."""
+        position, complete = 0, True
+        while not self._store.writing_jobs(dataset):
+            ref = self._store.waiting_writer(dataset, position)
+            if ref is None:
+                break
+            complete = await self._admit(ref) and complete
+            if self._store.waiting_writer(dataset, position) == ref:
+                position += 1
+        return complete
+
+    async def _admit(self, ref: Ref) -> bool:
+        """Consider one Job; False if that should be repeated soon."""
+        await self._pace.turn()  # many may wait, and nothing below need have paused
+        try:
+            async with self._turn:
+                await self._consider(ref)
+        except (Conflict, Unavailable) as error:
+            log.warning("%s: admission is tried again: %s", ref.name, error.message)
+            job = self._store.child(ref)
+            owner = self._store.owner_of(job) if job is not None else None
+            if owner is not None:
+                self.keys[owner] = None
+            return False
+        except (ClusterError, PenstockError) as error:
+            log.warning("%s cannot be admitted: %s", ref.name, error.message)
+        except Exception:
+            log.exception("%s cannot be admitted", ref.name)
+        return True
+
+    def _age(self, ref: Ref) -> tuple[str, Ref]:
+        job = self._store.child(ref)
+        return str(job["metadata"].get("creationTimestamp", "")) if job is not None else "", ref
 
     async def _consider(self, ref: Ref) -> None:
         job = self._store.child(ref)
         owner = self._store.owner_of(job) if job is not None else None
-        if job is None or owner is None or not _waits(job):
-            return  # things have changed since the pass began
+        if job is None or owner is None or not waits(job):
+            return  # it has changed since the pass began
+        if owners.labels(job).get(objects.PURPOSE) in WRITERS and self._rivals(job):
+            return  # before anything is resolved: thousands may wait for one Dataset
         graph = resolve.references(owner, self._store, self._settings)
         if (
             graph is None
@@ -98,12 +146,11 @@ class Gate:
             await self._start(graph, job, seen)
 
     def _rivals(self, job: Manifest) -> list[Observed]:
-        """Runs under way on the Datasets that a Job works on."""
+        """Runs that write the Datasets that a Job works on."""
         others = {
             other["metadata"]["uid"]: other
             for dataset in datasets_of(job)
-            for other in self._store.jobs_of_dataset(dataset)
-            if not finished(other) and not other["spec"].get("suspend")
+            for other in self._store.writing_jobs(dataset)
         }
         return list(observe.runs(others.values(), {}).runs)
 
@@ -118,11 +165,15 @@ class Gate:
             start = Start(order, slot, run, end, seen.attempt + bool(seen.run), suspended=True)
             await apply.create(graph, desired_runs.job(graph, start), self._cluster, self._store)
             await apply.delete(job, self._cluster, self._store)
-            self.ring()
+            self.notify(graph.key)
             return
         stamps = {objects.RUN_ID: run, objects.INTERVAL_END: end, objects.ATTEMPT: str(seen.attempt)}
         patch = {
-            "metadata": {"annotations": {**stamps, objects.SLOT: slot, objects.ADMITTED: times.text(self._clock())}},
+            # The version: whoever changed the Job since we saw it, suspended it for good, say, is heeded first.
+            "metadata": {
+                "resourceVersion": job["metadata"]["resourceVersion"],
+                "annotations": {**stamps, objects.SLOT: slot, objects.ADMITTED: times.text(self._clock())},
+            },
             "spec": {"suspend": False, "template": {"metadata": {"annotations": stamps}}},
         }
         log.info("%s: run %s starts as Job %s", graph.key, run, seen.job)
@@ -132,13 +183,6 @@ class Gate:
             self._store.remove_child(job)
 
     def _written(self, graph: Graph, order: RunOrder) -> bool:
-        """Whether the order is there to be mounted; else the reconciliation that writes it rings again."""
+        """Whether the order is there to be mounted; else the reconciliation that writes it notifies us."""
         ref = Ref("ConfigMap", graph.key.namespace, desired_runs.order_name(graph, order))
         return self._store.child(ref) is not None
-
-
-def _waits(job: Manifest) -> bool:
-    """Whether it is the gate's to admit; what was admitted and is suspended since, a person wants to hold."""
-    if objects.ADMITTED in (job["metadata"].get("annotations") or {}):
-        return False
-    return bool(job["spec"].get("suspend")) and not finished(job) and "deletionTimestamp" not in job["metadata"]

@@ -43,14 +43,14 @@ async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
         return None
     seen = observe.of(graph)  # what Jobs did: reports, failures, causes
     if await apply.recover(graph, world.cluster, world.store):
-        graph, seen = _now(graph, world)
+        graph, seen = _now(graph, seen, world)
     wanted = desired.objects(graph)  # standing objects: orders, CronJobs
     starts = due.runs(graph, seen, now)  # events: Jobs that must exist now
     changes = drift.between(wanted, graph.children, now)  # owned fields only
     cluster, store = world.cluster, world.store
     problem = await apply.attempted(apply.changes(graph, changes, starts, cluster, store))  # Jobs are create-only
     problem = problem or await apply.attempted(apply.catalog(graph, seen, cluster, store))
-    graph, seen = _now(graph, world)
+    graph, seen = _now(graph, seen, world)
     seen = await harvest.details(graph, seen, world.logs, cluster)  # what is only shown; nothing is decided by it
     outcome = status.of(graph, seen, now, problem=problem)
     await publish(graph, outcome, now, world)  # one status patch, if anything changed; events on transitions
@@ -60,10 +60,10 @@ async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
     return min((moment for moment in moments if moment is not None), default=None)
 
 
-def _now(graph: Graph, world: World) -> tuple[Graph, observe.Seen]:
-    """The graph with what we have just made: the store knows it already."""
-    fresh = orders.checked(resolve.references(graph.key, world.store, world.settings) or graph)
-    return fresh, observe.of(fresh)
+def _now(graph: Graph, seen: observe.Seen, world: World) -> tuple[Graph, observe.Seen]:
+    """The graph with what we have just made, which is in the store already."""
+    fresh = resolve.with_children(graph, world.store)
+    return fresh, seen if fresh is graph else observe.of(fresh)
 
 
 async def publish(graph: Graph, outcome: status.Outcome, now: datetime, world: World) -> None:

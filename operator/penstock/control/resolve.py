@@ -1,11 +1,12 @@
 """First station: from an object to the closed graph of what it refers to. Pure; problems are values in the graph."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Generic, TypeVar, cast
 
-from penstock.api import checks, manifests, objects
-from penstock.api.dataset import DatasetSpec
+from penstock.api import checks, objects
+from penstock.api.dataset import DatasetSpec, DatasetStatus
 from penstock.api.destination import DestinationSpec
 from penstock.api.objects import Key, KindName, Meta
 from penstock.api.pipeline import PipelineDataset, PipelineSpec
@@ -14,12 +15,15 @@ from penstock.api.subscription import SubscriptionSpec
 from penstock.control.cluster.port import Manifest
 from penstock.control.cluster.store import Store
 from penstock.control.settings import Settings
-from penstock.language import conditions, lenient
+from penstock.language import conditions, lenient, times
 from penstock.language.conditions import Condition, ConditionType, Reason
 from penstock.language.errors import InvalidSpec, PenstockError
 from penstock.language.model import Model
 
 S = TypeVar("S", bound=Model)
+T = TypeVar("T")
+CLOCK_MARGIN = timedelta(minutes=10)
+"""By how much the clocks of two machines may differ."""
 NOT_FOUND: Mapping[str, Reason] = {
     "Source": "SourceNotFound",
     "Destination": "DestinationNotFound",
@@ -89,11 +93,19 @@ class Graph:
     entries: tuple[Entry, ...] = ()
     children: tuple[Manifest, ...] = ()
     dataset_jobs: tuple[Manifest, ...] = ()
-    """Jobs, anyone's, that work on this Dataset: their reports tell of its table."""
+    """Jobs, anyone's, that write or wrote this Dataset's table, as far as status does not have their reports yet."""
     rivals: tuple[Manifest, ...] = ()
-    """Jobs, anyone's, that work on the Datasets of this Pipeline: one writes at a time."""
+    """Jobs, anyone's, that run and write the Datasets of this Pipeline: one writes at a time."""
     pods: Mapping[str, tuple[Manifest, ...]] = field(default_factory=dict)
     """Pods by the name of their Job, oldest first."""
+    derived: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
+    """What later stations made of the spec and the nodes, so that each makes it once (see `once`)."""
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` returns, which may depend on nothing but the spec, the settings and the nodes; called once."""
+        if name not in self.derived:
+            self.derived[name] = make()
+        return cast(T, self.derived[name])
 
     @property
     def nodes(self) -> list[Node[SourceSpec] | Node[DestinationSpec] | Node[DatasetSpec]]:
@@ -130,30 +142,63 @@ def references(key: Key, store: Store, settings: Settings) -> Graph | None:
     manifest = store.get(key)
     if manifest is None:
         return None
-    bare = unread(key, manifest, settings)
-    meta = bare.meta
-    children = [child for child in store.children(key) if not _left_over(child, key, meta)]
-    jobs = [child for child in children if child["kind"] == "Job"]
-    pods = {job["metadata"]["name"]: tuple(store.pods(job)) for job in jobs}
-    bare = _with(bare, children=tuple(children), pods=pods)
+    bare = Graph(key=key, meta=Meta.of(manifest), spec=None, status=store.derived(key, _status), settings=settings)
+    return with_children(_resolved(bare, store), store)
+
+
+def _resolved(bare: Graph, store: Store) -> Graph:
+    """The graph without what was made for the object."""
     try:
-        spec = manifests.parse(manifest)
+        spec = store.spec(bare.key)
     except InvalidSpec as invalid:
-        return _with(bare, problem=Problem("InvalidSpec", invalid.message))
-    if len(key.name) > objects.LONGEST_NAME:
-        return _with(bare, problem=Problem("InvalidSpec", f"metadata.name: at most {objects.LONGEST_NAME} characters"))
-    resolved = _with(bare, spec=spec)
+        return replace(bare, problem=Problem("InvalidSpec", invalid.message))
+    if len(bare.key.name) > objects.LONGEST_NAME:
+        problem = Problem("InvalidSpec", f"metadata.name: at most {objects.LONGEST_NAME} characters")
+        return replace(bare, problem=problem)
+    graph = replace(bare, spec=spec)
     try:
-        resolved = _RESOLVERS[key.kind](resolved, store)
+        return _RESOLVERS[bare.key.kind](graph, store)
     except PenstockError as error:
-        return _with(resolved, problem=Problem(error.reason, error.message))
-    return resolved
+        return replace(graph, problem=Problem(error.reason, error.message))
+
+
+def with_children(graph: Graph, store: Store) -> Graph:
+    """The graph with the children as they are in the store now; the same graph where none of them has changed."""
+    children = tuple(child for child in store.children(graph.key) if not _left_over(child, graph.key, graph.meta))
+    dataset_jobs = _dataset_jobs(graph, store)
+    rivals = tuple(job for entry in graph.entries for job in store.writing_jobs(entry.dataset.key))
+    jobs = [child for child in (*children, *dataset_jobs) if child["kind"] == "Job"]
+    pods = {job["metadata"]["name"]: tuple(store.pods(job)) for job in jobs}
+    now, before = (children, dataset_jobs, rivals, pods), (graph.children, graph.dataset_jobs, graph.rivals, graph.pods)
+    if now == before:
+        return graph
+    # What was derived from the spec and the nodes stays: it does not depend on children.
+    return replace(graph, children=children, dataset_jobs=dataset_jobs, rivals=rivals, pods=pods)
+
+
+def _dataset_jobs(graph: Graph, store: Store) -> tuple[Manifest, ...]:
+    """The Jobs whose reports may say more of a Dataset's table than its status does."""
+    if not isinstance(graph.status, DatasetStatus):
+        return ()
+    last = graph.status.last_report_time
+    # The report is written before the Job ends, by the clock of another machine.
+    since = times.text(times.parse(last) - CLOCK_MARGIN) if last is not None else ""
+    return (*store.written_jobs(graph.key, since), *store.writing_jobs(graph.key))
+
+
+def seen_by_referrers(manifest: Manifest | None) -> object:
+    """What the objects that refer to this one read of its status: they are looked at again when it changes."""
+    if manifest is None:
+        return None
+    status = manifest.get("status") or {}
+    fields = ("type", "status", "reason", "message")
+    published = [tuple(condition.get(name) for name in fields) for condition in status.get("conditions") or []]
+    return published, status.get("lastLoadTime") is not None
 
 
 def unread(key: Key, manifest: Manifest, settings: Settings) -> Graph:
-    """An object before its spec is read: what can be told of it whatever is wrong."""
-    status = _status(key.kind, manifest)
-    return Graph(key=key, meta=Meta.of(manifest), spec=None, status=status, settings=settings)
+    """An object without its spec and its references: for an error that was not foreseen."""
+    return Graph(key=key, meta=Meta.of(manifest), spec=None, status=_status(manifest), settings=settings)
 
 
 def _source(graph: Graph, store: Store) -> Graph:
@@ -165,9 +210,7 @@ def _dataset(graph: Graph, store: Store) -> Graph:
     spec = cast(DatasetSpec, graph.spec)
     destination = _find(store, graph.key, "Destination", spec.destination_ref.name, DestinationSpec)
     checks.dataset_destination(spec, destination.spec)
-    jobs = tuple(store.jobs_of_dataset(graph.key))
-    pods = {job["metadata"]["name"]: tuple(store.pods(job)) for job in jobs}
-    return _with(graph, destination=destination, dataset_jobs=jobs, pods={**graph.pods, **pods})
+    return replace(graph, destination=destination)
 
 
 def _pipeline(graph: Graph, store: Store) -> Graph:
@@ -181,8 +224,7 @@ def _pipeline(graph: Graph, store: Store) -> Graph:
         checks.pipeline_dataset(entry, dataset.spec)
         name = dataset.spec.destination_ref.name
         entries.append(Entry(entry, dataset, _find(store, graph.key, "Destination", name, DestinationSpec)))
-    rivals = tuple(job for entry in entries for job in store.jobs_of_dataset(entry.dataset.key))
-    return _with(graph, source=source, entries=tuple(entries), rivals=rivals)
+    return replace(graph, source=source, entries=tuple(entries))
 
 
 def _subscription(graph: Graph, store: Store) -> Graph:
@@ -191,54 +233,21 @@ def _subscription(graph: Graph, store: Store) -> Graph:
     lake = _find(store, graph.key, "Destination", dataset.spec.destination_ref.name, DestinationSpec)
     destination = _find(store, graph.key, "Destination", spec.destination_ref.name, DestinationSpec)
     checks.subscription(spec, dataset.spec, destination.spec)
-    _check_folder(graph.key, spec, destination.spec, store)
-    return _with(graph, dataset=dataset, lake=lake, destination=destination)
+    _check_folder(graph.key, store)
+    return replace(graph, dataset=dataset, lake=lake, destination=destination)
 
 
-def _check_folder(key: Key, spec: SubscriptionSpec, destination: DestinationSpec, store: Store) -> None:
+def _check_folder(key: Key, store: Store) -> None:
     """Raise InvalidSpec (DeliveryConflict) if an older Subscription delivers into the same folder."""
-    folder = _place(destination, spec.settings.suffix, key.namespace)
-    for place in store.of_kind("Destination") if folder is not None else ():
-        if (there := _lenient(store, place, DestinationSpec)) is None:
-            continue
-        for rival in store.referrers(place):
-            # There may be thousands: the suffix is looked at before anything is parsed.
-            if rival == key or _place(there, _suffix(store, rival), rival.namespace) != folder:
-                continue
-            older = rival.kind == "Subscription" and _age(store, rival) <= _age(store, key)
-            if older and _lenient(store, rival, SubscriptionSpec):
-                name = rival.name if rival.namespace == key.namespace else f"{rival.namespace}/{rival.name}"
-                raise InvalidSpec(
-                    f"Subscription {name} delivers into the same folder, and each would replace the other's "
-                    "manifest.json. Choose another settings.suffix, or another Destination.",
-                    "DeliveryConflict",
-                )
-
-
-def _place(destination: DestinationSpec, suffix: str | None, namespace: str) -> str | None:
-    return destination.connector.spec.delivery_place(suffix, namespace)
-
-
-def _suffix(store: Store, key: Key) -> str | None:
-    """The suffix that a Subscription's manifest gives, valid or not."""
-    manifest = store.get(key) or {}
-    suffix: str | None = ((manifest.get("spec") or {}).get("settings") or {}).get("suffix")
-    return suffix
-
-
-def _age(store: Store, key: Key) -> tuple[str, Key]:
-    """What orders objects from the oldest to the newest; one that is being deleted is younger than all."""
-    manifest = store.get(key)
-    if manifest is None or Meta.of(manifest).deleting:
-        return "~", key
-    return str(manifest["metadata"].get("creationTimestamp", "")), key
-
-
-def _lenient(store: Store, key: Key, spec: type[S]) -> S | None:
-    """The spec of an object, None where it is not there or not valid."""
-    manifest = store.get(key)
-    parsed = manifests.read(manifest)[0] if manifest is not None else None
-    return parsed if isinstance(parsed, spec) else None
+    folder = store.folder(key)
+    owner = store.folder_owner(folder) if folder is not None else None
+    if owner is not None and owner != key:
+        name = owner.name if owner.namespace == key.namespace else f"{owner.namespace}/{owner.name}"
+        raise InvalidSpec(
+            f"Subscription {name} delivers into the same folder, and each would replace the other's "
+            "manifest.json. Choose another settings.suffix, or another Destination.",
+            "DeliveryConflict",
+        )
 
 
 _RESOLVERS = {
@@ -258,11 +267,11 @@ def _find(store: Store, by: Key, kind: KindName, name: str, spec: type[S]) -> No
             f"{kind} {name} does not exist in namespace {by.namespace}. Create it, or name another.", NOT_FOUND[kind]
         )
     try:
-        parsed = manifests.parse(manifest)
+        parsed = store.spec(key)
     except InvalidSpec as invalid:
         raise InvalidSpec(f"{kind} {name} is invalid: {invalid.message}") from None
     assert isinstance(parsed, spec)  # noqa: S101 - the kind decides the model
-    return Node(key, parsed, _status(kind, manifest))
+    return Node(key, parsed, store.derived(key, _status))
 
 
 def _left_over(child: Manifest, key: Key, meta: Meta) -> bool:
@@ -277,14 +286,10 @@ def _left_over(child: Manifest, key: Key, meta: Meta) -> bool:
     return any(owner["kind"] == key.kind and owner["name"] == key.name and owner["uid"] != meta.uid for owner in owners)
 
 
-def _status(kind: KindName, manifest: Manifest) -> Model:
+def _status(manifest: Manifest) -> Model:
     """The status as last published, by this version or another."""
-    model = objects.KINDS[kind].status
+    model = objects.KINDS[objects.key_of(manifest).kind].status
     try:
         return lenient.read(model, manifest.get("status") or {})
     except ValueError:  # it is no object at all
         return model()
-
-
-def _with(graph: Graph, **changes: object) -> Graph:
-    return Graph(**{**graph.__dict__, **changes})

@@ -35,9 +35,9 @@ async def _operating(cluster: FakeCluster, settings: Settings = SETTINGS) -> Asy
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _until(holds: Callable[[], bool]) -> None:
-    """Let everything that can go on go on until something holds."""
-    async with asyncio.timeout(5):
+async def _until(holds: Callable[[], bool], seconds: float = 10) -> None:
+    """Let everything run that can until something holds."""
+    async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110 - there is no event for "the store has it"
             await asyncio.sleep(0)
 
@@ -65,7 +65,7 @@ def test_it_starts_knowing_everything_so_a_restart_writes_nothing() -> None:
     before = len(stage.cluster.writes)
 
     async def told(controller: Controller) -> None:
-        await _until(lambda: len(controller.store.known()) == 4 and controller.queue.idle)
+        await _until(lambda: len(controller.store.object_keys()) == 4 and controller.queue.idle)
 
     _story(stage.cluster, told)
     assert stage.cluster.writes[before:] == []
@@ -107,9 +107,9 @@ def test_what_was_made_while_a_list_was_under_way_is_not_taken_for_deleted() -> 
     controller = Controller(stage.cluster, SETTINGS)
     older = Listing([], str(int(run["metadata"]["resourceVersion"]) - 1))
     controller.store.put_child(run)
-    controller._sweep_children("Job", None, older)
+    asyncio.run(controller._sweep_children("Job", None, older))
     assert controller.store.child(Ref.of(run)) == run
-    controller._sweep_children("Job", None, Listing([], run["metadata"]["resourceVersion"]))
+    asyncio.run(controller._sweep_children("Job", None, Listing([], run["metadata"]["resourceVersion"])))
     assert controller.store.child(Ref.of(run)) is None
 
 
@@ -143,13 +143,107 @@ def test_an_answer_without_sense_does_not_end_the_operator() -> None:
     cluster = stage.cluster
 
     async def told(controller: Controller) -> None:
-        await _until(lambda: controller.queue.idle and bool(controller.store.known()))
+        await _until(lambda: controller.queue.idle and bool(controller.store.object_keys()))
         lists = _lists(cluster)
         labels = {"app.kubernetes.io/managed-by": "penstock"}
         cluster.say(Event("MODIFIED", {"kind": "Job", "metadata": {"labels": labels}}))
         await _until(lambda: _lists(cluster) > lists)
 
     _story(cluster, told)
+
+
+class Broken(FakeCluster):
+    """The first answers to each list of the kinds and children below are without sense."""
+
+    def __init__(self, *kinds: str) -> None:
+        super().__init__()
+        self.left = dict.fromkeys(kinds, 2)
+
+    async def list(self, kind: str, namespace: str | None, selector: str) -> Listing:
+        if self.left.get(kind, 0):
+            self.left[kind] -= 1
+            return Listing([{"kind": kind, "spec": "an object without metadata"}], "1")
+        return await super().list(kind, namespace, selector)
+
+
+@pytest.mark.parametrize("kinds", [("Source",), ("Pipeline",), ("Job",), ("ConfigMap", "Dataset")])
+def test_lists_without_sense_at_the_start_are_logged_and_asked_for_again(
+    kinds: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = Broken(*kinds)
+    cluster.put(manifests.source())
+
+    async def story(_: Controller) -> None:
+        await _until(lambda: "status" in cluster.read(Ref("Source", "default", "cities")))
+
+    _story(cluster, story)
+    logged = [record.getMessage() for record in caplog.records]
+    assert sum("an error in the operator; continues in" in message for message in logged) == 2 * len(kinds)
+
+
+def test_an_error_in_the_gate_the_sweep_or_a_refresh_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = Broken("Destination")
+    settings = Settings(relist_seconds=0, workers=1, sweep_seconds=0.05)
+
+    async def story(controller: Controller) -> None:
+        await controller.synced.wait()
+
+        def fail(_: Key) -> None:
+            raise RuntimeError("a fault of ours")
+
+        real, controller.gate.notify = controller.gate.notify, fail  # type: ignore[method-assign,assignment]
+        _see(controller, cluster, manifests.source())
+        await _until(lambda: any("a fault of ours" in str(record.exc_info) for record in caplog.records))
+        controller.gate.notify = real  # type: ignore[method-assign]
+        _see(controller, cluster, manifests.source("later"))
+        await _until(lambda: "status" in cluster.read(Ref("Source", "default", "later")))
+
+    _story(cluster, story, settings)
+
+
+def test_news_that_refers_to_thousands_leaves_the_loop_free() -> None:
+    stage = scene.ready()
+    for number in range(2000):
+        stage.apply(manifests.pipeline(f"p{number}", runNonce=""))
+
+    async def story(controller: Controller) -> None:
+        await controller.synced.wait()
+        await _until(lambda: controller.queue.idle, seconds=60)
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                await asyncio.sleep(0)
+                turns += 1
+
+        calls = len(stage.cluster.calls)
+        counting = asyncio.create_task(count())
+        _see(controller, stage.cluster, manifests.source(glob="*.tsv"))
+        await _until(lambda: len(stage.cluster.calls) > calls + 2000 and controller.queue.idle, seconds=60)
+        assert turns > 100, "2,000 referrers take many turns of the loop"
+        counting.cancel()
+
+    _story(stage.cluster, story)
+
+
+def test_a_status_that_no_referrer_reads_wakes_none() -> None:
+    stage = scene.ready()
+
+    async def story(controller: Controller) -> None:
+        await _until(lambda: controller.queue.idle and bool(controller.store.object_keys()))
+        key = Key("Dataset", "default", "cities")
+        before = controller.store.get(key)
+        assert before is not None
+        ref = Ref("Dataset", "default", "cities")
+        controller.store.put(stage.cluster.change(ref, {"status": {"rows": 7, "lastReportTime": stage.cluster.now}}))
+        controller._follow_up(key, before)
+        assert controller.queue.idle
+        controller.store.put(stage.cluster.change(ref, {"status": {"conditions": []}}))
+        controller._follow_up(key, before)
+        assert not controller.queue.idle
+
+    _story(stage.cluster, story)
 
 
 def _lists(cluster: FakeCluster) -> int:
@@ -160,7 +254,7 @@ def test_who_refers_to_a_changed_object_is_looked_at_again_at_one_and_two_remove
     stage = scene.ready()
 
     async def told(controller: Controller) -> None:
-        await _until(lambda: controller.queue.idle and bool(controller.store.known()))
+        await _until(lambda: controller.queue.idle and bool(controller.store.object_keys()))
         moved = manifests.lake(claim="other")
         orders = len(stage.cluster.items("ConfigMap"))
         _see(controller, stage.cluster, moved)
@@ -196,7 +290,7 @@ def test_a_change_that_only_showed_as_a_conflict_is_taken_up_at_once() -> None:
     cluster.put(manifests.pipeline("towns", sourceRef={"name": "towns"}, runNonce=""))
 
     async def told(controller: Controller) -> None:
-        await _until(lambda: controller.queue.idle and bool(controller.store.known()))
+        await _until(lambda: controller.queue.idle and bool(controller.store.object_keys()))
         first = cluster.put(manifests.source("towns"))
         cluster.put(manifests.source("towns", glob="*.tsv"))  # and the watch has not told it yet
         controller.seen(first)
@@ -289,7 +383,7 @@ def test_what_nobody_foresaw_leaves_what_else_is_known_and_names_no_value() -> N
     before = stage.status("Pipeline", "cities")
     with pytest.raises(ValidationError) as caught:
         RunOrder.model_validate({"kind": "ingest", "deadline_seconds": "hush"})
-    asyncio.run(controller._tell(PIPELINE, caught.value, stage.now))
+    asyncio.run(controller._report(PIPELINE, caught.value, stage.now))
     after = stage.status("Pipeline", "cities")
     assert after["runs"] == before["runs"]
     ready = stage.condition("Pipeline", "cities", "Ready")
@@ -300,12 +394,12 @@ def test_what_nobody_foresaw_leaves_what_else_is_known_and_names_no_value() -> N
     assert kept == ["Ready", "LastRunSucceeded", "Stalled"]
 
 
-def test_an_error_that_cannot_even_be_told_does_not_end_the_operator() -> None:
+def test_an_error_that_cannot_even_be_published_does_not_end_the_operator() -> None:
     stage = scene.ready()
     controller = Controller(stage.cluster, SETTINGS)
     controller.seen(stage.cluster.read(Ref("Pipeline", "default", "cities")))
     refused = Call("patch_status", Ref("Pipeline", "default", "cities"))
     stage.cluster.refuse[refused] = RuntimeError("and this fails, too")
     before = stage.status("Pipeline", "cities")
-    asyncio.run(controller._tell(PIPELINE, RuntimeError("it fails"), stage.now))
+    asyncio.run(controller._report(PIPELINE, RuntimeError("it fails"), stage.now))
     assert stage.status("Pipeline", "cities") == before

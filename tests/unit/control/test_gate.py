@@ -152,7 +152,7 @@ def test_a_run_that_was_cancelled_while_the_gate_looked_elsewhere_stays_cancelle
     stage.cluster.remove(Ref.of(rung))
     assert stage.admit()
     assert stage.jobs("ingest") == []
-    assert stage.store.unfinished_jobs() == []
+    assert stage.store.waiting_jobs() == []
 
 
 def test_a_restart_admits_nothing_twice() -> None:

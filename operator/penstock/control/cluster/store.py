@@ -1,17 +1,25 @@
 """What was seen of the cluster, in memory: the five kinds, our children, and who refers to whom.
 
-Reads cost no API call and what a reconciliation needs is found by index, so its cost does not grow with the number of
-objects. Writes go through to the store, so that a decision never rests on what we have changed since.
+Reads cost no API call, and what a reconciliation needs is found by index, so its cost does not grow with the number of
+objects. Each spec and status is parsed once for each of its versions. Writes go through to the store, so that a
+decision never rests on what we have changed since.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar, cast
 
-from penstock.api import objects
-from penstock.api.objects import Key, KindName
+from penstock.api import manifests, objects
+from penstock.api.destination import DestinationSpec
+from penstock.api.objects import Key
+from penstock.api.subscription import SubscriptionSpec
 from penstock.control.cluster import owners
+from penstock.control.cluster.indexes import Folders, Ordered
 from penstock.control.cluster.port import Manifest, Ref
+from penstock.language.errors import InvalidSpec
+from penstock.language.model import Model
+
+T = TypeVar("T")
 
 JOB_NAME = "batch.kubernetes.io/job-name"
 """Label that the Job controller puts on the Pods of a Job."""
@@ -19,12 +27,18 @@ JOB_NAME = "batch.kubernetes.io/job-name"
 SELECTOR = f"{objects.MANAGED_BY}={objects.FIELD_MANAGER}"
 """Picks our children, and nothing else, out of a namespace."""
 
+WRITERS = ("ingest", "migrate")
+"""The purposes of Jobs that write a Dataset's table."""
+
 _REMEMBERED = 10_000
-"""How many deleted objects are remembered; the news of an older version comes within seconds of the deletion."""
+"""How many deleted objects are remembered; an event of an older version comes within seconds of the deletion."""
 
 
 class Store:
     """The newest seen version of each object, with indexes."""
+
+    parses: int = 0
+    """How many specs and statuses were parsed so far, for tests of what a reconciliation costs."""
 
     def __init__(self) -> None:
         self._objects: dict[Key, Manifest] = {}
@@ -32,11 +46,17 @@ class Store:
         self._by_owner: defaultdict[Key, set[Ref]] = defaultdict(set)
         self._by_cronjob: defaultdict[str, set[Ref]] = defaultdict(set)
         self._cronjobs: defaultdict[str, set[Ref]] = defaultdict(set)
-        self._by_dataset: defaultdict[Key, set[Ref]] = defaultdict(set)
         self._pods_of: defaultdict[tuple[str, str], set[Ref]] = defaultdict(set)
         self._referrers: defaultdict[Key, set[Key]] = defaultdict(set)
-        self._of_kind: defaultdict[str, set[Key]] = defaultdict(set)
-        self._unfinished: set[Ref] = set()
+        self._specs: dict[Key, Model | InvalidSpec] = {}
+        self._derived: dict[Key, dict[object, Any]] = {}
+        self._folders = Folders()
+        self._waiting: Ordered[Key | str, Ref] = Ordered()
+        """Jobs that wait for the gate, by their owner, by the UID of the CronJob that made them, and ("") all."""
+        self._waiting_writers: Ordered[Key, Ref] = Ordered()
+        self._writing: Ordered[Key, Ref] = Ordered()
+        self._written: Ordered[Key, Ref] = Ordered()
+        self._released: set[Key] = set()
         self._gone: dict[str, int] = {}
 
     # ── the five kinds ──
@@ -45,29 +65,60 @@ class Store:
         """The object, if it is there."""
         return self._objects.get(key)
 
-    def known(self) -> list[Key]:
+    def object_keys(self) -> list[Key]:
         """Every object of the five kinds."""
         return list(self._objects)
 
-    def of_kind(self, kind: KindName) -> list[Key]:
-        """Every object of one kind."""
-        return sorted(self._of_kind[kind])
+    def spec(self, key: Key) -> Model:
+        """The typed spec of an object that is there; parsed once. Raises `InvalidSpec`."""
+        spec = self._specs.get(key)
+        if spec is None:
+            self.parses += 1
+            try:
+                spec = manifests.parse(self._objects[key])
+            except InvalidSpec as invalid:
+                spec = invalid
+            self._specs[key] = spec
+        if isinstance(spec, InvalidSpec):
+            raise InvalidSpec(spec.message, spec.reason)
+        return spec
+
+    def derived(self, key: Key, derive: Callable[[Manifest], T]) -> T:
+        """What `derive` makes of an object that is there; computed once for each of its versions."""
+        values = self._derived.setdefault(key, {})
+        if derive not in values:
+            self.parses += 1
+            values[derive] = derive(self._objects[key])
+        return cast(T, values[derive])
 
     def referrers(self, key: Key) -> set[Key]:
         """The objects whose spec names this one, whether it exists or not."""
         return set(self._referrers[key]) if key in self._referrers else set()
 
+    def folder(self, subscription: Key) -> str | None:
+        """The folder that a Subscription delivers into, where it and its Destination are valid."""
+        return self._folders.folder(subscription)
+
+    def folder_owner(self, folder: str) -> Key | None:
+        """The Subscription that may deliver into a folder: the oldest one that is not being deleted."""
+        return self._folders.owner(folder)
+
+    def take_moved_up(self) -> set[Key]:
+        """Subscriptions that may deliver since the last call, because an older one has left their folder."""
+        return self._folders.take_moved_up()
+
     def put(self, manifest: Manifest) -> bool:
-        """Remember an object of the five kinds; False if what is known is as new or newer."""
+        """Remember an object of the five kinds; False if the version in the store is as new or newer."""
         key = objects.key_of(manifest)
         before = self._objects.get(key)
         if not self._news(manifest, before):
             return False
-        self._forget_references(key, before)
         self._objects[key] = _lean(manifest)
-        self._of_kind[key.kind].add(key)
-        for target in references(manifest):
-            self._referrers[target].add(key)
+        self._derived.pop(key, None)
+        if before is None or not _same_spec(before, manifest):
+            self._specs.pop(key, None)
+            self._refer(key, before, manifest)
+            self._deliver(key)
         return True
 
     def remove(self, manifest: Manifest) -> bool:
@@ -77,16 +128,50 @@ class Store:
         self._bury(manifest)
         if before is None or _uid(before) != _uid(manifest):
             return False
-        self._forget_references(key, before)
         del self._objects[key]
-        self._of_kind[key.kind].discard(key)
+        self._specs.pop(key, None)
+        self._derived.pop(key, None)
+        self._refer(key, before, None)
+        self._deliver(key)
         return True
 
-    def _forget_references(self, key: Key, manifest: Manifest | None) -> None:
-        for target in references(manifest) if manifest is not None else ():
+    def _refer(self, key: Key, before: Manifest | None, after: Manifest | None) -> None:
+        """Keep the index of what an object refers to."""
+        old = references(before) if before is not None else set()
+        new = references(after) if after is not None else set()
+        for target in old - new:
             self._referrers[target].discard(key)
             if not self._referrers[target]:
                 del self._referrers[target]
+        for target in new - old:
+            self._referrers[target].add(key)
+
+    def _deliver(self, key: Key) -> None:
+        """Keep the index of folders, after a change of a Subscription or of the Destination of Subscriptions."""
+        if key.kind == "Subscription":
+            self._put_folder(key)
+        elif key.kind == "Destination":
+            for referrer in self._referrers.get(key, ()):
+                if referrer.kind == "Subscription":
+                    self._put_folder(referrer)
+
+    def _put_folder(self, key: Key) -> None:
+        manifest = self._objects.get(key)
+        self._folders.put(key, self._folder(key), _created(manifest) if manifest is not None else "")
+
+    def _folder(self, key: Key) -> str | None:
+        manifest = self._objects.get(key)
+        if manifest is None or "deletionTimestamp" in manifest["metadata"]:
+            return None
+        try:
+            subscription = cast(SubscriptionSpec, self.spec(key))
+            place = Key("Destination", key.namespace, subscription.destination_ref.name)
+            if place not in self._objects:
+                return None
+            destination = cast(DestinationSpec, self.spec(place))
+        except InvalidSpec:
+            return None
+        return destination.connector.spec.delivery_place(subscription.settings.suffix, key.namespace)
 
     # ── children ──
 
@@ -111,14 +196,35 @@ class Store:
             return found.key if found is not None else None
         return None
 
-    def jobs_of_dataset(self, key: Key) -> list[Manifest]:
-        """Our Jobs that work on a Dataset, for whichever object they were made."""
-        jobs = [self._children[ref] for ref in sorted(self._by_dataset.get(key, ()))]
-        return [job for job in jobs if self.owner_of(job) is not None]
+    def waiting_jobs(self, key: Key | None = None) -> list[Ref]:
+        """Jobs that wait for the gate, oldest first: those of an object, or all."""
+        if key is None:
+            return self._waiting.members("")
+        makers: list[Key | str] = [key]
+        makers += [_uid(self._children[ref]) for ref in self._by_owner.get(key, ()) if ref.kind == "CronJob"]
+        waiting = [ref for maker in makers for ref in self._waiting.members(maker)]
+        return sorted(waiting, key=lambda ref: (_created(self._children[ref]), ref))
 
-    def unfinished_jobs(self) -> list[Manifest]:
-        """Jobs that wait or run: what the gate is rebuilt from."""
-        return [self._children[ref] for ref in sorted(self._unfinished)]
+    def waiting_writer(self, dataset: Key, position: int) -> Ref | None:
+        """Of the Jobs that wait for the gate in order to write a Dataset, oldest first, the one at `position`."""
+        return self._waiting_writers.at(dataset, position)
+
+    def writing_jobs(self, dataset: Key) -> list[Manifest]:
+        """Our Jobs that run and write a Dataset's table, for whichever object they were made; usually one at most."""
+        return self._ours(self._writing.members(dataset))
+
+    def written_jobs(self, dataset: Key, since: str = "") -> list[Manifest]:
+        """Our Jobs that wrote a Dataset's table and ended at `since` (RFC 3339) or later, in the order of their end."""
+        return self._ours(self._written.members(dataset, since))
+
+    def take_released(self) -> set[Key]:
+        """The Datasets that a Job has ceased to write since the last call."""
+        released, self._released = self._released, set()
+        return released
+
+    def _ours(self, refs: Iterable[Ref]) -> list[Manifest]:
+        jobs = [self._children[ref] for ref in refs]
+        return [job for job in jobs if self.owner_of(job) is not None]
 
     def pods(self, job: Manifest) -> list[Manifest]:
         """The Pods of a Job, oldest first."""
@@ -127,7 +233,7 @@ class Store:
         return sorted((self._children[ref] for ref in refs), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
     def put_child(self, manifest: Manifest) -> bool:
-        """Remember a child; False if what is known is as new or newer."""
+        """Remember a child; False if the version in the store is as new or newer."""
         ref = Ref.of(manifest)
         before = self._children.get(ref)
         if not self._news(manifest, before):
@@ -137,8 +243,8 @@ class Store:
         self._children[ref] = _lean(manifest)
         for index, entry in self._links(manifest):
             index[entry].add(ref)
-        if ref.kind == "Job" and not finished(manifest):
-            self._unfinished.add(ref)
+        for ordered, group, text in self._places(manifest):
+            ordered.add(group, text, ref)
         return True
 
     def remove_child(self, manifest: Manifest) -> bool:
@@ -159,7 +265,7 @@ class Store:
     def _news(self, manifest: Manifest, before: Manifest | None) -> bool:
         """Whether to take `manifest` for `before`: a later version, or another incarnation that is not gone already.
 
-        The answer to a request of ours may arrive after the watch has told that the object is gone.
+        The answer to a request of ours may arrive after the watch has reported that the object is gone.
         """
         if version_of(manifest) <= self._gone.get(_uid(manifest), -1):
             return False
@@ -180,14 +286,31 @@ class Store:
             yield self._by_owner, owner.key
         if manifest["kind"] == "CronJob":
             yield self._cronjobs, _uid(manifest)
-        if manifest["kind"] == "Job":
-            if (maker := owners.cronjob(manifest)) is not None:
-                yield self._by_cronjob, maker
+        if manifest["kind"] == "Job" and (maker := owners.cronjob(manifest)) is not None:
+            yield self._by_cronjob, maker
+
+    def _places(self, manifest: Manifest) -> Iterator[tuple[Ordered[Any, Ref], Any, str]]:
+        """Where a Job stands in the indexes of Jobs, and the text by which it is ordered there."""
+        if manifest["kind"] != "Job":
+            return
+        writes = owners.labels(manifest).get(objects.PURPOSE) in WRITERS
+        if waits(manifest):
+            owner, maker, created = owners.direct(manifest), owners.cronjob(manifest), _created(manifest)
+            yield self._waiting, "", created
+            if (group := owner.key if owner is not None else maker) is not None:
+                yield self._waiting, group, created
+            for dataset in datasets_of(manifest) if writes else ():
+                yield self._waiting_writers, dataset, created
+        elif writes and (finished(manifest) or not manifest["spec"].get("suspend")):
+            index = self._written if finished(manifest) else self._writing
             for dataset in datasets_of(manifest):
-                yield self._by_dataset, dataset
+                yield index, dataset, finish_time(manifest) or "~"
 
     def _unlink(self, ref: Ref, manifest: Manifest) -> None:
-        self._unfinished.discard(ref)
+        for ordered, group, text in self._places(manifest):
+            ordered.remove(group, text, ref)
+            if ordered is self._writing:
+                self._released.add(group)
         for index, entry in self._links(manifest):
             index[entry].discard(ref)
             if not index[entry]:
@@ -201,9 +324,29 @@ def _lean(manifest: Manifest) -> Manifest:
 
 
 def finished(job: Mapping[str, Any]) -> bool:
-    """Whether a Job has come to its end, well or badly."""
+    """Whether a Job has ended, successfully or not."""
     conditions = (job.get("status") or {}).get("conditions") or []
     return any(entry["type"] in ("Complete", "Failed") and entry["status"] == "True" for entry in conditions)
+
+
+def finish_time(job: Mapping[str, Any]) -> str | None:
+    """When a Job ended, RFC 3339; None while it has not."""
+    status = job.get("status") or {}
+    ends = [
+        condition.get("lastTransitionTime")
+        for condition in status.get("conditions") or []
+        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True"
+    ]
+    end = status.get("completionTime") or (ends[0] if ends else None)
+    return str(end) if end is not None else None
+
+
+def waits(job: Mapping[str, Any]) -> bool:
+    """Whether a Job is the gate's to admit. One that was admitted and is suspended since then, a person suspended."""
+    metadata = job["metadata"]
+    if objects.ADMITTED in (metadata.get("annotations") or {}) or "deletionTimestamp" in metadata:
+        return False
+    return bool(job["spec"].get("suspend")) and not finished(job)
 
 
 def datasets_of(job: Mapping[str, Any]) -> list[Key]:
@@ -241,6 +384,16 @@ def version_of(manifest: Mapping[str, Any]) -> int:
     Resource versions of one resource compare as integers: promised since Kubernetes 1.35, true of etcd always.
     """
     return int(manifest["metadata"]["resourceVersion"])
+
+
+def _created(manifest: Mapping[str, Any]) -> str:
+    return str(manifest["metadata"].get("creationTimestamp", ""))
+
+
+def _same_spec(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether two versions of an object have the same spec, and are both being deleted or both not."""
+    deleting = [manifest["metadata"].get("deletionTimestamp") for manifest in (before, after)]
+    return _uid(before) == _uid(after) and deleting[0] == deleting[1] and before.get("spec") == after.get("spec")
 
 
 def _uid(manifest: Mapping[str, Any]) -> str:

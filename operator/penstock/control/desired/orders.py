@@ -30,7 +30,7 @@ def of(graph: Graph) -> RunOrder | None:
     """The order of a graph's standing work, or None where the graph has a problem."""
     if graph.problem is not None or graph.spec is None:
         return None
-    return _ORDERS[graph.key.kind](graph)
+    return graph.once("order", lambda: _ORDERS[graph.key.kind](graph))
 
 
 def checked(graph: Graph) -> Graph:

@@ -9,9 +9,11 @@ from penstock.api.objects import Key
 from penstock.control.cluster import store as stores
 from penstock.control.cluster.port import Manifest, Ref
 from penstock.control.cluster.store import Store
+from penstock.language.errors import InvalidSpec
 from support import jobs, manifests
 
 KEY = Key("Pipeline", "default", "cities")
+CITIES = Key("Dataset", "default", "cities")
 
 
 def _seen(manifest: Manifest, version: int = 1, uid: str = "uid-1") -> Manifest:
@@ -80,10 +82,10 @@ def test_children_are_found_by_owner_and_jobs_by_the_datasets_they_work_on() -> 
     store.put_child(job)
     assert store.children(KEY) == [job]
     for name in ("cities", "towns"):
-        assert store.jobs_of_dataset(Key("Dataset", "default", name)) == [job]
+        assert store.writing_jobs(Key("Dataset", "default", name)) == [job]
     store.remove_child(job)
     assert store.children(KEY) == []
-    assert store.jobs_of_dataset(Key("Dataset", "default", "towns")) == []
+    assert store.writing_jobs(Key("Dataset", "default", "towns")) == []
 
 
 def test_pods_belong_to_their_job_oldest_first() -> None:
@@ -94,16 +96,117 @@ def test_pods_belong_to_their_job_oldest_first() -> None:
     assert store.children(KEY) == [], "a Pod is no child of its own"
 
 
-def test_a_job_is_unfinished_until_a_condition_says_otherwise() -> None:
+def test_a_job_waits_then_writes_its_dataset_and_then_has_written_it() -> None:
     store = Store()
-    store.put_child(jobs.job())
-    assert store.unfinished_jobs()
-    done = jobs.job(version=2, status=jobs.over())
+
+    def indexes() -> tuple[int, bool, int, int]:
+        waiting = store.waiting_jobs(KEY)
+        assert waiting == store.waiting_jobs()
+        queued = store.waiting_writer(CITIES, 0) is not None
+        return len(waiting), queued, len(store.writing_jobs(CITIES)), len(store.written_jobs(CITIES))
+
+    about = {objects.DATASETS: "cities"}
+    suspended = jobs.job(annotations=about)
+    suspended["spec"]["suspend"] = True
+    store.put_child(suspended)
+    assert indexes() == (1, True, 0, 0)
+    store.put_child(jobs.job(annotations=about, version=2))
+    assert (indexes(), store.take_released()) == ((0, False, 1, 0), set())
+    done = jobs.job(annotations=about, version=3, status=jobs.over())
     store.put_child(done)
-    assert store.unfinished_jobs() == []
+    assert (indexes(), store.take_released()) == ((0, False, 0, 1), {CITIES})
+    assert store.take_released() == set()
+    store.remove_child(done)
+    assert indexes() == (0, False, 0, 0)
     unsure = copy.deepcopy(done)
     unsure["status"]["conditions"][0]["status"] = "False"
     assert not stores.finished(unsure)
+
+
+def test_of_the_jobs_that_wrote_a_dataset_those_since_a_time_are_found() -> None:
+    store = Store()
+    for day in (1, 3, 2):
+        ended = jobs.over(at=f"2026-11-0{day}T00:00:00Z")
+        store.put_child(jobs.job(f"j{day}", annotations={objects.DATASETS: "cities"}, status=ended))
+    names = [job["metadata"]["name"] for job in store.written_jobs(CITIES, "2026-11-02T00:00:00Z")]
+    assert names == ["j2", "j3"]
+
+
+def test_a_spec_and_a_status_are_parsed_once_for_each_version() -> None:
+    store = Store()
+    store.put(_seen(manifests.pipeline()))
+    first = store.spec(KEY)
+    store.put({**_seen(manifests.pipeline(), 2), "status": {"observedGeneration": 1}})
+    assert store.spec(KEY) is first
+    store.put(_seen(manifests.pipeline(retries=7), 3))
+    assert store.spec(KEY) is not first
+    statuses = [store.derived(KEY, lambda manifest: manifest["metadata"]["resourceVersion"])]
+    assert (statuses, store.parses) == (["3"], 3)
+
+
+def test_an_invalid_spec_is_parsed_once_too_and_refused_each_time() -> None:
+    store = Store()
+    store.put(_seen(manifests.pipeline(retries="many")))
+    for _ in range(3):
+        with pytest.raises(InvalidSpec, match="retries"):
+            store.spec(KEY)
+    assert store.parses == 1
+
+
+OLD, YOUNG = Key("Subscription", "default", "old"), Key("Subscription", "default", "a-young-one")
+FOLDER = "default file:///volumes/out/"
+
+
+def _two_subscriptions() -> Store:
+    store = Store()
+    for day, key in ((1, OLD), (2, YOUNG)):
+        store.put(_created(manifests.subscription(key.name), day))
+    store.put(_seen(manifests.outbox()))  # seen last: watches come in any order
+    return store
+
+
+def _created(manifest: Manifest, day: int, version: int = 1, **metadata: str) -> Manifest:
+    seen = _seen(manifest, version)
+    created = {"creationTimestamp": f"2026-11-0{day}T00:00:00Z", "uid": manifest["metadata"]["name"], **metadata}
+    return {**seen, "metadata": {**seen["metadata"], **created}}
+
+
+def test_the_oldest_subscription_has_its_folder() -> None:
+    store = _two_subscriptions()
+    assert (store.folder(YOUNG), store.folder_owner(FOLDER)) == (FOLDER, OLD)
+    assert store.folder(Key("Subscription", "default", "none")) is None
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        _created(manifests.subscription("old", settings={"suffix": "elsewhere"}), 1, 2),
+        _created(manifests.subscription("old", destinationRef={"name": "other"}), 1, 2),
+        _created(manifests.subscription("old", fields="none"), 1, 2),
+        _created(manifests.subscription("old"), 1, 2, deletionTimestamp="2026-11-03T00:00:00Z"),
+    ],
+)
+def test_when_it_leaves_the_folder_the_next_one_has_it_and_is_named(after: Manifest) -> None:
+    store = _two_subscriptions()
+    store.take_moved_up()
+    store.put(after)
+    assert (store.folder_owner(FOLDER), store.take_moved_up(), store.take_moved_up()) == (YOUNG, {YOUNG}, set())
+
+
+def test_when_it_is_gone_the_next_one_has_the_folder() -> None:
+    store = _two_subscriptions()
+    store.remove(_created(manifests.subscription("old"), 1))
+    assert (store.folder_owner(FOLDER), store.take_moved_up()) == (YOUNG, {YOUNG})
+
+
+def test_a_destination_that_moves_takes_its_subscriptions_along() -> None:
+    store = _two_subscriptions()
+    moved = manifests.outbox()
+    moved["spec"]["connector"]["files"]["url"] = "file:///volumes/out/new/"
+    store.put(_seen(moved, 2))
+    assert (store.folder(OLD), store.folder_owner(FOLDER)) == ("default file:///volumes/out/new/", None)
+    store.put(_seen(manifests.lake("outbox"), 3))
+    assert store.folder(OLD) is None
 
 
 @pytest.mark.parametrize(
@@ -120,7 +223,7 @@ def test_a_child_with_our_labels_and_no_owner_of_ours_is_foreign(references: lis
     store.put_child(foreign)
     assert store.owner_of(foreign) is None
     assert store.children(KEY) == []
-    assert store.jobs_of_dataset(Key("Dataset", "default", "cities")) == []
+    assert store.writing_jobs(CITIES) == []
 
 
 def test_labels_that_are_gone_or_changed_leave_a_child_with_its_owner() -> None:

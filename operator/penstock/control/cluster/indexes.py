@@ -1,0 +1,84 @@
+"""Indexes of the store: what a decision needs of many objects is looked up, never searched for.
+
+They are kept when an object changes, at a cost that does not grow with the number of objects.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from penstock.api.objects import Key
+
+G = TypeVar("G", bound=Hashable)
+M = TypeVar("M")
+
+
+class Ordered(Generic[G, M]):
+    """Members of groups, each group in the order of a text (a time, say) that each member has.
+
+    Members with equal texts are in their own order. A group without members takes no memory.
+    """
+
+    def __init__(self) -> None:
+        self._groups: dict[G, list[tuple[str, M]]] = {}
+
+    def add(self, group: G, text: str, member: M) -> None:
+        """Put `member` into `group`."""
+        insort(self._groups.setdefault(group, []), (text, member))
+
+    def remove(self, group: G, text: str, member: M) -> None:
+        """Take `member`, which was added with `text`, out of `group`."""
+        members = self._groups[group]
+        del members[bisect_left(members, (text, member))]
+        if not members:
+            del self._groups[group]
+
+    def first(self, group: G) -> M | None:
+        """The first member of `group`, if there is any."""
+        members = self._groups.get(group)
+        return members[0][1] if members else None
+
+    def members(self, group: G, since: str = "") -> list[M]:
+        """The members of `group` in order, from the text `since` on."""
+        members = self._groups.get(group, [])
+        start = bisect_left(members, (since,)) if since else 0  # a shorter tuple sorts first
+        return [member for _, member in members[start:]]
+
+    def at(self, group: G, position: int) -> M | None:
+        """The member of `group` at `position`, counted from 0; None behind its end."""
+        members = self._groups.get(group, [])
+        return members[position][1] if position < len(members) else None
+
+
+class Folders:
+    """Which Subscriptions deliver into which folder: of several into the same one only the oldest may."""
+
+    def __init__(self) -> None:
+        self._by_folder: Ordered[str, Key] = Ordered()
+        self._of: dict[Key, tuple[str, str]] = {}
+        """The folder of each Subscription, and when the Subscription was created."""
+        self._moved_up: set[Key] = set()
+
+    def put(self, subscription: Key, folder: str | None, created: str) -> None:
+        """A Subscription delivers into `folder`, or into none."""
+        before = self._of.pop(subscription, None)
+        if before is not None:
+            self._by_folder.remove(*before, subscription)
+        if folder is not None:
+            self._of[subscription] = (folder, created)
+            self._by_folder.add(folder, created, subscription)
+        if before is not None and before[0] != folder and (first := self._by_folder.first(before[0])) is not None:
+            self._moved_up.add(first)
+
+    def owner(self, folder: str) -> Key | None:
+        """The Subscription that may deliver into `folder`."""
+        return self._by_folder.first(folder)
+
+    def folder(self, subscription: Key) -> str | None:
+        """The folder that a Subscription delivers into."""
+        return self._of.get(subscription, (None, ""))[0]
+
+    def take_moved_up(self) -> set[Key]:
+        """The Subscriptions that may have become the oldest of their folder since the last call."""
+        moved, self._moved_up = self._moved_up, set()
+        return moved
