@@ -120,7 +120,7 @@ def test_run_says_at_once_what_is_suspended_and_asks_for_nothing(states: Session
     ):
         code, told = _penstock(states, "run", f"{kind}/{name}", "--wait")
         assert code == 1
-        assert told.startswith(f"Error: {which} is suspended: nothing was asked for. Set its spec.suspend to false")
+        assert told.startswith(f"Error: {which} is suspended: no run was requested. Set its spec.suspend to false")
         assert "penstock.dev/requestedAt" not in states.get(kind, name)["metadata"]["annotations"]
 
 
@@ -130,8 +130,8 @@ def test_run_tells_what_it_waits_for_until_its_time_is_over(states: Session) -> 
     waiting, error = told.splitlines()
     assert code == 1
     assert waiting.startswith(f"Pipeline {states.namespace}/waits: waiting: Source away: ")
-    assert error.startswith(f"Error: Pipeline {states.namespace}/waits: not over after 3 s, waiting: Source away: ")
-    assert error.endswith("The request stays, and is carried out as soon as that can be")
+    assert error.startswith(f"Error: Pipeline {states.namespace}/waits: not finished after 3 s, waiting: Source away: ")
+    assert error.endswith("The request remains and is carried out as soon as possible")
 
 
 def test_an_object_is_named_alike_everywhere(states: Session) -> None:
@@ -147,7 +147,7 @@ def test_an_object_is_named_alike_everywhere(states: Session) -> None:
         )
     assert _penstock(states, "preview", "pipeline/never") == (
         1,
-        "Error: this is not for a Pipeline, but for a Dataset or Source",
+        "Error: this command does not take a Pipeline; it takes a Dataset or Source",
     )
 
 

@@ -38,9 +38,9 @@ def test_the_tour_tells_its_story_and_ends_by_itself(played: tuple[Path, str]) -
     assert "166,158 rows read = 166,141 loaded + 17 in quarantine" in screen
     assert '"2400" is above the maximum 2359' in screen
     assert re.search(r"^\$ kill -9 \d+", screen, flags=re.MULTILINE)
-    assert "336,776 = 336,709 + 67. Nothing lost, nothing twice, nothing changed." in screen
+    assert "336,776 = 336,709 + 67. No row is lost, duplicated or changed." in screen
     assert 'back to "15 3 * * *"' in screen
-    assert "Nothing is left running." in screen
+    assert "Nothing keeps running." in screen
 
 
 def test_the_tour_leaves_nothing_running(played: tuple[Path, str]) -> None:
@@ -91,7 +91,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
         [PENSTOCK, "demo", "--folder", str(tmp_path)], capture_output=True, text=True, check=False, timeout=30
     )
     assert told.returncode == 1
-    assert "holds something else" in told.stderr
+    assert "contains files that are not of a demo" in told.stderr
     assert (tmp_path / "precious").exists()
 
 

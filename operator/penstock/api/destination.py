@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     DestinationConnector = ConnectorUnion
 else:  # its members come from the registry, so no type checker can know them
     DestinationConnector = union(
-        "DestinationConnector", "What kind of system the Destination is; exactly one member.", DESTINATIONS
+        "DestinationConnector", "The system of the Destination is; exactly one member.", DESTINATIONS
     )
 
 

@@ -64,7 +64,9 @@ def read(manifest: Mapping[str, Any]) -> tuple[Model | None, list[Finding]]:
     name = str(manifest.get("kind"))
     kind = next((kind for kind in objects.KINDS.values() if kind.name == name), None)
     if kind is None:
-        return None, [Finding(("kind",), f'"{name}" is not one of ours; {findings.suggestion(name, objects.KINDS)}')]
+        return None, [
+            Finding(("kind",), f'"{name}" is not a Penstock kind; {findings.suggestion(name, objects.KINDS)}')
+        ]
     if "spec" not in manifest:
         return None, [Finding(("spec",), "is missing")]
     try:

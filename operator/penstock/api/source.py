@@ -14,7 +14,7 @@ from penstock.language.traits import ConnectorUnion, union
 if TYPE_CHECKING:
     SourceConnector = ConnectorUnion
 else:  # its members come from the registry, so no type checker can know them
-    SourceConnector = union("SourceConnector", "What kind of system the Source is; exactly one member.", SOURCES)
+    SourceConnector = union("SourceConnector", "The system of the Source is; exactly one member.", SOURCES)
 
 
 class SourceSpec(Model):

@@ -35,7 +35,7 @@ class Duration(click.ParamType[int]):
         if isinstance(value, int):
             return value
         if not re.fullmatch(r"(\d+d)?(\d+h)?(\d+m)?(\d+s)?", value) or not scalars.seconds(value):
-            self.fail(f'"{value}" is no length of time; write 30s, 5m or 1h30m', param, ctx)
+            self.fail(f'"{value}" is not a duration; write 30s, 5m or 1h30m', param, ctx)
         return scalars.seconds(value)
 
 
@@ -47,7 +47,7 @@ def kind_of(word: str) -> Kind:
     known = [kind.singular for kind in objects.KINDS.values()]
     ending = findings.suggestion(word, known)
     stop = "" if ending.endswith("?") else "."
-    raise InvalidSpec(f'"{word}" is not one of our kinds; {ending}{stop} {ONE_OBJECT}')
+    raise InvalidSpec(f'"{word}" is not a Penstock kind; {ending}{stop} {ONE_OBJECT}')
 
 
 async def find(cluster: "Cluster", namespace: str, words: Sequence[str], tiers: Tiers = WHAT_RUNS) -> "Manifest":
@@ -62,7 +62,7 @@ async def find(cluster: "Cluster", namespace: str, words: Sequence[str], tiers: 
         case [word, name] if word and name:
             kind = kind_of(word).name
             if kind not in allowed:
-                raise InvalidSpec(f"this is not for a {kind}, but for a {_either(allowed)}")
+                raise InvalidSpec(f"this command does not take a {kind}; it takes a {_either(allowed)}")
             key = Key(kind, namespace, name)
             if (found := await _get(cluster, key)) is None:
                 raise InvalidSpec(f"there is no {key}")

@@ -17,16 +17,16 @@ from penstock.language.errors import PenstockError
 
 # In the order in which a newcomer meets them; each is the module of its name, and a function in it.
 COMMANDS: Mapping[str, str] = {
-    "demo": "A tour of about a minute, with real data and nothing installed.",
-    "up": "A small Kubernetes with Penstock in it, on this machine.",
-    "validate": "Check manifests before any cluster sees them.",
-    "get": "How the five kinds stand, and how they hang together.",
+    "demo": "Run a demonstration with real data, in a minute.",
+    "up": "Start a small Kubernetes with Penstock on this machine.",
+    "validate": "Check manifests without a cluster.",
+    "get": "Show all Penstock objects, their state and how they are connected.",
     "run": "Run a Pipeline or a Subscription now.",
-    "logs": "What the newest run of an object said.",
-    "preview": "The first rows of a Dataset, good and bad.",
+    "logs": "Show the log of the newest run of an object.",
+    "preview": "Show the first rows of a Dataset, good and bad, or of a Source.",
     "crds": "Write the CustomResourceDefinitions.",
-    "operate": "The operator: what its Deployment starts.",
-    "work": "One piece of work: what the operator's Jobs start.",
+    "operate": "Run the operator; its Deployment starts this.",
+    "work": "Run a worker; the operator's Jobs start this.",
 }
 
 _EXTRAS: Mapping[str, str] = {"operate": "operator", "work": "worker"}
@@ -102,4 +102,4 @@ def _visible_errors() -> Iterator[None]:
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(penstock.__version__, prog_name="penstock")
 def main() -> None:
-    """Penstock moves data on Kubernetes as manifests say: five kinds, one operator, every row accounted for."""
+    """Penstock moves data on Kubernetes: five kinds of manifests, one operator, every row accounted for."""

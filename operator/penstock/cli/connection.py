@@ -75,7 +75,7 @@ class Target:
                 yield cluster
         except ClusterError as error:
             # Status 0: it said nothing, and the message is our own.
-            raise InvalidSpec(f"the cluster says: {error.message}" if error.status else error.message) from error
+            raise InvalidSpec(f"the API server answered: {error.message}" if error.status else error.message) from error
 
 
 @dataclass
@@ -106,7 +106,7 @@ class Patience:
 def command(run: Command[P]) -> Callable[P, None]:
     """Turn `async def run(target, …)` into a function that takes kubectl's options for where to go."""
 
-    @click.option("-n", "--namespace", help="Default: the one that the kubeconfig's context names.")
+    @click.option("-n", "--namespace", help="Default: the namespace of the kubeconfig's context.")
     @click.option("--context", help="A context of the kubeconfig. Default: its current one.")
     @click.option("--kubeconfig", type=click.Path(path_type=Path), help="Default: KUBECONFIG, or ~/.kube/config.")
     def connected(*args: P.args, **options: P.kwargs) -> None:
@@ -117,6 +117,8 @@ def command(run: Command[P]) -> Callable[P, None]:
         try:
             asyncio.run(run(target, *args, **options))
         except ConfigException as error:
-            raise InvalidSpec(f"no cluster to speak to ({error}). Set KUBECONFIG, or start one: penstock up") from error
+            raise InvalidSpec(
+                f"cannot connect to a cluster ({error}). Set KUBECONFIG, or start one: penstock up"
+            ) from error
 
     return update_wrapper(connected, run)

@@ -1,4 +1,4 @@
-"""`penstock demo`: a tour of about a minute, of what nobody else has. Real data, real kubectl, nothing to install."""
+"""`penstock demo`: a demonstration of about a minute with real data and real kubectl; nothing to install."""
 
 import asyncio
 import hashlib
@@ -41,14 +41,14 @@ _FINISHED = ("Succeeded", "Failed", "Cancelled")
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".penstock/demo"),
     show_default=True,
-    help="Where the tour's cluster lies. It is made anew, and stays afterwards.",
+    help="The folder of the demo's cluster. It is deleted first if it exists, and kept afterwards.",
 )
 @click.option("--data-only", type=click.Path(path_type=Path), metavar="DIR", help="Only write the flights, to DIR.")
 def demo(folder: Path, data_only: Path | None) -> None:
-    """Watch a year of flights go from Source to Destination, survive a kill, and every row be accounted for.
+    """Load a year of flights from a Source to a Destination, kill the worker, and check every row.
 
-    About a minute. Starts a small Kubernetes API and the operator on this machine, drives them with real kubectl, and
-    ends both. Nothing is left running; the folder stays, to go on with.
+    Takes about a minute. Starts a small Kubernetes API and the operator on this machine, uses them with real kubectl,
+    and stops both. Nothing keeps running; the folder stays, and `penstock up --folder` continues with it.
     """
     if data_only is not None:
         for path in sample.write(data_only):
@@ -77,16 +77,16 @@ async def _tour(started: Local) -> None:
 
 
 async def _welcome(stage: Stage, started: Local) -> None:
-    stage.say("\nPenstock moves data as manifests say, and accounts for every row. A tour of about a minute.")
+    stage.say("\nPenstock moves data as manifests describe it, and accounts for every row. This takes about a minute.")
     stage.act("A Kubernetes API and the operator, on this machine")
-    stage.say("Nothing is installed, no cluster is needed: one process, and workers beside it.")
+    stage.say("No cluster is needed: one process is the API and the operator, and each worker is a process of its own.")
     stage.command(terminal.export(started.kubeconfig))
     written = await asyncio.to_thread(sample.write, _exports(started), FIRST)
-    stage.say(f"\nHalf a year of real flights is waiting: {len(written)} CSV files, some of them gzipped.")
+    stage.say(f"\nThe data is half a year of real flights: {len(written)} CSV files, some of them gzipped.")
 
 
 async def _apply(stage: Stage, started: Local) -> None:
-    stage.act("Six manifests are all there is to write")
+    stage.act("Six manifests describe everything")
     manifests = started.folder / "manifests"
     await asyncio.to_thread(shutil.copytree, _examples(), manifests)
     await stage.kubectl("apply", "-f", terminal.file_argument(manifests), shown_as="apply -f examples/01-quickstart")
@@ -101,7 +101,7 @@ async def _apply(stage: Stage, started: Local) -> None:
 
 async def _bad_rows(stage: Stage) -> None:
     stage.act("What was not loaded, and why")
-    stage.say("A bad row neither vanishes nor stops the good ones. It lies in quarantine, whole, with its reason:")
+    stage.say("A bad row does not stop the good ones. It is kept in quarantine, complete, with its reason:")
     stage.command("penstock preview flights --only bad", remark="   # in part")
     async with Target(kubeconfig=stage.kubeconfig, given="default").open() as cluster:
         shown = await preview.read(cluster, Key("Dataset", "default", "flights"), 1, quarantined=True)
@@ -116,17 +116,17 @@ async def _bad_rows(stage: Stage) -> None:
 async def _kill(stage: Stage, started: Local) -> None:
     stage.act("kill -9 in the middle of a load")
     await asyncio.to_thread(sample.write, _exports(started), SECOND)
-    stage.say("The other six months have arrived. We ask for a run, and kill its worker while it is writing:")
+    stage.say("The files of the other six months have arrived. We request a run and kill its worker while it writes:")
     before = _parquet_files(started)
     await stage.kubectl("patch", "pipeline", "flights", "--type=merge", "-p", '{"spec":{"runNonce":"second"}}')
     written = await stage.poll(lambda: len(_parquet_files(started) - before) >= 2, seconds=60)
     pid = _worker(started) if written else None
     if pid is None:
-        raise InvalidSpec(f"no worker was seen writing; {started.folder}/operator.log tells more")
+        raise InvalidSpec(f"no worker started to write. See {started.folder}/operator.log")
     os.kill(pid, signal.SIGKILL)
     half = len(_parquet_files(started) - before)
     stage.command(f"kill -9 {pid}", "bold red", f"   # with {half} data files written")
-    stage.say("\nNo reader sees any of that. The Job tries again, with the plan that the first attempt recorded:")
+    stage.say("\nReaders see none of it. The Job tries again with the plan that the first attempt recorded:")
     await stage.until(lambda: _over(stage, "Pipeline", "flights", 2), "the second run has ended")
     stage.outcome(_line(stage, "Pipeline", "flights"))
     _require(stage, "Pipeline", "flights")
@@ -136,26 +136,26 @@ async def _kill(stage: Stage, started: Local) -> None:
 
 
 async def _audited(stage: Stage, started: Local) -> None:
-    stage.say("\nAn auditor reads the files and the table with DuckDB and plain Iceberg, and none of our code:")
+    stage.say("\nAn independent check reads the files and the table with DuckDB and plain Iceberg, without Penstock:")
     warehouse = started.volumes / "default" / "lake" / "warehouse"
     found = await asyncio.to_thread(audit.audit, _exports(started), warehouse, "flights")
     table = Table(box=None, padding=(0, 3, 0, 0))
     for heading in ("", "rows", "checksum over every value"):
         table.add_column(heading, justify="right" if heading == "rows" else "left", header_style="dim")
-    table.add_row("in the files, less the bad ones", f"{found.files.rows:,}", f"{found.files.checksum:09}")
+    table.add_row("in the files, without bad rows", f"{found.files.rows:,}", f"{found.files.checksum:09}")
     table.add_row("in the table", f"{found.table.rows:,}", f"{found.table.checksum:09}")
     stage.show(table)
     if not found.balanced:
-        raise InvalidSpec(f"the books do not balance: {found}")
-    stage.good(f"{found.lines:,} = {found.table.rows:,} + {found.bad:,}. Nothing lost, nothing twice, nothing changed.")
+        raise InvalidSpec(f"the counts of the files and of the table differ: {found}")
+    stage.good(f"{found.lines:,} = {found.table.rows:,} + {found.bad:,}. No row is lost, duplicated or changed.")
 
 
 async def _delivery(stage: Stage, started: Local) -> None:
-    stage.act("A partner gets a file, and a manifest that says it is whole")
+    stage.act("A partner gets a file, and a manifest with its checksum")
     first = times.parse(stage.status("Subscription", "delays")["deliveries"][-1]["at"]) - stage.began_at
     stage.say(
         f"The Subscription delivered as soon as there was data, {first.total_seconds():.0f} s after the tour began,",
-        "and does so daily. We ask for one more, now that the year is complete:",
+        "and does so daily. We request one more, now that the year is complete:",
     )
     await stage.kubectl("patch", "subscription", "delays", "--type=merge", "-p", '{"spec":{"runNonce":"today"}}')
     await stage.until(lambda: _asked(stage, "Subscription", "delays", "today"), "the delivery has ended")
@@ -172,19 +172,19 @@ async def _delivery(stage: Stage, started: Local) -> None:
             raise InvalidSpec(f"{file['name']} is not as its manifest says")
     stage.good(
         "The file's checksum is as the manifest says. The manifest is written last and in one piece: "
-        "who reads by it never sees half a delivery."
+        "a reader that starts from it never sees a partial delivery."
     )
 
 
 async def _drift(stage: Stage, started: Local) -> None:
-    stage.act("Drift is mended")
+    stage.act("Manual changes are reverted")
     stage.say("Somebody edits what the operator made:")
     schedule = ("get", "cronjob", "flights-pipeline-0", "-o", "jsonpath={.spec.schedule}")
     patch = '{"spec":{"schedule":"0 0 1 1 *"}}'
     began = time.monotonic()
     await stage.kubectl("patch", "cronjob", "flights-pipeline-0", "--type=merge", "-p", patch)
     await _until_printed(stage, schedule, "15 3 * * *")
-    stage.good(f'back to "15 3 * * *" after {time.monotonic() - began:.1f} s: the manifest says so')
+    stage.good(f'back to "15 3 * * *" after {time.monotonic() - began:.1f} s: restored from the manifest')
     stage.say("\nThe manifest itself changes, as it would in a pull request:")
     pipeline = started.folder / "manifests" / "5-pipeline.yaml"
     text = await asyncio.to_thread(pipeline.read_text)
@@ -208,21 +208,21 @@ async def _until_printed(stage: Stage, command: tuple[str, ...], wanted: str) ->
 
 
 def _farewell(stage: Stage) -> None:
-    stage.act("How it all hangs together")
+    stage.act("How the objects are connected")
     stage.show(picture.of(stage.objects, datetime.now(UTC), stage.console.width - 2))
     stage.console.print()
-    stage.good(f"Done in {stage.elapsed:.0f} s. Nothing is left running.")
+    stage.good(f"Done in {stage.elapsed:.0f} s. Nothing keeps running.")
     place, activation = terminal.short(stage.folder), terminal.activation()
-    stage.say("\nTo go on with the very same cluster:")
+    stage.say("\nTo continue with the same cluster:")
     stage.show("\n".join(filter(None, (activation, f"penstock up --folder {place}"))))
-    stage.say("\nand in another terminal, to see what else there is:")
+    stage.say("\nand in another terminal, to look around:")
     stage.show(
         "\n".join(filter(None, (activation, terminal.export(stage.kubeconfig))))
         + "\nkubectl get penstock                  # all five kinds"
         "\nkubectl describe pipeline flights     # its conditions, runs and events"
-        "\npenstock get                          # the picture above"
+        "\npenstock get                          # the diagram above"
         "\npenstock preview flights              # rows, good and bad"
-        "\npenstock run flights --wait           # nothing is new: nothing is read"
+        "\npenstock run flights --wait           # no file is new, so none is read"
     )
 
 
@@ -274,12 +274,12 @@ def _examples() -> Path:
     """The quickstart's manifests, in the source tree that we run from."""
     folder = Path(penstock.__file__).parents[2] / "examples" / "01-quickstart"
     if not folder.is_dir():
-        raise InvalidSpec("the demo's manifests are in the source tree. Please: git clone it, and make demo")
+        raise InvalidSpec("the demo's manifests are in the source tree. Clone the repository and run: make demo")
     return folder
 
 
 def _made_anew(folder: Path) -> None:
     """Remove what an earlier tour left; nothing that is not a tour's."""
     if folder.exists() and any(folder.iterdir()) and not (folder / "cluster.db").exists():
-        raise InvalidSpec(f"{folder} holds something else than a tour's cluster. Choose another --folder.")
+        raise InvalidSpec(f"{folder} contains files that are not of a demo. Choose another --folder.")
     shutil.rmtree(folder, ignore_errors=True)

@@ -95,9 +95,9 @@ def named(identity: str) -> str:
     slot, _, value = identity.rpartition("/")
     match slot.rpartition("/")[2]:
         case "requested":
-            return "run asked for"
+            return "requested run"
         case "manual":
-            return "run by hand"
+            return "manual run"
         case "schedule":
             return f"run of {value}"
     return f"run {value}"

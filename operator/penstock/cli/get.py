@@ -1,4 +1,4 @@
-"""`penstock get`: the five kinds as one picture."""
+"""`penstock get`: all objects as one diagram."""
 
 import asyncio
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ _EXAMPLES = """Examples:
 
 @click.command(epilog=_EXAMPLES)
 @click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="All namespaces.")
-@click.option("-w", "--watch", is_flag=True, help="Keep the picture up to date, until Ctrl-C.")
+@click.option("-w", "--watch", is_flag=True, help="Keep the output up to date until Ctrl-C.")
 @connection.command
 async def get(target: Target, everywhere: bool, watch: bool) -> None:
-    """Show how the five kinds stand, and how they hang together: Source, Pipeline, Dataset, Subscription, Destination.
+    """Show Sources, Pipelines, Datasets, Subscriptions and Destinations, their state and how they are connected.
 
-    Reads the API only, of any cluster with Penstock's definitions.
+    Works on any cluster that has the definitions of Penstock, and only reads its API.
     """
     console = terminal.console()
     namespace = None if everywhere else target.namespace

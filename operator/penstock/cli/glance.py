@@ -19,11 +19,11 @@ MARKS: Mapping[State, tuple[str, str]] = {
 """Each state's mark and its colour."""
 
 MEANINGS: Mapping[State, str] = {
-    "good": "well",
-    "working": "working or waiting",
-    "bad": "needs you",
+    "good": "healthy",
+    "working": "in progress or waiting",
+    "bad": "needs attention",
     "off": "suspended",
-    "missing": "needs you",
+    "missing": "needs attention",
 }
 """What each state means, for a legend."""
 
@@ -147,10 +147,10 @@ _NUMBERS = {
 
 
 def _runs(status: Mapping[str, Any], now: datetime) -> list[str]:
-    """The newest run that began, and whether another one waits."""
+    """The newest run that began, and whether one more waits."""
     last, newest = status.get("lastRun"), next(iter(status.get("runs") or []), None)
     waits = newest is not None and newest["state"] == "Waiting" and (last is None or last["state"] != "Waiting")
-    return ([_run(last, now)] if last else []) + (["another one waits"] if waits else [])
+    return ([_run(last, now)] if last else []) + (["one more waits"] if waits else [])
 
 
 def _run(run: Mapping[str, Any], now: datetime) -> str:

@@ -1,4 +1,4 @@
-"""`penstock logs`: what the newest run of an object said."""
+"""`penstock logs`: the log of an object's newest run."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -20,8 +20,8 @@ if TYPE_CHECKING:  # the worker's image has no kubernetes
 
 Pod = Mapping[str, Any]
 
-_MEANWHILE = "The run goes on by itself; once there is an answer, `penstock logs` shows the rest"
-_GONE = "{}: the Pod of its newest run is gone, and the log with it. Status still knows"
+_MEANWHILE = "The run continues in the cluster; see its log later with: penstock logs"
+_GONE = "{}: the Pod of its newest run was deleted, and its log with it. From the status"
 
 _EXAMPLES = """Examples:
 
@@ -34,10 +34,10 @@ _EXAMPLES = """Examples:
 
 @click.command(epilog=_EXAMPLES)
 @click.argument("words", nargs=-1, required=True, metavar="[KIND/]NAME")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the run is over.")
+@click.option("-f", "--follow", is_flag=True, help="Follow the log until the run is over.")
 @connection.command
 async def logs(target: Target, words: tuple[str, ...], follow: bool) -> None:
-    """Show the log of the newest Pod that worked for an object: a Pipeline's load, a Dataset's migration, and so on.
+    """Show the log of the newest Pod of an object: a Pipeline's load, a Dataset's migration, and so on.
 
     NAME alone is a Pipeline or a Subscription; where there is none, the one other object of that name.
     """
@@ -137,7 +137,7 @@ def without_pods(key: Key, manifest: Mapping[str, Any]) -> str:
         return f"{_GONE.format(key)}: {feed.named(run['id'])}{at}: {feed.outcome(run)}"
     if upkeep is not None and upkeep["state"] != "Running":
         return f"{_GONE.format(key)}: attempt {upkeep['attempt']}: {feed.outcome(upkeep)}"
-    return f"nothing has run for {key} yet"
+    return f"{key} has had no run yet"
 
 
 def lines_of(log: str) -> list[str]:

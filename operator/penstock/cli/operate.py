@@ -38,7 +38,7 @@ class JsonLines(logging.Formatter):
 
 @click.command(epilog="Example: penstock operate --namespace ops --worker-image registry.example/penstock-worker:1.0")
 @click.option(
-    "-n", "--namespace", "namespaces", multiple=True, help="Watch this namespace only; again for more. Default: all."
+    "-n", "--namespace", "namespaces", multiple=True, help="Watch only this namespace; repeat for more. Default: all."
 )
 @click.option("--worker-image", metavar="IMAGE", help="Image of every worker Pod; a manifest cannot choose another.")
 @click.option(
@@ -61,9 +61,9 @@ def operate(
     probes: str | None,
     **election: Any,
 ) -> None:
-    """Run the operator against the cluster that it is in, or that KUBECONFIG names, until it is told to stop.
+    """Run the operator against the cluster that it is in, or that KUBECONFIG names, until SIGTERM.
 
-    It waits for what it lacks: CRDs, permissions, its turn. Its log and /readyz say for what.
+    It waits for CRDs, permissions and its Lease. Its log and /readyz say what is missing.
     """
     from penstock.control import handlers, lease
     from penstock.control.settings import Settings

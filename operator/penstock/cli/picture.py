@@ -130,7 +130,7 @@ def _legend(marks: Set[str]) -> Text:
     told = [
         ((f"{mark} ", colour), (f"{meaning}   ", "dim")) for (mark, colour), meaning in known.items() if mark in marks
     ]
-    told += [((f"{_ABOVE} ", "dim"), ("drawn in full above", "dim"))] if _ABOVE in marks else []
+    told += [((f"{_ABOVE} ", "dim"), ("shown above", "dim"))] if _ABOVE in marks else []
     return Text.assemble("\n", *(part for entry in told for part in entry))
 
 

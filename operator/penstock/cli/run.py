@@ -25,9 +25,9 @@ _SILENCE_SECONDS = 10.0
 """When to ask whether there is an operator at all."""
 _ANSWER_SECONDS = 10.0
 """How long one answer may take."""
-_AWAY = "the API server does not answer; looking again and again"
-_MEANWHILE = "What was asked for goes on by itself; `penstock get` shows how it stands"
-_SILENT = "the operator has not taken it up yet. Is it running?"
+_AWAY = "the API server does not answer; trying again"
+_MEANWHILE = "The run continues in the cluster; see its state with: penstock get"
+_SILENT = "the operator has not started it yet. Is the operator running?"
 
 _EXAMPLES = """Examples:
 
@@ -41,10 +41,12 @@ _EXAMPLES = """Examples:
 @click.command(epilog=_EXAMPLES)
 @click.argument("words", nargs=-1, required=True, metavar="[KIND/]NAME")
 @click.option("--wait", is_flag=True, help="Wait until it is over and show its progress; exit code 1 if it failed.")
-@click.option("--timeout", type=arguments.Duration(), help="With --wait, how long at most: 30s, 5m. Default: no limit.")
+@click.option(
+    "--timeout", type=arguments.Duration(), help="With --wait, the longest time to wait: 30s, 5m. Default: no limit."
+)
 @connection.command
 async def run(target: Target, words: tuple[str, ...], wait: bool, timeout: int | None) -> None:  # noqa: ASYNC109 - an option's name
-    """Run a Pipeline or a Subscription now; a Source, Destination or Dataset is looked at again.
+    """Run a Pipeline or a Subscription now; inspect a Source or Destination, or check a Dataset's table, again.
 
     NAME alone is a Pipeline or a Subscription; where there is none, the one other object of that name. Sets the
     annotation penstock.dev/requestedAt, as `kubectl annotate` would. No manifest in git changes.
@@ -73,7 +75,7 @@ async def _require_unsuspended(cluster: "Cluster", manifest: Object) -> None:
         await asyncio.sleep(_POLL_SECONDS)
         held = standing.suspended(await cluster.get(_ref(manifest)))
     if held:
-        raise InvalidSpec(f"{held}: nothing was asked for. Set its spec.suspend to false, and run again")
+        raise InvalidSpec(f"{held}: no run was requested. Set its spec.suspend to false and try again")
 
 
 async def _outcome(cluster: "Cluster", before: Object, requested: str, timeout: int | None) -> Standing:  # noqa: ASYNC109 - told in our own words
@@ -117,9 +119,9 @@ async def _watched(
 def _not_over(key: Key, timeout: int, now: Standing) -> str:
     """What is told when the time is over that the user has given, and the run is not."""
     if now.words in (standing.RUNNING, _AWAY):
-        return f"{key}: not over after {timeout} s, {now.words}. {_MEANWHILE}"
-    words = now.words.rstrip(".") or "not begun yet"
-    return f"{key}: not over after {timeout} s, {words}. The request stays, and is carried out as soon as that can be"
+        return f"{key}: not finished after {timeout} s, {now.words}. {_MEANWHILE}"
+    words = now.words.rstrip(".") or "not started yet"
+    return f"{key}: not finished after {timeout} s, {words}. The request remains and is carried out as soon as possible"
 
 
 def _ref(manifest: Object) -> "Ref":

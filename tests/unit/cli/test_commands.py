@@ -58,7 +58,7 @@ def test_validate_tells_place_fault_and_remedy() -> None:
     told = _run("validate", "-f", "-", given="apiVersion: penstock.dev/v1alpha1\nkind: Sorce\nmetadata: {name: a}\n")
     assert told.exit_code == 1
     assert told.output == (
-        'stdin:2: error: Sorce a: kind: "Sorce" is not one of ours; did you mean Source?\n1 error in 1 object.\n'
+        'stdin:2: error: Sorce a: kind: "Sorce" is not a Penstock kind; did you mean Source?\n1 error: 1 checked\n'
     )
 
 
@@ -66,7 +66,7 @@ def test_validate_tells_place_fault_and_remedy() -> None:
 def test_validate_is_not_content_with_nothing(given: str) -> None:
     """As when `kustomize build` has failed before the pipe."""
     told = _run("validate", "-f", "-", given=given)
-    assert (told.exit_code, told.output) == (1, "Error: stdin: no object is in it\n")
+    assert (told.exit_code, told.output) == (1, "Error: stdin: contains no object\n")
 
 
 @pytest.mark.parametrize("written", ["foo(", "sum(id)", "nosuchfunc(id)", "select * from x; drop table y", "upper()"])
@@ -83,7 +83,7 @@ def test_validate_is_content_with_the_examples(examples: Path) -> None:
     for folder in sorted(path for path in examples.iterdir() if path.is_dir()):
         told = _run("validate", "--complete", "-f", str(folder))
         assert told.exit_code == 0, told.output
-        assert told.output.startswith("No fault in ")
+        assert told.output.startswith("OK: ")
 
 
 def test_crds_are_printed_for_kubectl() -> None:

@@ -57,9 +57,9 @@ def test_a_run_that_only_waits_to_begin_is_not_told() -> None:
     ("slot", "name"),
     [
         ("nonce/first", "run first"),
-        ("requested/2026-11-22T02:36:43.882Z", "run asked for"),
+        ("requested/2026-11-22T02:36:43.882Z", "requested run"),
         ("schedule/2026-11-22T03:15:00Z", "run of 2026-11-22T03:15:00Z"),
-        ("manual/4b6d", "run by hand"),
+        ("manual/4b6d", "manual run"),
         ("first", "run first"),
     ],
 )
@@ -94,5 +94,5 @@ def test_a_cancelled_run_says_so_once() -> None:
 
 
 def test_a_run_that_was_carried_out_before_says_so() -> None:
-    then = "already carried out at 2026-11-20T09:00:00Z; what is told is of then"
+    then = "already carried out at 2026-11-20T09:00:00Z; the counts are those of that run"
     assert feed.outcome(_run("Succeeded", rowsRead=5, message=then)) == f"succeeded: {then}"

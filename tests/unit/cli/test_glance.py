@@ -98,7 +98,7 @@ def test_every_time_of_a_schedule_is_told() -> None:
         (
             "Pipeline",
             {"lastRun": {"state": "Cancelled"}, "runs": [{"state": "Waiting"}, {"state": "Cancelled"}]},
-            ["cancelled", "another one waits"],
+            ["cancelled", "one more waits"],
         ),
         (
             "Subscription",

@@ -14,14 +14,14 @@ from penstock.control.cluster.port import NotFound, Ref, Unavailable
 from support.fakecluster import FakeCluster
 
 PIPELINE, SOURCE = Key("Pipeline", "default", "b"), Key("Source", "default", "b")
-GONE = "the Pod of its newest run is gone, and the log with it. Status still knows"
+GONE = "the Pod of its newest run was deleted, and its log with it. From the status"
 RUN = {"id": "default/b/nonce/1", "state": "Succeeded", "finishedAt": "2026-11-22T12:01:00Z", "rowsRead": 3}
 
 
 @pytest.mark.parametrize(
     ("key", "status", "told"),
     [
-        (PIPELINE, {}, "nothing has run for Pipeline default/b yet"),
+        (PIPELINE, {}, "Pipeline default/b has had no run yet"),
         (
             PIPELINE,
             {"lastRun": {**RUN, "rowsLoaded": 3}},

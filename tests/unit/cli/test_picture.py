@@ -81,7 +81,7 @@ def test_the_picture_is_aligned() -> None:
         "                          in lake",
         "                                                       ● lake",
         "",
-        "● well",
+        "● healthy",
     ]
 
 
@@ -98,7 +98,7 @@ def test_a_dataset_of_two_pipelines_is_drawn_once_and_named_again() -> None:
     drawn = _drawn(*EVERYTHING, second)
     assert drawn[3] == "       ──▶ ● pipe2  ──▶ ↑ set"
     assert sum("in lake" in line for line in drawn) == 1
-    assert drawn[-1] == "● well   ↑ drawn in full above"
+    assert drawn[-1] == "● healthy   ↑ shown above"
 
 
 def test_a_destination_of_two_subscriptions_is_drawn_once_and_named_again() -> None:
@@ -109,8 +109,8 @@ def test_a_destination_of_two_subscriptions_is_drawn_once_and_named_again() -> N
 
 def test_the_legend_explains_the_marks_that_are_there() -> None:
     off, new = _object("Source", "off", suspend=True), {**_object("Source", "new"), "status": {}}
-    assert _drawn(SOURCE, off, new)[-1] == "● well   ◐ working or waiting   ○ suspended"
-    assert _drawn(PIPELINE)[-1] == "● well   ✗ needs you"
+    assert _drawn(SOURCE, off, new)[-1] == "● healthy   ◐ in progress or waiting   ○ suspended"
+    assert _drawn(PIPELINE)[-1] == "● healthy   ✗ needs attention"
 
 
 def test_troubles_stand_below_with_their_message() -> None:

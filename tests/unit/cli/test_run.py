@@ -43,19 +43,19 @@ def _waited(answers: list[Exception | None], runs: list[dict[str, Any]], timeout
 def test_an_outage_is_told_and_waited_out(capsys: pytest.CaptureFixture[str]) -> None:
     done = {"state": "Succeeded", "rowsRead": 0}
     assert _waited([AWAY, AWAY, None], [done], None) == Standing("succeeded: nothing new", succeeded=True)
-    assert capsys.readouterr().err == f"{KEY}: the API server does not answer; looking again and again\n"
+    assert capsys.readouterr().err == f"{KEY}: the API server does not answer; trying again\n"
 
 
 @pytest.mark.parametrize(
     ("answer", "runs", "told"),
     [
-        (None, [{"state": "Running"}], "running. What was asked for goes on by itself"),
-        (AWAY, [], "the API server does not answer; looking again and again. What was asked for goes on by itself"),
-        (None, [], "not begun yet. The request stays, and is carried out as soon as that can be"),
+        (None, [{"state": "Running"}], "running. The run continues in the cluster"),
+        (AWAY, [], "the API server does not answer; trying again. The run continues in the cluster"),
+        (None, [], "not started yet. The request remains and is carried out as soon as possible"),
         (
             None,
             [{"state": "Waiting", "message": "Pipeline b is writing."}],
-            "waiting: Pipeline b is writing. The request stays, and is carried out as soon as that can be",
+            "waiting: Pipeline b is writing. The request remains and is carried out as soon as possible",
         ),
     ],
 )
@@ -64,4 +64,4 @@ def test_when_the_time_is_over_the_request_stays(
 ) -> None:
     with pytest.raises(InvalidSpec) as raised:
         _waited([answer], runs, 0)
-    assert raised.value.message.startswith(f"{KEY}: not over after 0 s, {told}")
+    assert raised.value.message.startswith(f"{KEY}: not finished after 0 s, {told}")

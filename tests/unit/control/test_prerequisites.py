@@ -67,7 +67,7 @@ def test_deploy_grants_in_namespaces_what_the_operator_uses_and_nothing_else() -
 def test_crds_that_are_not_served_are_named() -> None:
     cluster = _whole()
     cluster.resources -= {f"{objects.API_VERSION}/datasets", f"{objects.API_VERSION}/sources"}
-    told = "waiting for the CRDs sources.penstock.dev, datasets.penstock.dev. Please: kubectl apply -f crds/"
+    told = "waiting for the CRDs sources.penstock.dev, datasets.penstock.dev. Run: kubectl apply -f crds/"
     assert _lacking(cluster) == told
 
 
@@ -80,7 +80,7 @@ def test_a_crd_of_an_older_version_is_named_with_what_it_lacks() -> None:
     cluster.put(definition, "")
     told = _lacking(cluster)
     assert told.startswith("waiting for a newer CRD pipelines.penstock.dev: that of the cluster lacks status.")
-    assert told.endswith(" and 1 more. Please: kubectl apply -f crds/")
+    assert told.endswith(" and 1 more. Run: kubectl apply -f crds/")
 
 
 def test_what_may_not_be_done_is_named_by_verb_and_resource() -> None:
@@ -92,7 +92,7 @@ def test_what_may_not_be_done_is_named_by_verb_and_resource() -> None:
     ]
     told = (
         "waiting for permissions in namespace default: "
-        "delete jobs.batch, delete cronjobs.batch, delete configmaps, get pods/log. Please: kubectl apply -k deploy/"
+        "delete jobs.batch, delete cronjobs.batch, delete configmaps, get pods/log. Run: kubectl apply -k deploy/"
     )
     assert _lacking(cluster) == told
 

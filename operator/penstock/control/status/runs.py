@@ -89,7 +89,7 @@ def _not_ready(graph: Graph) -> Verdict | None:
 
 def _schedule_in_words(spec: PipelineSpec | None) -> str:
     if spec is None or not spec.schedule:
-        return "when asked to: change spec.runNonce, or annotate penstock.dev/requestedAt"
+        return "on request: change spec.runNonce, or annotate penstock.dev/requestedAt"
     return f"at {', '.join(spec.schedule)} ({spec.time_zone or 'UTC'})"
 
 
@@ -199,7 +199,7 @@ def _outcome_in_words(observed: Observed, before: str | None) -> str | None:
         told = f"{words.count(delivery.rows, 'row')} delivered in {words.count(delivery.files, 'file')}"
     if before is None:
         return told
-    return f"already carried out at {before}" + (f": {told}" if told else "; what is told is of then")
+    return f"already carried out at {before}" + (f": {told}" if told else "; the counts are those of that run")
 
 
 def _carried_out_before(observed: Observed) -> str | None:

@@ -120,10 +120,10 @@ def test_a_repetition_of_a_committed_run_says_so_and_when_that_was() -> None:
     then = "2026-11-20T09:00:00Z"
     status = _status(jobs.observed(report=_again(then)))
     run = status["lastRun"]
-    assert run["message"] == f"already carried out at {then}; what is told is of then"
+    assert run["message"] == f"already carried out at {then}; the counts are those of that run"
     assert (run["finishedAt"], run["rowsLoaded"], "startedAt" in run) == (then, 3, False)
     told = _condition(status, "LastRunSucceeded")
-    assert told["message"] == f"already carried out at {then}; what is told is of then: 3 rows read, 3 loaded"
+    assert told["message"] == f"already carried out at {then}; the counts are those of that run: 3 rows read, 3 loaded"
 
 
 def test_what_an_earlier_pod_of_the_same_job_committed_is_the_jobs_own() -> None:
