@@ -39,9 +39,33 @@ def test_the_failures_that_are_tried_again_by_themselves_are_documented_each_and
 
 def test_every_field_is_in_the_reference() -> None:
     page = Path(tree.ROOT / "docs" / "kinds.md").read_text(encoding="utf-8")
+    chapters: dict[str, str] = {
+        kind.name: page.partition(f"\n## {kind.name}\n")[2].partition("\n## ")[0] for kind in objects.KINDS.values()
+    }
+
+    def documented(kind: str, path: str) -> bool:
+        """Whether the field has a row: in the kind's chapter, or where an object above it was described first."""
+        if f"`{path.removesuffix('[]')}" in chapters[kind]:
+            return True
+        above = path
+        while "." in above:
+            above, _, _ = above.rpartition(".")
+            told = re.search(
+                rf"\| `{re.escape(above.removesuffix('[]'))}` .*Its fields are those of `([^`]+)` of a (\w+)\.",
+                chapters[kind],
+            )
+            if told:
+                return documented(told.group(2), told.group(1) + path.removeprefix(above))
+        return False
+
     for kind in objects.KINDS.values():
-        chapter = page.partition(f"\n## {kind.name}\n")[2].partition("\n## ")[0]
-        assert not [path for path, _ in _fields(kind) if "." in path and f"`{path.removesuffix('[]')}" not in chapter]
+        assert not [path for path, _ in _fields(kind) if "." in path and not documented(kind.name, path)]
+
+
+def test_what_is_the_same_in_several_kinds_is_described_once() -> None:
+    page = Path(tree.ROOT / "docs" / "kinds.md").read_text(encoding="utf-8")
+    for once in ("lastTransitionTime", "rowsQuarantined", "retryTime"):
+        assert len(re.findall(rf"^\| `[^`]*\.{once}` ", page, flags=re.MULTILINE)) == 1
 
 
 @pytest.mark.skipif(not (fieldsfile.sources() / f"api@v{fieldsfile.VERSION}").is_dir(), reason="Kubernetes is not here")

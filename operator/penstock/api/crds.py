@@ -5,8 +5,6 @@ What pydantic says as JSON Schema is brought into the structural form that Kuber
 no `$ref`, no `anyOf` with null, no titles, nothing unknown beside `properties`.
 """
 
-import inspect
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -149,10 +147,9 @@ def _object(kind: Kind) -> Schema:
         spec["x-kubernetes-validations"] = rules
     # A fresh object must not read as current to kstatus: no generation was observed.
     status = {**structural(kind.status, defaults=False), "default": {"observedGeneration": -1}}
-    charter = inspect.cleandoc(sys.modules[kind.spec.__module__].__doc__ or "")
     return {
         "type": "object",
-        "description": f"{_one_line(charter)} {spec['description']}",
+        "description": spec["description"],
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string", "maxLength": 64, "description": f"{objects.API_VERSION}."},

@@ -68,34 +68,38 @@ class SchemaField(Model):
     minimum: Annotated[
         Bound | None,
         Field(
-            description='The smallest good value, as a string of the column\'s type: "-120", "2013-01-01", '
+            description='The smallest allowed value, as a string of the column\'s type: "-120", "2013-01-01", '
             '"2013-01-01T00:00:00Z".'
         ),
     ] = None
     maximum: Annotated[
-        Bound | None, Field(description='The largest good value, as a string of the column\'s type: "2000".')
+        Bound | None, Field(description='The largest allowed value, as a string of the column\'s type: "2000".')
     ] = None
     formats: Annotated[
         list[ShortText] | None,
         Field(
             min_length=1,
             max_length=8,
-            description='How dates and times are written, in strftime notation: "%d.%m.%Y". The first that fits wins. '
+            description='Format of dates and times in the source, in strftime notation: "%d.%m.%Y". The first '
+            "that fits is used. "
             "Default: ISO 8601.",
         ),
     ] = None
     null_values: Annotated[
         list[ShortText] | None,
-        Field(max_length=32, description='Texts that stand for no value in this column, for instance "NA".'),
+        Field(max_length=32, description='Texts that mean no value in this column, for instance "NA".'),
     ] = None
     sensitive: Annotated[
         bool | None,
         Field(
-            description="Mask the value wherever people look: preview, quarantine, messages; and in the last two the "
-            "columns it is made from, whichever field a message is about. Default: false."
+            description="Mask the value in previews, in the quarantine and in messages; in the last two also the "
+            "columns "
+            "that it is computed from. Default: false."
         ),
     ] = None
-    description: Annotated[LongText | None, Field(description="What the column means; stored with the table.")] = None
+    description: Annotated[LongText | None, Field(description="Description of the column; stored with the table.")] = (
+        None
+    )
 
     @model_validator(mode="after")
     def _rules_fit_the_type(self) -> Self:
@@ -184,14 +188,14 @@ def _names_that_stand_twice(given: Any) -> Iterator[InitErrorDetails]:
 
 
 class Quality(Model):
-    """When bad rows are too many."""
+    """Which share of bad rows is too large."""
 
     max_bad_ratio: Annotated[
         Percent,
         Field(
-            description='How much of what a run read may be bad, as a percentage: "5%". Over it the run fails with '
-            "TooManyBadRows, nothing is committed, and the next run reads the same files again. Where most rows are "
-            'bad, more likely the manifest is wrong than the rows; "100%" lets even such a run pass.'
+            description='Share of the rows of a run that may be bad, as a percentage: "5%". Above it the run fails '
+            "with TooManyBadRows, nothing is committed to this Dataset, and the next run reads the same files again. "
+            'With "100%" no run fails for its bad rows.'
         ),
     ] = "50%"
 
@@ -210,10 +214,10 @@ class ResourceList(Model):
 class Resources(Model):
     """What a worker container asks for and may use at most."""
 
-    requests: Annotated[ResourceList | None, Field(description="What the scheduler sets aside.")] = None
-    limits: Annotated[ResourceList | None, Field(description="What it may use at most; memory beyond it ends it.")] = (
-        None
-    )
+    requests: Annotated[ResourceList | None, Field(description="What the scheduler reserves.")] = None
+    limits: Annotated[
+        ResourceList | None, Field(description="What it may use at most; a worker that exceeds the memory is killed.")
+    ] = None
 
     @model_validator(mode="after")
     def _requests_within_limits(self) -> Self:
@@ -272,19 +276,19 @@ class DatasetSpec(Model):
         TableName,
         Field(description="The table's name in the Destination. It belongs to this Dataset alone. Immutable."),
     ]
-    description: Annotated[LongText | None, Field(description="What the table holds; stored with it.")] = None
+    description: Annotated[LongText | None, Field(description="Description of the table; stored with it.")] = None
     schema_: Annotated[Schema, Field(alias="schema", description="The table's columns.")]
     write_mode: Annotated[
         Literal["append", "replace"],
         Field(
-            description="append adds each run's rows to the table; replace puts them in the place of all that is "
-            "there, in one commit."
+            description="append adds each run's rows to the table; replace replaces all rows of the "
+            "table with them, in one commit."
         ),
     ] = "append"
-    quality: Annotated[Quality, Field(description="When bad rows are too many.")] = Quality()
-    worker: Annotated[Worker | None, Field(description="Where and with what resources its runs run.")] = None
+    quality: Annotated[Quality, Field(description="Which share of bad rows is too large.")] = Quality()
+    worker: Annotated[Worker | None, Field(description="Nodes and resources of the Pods that load it.")] = None
     suspend: Annotated[
-        bool, Field(description="Start nothing that writes or delivers it; what runs already goes on.")
+        bool, Field(description="Start nothing that writes or delivers it. Runs that have started continue.")
     ] = False
 
 
@@ -314,19 +318,17 @@ class DatasetStatus(Model):
 
     observed_generation: Generation = -1
     conditions: Conditions = []
-    migration: Annotated[Inspection | None, Field(description="The newest work on the table's schema.")] = None
+    migration: Annotated[
+        Inspection | None, Field(description="The newest migration: creating the table, or checking its columns.")
+    ] = None
     table: Annotated[str | None, Field(max_length=512, description="The table's full name in its catalog.")] = None
-    columns: Annotated[
-        list[Column], Field(max_length=64, description="The table's columns as they are, at most 64.")
-    ] = []
+    columns: Annotated[list[Column], Field(max_length=64, description="Columns of the table, at most 64.")] = []
     rows: Annotated[int | None, Field(description="Rows in the table after the newest commit.")] = None
     bytes: Annotated[int | None, Field(description="Size of the table's data files, in bytes.")] = None
     quarantined_rows: Annotated[int | None, Field(description="Rows in its quarantine table.")] = None
     snapshot: Annotated[str | None, Field(max_length=64, description="Id of the newest Iceberg snapshot.")] = None
     last_load_time: Annotated[Time | None, Field(description="When rows were last loaded; RFC 3339.")] = None
-    last_run: Annotated[
-        str | None, Field(max_length=253, description="Id of the run that loaded them, as the ledger has it.")
-    ] = None
+    last_run: Annotated[str | None, Field(max_length=253, description="Id of the run that loaded them.")] = None
     last_report_time: Annotated[
-        Time | None, Field(description="When the newest run or migration that told of it ended; RFC 3339.")
+        Time | None, Field(description="When the run or migration ended that this status is from; RFC 3339.")
     ] = None

@@ -24,8 +24,10 @@ class DestinationSpec(Model):
     """A place that holds tables (`lake`) or receives files (`files`). It is inspected when its spec changes."""
 
     connector: Annotated[DestinationConnector, Field(description="The system; exactly one member.")]
-    auth: Annotated[Auth | None, Field(description="How to authenticate; absent means anonymous.")] = None
-    suspend: Annotated[bool, Field(description="Start nothing that writes here; what runs already goes on.")] = False
+    auth: Annotated[Auth | None, Field(description="How to authenticate. Default: without credentials.")] = None
+    suspend: Annotated[bool, Field(description="Start nothing that writes here. Runs that have started continue.")] = (
+        False
+    )
 
     @model_validator(mode="after")
     def _auth_fits(self) -> Self:

@@ -26,7 +26,10 @@ class PipelineDataset(Model):
 
     stream: Annotated[
         ShortText | None,
-        Field(description="The stream to read; a files Source has one, named like the Source. Default: that one."),
+        Field(
+            description="The stream to read. Default: the only stream of the Source; that of a files Source has "
+            "the Source's name."
+        ),
     ] = None
     dataset_ref: Annotated[DatasetRef, Field(description="The Dataset that receives the rows.")]
     sync: Annotated[
@@ -39,7 +42,7 @@ class PipelineDataset(Model):
 
 
 class PipelineSpec(Model):
-    """Reads a Source and writes Datasets: on a schedule, or when asked to."""
+    """Loads a Source into Datasets, on a schedule or on request."""
 
     source_ref: Annotated[SourceRef, Field(description="The Source to read.")]
     identity: Annotated[
@@ -47,8 +50,9 @@ class PipelineSpec(Model):
         Field(
             min_length=1,
             max_length=253,
-            description="Whose runs and file ledger these are. Default: <namespace>/<name>. Keep it when renaming the "
-            "Pipeline, so that nothing is loaded twice.",
+            description="Name under which the ledger records runs and loaded files. Default: <namespace>/<name>. "
+            "Keep it "
+            "when you rename the Pipeline, so that no file is loaded twice.",
         ),
     ] = None
     datasets: Annotated[
@@ -57,31 +61,33 @@ class PipelineSpec(Model):
     ]
     schedule: Annotated[
         list[Cron],
-        Field(max_length=8, description='When to run, as cron expressions: "15 * * * *". Empty: only when asked to.'),
+        Field(max_length=8, description='When to run, as cron expressions: "15 * * * *". Empty: only on request.'),
     ] = []
     time_zone: Annotated[TimeZone | None, Field(description="Time zone of `schedule`, an IANA name. Default: UTC.")] = (
         None
     )
     run_nonce: Annotated[
         Nonce,
-        Field(description="Change it to run once now; any text. Echoed in status.handledRunNonce when done."),
+        Field(
+            description="Any text; change it to run once now. status.handledRunNonce has it when that run has ended."
+        ),
     ] = ""
     retries: Annotated[
         int,
         Field(
             ge=0,
             le=10,
-            description="How often a failed run is tried again at once, by its Job. A run whose failure has an outside "
-            "cause is tried again later all the same.",
+            description="How often the Job of a run tries again at once. Independently of it, a run that failed for an "
+            "outside cause, such as Unreachable, is tried again later.",
         ),
     ] = 3
     deadline: Annotated[
-        Duration, Field(description="How long one run may take in all, retries included: 90s, 15m, 1h30m.")
+        Duration, Field(description="How long one run may take, including its retries: 90s, 15m, 1h30m.")
     ] = "1h"
     history: Annotated[
         int, Field(ge=1, le=50, description="How many finished runs to keep, as Jobs with their logs.")
     ] = 10
-    suspend: Annotated[bool, Field(description="Start no run; what runs already goes on.")] = False
+    suspend: Annotated[bool, Field(description="Start no run. Runs that have started continue.")] = False
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -100,7 +106,7 @@ class Run(Model):
     state: Annotated[
         Word,
         Field(
-            description="Waiting (for its turn), Running, Succeeded, Failed, or Cancelled (its Job was deleted). Later "
+            description="Waiting, Running, Succeeded, Failed, or Cancelled (its Job was deleted). Later "
             "versions may add words."
         ),
     ]
@@ -116,7 +122,10 @@ class Run(Model):
     started_at: Annotated[Time | None, Field(description="When its Job began; RFC 3339.")] = None
     finished_at: Annotated[
         Time | None,
-        Field(description="When it ended, and what it did was committed; RFC 3339. Of a repetition: back then."),
+        Field(
+            description="When it ended, and what it did was committed; RFC 3339. For a repetition: when it was "
+            "committed first."
+        ),
     ] = None
     reason: Annotated[ShortText | None, Field(description="Why it failed, in one word.")] = None
     message: Annotated[
@@ -126,13 +135,12 @@ class Run(Model):
     rows_read: Annotated[
         int | None, Field(description="Rows read: loaded + quarantined + ignored, checked in every run.")
     ] = None
-    rows_loaded: Annotated[int | None, Field(description="Rows that are in the table now.")] = None
-    rows_quarantined: Annotated[int | None, Field(description="Bad rows; each lies in quarantine with its reason.")] = (
-        None
-    )
-    rows_ignored: Annotated[int | None, Field(description="Rows left out on purpose.")] = None
+    rows_loaded: Annotated[int | None, Field(description="Rows that it added to the table.")] = None
+    rows_quarantined: Annotated[int | None, Field(description="Bad rows, in quarantine.")] = None
+    rows_ignored: Annotated[int | None, Field(description="Rows that were left out on purpose.")] = None
     rows_replaced: Annotated[
-        int | None, Field(description="Earlier rows that left with this commit: of changed files, or of a replace.")
+        int | None,
+        Field(description="Earlier rows that this commit removed: of changed files, or all with writeMode replace."),
     ] = None
     bytes: Annotated[int | None, Field(description="Bytes read from the source.")] = None
     files: Annotated[int | None, Field(description="Files read.")] = None
@@ -170,7 +178,7 @@ class PipelineStatus(Model):
     datasets: Annotated[
         list[PipelineDatasetStatus], Field(max_length=16, description="What the newest run did to each Dataset.")
     ] = []
-    next_run_time: Annotated[Time | None, Field(description="When the schedule fires next; RFC 3339, UTC.")] = None
+    next_run_time: Annotated[Time | None, Field(description="The next time of the schedule; RFC 3339, UTC.")] = None
     handled_run_nonce: Annotated[str | None, Field(max_length=128, description="The newest runNonce carried out.")] = (
         None
     )

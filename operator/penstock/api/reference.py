@@ -4,22 +4,22 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from penstock.api import connectorpages, crds, objects
-from penstock.api.fieldtables import GENERATED, fields, table
+from penstock.api.fieldtables import GENERATED, Described, fields, table
 from penstock.api.objects import Kind
 from penstock.language import conditions
 from penstock.language.errors import InvalidSpec
 
 _CONDITIONS = """# Conditions and reasons
 
-Every object tells how it stands in `status.conditions`, after the Kubernetes API conventions. The `message` beside a
-reason says what is wrong in this case, where, and what to do.
+The state of every object is in `status.conditions`, after the Kubernetes API conventions. The `message` of a condition
+says what is wrong in this case, where, and what to do.
 
 """
 
 _KINDS = f"""# The five kinds, field by field
 
 API group `{objects.GROUP}`, version `{objects.VERSION}`. The same texts are what `kubectl explain` prints.
-`[]` is a list. What is not marked required may be left out.
+`[]` is a list. A field that is not marked as required may be left out. Fields of several objects are described once.
 
 """
 
@@ -29,7 +29,7 @@ def pages() -> Mapping[str, str]:
     connectors = {f"connectors/{name}": text for name, text in connectorpages.pages().items()}
     return {
         "conditions.md": _conditions(),
-        "kinds.md": GENERATED + _KINDS + "\n".join(map(_kind, _all_kinds())),
+        "kinds.md": GENERATED + _KINDS + _kinds(),
         **connectors,
     }
 
@@ -69,15 +69,17 @@ def _conditions() -> str:
     )
 
 
-def _all_kinds() -> list[Kind]:
-    return list(objects.KINDS.values())
+def _kinds() -> str:
+    described = Described()
+    return "\n".join(_kind(kind, described) for kind in objects.KINDS.values())
 
 
-def _kind(kind: Kind) -> str:
+def _kind(kind: Kind, described: Described) -> str:
     """One kind's chapter: what it is, and two tables."""
     (version,) = crds.manifest(kind)["spec"]["versions"]
     schema = version["schema"]["openAPIV3Schema"]
-    spec, status = ([*fields(part, schema["properties"][part])] for part in ("spec", "status"))
+    of = f" of a {kind.name}"
+    spec, status = ([*fields(part, schema["properties"][part], described, of)] for part in ("spec", "status"))
     heading = ("field", "type", "what it is")
     return (
         f"## {kind.name}\n\n{schema['description']} Short name: `{kind.short}`.\n\n"

@@ -21,10 +21,10 @@ class SourceSpec(Model):
     """A place where data comes from. It is inspected when its spec changes, and read when a Pipeline runs."""
 
     connector: Annotated[SourceConnector, Field(description="The system; exactly one member.")]
-    auth: Annotated[Auth | None, Field(description="How to authenticate; absent means anonymous.")] = None
-    suspend: Annotated[bool, Field(description="Start nothing that reads from here; what runs already goes on.")] = (
-        False
-    )
+    auth: Annotated[Auth | None, Field(description="How to authenticate. Default: without credentials.")] = None
+    suspend: Annotated[
+        bool, Field(description="Start nothing that reads from here. Runs that have started continue.")
+    ] = False
 
     @model_validator(mode="after")
     def _auth_fits(self) -> Self:
@@ -37,16 +37,16 @@ class SourceSpec(Model):
 class Stream(Model):
     """A stream that inspection found; the full catalog is in the ConfigMap that `status.catalog` names."""
 
-    name: Annotated[Name, Field(description="What Pipelines call it.")]
-    fields: Annotated[int, Field(description="How many fields it has.")]
-    files: Annotated[int | None, Field(description="How many files it has.")] = None
+    name: Annotated[Name, Field(description="Name of the stream, as Pipelines refer to it.")]
+    fields: Annotated[int, Field(description="Number of fields.")]
+    files: Annotated[int | None, Field(description="Number of files.")] = None
 
 
 class Inspection(Model):
     """How the newest inspection stands; what a retry goes on from after a restart."""
 
     order: Annotated[str, Field(max_length=64, description="Hash of the order that was carried out.")]
-    attempt: Annotated[int, Field(description="Counts up with every attempt at the same order, from 1.")]
+    attempt: Annotated[int, Field(description="Number of the attempt at the same order, from 1.")]
     state: Annotated[
         Word, Field(description="Running, Succeeded or Failed: of the attempt. Later versions may add words.")
     ]
@@ -66,7 +66,7 @@ class SourceStatus(Model):
     location: Location = None
     last_check_time: Annotated[Time | None, Field(description="When it was last inspected; RFC 3339.")] = None
     inspection: Annotated[Inspection | None, Field(description="The newest inspection.")] = None
-    streams: Annotated[list[Stream], Field(max_length=64, description="What can be read, at most 64 streams.")] = []
+    streams: Annotated[list[Stream], Field(max_length=64, description="The streams that can be read, at most 64.")] = []
     catalog: Annotated[
         str | None, Field(max_length=253, description="ConfigMap with every stream's fields and their types.")
     ] = None

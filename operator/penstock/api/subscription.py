@@ -16,7 +16,7 @@ CADENCES = {"hourly": "0 * * * *", "daily": "0 0 * * *", "weekly": "0 0 * * 0", 
 
 
 class Settings(Model):
-    """How delivered files look and where they go."""
+    """Folder and format of the delivered files."""
 
     suffix: Annotated[
         str | None,
@@ -26,7 +26,7 @@ class Settings(Model):
             description="Folder beneath the Destination's URL: daily/flights.",
         ),
     ] = None
-    format: Annotated[Format | None, Field(description="Instead of the Destination's format.")] = None
+    format: Annotated[Format | None, Field(description="Format of the files. Default: that of the Destination.")] = None
 
 
 class SubscriptionField(Model):
@@ -40,11 +40,11 @@ class SubscriptionField(Model):
 
 
 class SubscriptionSpec(Model):
-    """Delivers a Dataset's rows as files: when it first has data, then by cadence or schedule, or when asked."""
+    """Delivers a Dataset's rows as files: when it first has data, then by cadence or schedule, or on request."""
 
     dataset_ref: Annotated[DatasetRef, Field(description="The Dataset to deliver.")]
     destination_ref: Annotated[DestinationRef, Field(description="The files Destination that receives it.")]
-    settings: Annotated[Settings, Field(description="How delivered files look and where they go.")] = Settings()
+    settings: Annotated[Settings, Field(description="Folder and format of the delivered files.")] = Settings()
     fields: Annotated[
         list[SubscriptionField],
         Field(

@@ -14,9 +14,10 @@ ConditionType = Literal[
 ]
 
 TYPES: Mapping[ConditionType, str] = {
-    "Ready": "The manifest is accepted and what it needs is in place. An unreachable remote or a failed run leaves it.",
-    "Reconciling": "Work is under way to make it so; absent otherwise.",
-    "Stalled": "It goes no further until somebody changes something; absent otherwise.",
+    "Ready": "The manifest is accepted and what it needs is in place. An unreachable system or a failed run does "
+    "not change it.",
+    "Reconciling": "The operator is working on it; absent otherwise.",
+    "Stalled": "It cannot continue until the user changes something; absent otherwise.",
     "Reachable": "The Source or Destination answered when it was last inspected.",
     "Discovered": "The Source's streams and fields are known; `status.catalog` names them.",
     "SchemaCurrent": "The Dataset's table has the schema of the manifest.",
@@ -63,41 +64,48 @@ Reason = Literal[
 ]
 
 REASONS: Mapping[Reason, str] = {
-    "Succeeded": "It is as the manifest says.",
-    "Progressing": "Work towards it is under way.",
-    "Waiting": "It waits for its turn: another run writes the same Dataset, or a reference is not ready. Or its Pod "
-    "cannot start; the message says what is missing.",
-    "Suspended": "`suspend: true` here or on what it refers to: nothing new is started.",
+    "Succeeded": "The state is as the manifest says.",
+    "Progressing": "The operator is working on it.",
+    "Waiting": "It waits: another run writes the same Dataset, a reference is not ready, or its Pod cannot start. The "
+    "message says which.",
+    "Suspended": "`suspend: true` is set here or on a referenced object: nothing new is started.",
     "NeverRan": "There has been no run yet.",
-    "InvalidSpec": "The manifest asks for something impossible; the message names the field and the remedy.",
+    "InvalidSpec": "The manifest cannot be carried out; the message names the field and what to change.",
     "SourceNotFound": "The Source named by `sourceRef` does not exist in this namespace.",
     "DestinationNotFound": "The Destination named by `destinationRef` does not exist in this namespace.",
     "DatasetNotFound": "The Dataset named by a `datasetRef` does not exist in this namespace.",
     "DatasetNotReady": "The Dataset exists and has no table yet; its own conditions say why.",
-    "NameConflict": "An object of the name we need exists and is not ours; we never adopt it. Rename one of the two.",
-    "TableConflict": "The table belongs to another Dataset, be it a deleted one. Make a Dataset with another `table`.",
-    "DeliveryConflict": "An older Subscription delivers into the same folder, and each would replace the other's "
+    "NameConflict": "An object with the name that the operator needs exists and was not created by it. The "
+    "operator never takes over such an object. Rename one of the two.",
+    "TableConflict": "The table belongs to another Dataset, which may have been deleted. Create a Dataset with "
+    "another `table`.",
+    "DeliveryConflict": "An older Subscription delivers into the same folder, and the two would overwrite each other's "
     "`manifest.json`. Choose another `settings.suffix`, or another Destination.",
-    "AlreadyLoaded": "Another Pipeline has loaded these files into this Dataset; their rows would stand there twice. "
+    "AlreadyLoaded": "Another Pipeline has loaded these files into this Dataset; their rows would be loaded twice. "
     "Set the `identity` that the message names, or read other files.",
     "OrderTooLarge": "What its runs have to be told does not fit into a ConfigMap. Use fewer fields, or split it.",
     "SchemaChanged": "The Dataset's schema differs from its table's; changing an existing table is not supported yet.",
     "SecretMissing": "The Secret, or a key in it, does not exist in the namespace where the run happens.",
-    "WrongCredentials": "The remote refused the credentials.",
-    "ResourceNotFound": "The remote is there and has no such bucket, path, or file.",
-    "WrongSpecification": "The remote was read and is not what the manifest says: other format, columns, or encoding.",
-    "Unreachable": "The remote did not answer.",
-    "Timeout": "The remote began to answer and did not finish in time.",
-    "StorageFull": "No space is left where data is written. Nothing was committed.",
-    "TooManyBadRows": "More rows were bad than `quality.maxBadRatio` allows. Nothing was committed.",
-    "CountMismatch": "Rows read were not all accounted for. Nothing was committed; please report it.",
-    "LeaseHeld": "Another run is writing this Dataset; the run is tried again.",
+    "WrongCredentials": "The system refused the credentials.",
+    "ResourceNotFound": "The system answered, and has no such bucket, path or file.",
+    "WrongSpecification": "The data is not what the manifest says: another format, other columns or another encoding.",
+    "Unreachable": "The system did not answer.",
+    "Timeout": "The system began to answer and did not finish in time.",
+    "StorageFull": "No space is left where data is written. Nothing was committed to the Dataset that the "
+    "message names.",
+    "TooManyBadRows": "More rows were bad than `quality.maxBadRatio` allows. Nothing was committed to that "
+    "Dataset; other Datasets of the run may have been loaded.",
+    "CountMismatch": "The counts of a run do not add up. Nothing was committed to that Dataset. This is a defect "
+    "of Penstock; please report it.",
+    "LeaseHeld": "Another run is writing this Dataset. The run is tried again.",
     "OutOfMemory": "The worker exceeded its memory limit. Raise `worker.resources.limits.memory` of the Dataset.",
     "DeadlineExceeded": "The run took longer than `deadline`.",
-    "ReportLost": "The Pod was gone, and its report with it, before it was read; a repetition, or the next run, tells.",
+    "ReportLost": "The Pod was deleted before its report was read. The result is known after the next run, or a "
+    "repetition of this one.",
     "Cancelled": "The run's Job was deleted before it finished.",
     "BackoffLimitExceeded": "Every retry of the run failed.",
-    "UnknownError": "Something we did not foresee; the message is the original one. The log tells more.",
+    "UnknownError": "An unexpected error, most likely a defect of Penstock. The message is the original one; see "
+    "the log.",
 }
 """Each reason with its meaning, for the reference documentation."""
 
@@ -105,19 +113,19 @@ REASONS: Mapping[Reason, str] = {
 class Condition(Model):
     """One aspect of an object's state, as `metav1.Condition` has it."""
 
-    type: Annotated[str, Field(max_length=64, description="Which aspect: Ready, Reachable, LastRunSucceeded, …")]
-    status: Annotated[ConditionStatus, Field(description="Whether it holds; Unknown before it could be told.")]
-    reason: Annotated[
-        str, Field(max_length=64, description="Why, in one word of a closed list; see docs/conditions.md.")
+    type: Annotated[
+        str, Field(max_length=64, description="Type of the condition: Ready, Reachable, LastRunSucceeded, …")
     ]
-    message: Annotated[str, Field(max_length=1024, description="Why, in a sentence: what is wrong and what to do.")] = (
-        ""
-    )
+    status: Annotated[ConditionStatus, Field(description="Whether it is true; Unknown while that is not known yet.")]
+    reason: Annotated[str, Field(max_length=64, description="Why, in one word; docs/conditions.md lists them.")]
+    message: Annotated[str, Field(max_length=1024, description="Why, in a sentence, and what to do.")] = ""
     last_transition_time: Annotated[Time, Field(description="When the status last changed; RFC 3339.")]
-    observed_generation: Annotated[int, Field(description="The metadata.generation that it was told of.")] = 0
+    observed_generation: Annotated[int, Field(description="The metadata.generation that the condition is about.")] = 0
 
 
-Conditions = Annotated[list[Condition], Field(max_length=16, description="How it stands, one entry an aspect.")]
+Conditions = Annotated[
+    list[Condition], Field(max_length=16, description="The state, one entry for each type of condition.")
+]
 
 
 class Verdict(Model):

@@ -150,5 +150,5 @@ ASCII_CHARACTER = r"^[\x01-\x09\x0B\x0C\x0E-\x7F]$"
 OneCharacter = Annotated[str, Field(min_length=1, max_length=1, pattern=ASCII_CHARACTER)]
 Time = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]
 Generation = Annotated[
-    int, Field(description="The metadata.generation that this was worked out from; -1 before the first time.")
+    int, Field(description="The metadata.generation that this status is about; -1 before the first reconciliation.")
 ]

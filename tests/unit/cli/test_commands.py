@@ -94,7 +94,7 @@ def test_crds_are_printed_for_kubectl() -> None:
 def test_crds_are_written_and_checked(tmp_path: Path) -> None:
     folders = ("-o", str(tmp_path / "crds"), "--docs", str(tmp_path / "docs"))
     assert _run("crds", "--check", *folders).exit_code == 1
-    assert len(_run("crds", *folders).output.splitlines()) == 7
+    assert len(_run("crds", *folders).output.splitlines()) >= 7
     assert _run("crds", "--check", *folders).exit_code == 0
 
 

@@ -59,7 +59,10 @@ def test_a_refusal_is_no_silence() -> None:
 
 @pytest.mark.parametrize(
     ("error", "told"),
-    [(AWAY, "the API server does not answer: refused"), (ClusterError(403, "Forbidden", "no"), "the API server answered: no")],
+    [
+        (AWAY, "the API server does not answer: refused"),
+        (ClusterError(403, "Forbidden", "no"), "the API server answered: no"),
+    ],
 )
 def test_the_cluster_says_only_what_it_said(tmp_path: Path, error: ClusterError, told: str) -> None:
     entries = {"clusters": "cluster", "users": "user", "contexts": "context"}

@@ -22,13 +22,18 @@ class CsvFormat(Model):
 
     delimiter: Annotated[OneCharacter, Field(description="The character between two fields.")] = ","
     quote: Annotated[OneCharacter, Field(description="The character around a field that holds a delimiter.")] = '"'
-    escape: Annotated[OneCharacter, Field(description="The character before a quote inside a quoted field.")] = '"'
+    escape: Annotated[
+        OneCharacter, Field(description="The character before a quote that belongs to a quoted field.")
+    ] = '"'
     header: Annotated[
-        bool, Field(description="Whether the first line names the columns; without, they are column0, column1, …")
+        bool,
+        Field(
+            description="Whether the first line has the names of the columns. Without it they are column0, column1, …"
+        ),
     ] = True
     null_values: Annotated[
         list[ShortText],
-        Field(max_length=32, description="Unquoted texts that stand for no value, in every column."),
+        Field(max_length=32, description="Unquoted texts that mean no value, in every column."),
     ] = [""]
 
     @model_validator(mode="after")
@@ -41,9 +46,9 @@ class CsvFormat(Model):
 class JsonFormat(Model):
     """JSON lines: one object a line, https://jsonlines.org."""
 
-    lines: Annotated[Literal[True], Field(description="One JSON object a line; the only layout there is so far.")] = (
-        True
-    )
+    lines: Annotated[
+        Literal[True], Field(description="One JSON object on each line; the only layout that is supported.")
+    ] = True
 
 
 class ParquetFormat(Model):
@@ -53,8 +58,8 @@ class ParquetFormat(Model):
 class Format(OneOf):
     """The file format; exactly one member."""
 
-    csv: Annotated[CsvFormat | None, Field(description="Comma-separated values and their dialects.")] = None
-    json_: Annotated[JsonFormat | None, Field(alias="json", description="JSON, one object a line.")] = None
+    csv: Annotated[CsvFormat | None, Field(description="Comma-separated values, also with other delimiters.")] = None
+    json_: Annotated[JsonFormat | None, Field(alias="json", description="JSON lines, one object on each line.")] = None
     parquet: Annotated[ParquetFormat | None, Field(description="Apache Parquet.")] = None
 
 
@@ -64,14 +69,14 @@ class Located(ConnectorSpec):
     url: Url
     volume: Annotated[
         Volume | None,
-        Field(description="The claim that holds the files of a file:// URL; the URL must lie beneath it."),
+        Field(description="The claim with the files of a file:// URL, which must be inside it."),
     ] = None
     endpoint_url: Annotated[
         Url | None,
         Field(
             pattern=_ENDPOINT,
             json_schema_extra={"pattern": _ENDPOINT},
-            description="Where an S3-compatible server answers, for s3:// URLs on other servers than AWS; "
+            description="Address of an S3-compatible server, for s3:// URLs that are not on AWS; "
             "for instance http://minio:9000.",
         ),
     ] = None
@@ -122,7 +127,7 @@ class FilesSource(Located):
 
     traits: ClassVar[Traits] = Traits(
         title="Files",
-        description="Files in a folder, on a web server, or in a bucket.",
+        description="Files in a folder, on a web server or in a bucket.",
         source="penstock.connectors.files.source:FilesSource",
         auth=("aws",),
         streams="one",
@@ -151,7 +156,7 @@ class FilesSource(Located):
     format: Annotated[Format, Field(description="The format of every file.")]
     compression: Annotated[
         Literal["auto", "none", "gzip"],
-        Field(description="How files are compressed; auto goes by the ending, .gz."),
+        Field(description="How files are compressed; auto: by the ending .gz."),
     ] = "auto"
 
     @model_validator(mode="after")

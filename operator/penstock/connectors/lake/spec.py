@@ -16,7 +16,7 @@ class LakeDestination(ConnectorSpec):
 
     traits: ClassVar[Traits] = Traits(
         title="Lake",
-        description="Iceberg tables; what Datasets live in.",
+        description="Apache Iceberg tables, for Datasets.",
         store="penstock.connectors.lake.store:LakeStore",
         guarantee="Exactly once: rows, quarantine and the run's entry in the ledger are one database transaction.",
         example="examples/01-quickstart",
@@ -31,7 +31,7 @@ class LakeDestination(ConnectorSpec):
             "catalog and the ledger of runs.",
         ),
     ]
-    volume: Annotated[Volume, Field(description="The claim that holds the warehouse.")]
+    volume: Annotated[Volume, Field(description="The claim with the warehouse.")]
 
     @model_validator(mode="after")
     def _beneath_its_volume(self) -> Self:
