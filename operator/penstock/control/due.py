@@ -47,6 +47,16 @@ rarely. What the data is to blame for (WrongSpecification, TooManyBadRows) or a 
 (DeadlineExceeded, OutOfMemory) comes out the same again, until somebody changes the data or the manifest.
 """
 
+PERMANENT: frozenset[Reason] = frozenset({"InvalidSpec"})
+"""Failed inspections and migrations that come out the same until the spec changes: they are not tried again."""
+
+QUICK: frozenset[Reason] = frozenset({"SecretMissing", "ReportLost"})
+"""Failures that often end within seconds: a Secret is applied together with what names it, and a report that was lost
+is read from the ledger. Their first repetitions come quickly."""
+
+QUICK_SECONDS = (2, 4, 8)
+"""The delays of those first repetitions."""
+
 UPKEEP_HISTORY = 2
 PREVIEW_SECONDS = 600
 
@@ -86,7 +96,7 @@ def run_id(graph: Graph, slot: str) -> str:
 
 def asked(graph: Graph) -> dict[str, str]:
     """What a person asks a run of: the nonce and the request by annotation, as far as status can echo them."""
-    nonce = getattr(graph.spec, "run_nonce", "")
+    nonce = graph.request.run_nonce
     requested = graph.meta.annotations.get(objects.REQUESTED_AT, "")[:REQUEST_LENGTH]
     return {"nonce": nonce, "requested": requested}
 
@@ -112,7 +122,7 @@ def next_time(graph: Graph, seen: Seen, now: datetime) -> datetime | None:
         return None
     if order.kind in UPKEEP:
         last = _last_upkeep(graph, order, seen)
-        moments = [last.retry] if last is not None and last.failed else []
+        moments = [last.retry] if last is not None and last.again else []
     else:
         moments = [next_attempt(graph, seen)]
     moments += [_preview_end(preview) for preview in seen.of("preview")]
@@ -121,13 +131,23 @@ def next_time(graph: Graph, seen: Seen, now: datetime) -> datetime | None:
 
 
 def retried(graph: Graph, seen: Seen) -> Observed | None:
-    """The newest run, if it failed and will be tried again by itself: its cause lies outside, or its order changed."""
+    """The newest run, if it will be tried again by itself: it failed, and its cause lies outside or its order changed.
+
+    One that succeeded and whose report was lost is repeated, too: the ledger has what it did, so it does nothing twice.
+    """
     newest = _newest(seen)
-    if newest is None or newest.state != "Failed" or not newest.run or _cancelled_since(graph, seen, newest):
+    if newest is None or not (newest.state == "Failed" or _lost(newest)):
+        return None
+    if not newest.run or _cancelled_since(graph, seen, newest):
         return None
     order = orders.of(graph)
     changed = order is not None and newest.order != runs_of.fingerprint(graph, order)
     return newest if newest.reason in OUTSIDE or changed else None
+
+
+def _lost(run: Observed) -> bool:
+    """Whether it did what it was to do, and nobody could read what that was."""
+    return run.state == "Succeeded" and run.reason == "ReportLost"
 
 
 def next_attempt(graph: Graph, seen: Seen) -> datetime | None:
@@ -174,17 +194,20 @@ def expired(graph: Graph, seen: Seen, now: datetime) -> list[Observed]:
 
 
 class _Last:
-    """How the newest attempt at an inspection or migration ended, from its Job or else from status."""
+    """How the newest attempt at an inspection or migration ended, from its Job or else from status.
 
-    def __init__(self, attempt: int, *, failed: bool, retry: datetime | None) -> None:
-        self.attempt, self.failed, self.retry = attempt, failed, retry
+    `again`: it is done once more, at `retry` or (None) now.
+    """
+
+    def __init__(self, attempt: int, *, again: bool, retry: datetime | None) -> None:
+        self.attempt, self.again, self.retry = attempt, again, retry
 
 
 def _upkeep(graph: Graph, order: RunOrder, seen: Seen, now: datetime) -> list[Start]:
     if any(_is_false(node.condition("Reachable")) for node in graph.nodes if node.key.kind == "Destination"):
         return []
     last = _last_upkeep(graph, order, seen)
-    if last is not None and not (last.failed and (last.retry is None or last.retry <= now)):
+    if last is not None and not (last.again and (last.retry is None or last.retry <= now)):
         return []
     attempt = last.attempt + 1 if last is not None else 1
     slot = f"{target(graph, order)}/{attempt}"
@@ -194,12 +217,18 @@ def _upkeep(graph: Graph, order: RunOrder, seen: Seen, now: datetime) -> list[St
 def _last_upkeep(graph: Graph, order: RunOrder, seen: Seen) -> _Last | None:
     job = upkeep_job(graph, seen)
     if job is not None:
-        return _Last(job.attempt, failed=job.state == "Failed", retry=retry_time(job, graph.settings))
+        return _Last(job.attempt, again=repeated(job), retry=retry_time(job, graph.settings))
     known = upkeep_status(graph)
     if known is None or known.order != target(graph, order):
         return None
     retry = times.parse(known.retry_time) if known.retry_time else None
-    return _Last(known.attempt, failed=known.state != "Succeeded", retry=retry)
+    done = known.reason in PERMANENT or (known.state == "Succeeded" and known.reason != "ReportLost")
+    return _Last(known.attempt, again=not done, retry=retry)
+
+
+def repeated(job: Observed) -> bool:
+    """Whether an inspection or migration that is over is done once more, though nothing changes."""
+    return (job.state == "Failed" and job.reason not in PERMANENT) or _lost(job)
 
 
 def upkeep_job(graph: Graph, seen: Seen) -> Observed | None:
@@ -282,10 +311,18 @@ def superseded(observed: Observed, run: Run) -> bool:
 
 
 def retry_time(run: Observed, settings: Settings) -> datetime | None:
-    """When to try again what failed: after 15 s, doubled with each attempt, up to 10 minutes, by default."""
+    """When to try again what failed: after 15 s, doubled with each attempt, up to 10 minutes, by default.
+
+    For the reasons in `QUICK` the delays in `QUICK_SECONDS` come first.
+    """
     if run.finished is None:
         return None
-    delay = min(settings.retry_seconds * 2 ** min(run.attempt - 1, 16), settings.retry_limit_seconds)
+    quick = QUICK_SECONDS if run.reason in QUICK else ()
+    if run.attempt <= len(quick):
+        delay = min(float(quick[run.attempt - 1]), settings.retry_seconds)
+    else:
+        doubled = settings.retry_seconds * 2 ** min(run.attempt - len(quick) - 1, 16)
+        delay = min(doubled, settings.retry_limit_seconds)
     return times.parse(run.finished) + timedelta(seconds=delay)
 
 

@@ -63,6 +63,28 @@ class Node(Generic[S]):
 
 
 @dataclass(frozen=True)
+class Request:
+    """What a spec says about its runs, read also where the rest of it is invalid: what was asked for is not lost."""
+
+    run_nonce: str = ""
+    identity: str | None = None
+    history: int = 10
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> "Request":
+        """The request in an object; a member that cannot be what it should counts as absent."""
+        spec = manifest.get("spec")
+        found = spec if isinstance(spec, dict) else {}
+        nonce, identity, history = (found.get(name) for name in ("runNonce", "identity", "history"))
+        is_number = isinstance(history, int) and not isinstance(history, bool)
+        return cls(
+            run_nonce=nonce if isinstance(nonce, str) and len(nonce) <= 128 else "",
+            identity=identity if isinstance(identity, str) and 0 < len(identity) <= 253 else None,
+            history=min(max(cast(int, history), 1), 50) if is_number else 10,
+        )
+
+
+@dataclass(frozen=True)
 class Entry:
     """One line of a Pipeline's `datasets`, with what it refers to."""
 
@@ -84,6 +106,7 @@ class Graph:
     spec: Model | None
     status: Model
     settings: Settings
+    request: Request = Request()
     problem: Problem | None = None
     source: Node[SourceSpec] | None = None
     destination: Node[DestinationSpec] | None = None
@@ -131,8 +154,8 @@ class Graph:
     @property
     def identity(self) -> str:
         """Whose runs these are: the first part of every run id."""
-        if isinstance(self.spec, PipelineSpec) and self.spec.identity:
-            return self.spec.identity
+        if self.key.kind == "Pipeline" and self.request.identity:
+            return self.request.identity
         marker = f"{self.key.namespace}/{self.key.name}"
         return marker if self.key.kind == "Pipeline" else f"{self.key.kind.lower()}:{marker}"
 
@@ -142,7 +165,14 @@ def references(key: Key, store: Store, settings: Settings) -> Graph | None:
     manifest = store.get(key)
     if manifest is None:
         return None
-    bare = Graph(key=key, meta=Meta.of(manifest), spec=None, status=store.derived(key, _status), settings=settings)
+    bare = Graph(
+        key=key,
+        meta=Meta.of(manifest),
+        spec=None,
+        status=store.derived(key, _status),
+        settings=settings,
+        request=Request.of(manifest),
+    )
     return with_children(_resolved(bare, store), store)
 
 
@@ -198,7 +228,10 @@ def seen_by_referrers(manifest: Manifest | None) -> object:
 
 def unread(key: Key, manifest: Manifest, settings: Settings) -> Graph:
     """An object without its spec and its references: for an error that was not foreseen."""
-    return Graph(key=key, meta=Meta.of(manifest), spec=None, status=_status(manifest), settings=settings)
+    request = Request.of(manifest)
+    return Graph(
+        key=key, meta=Meta.of(manifest), spec=None, status=_status(manifest), settings=settings, request=request
+    )
 
 
 def _source(graph: Graph, store: Store) -> Graph:

@@ -144,7 +144,7 @@ def test_a_failed_inspection_heals_by_itself_when_the_cause_is_gone() -> None:
     stage.settle()
     assert stage.condition("Source", "cities", "Reachable")["reason"] == "SecretMissing"
     assert stage.condition("Source", "cities", "Ready")["status"] == "True", "a remote never makes Ready false"
-    stage.wait(14)
+    stage.wait(1)
     stage.settle()
     assert len(stage.jobs("inspect-source")) == 1
     stage.wait(1)

@@ -59,13 +59,14 @@ def inspection(graph: Graph, run: Observed | None, known: Inspection | None) -> 
     if run is None:
         return known
     failed = run.state == "Failed"
-    retry = due.retry_time(run, graph.settings) if failed else None
+    startable = graph.problem is None and graph.suspended is None
+    retry = due.retry_time(run, graph.settings) if due.repeated(run) and startable else None
     return Inspection(
         order=run.slot.partition("/")[0],
         attempt=run.attempt,
         state="Succeeded" if run.state == "Succeeded" else "Failed" if failed else "Running",
         retry_time=times.text(retry) if retry is not None else None,
-        reason=run.reason if failed else None,
+        reason=run.reason if failed or run.reason == "ReportLost" else None,
         message=run.message[:1024] if run.message else None,
     )
 

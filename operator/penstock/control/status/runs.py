@@ -36,7 +36,7 @@ def pipeline(graph: Graph, seen: Seen, now: datetime, trouble: Problem | None) -
         observed_generation=graph.meta.generation,
         conditions=verdicts.published(graph, [ready, _last_run_succeeded(graph, seen, runs, handled)], now),
         last_run=_newest_begun(runs),
-        runs=_kept(runs, spec.history if spec is not None else 10),
+        runs=_kept(runs, graph.request.history),
         datasets=_datasets(graph, seen, _newest_begun(runs), before),
         next_run_time=times.text(following) if following is not None else None,
         handled_run_nonce=handled["nonce"],
