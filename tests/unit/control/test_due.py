@@ -490,7 +490,7 @@ def test_a_run_whose_report_is_lost_is_settled_by_a_repetition() -> None:
     assert stage.status("Pipeline", "cities")["lastRun"]["reason"] == "ReportLost"
     stage.wait(2)
     stage.settle()
-    first, again = stage.jobs("ingest")
+    _first, again = stage.jobs("ingest")
     assert again["metadata"]["annotations"]["penstock.dev/run-id"] == "default/cities/nonce/1"
     entry = (
         jobs.report()

@@ -1,4 +1,4 @@
-"""Sixteen Datasets of the longest names: all decisions from the termination message; the log adds what is only shown."""
+"""Sixteen Datasets of the longest names: decisions need the termination message alone; the log adds what is shown."""
 
 import asyncio
 from typing import Any
