@@ -10,9 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from penstock.api.dataset import SchemaField
-from penstock.connectors.files.formats import Chunk, Columns
-from penstock.connectors.files.formats.block import Lines
 from penstock.language.errors import PenstockError
+from penstock.worker.ports.chunks import Chunk, Columns, Lines
 from penstock.worker.rows import engine, quality, shape
 from worker.pods import a_pod, csv, field, loads
 
@@ -36,7 +35,7 @@ def test_every_reason_of_a_bad_row_is_told(tmp_path: Path) -> None:
         'c: "31.02.2013" is not a date; d: "1.999" is not a decimal(5,2)'
     )
     assert (bad["stage"], bad["field"], bad["run"]) == ("quality", "a", "r1")
-    assert loads(bad["payload"]) == {"a": "11", "b": "z", "c": "31.02.2013", "d": "1.999"}
+    assert bad["payload"] == "11,z,31.02.2013,1.999"
 
 
 def test_an_expression_that_fails_makes_its_row_bad_and_no_other(tmp_path: Path) -> None:
@@ -193,7 +192,7 @@ def test_the_engine_s_words_about_a_sensitive_value_are_kept_back(tmp_path: Path
             quality.Judge(connection).split(ask, [rows])
         assert CANARY not in told.value.message
         with pytest.raises(duckdb.ConversionException, match=CANARY):
-            quality.Judge(connection).split(replace(ask, masked=False), [rows])
+            quality.Judge(connection).split(replace(ask, hidden=frozenset()), [rows])
 
 
 def test_a_sensitive_key_is_masked_however_it_is_written(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 # ruff: noqa: S608 - SQL is built here; every name and literal in it goes through engine.name and engine.text
 """Is it there, may we, and what does it look like: Sources are listed and sniffed, Destinations are written to."""
 
-import json
 import logging
 from collections.abc import Mapping
 
@@ -24,6 +23,10 @@ log = logging.getLogger(__name__)
 _CATALOG_LIMIT = 512 * 1024
 _SAMPLE = 20_000
 """Rows whose values suggest a type."""
+_CELLS = 2_000_000
+"""Cells whose values suggest types, in wide files."""
+_FIRST = 50
+"""Values of a column that are looked at before the others."""
 _MEMORY = 256 << 20
 _CANDIDATES = ("long", "double", "date", "timestamp", "timestamptz", "boolean")
 """Types that text may suggest, the narrower first; what fits none is a string."""
@@ -85,36 +88,41 @@ def _sniff(given: planning.Input, found: Found, pod: Pod) -> list[CatalogField]:
         names = reader.columns.names
         if reader.columns.open:
             chunk = work((), connection)
-            if chunk.broken and not chunk.table.num_rows:
+            if chunk.broken is not None and not chunk.table.num_rows:
                 message = f"{found.url}: none of the first {chunk.read:,} lines is a JSON object. Check format: "
                 message += "JSON is read as JSON lines, one object a line, with no array around them."
                 raise InvalidSpec(message, "WrongSpecification")
-            names = keys(chunk.table)
-        sample = work(names, connection).table.slice(0, _SAMPLE)
-        return [
-            CatalogField(name=name, type=_suggested(sample, f"c{index}", connection))
-            for index, name in enumerate(names)
-        ]
+            names = chunk.names
+        sample = work(names, connection).table
+        sample = sample.slice(0, min(_SAMPLE, max(_CELLS // max(len(names), 1), _FIRST)))
+        types = _Types(connection)
+        return [CatalogField(name=name, type=types.suggested(sample[f"c{index}"])) for index, name in enumerate(names)]
 
 
-def keys(table: pa.Table) -> tuple[str, ...]:
-    """The keys of the first JSON objects, in the order of their first appearance."""
-    lines = table["line"].slice(0, 1000).to_pylist()
-    return tuple(dict.fromkeys(key for line in lines for key in json.loads(line)))
+class _Types:
+    """Suggests types for columns of text, by the rules of loading. Each column costs the same, however many there are."""
 
+    def __init__(self, connection: engine.Connection) -> None:
+        self._connection = connection
+        casts = [lossless.from_text(kind, "x", f"t{number}") for number, kind in enumerate(_CANDIDATES)]
+        attempts = ", ".join(f"{cast.attempt} AS t{number}" for number, cast in enumerate(casts))
+        fitting = ", ".join(f"count({cast.accept})" for cast in casts)
+        self._sql = f"SELECT {fitting} FROM (SELECT x, {attempts} FROM sample)"
+        self._sample = engine.Replaceable(pa.table({"x": pa.array([], pa.string())}))
+        connection.register("sample", self._sample)
+        connection.execute(f"PREPARE fitting AS {self._sql}")
 
-def _suggested(sample: pa.Table, column: str, connection: engine.Connection) -> str:
-    """The narrowest type that every value of the sample is, by the rules of loading."""
-    connection.register("sample", sample)
-    for kind in _CANDIDATES:
-        cast = lossless.from_text(kind, "x", "t")
-        ((values, fitting),) = connection.execute(
-            f"SELECT count(x), count(v) FROM (SELECT x, {cast.accept} AS v FROM "
-            f"(SELECT x, {cast.attempt} AS t FROM (SELECT {column} AS x FROM sample)))"
-        ).fetchall()
-        if 0 < values == fitting:
-            return kind
-    return "string"
+    def suggested(self, column: pa.ChunkedArray) -> str:
+        """The narrowest type that every value is; `string` where there is no value."""
+        values = column.drop_null().unique()
+        candidates = [*range(len(_CANDIDATES))]
+        for part in (values.slice(0, _FIRST), values):  # the first few values rule most types out
+            if not len(part) or not candidates:
+                return "string"
+            self._sample.table = pa.table({"x": part})
+            counts = self._connection.execute("EXECUTE fitting").fetchone() or ()
+            candidates = [candidate for candidate in candidates if counts[candidate] == len(part)]
+        return _CANDIDATES[candidates[0]] if candidates else "string"
 
 
 def destination(order: DestinationOrder, pod: Pod) -> None:

@@ -17,9 +17,9 @@ from penstock.runs import places
 from penstock.runs.order import RunOrder
 from penstock.runs.report import BadRows, DatasetReport, Preview
 from penstock.worker import planning, report
-from penstock.worker.jobs import inspection
 from penstock.worker.pod import Pod
-from penstock.worker.rows import engine, quality
+from penstock.worker.ports import chunks
+from penstock.worker.rows import engine
 
 log = logging.getLogger(__name__)
 
@@ -99,9 +99,11 @@ def _of_file(given: planning.Input, file: Found, wanted: int, pod: Pod, connecti
         for work in reader.works:
             chunk = work(names, connection)
             if reader.columns.open and not names:  # those of the first objects
-                names = inspection.keys(chunk.table)
+                names = chunk.names
                 chunk = work(names, connection)
-            bad += [BadRows(rows=1, why=line.error, where=f"{file.url}:{line.line}") for line in chunk.broken]
+            if chunk.broken is not None:
+                lines = chunk.broken.slice(0, _RULES).to_pylist()
+                bad += [BadRows(rows=1, why=row["error"], where=f"{file.url}:{row['line']}") for row in lines]
             if chunk.table.num_rows:
                 table = chunk.table.slice(0, wanted - len(rows)).select([f"c{index}" for index in range(len(names))])
                 table = table.rename_columns(list(names))
@@ -143,7 +145,7 @@ def _texts(table: pa.Table, hidden: Collection[str], connection: engine.Connecti
     numbered: Mapping[str, str] = {f"c{index}": name for index, name in enumerate(table.column_names)}
     connection.register("shown", table.rename_columns(list(numbered)))
     columns = [
-        f"CASE WHEN {column} IS NOT NULL THEN {engine.text(quality.MASK)} END"
+        f"CASE WHEN {column} IS NOT NULL THEN {engine.text(chunks.MASK)} END"
         if name in hidden
         else f"left(CAST({column} AS VARCHAR), {_LONGEST})"
         for column, name in numbered.items()

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import pyarrow as pa
 
@@ -13,17 +13,19 @@ class Columns:
     """The columns of a stream in order, with their DuckDB types.
 
     `VARCHAR` of a text format and of a database are the same. `open` means that any name will do, as in JSON: a name
-    that a row lacks is null in it. `partial` means that chunks have only the columns that fields are made of, and so
-    has the payload of a bad row; a name may then stand twice, as long as no field uses it.
+    that a row lacks is null in it, and names that differ in case are different. `partial` means that chunks have only
+    the columns that fields are made of; a name may then stand twice, as long as no field uses it. `as_written` means
+    that chunks keep their records as they were written; without it, a payload is made of the chunk's columns.
     """
 
     names: tuple[str, ...]
     types: tuple[str, ...]
     open: bool = False
     partial: bool = False
+    as_written: bool = False
 
 
-ANY = Columns((), (), open=True)
+ANY = Columns((), (), open=True, as_written=True)
 """What JSON lines have: whatever a line holds."""
 
 
@@ -59,13 +61,45 @@ class Lines:
 _NEVER = (1 << 62, 0)
 
 
-@dataclass(frozen=True)
-class Broken:
-    """A record that is no row: `text` is the beginning of what is written there, at position `line`."""
+BROKEN = pa.schema(
+    [
+        pa.field("line", pa.int64(), nullable=False),  # its position, ascending
+        pa.field("reason", pa.string(), nullable=False),  # what is wrong, in general: one of `BrokenReason`
+        pa.field("error", pa.string(), nullable=False),  # the same as a sentence
+        pa.field("payload", pa.string(), nullable=False),
+        pa.field("payload_encoding", pa.string(), nullable=False),  # utf-8, or base64 for bytes that are no text
+        pa.field("complete", pa.bool_(), nullable=False),  # whether the payload is the whole record, unmasked and uncut
+    ]
+)
+"""Records that are no rows, as they were written."""
 
-    line: int
-    text: str
-    error: str
+BrokenReason = Literal[
+    "NotUtf8",
+    "WrongColumnCount",
+    "RowTooLong",
+    "BrokenQuoting",
+    "LoneCarriageReturn",
+    "NotJson",
+    "NotAnObject",
+    "NestedTooDeep",
+    "LoneSurrogate",
+    "RepeatedKey",
+]
+
+UTF8, BASE64 = "utf-8", "base64"
+MASK = "***"
+"""What stands in the place of a sensitive value."""
+
+
+class Written(Protocol):
+    """The records of a chunk as they stand in their input."""
+
+    def payloads(self, records: Sequence[int], hidden: frozenset[str]) -> pa.Table:
+        """The records with these indices, ascending: `payload`, `payload_encoding` and `complete`, as in `BROKEN`.
+
+        Of the columns named in `hidden`, `MASK` stands in the place of the value; the rest is byte for byte as it was
+        read, without the line end.
+        """
 
 
 @dataclass(frozen=True)
@@ -86,15 +120,15 @@ class ExactCell:
 class Chunk:
     """Some rows of an input, parsed.
 
-    `table` has the columns c0, c1, … in the order of what was asked for (text, or the system's own types), and for
-    open columns `line`, the record as it was written. `read` is how many records there are, by a count that the table
-    had no part in: it must equal the table's rows plus `broken`.
+    `table` has the columns c0, c1, … in the order of what was asked for (text, or the system's own types). `read` is
+    how many records there are, by a count that the table had no part in: it must equal the table's rows plus `broken`.
     """
 
     table: pa.Table
     read: int
     lines: Positions
-    broken: tuple[Broken, ...] = ()
+    broken: pa.Table | None = None
+    """Records that are no rows, with the schema `BROKEN`."""
     missing: tuple[int, ...] = ()
     """Indices, ascending, of the records that are not in the table but among `broken`."""
     exact: tuple[ExactCell, ...] = ()
@@ -102,11 +136,21 @@ class Chunk:
     """The key of each row as text, where the stream has one: a database row has no position."""
     deleted: pa.BooleanArray | None = None
     """Which rows say that the row of their key was deleted; None: none of them."""
+    names: tuple[str, ...] = ()
+    """For open columns: the names that the first rows have, in the order in which they appear."""
+    absent: frozenset[str] = frozenset()
+    """For open columns: the names asked for that no row has."""
+    written: Written | None = None
+    """The records as they were written, where `Columns.as_written` says that the stream has them."""
+
+    def records_of(self, rows: Iterable[int]) -> list[int]:
+        """The indices of the records that the table's rows of these indices are."""
+        shifted = [index - position for position, index in enumerate(self.missing)]
+        return [row + bisect_right(shifted, row) for row in rows]
 
     def lines_of(self, rows: Iterable[int]) -> list[int]:
         """The positions of the table's rows of these indices; ascending."""
-        shifted = [index - position for position, index in enumerate(self.missing)]
-        return self.lines.of(row + bisect_right(shifted, row) for row in rows)
+        return self.lines.of(self.records_of(rows))
 
 
 def numbered(table: pa.Table, first: int, exact: Sequence[ExactCell] = ()) -> Chunk:

@@ -16,23 +16,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.language.errors import PenstockError
-from penstock.worker.ports.chunks import Broken, Chunk
+from penstock.worker.ports.chunks import MASK, UTF8, Chunk
 from penstock.worker.rows import engine
-from penstock.worker.rows.questions import MASK, Question, Questions, asked_values, questions
+from penstock.worker.rows.questions import Question, Questions, asked_values, questions
 from penstock.worker.rows.shape import EXACT
 
-__all__ = ["MASK", "Judge", "Questions", "Split", "questions"]
+__all__ = ["BAD", "Judge", "Questions", "Split", "questions"]
 
 _PIECE = 8192
 """Bad rows that are settled at once."""
 _PIECE_CELLS = 1 << 18
 """Cells of bad rows that are settled at once: rows may be wide."""
-_BAD = ["line", "stage", "field", "error", "payload", "kind"]
+BAD = ["line", "stage", "field", "error", "kind", "payload", "payload_encoding", "complete"]
+"""The columns of bad rows: `kind` is what is wrong in general; the rest is as in the quarantine."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """A chunk's rows: the values of the good ones, and of the bad ones line, stage, field, error, payload and kind."""
+    """A chunk's rows: the values of the good ones, and of the bad ones the columns `BAD`."""
 
     good: pa.Table
     bad: pa.Table | None
@@ -62,7 +63,7 @@ class Judge:
         sizes = [chunk.table.num_rows for chunk in chunks]
         rows = pa.concat_tables([chunk.table for chunk in chunks])
         if not rows.num_rows:
-            return [Split(pa.table({}), _bad_of(chunk, None, 0, ask.masked)) for chunk in chunks]
+            return [Split(pa.table({}), _bad_of(chunk, None, 0, ask)) for chunk in chunks]
         if ask.has_exact:
             rows = rows.append_column(EXACT, _exact(chunks, rows.num_rows))
         rows = rows.combine_chunks()
@@ -70,14 +71,14 @@ class Judge:
         good = pa.table(values, names=[str(number) for number in range(len(values))])
         if not bad.true_count:
             return [
-                Split(good.slice(start, size), _bad_of(chunk, None, start, ask.masked))
+                Split(good.slice(start, size), _bad_of(chunk, None, start, ask))
                 for chunk, start, size in zip(chunks, _starts(sizes), sizes, strict=True)
             ]
         good, reasons = good.filter(pc.invert(bad)), self._reasons(ask, rows, values, pc.indices_nonzero(bad))
         bad_counts = [bad.slice(start, size).true_count for start, size in zip(_starts(sizes), sizes, strict=True)]
         good_counts = [size - count for size, count in zip(sizes, bad_counts, strict=True)]
         return [
-            Split(good_rows, _bad_of(chunk, bad_rows, start, ask.masked))
+            Split(good_rows, _bad_of(chunk, bad_rows, start, ask))
             for chunk, start, good_rows, bad_rows in zip(
                 chunks, _starts(sizes), _slices(good, good_counts), _slices(reasons, bad_counts), strict=True
             )
@@ -128,13 +129,14 @@ class Judge:
         return pa.concat_tables(pieces)
 
     def _settled(self, ask: Questions, rows: pa.Table, values: Sequence[pa.Array]) -> pa.Table:
-        """Stage, field, kind, error and payload of bad rows."""
+        """Stage, field, kind and error of bad rows, and their payload where it is made of the chunk's columns."""
         answers = [self._answer(question, _given(question, rows, values), ask.masked) for question in ask.reasons]
         columns = {name: pc.coalesce(*(answer[name] for answer in answers)) for name in ("stage", "field", "kind")}
         errors = [pc.if_else(pc.equal(answer["error"], ""), None, answer["error"]) for answer in answers]
         columns["error"] = pc.binary_join_element_wise(*errors, "; ", null_handling="skip")
-        payload = self._answer(ask.payload, rows.select([*ask.payload.columns]), ask.masked)
-        return pa.table({**columns, "payload": payload["payload"]})
+        if ask.payload is not None:
+            columns["payload"] = self._answer(ask.payload, rows.select([*ask.payload.columns]), ask.masked)["payload"]
+        return pa.table(columns)
 
     def _answer(self, question: Question, rows: pa.Table, masked: bool) -> pa.Table:
         """Ask about these rows. A question is planned once for tables alike: planning costs 10 to 20 ms."""
@@ -219,23 +221,34 @@ def _one_array(column: pa.ChunkedArray) -> pa.Array:
     return combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined
 
 
-def _bad_of(chunk: Chunk, reasons: pa.Table | None, start: int, masked: bool) -> pa.Table | None:
+def _bad_of(chunk: Chunk, reasons: pa.Table | None, start: int, ask: Questions) -> pa.Table | None:
     """All that is bad in the chunk, whose first row is row `start` of what was asked about."""
-    bad = [_of_broken(chunk.broken, masked)] if chunk.broken else []
+    bad = [] if chunk.broken is None or not chunk.broken.num_rows else [_of_broken(chunk.broken, ask.masked)]
     if reasons:
-        lines = chunk.lines_of(row - start for row in reasons["row"].to_pylist())
-        bad.append(reasons.append_column("line", pa.array(lines, pa.int64())).select(_BAD))
+        records = chunk.records_of(row - start for row in reasons["row"].to_pylist())
+        reasons = reasons.append_column("line", pa.array(chunk.lines.of(records), pa.int64()))
+        if chunk.written is None:
+            reasons = reasons.append_column("payload_encoding", pa.repeat(UTF8, reasons.num_rows))
+            reasons = reasons.append_column("complete", pa.repeat(not ask.masked, reasons.num_rows))
+        else:
+            payloads = chunk.written.payloads(records, ask.hidden)
+            for name in payloads.column_names:
+                reasons = reasons.append_column(name, payloads[name])
+        bad.append(reasons.select(BAD))
     return pa.concat_tables(bad) if bad else None
 
 
-def _of_broken(broken: tuple[Broken, ...], masked: bool) -> pa.Table:
+def _of_broken(broken: pa.Table, masked: bool) -> pa.Table:
+    count = broken.num_rows
     return pa.table(
         {
-            "line": pa.array([entry.line for entry in broken], pa.int64()),
-            "stage": pa.repeat("read", len(broken)),
-            "field": pa.nulls(len(broken), pa.string()),
-            "error": pa.array([entry.error for entry in broken], pa.string()),
-            "payload": pa.array([MASK if masked else entry.text for entry in broken], pa.string()),
-            "kind": pa.array([entry.error for entry in broken], pa.string()),
+            "line": broken["line"],
+            "stage": pa.repeat("read", count),
+            "field": pa.nulls(count, pa.string()),
+            "error": broken["error"],
+            "kind": broken["error"],
+            "payload": pa.repeat(MASK, count) if masked else broken["payload"],
+            "payload_encoding": pa.repeat(UTF8, count) if masked else broken["payload_encoding"],
+            "complete": pa.repeat(False, count) if masked else broken["complete"],
         }
     )

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from penstock.worker.ports.chunks import MASK
 from penstock.worker.rows import direct, engine, lossless, rules, shape
 from penstock.worker.rows.shape import EXACT, Fault, Shape, ShapedField
-
-MASK = "***"
 
 _TOGETHER = 48
 """Fields of one question."""
@@ -45,14 +44,19 @@ class Questions:
     """Each yields `bad`, and the values of those of its fields that are not always read directly."""
     reasons: tuple[Question, ...]
     """Each yields stage, field, kind and error; null, null, null and "" where the row is good as far as it goes."""
-    payload: Question
+    payload: Question | None
     """Yields the row as it was read."""
     readings: tuple[direct.Reading | None, ...]
     types: tuple[pa.DataType, ...]
     has_exact: bool
     """Whether the questions need the column EXACT beside the chunk's own."""
-    masked: bool
-    """Whether a line that cannot be read may hold a sensitive value, and is not to be shown."""
+    hidden: frozenset[str]
+    """The columns whose values are sensitive. A line that cannot be read may hold one, and is not shown then."""
+
+    @property
+    def masked(self) -> bool:
+        """Whether any value is sensitive."""
+        return bool(self.hidden)
 
 
 def questions(shaped: Shape) -> Questions:
@@ -69,7 +73,7 @@ def questions(shaped: Shape) -> Questions:
         readings=tuple(rules.with_rules(field) for field in fields),
         types=tuple(direct.arrow_type(field.field.type) for field in fields),
         has_exact=any(field.may_be_exact for field in fields),
-        masked=bool(shaped.sensitive),
+        hidden=shaped.sensitive,
     )
 
 
@@ -113,11 +117,14 @@ def _reasons(table: str, fields: tuple[ShapedField, ...]) -> Question:
     )
 
 
-def _payload(shaped: Shape) -> Question:
-    """The row as it was read, as JSON: column to text or number; sensitive columns masked."""
+def _payload(shaped: Shape) -> Question | None:
+    """The row as it was read, as JSON: column to text or number, sensitive ones masked.
+
+    None where chunks have their records as they were written.
+    """
     table = "payload"
-    if shaped.open:
-        return Question(table, ("line",), (), f"SELECT {_line(shaped)} AS payload FROM {table}")
+    if shaped.as_written:
+        return None
     has_exact = any(field.may_be_exact for field in shaped.fields)
     columns = [f"c{index}" for index in range(len(shaped.columns))] or ["none"]
     pairs = [
@@ -126,16 +133,6 @@ def _payload(shaped: Shape) -> Question:
     ]
     sql = f"SELECT CAST(json_object({', '.join(pairs)}) AS VARCHAR) AS payload FROM {table}"
     return Question(table, (*columns, *([EXACT] if has_exact else [])), (), sql)
-
-
-def _line(shaped: Shape) -> str:
-    """A line of JSON, its sensitive keys masked; a key in other letters may be the same one, misspelt."""
-    if not shaped.sensitive:
-        return "line"
-    hidden = ", ".join(engine.text(name.lower()) for name in sorted(shaped.sensitive))
-    keys = f"list_distinct(list_filter(json_keys(line), lambda k: lower(k) IN ({hidden})))"
-    masks = f"map_from_entries(list_transform({keys}, lambda k: {{'k': k, 'v': {engine.text(MASK)}}}))"
-    return f"CAST(json_merge_patch(line, CAST({masks} AS JSON)) AS VARCHAR)"
 
 
 def _shown(column: str, kind: str, has_exact: bool) -> str:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from penstock.api.dataset import SchemaField
-from penstock.connectors.files.formats import Columns, Measure
 from penstock.language.errors import InvalidSpec
+from penstock.worker.ports.chunks import Columns
 from penstock.worker.rows import direct, engine, lossless
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ class Shape:
     open: bool
     types: tuple[str, ...] = ()
     """The source types of the columns, where they have some."""
+    as_written: bool = False
+    """Whether chunks keep their records as they were written, for payloads."""
 
     @property
     def sensitive(self) -> frozenset[str]:
@@ -161,15 +163,14 @@ def compiled(fields: Sequence[SchemaField], columns: Columns, where: str) -> Sha
     origins = [_origin(field, columns) for field in fields]
     if columns.open:
         names = tuple(dict.fromkeys(name for origin in origins for name in origin.columns))
-        columns = Columns(names, (_TEXT,) * len(names), open=True)
+        columns = replace(columns, names=names, types=(_TEXT,) * len(names))
     elif columns.partial:
         columns = _needed(columns, fields, origins, where)
     shaped = [
         _shaped(number, field, origin, columns, where)
         for number, (field, origin) in enumerate(zip(fields, origins, strict=True))
     ]
-    asked = _marked(columns.names, fields, origins) if columns.open else columns.names
-    shape = Shape(tuple(shaped), asked, columns.open, columns.types)
+    shape = Shape(tuple(shaped), columns.names, columns.open, columns.types, columns.as_written)
     hidden = shape.sensitive
     masked = [replace(each, masked=not hidden.isdisjoint(each.source_columns)) for each in shaped]
     return replace(shape, fields=tuple(masked))
@@ -189,17 +190,6 @@ def _needed(columns: Columns, fields: Sequence[SchemaField], origins: Sequence["
             message = f'{where}: the column "{name}" is of the type {kind.removeprefix(UNKNOWN)}, which cannot be read.'
             raise InvalidSpec(f"{message} Leave it out, or write it as another type.", "WrongSpecification")
     return replace(columns, names=names, types=types)
-
-
-def _marked(names: Sequence[str], fields: Sequence[SchemaField], origins: Sequence[_Origin]) -> tuple[str, ...]:
-    """The names, each marked that no string and no expression is made of: those may see how a number is written."""
-    seen = {
-        name
-        for field, origin in zip(fields, origins, strict=True)
-        for name in origin.columns
-        if field.type == "string" or origin.expression is not None
-    }
-    return tuple(name if name in seen else Measure(name) for name in names)
 
 
 def check_expression(written: str, where: str) -> None:
@@ -252,10 +242,19 @@ def _index(name: str, columns: Columns, field: str, where: str) -> int:
     alike = same or [index for index, there in enumerate(columns.names) if there.lower() == name.lower()]
     if len(alike) == 1:
         return alike[0]
-    if same:
-        message = f'{where}: field {field} needs the column "{name}", which stands {len(same)} times in it. Rename one.'
+    if alike:
+        message = (
+            f'{where}: field {field} needs the column "{name}", which {_often(alike, columns)}. Rename all but one.'
+        )
         raise InvalidSpec(message, "WrongSpecification")
     raise InvalidSpec(_missing(name, columns, field, where), "WrongSpecification")
+
+
+def _often(alike: Sequence[int], columns: Columns) -> str:
+    places = ", ".join(str(index + 1) for index in alike[:20])
+    if len({columns.names[index] for index in alike}) == 1:
+        return f"stands {'twice' if len(alike) == 2 else f'{len(alike)} times'} in it, as columns {places}"
+    return f"could be any of columns {places}, whose names differ in case alone"
 
 
 def _missing(name: str, columns: Columns, field: str, where: str) -> str:
@@ -286,7 +285,8 @@ def _shaped(number: int, field: SchemaField, origin: _Origin, columns: Columns, 
     )
     if origin.expression is None:
         place = places[origin.columns[0]]
-        return _from_column(shaped, columns.types[place], origin.written, where)
+        column = _from_column(shaped, columns.types[place], origin.written, where)
+        return _with_exponents(column) if columns.open and field.type in ("int", "long") else column
     return _from_expression(shaped, origin.expression, places, columns, where)
 
 
@@ -308,6 +308,13 @@ def _from_column(shaped: ShapedField, source: str, written: str, where: str) -> 
         reading = direct.Reading(read, column, always, bool(field.required), null_values=nulls)
         cast = cast.unless(shaped.direct_value)
     return replace(shaped, source_sql=value, cast=cast, direct=reading, exact_is_value=exact_is_text)
+
+
+def _with_exponents(shaped: ShapedField) -> ShapedField:
+    """The same of JSON, in which 1E5 is as good a way to write a whole number as 100000."""
+    cast = lossless.from_text("decimal(38,0)", shaped.source, shaped.attempt)
+    cast = lossless.Cast(cast.attempt, f"TRY_CAST({cast.accept} AS {lossless.sql_type(shaped.field.type)})")
+    return replace(shaped, cast=cast.unless(shaped.direct_value) if shaped.direct else cast)
 
 
 def _from_expression(

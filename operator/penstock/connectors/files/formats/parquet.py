@@ -20,11 +20,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from penstock.connectors.files.formats import carriers, pages
-from penstock.connectors.files.formats.block import Broken, Chunk, Columns, Lines, Work
-from penstock.connectors.files.formats.records import LONGEST, SHOWN
+from penstock.connectors.files.formats.block import SHOWN, BrokenLines, Work
+from penstock.connectors.files.formats.records import LONGEST
 from penstock.connectors.files.stores import BLOCK, Found, Open
 from penstock.language.errors import InvalidSpec
-from penstock.worker.ports.chunks import ExactCell
+from penstock.worker.ports.chunks import Chunk, Columns, ExactCell, Lines
 from penstock.worker.rows import engine
 
 _ROWS = 65_536
@@ -145,15 +145,17 @@ class ParquetFile:
     def _chunk(self, pieces: Sequence["_Piece"], asked: Sequence[int], first: int) -> Chunk:
         """Rows as Arrow tables; those that are too long are set aside."""
         tables, exact = [], list[ExactCell]()
-        broken, missing, row = [], [], 0
+        broken, missing, row = BrokenLines(), list[int](), 0
         with damage(self._url):
             for piece in pieces:
                 for index in piece.too_long:
                     missing.append(row + index)
-                    broken.append(self._too_long(piece.batch.slice(index, 1), asked, first + row + index))
+                    error = f"the row is longer than {LONGEST} bytes"
+                    beginning = self._beginning(piece.batch.slice(index, 1), asked)
+                    broken.add(first + row + index, "RowTooLong", error, beginning, complete=False)
                 tables.append(self._carried(piece.kept(), asked, exact, row + len(piece.too_long) - len(missing)))
                 row += piece.batch.num_rows
-        return Chunk(pa.concat_tables(tables), row, Lines(first), tuple(broken), tuple(missing), tuple(exact))
+        return Chunk(pa.concat_tables(tables), row, Lines(first), broken.table(), tuple(missing), tuple(exact))
 
     def _carried(self, batch: pa.RecordBatch, asked: Sequence[int], exact: list[ExactCell], first: int) -> pa.Table:
         """The columns as their carriers have them; the cells that these cannot hold are added to `exact`."""
@@ -163,8 +165,8 @@ class ParquetFile:
             exact += [ExactCell(first + row, f"c{position}", text) for row, text in texts.items()]
         return pa.table(columns or {"none": batch.column(0)})
 
-    def _too_long(self, row: pa.RecordBatch, asked: Sequence[int], line: int) -> Broken:
-        """The row with the beginning of each value."""
+    def _beginning(self, row: pa.RecordBatch, asked: Sequence[int]) -> bytes:
+        """The row with the beginning of each value, as JSON."""
         room = max(SHOWN // (2 * len(asked)), 16)
         shown = {}
         for number, column in zip(asked, row.columns, strict=True):
@@ -172,8 +174,7 @@ class ParquetFile:
             text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
             cut = f"{text[:room]}… ({len(text)} characters)"
             shown[self._fields[number].name] = text if len(text) <= room else cut
-        text = json.dumps(shown, ensure_ascii=False)
-        return Broken(line, text, f"the row is longer than {LONGEST} bytes")
+        return json.dumps(shown, ensure_ascii=False).encode()
 
 
 @dataclass(frozen=True)

@@ -3,185 +3,224 @@
 One regular expression per dialect walks over whole well-formed records at C speed and stops at the first that is not.
 A line whose quoting is broken is set aside as that one line, and reading goes on with the next: an unclosed quote costs
 a line, not the rest of the file.
+
+What a record is depends on its own bytes and those after it, never on where the pieces of the file end: nothing is
+decided before `Limits.sought` bytes from the record's beginning, or the end of the file, have been seen. So the memory
+that cutting takes is bounded by `sought` plus a piece, and each byte is looked at a bounded number of times.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from penstock.connectors.files.formats.block import Block, Broken, Lines
-from penstock.connectors.files.spec import CsvFormat
+from penstock.connectors.files.formats.block import SHOWN, Block, BrokenLines, line_ends, without_line_end
+from penstock.connectors.files.formats.dialect import Dialect
+from penstock.worker.ports.chunks import BrokenReason
 
 LONGEST = 1 << 20
-"""Bytes of the longest line that is a row; a longer one goes to the quarantine, its beginning as its payload."""
-SHOWN = 4096
-"""Bytes kept of a line that is no row."""
-_BLANK = re.compile(rb"^\r?\n", re.MULTILINE)
+"""Bytes of the longest row, without its line end; a longer one goes to the quarantine, its beginning as its payload."""
 
 
 @dataclass(frozen=True)
-class Dialect:
-    """Regular expressions over the bytes of one CSV dialect, each of which begins where a record begins.
-
-    `records` matches whole records; `record` one; `flat` matches up to a quoted field that holds a line end, and
-    `quoted` that field.
+class Limits:
+    """Sizes in bytes: of a `block`, and so of the pieces in which a file is cut; of the `longest` row; and within how
+    many bytes of a row's beginning its last quote is `sought`. `rows` is how many records a block has at most, about.
     """
 
-    records: re.Pattern[bytes]
-    record: re.Pattern[bytes]
-    flat: re.Pattern[bytes]
-    quoted: re.Pattern[bytes]
-    quote: bytes
+    block: int = 8 << 20
+    longest: int = LONGEST
+    sought: int = 16 << 20
+    rows: int = 1 << 17
+
+    @property
+    def window(self) -> int:
+        """Bytes that are looked at together."""
+        return min(2 * self.rows, 256 << 10, self.block, self.longest)
 
 
-def dialect(form: CsvFormat) -> Dialect:
-    """The dialect's expressions."""
-    characters = (form.delimiter, form.quote)
-    d, q, e = (re.escape(character.encode()) for character in (*characters, form.escape))
-    begins, ends = rb"(?<![^%b\n])%b" % (d, q), rb"%b(?=[%b\r\n])" % (q, d)
-    held, escaped = (rb"[^%b]" % q, q + q) if form.escape == form.quote else (rb"[^%b" % q + e + b"]", e + rb"[\s\S]")
-    flat_held = held.replace(b"[^", rb"[^\n", 1)
-    bare = rb"[^%b\r\n]++|\r(?=\n)|(?<=[^%b\n])%b" % (q, d, q)
-    field, flat_field = (
-        rb"%b%b*+(?:%b%b*+)*+%b" % (begins, inside, escaped, inside, ends) for inside in (held, flat_held)
-    )
-    one = rb"(?:%b|%b)*+\n" % (bare, field)
-    flat = rb"(?:%b|\n|%b)*+" % (bare, flat_field)
-    return Dialect(
-        records=re.compile(rb"(?:%b)*+" % one),
-        record=re.compile(one),
-        flat=re.compile(flat),
-        quoted=re.compile(field),
-        quote=form.quote.encode(),
-    )
+CSV_LIMITS = Limits()
+JSON_LIMITS = Limits(block=2 << 20, rows=1 << 13)
+"""Lines of JSON may lack most keys that are asked for: fewer of them bound the cells of a chunk."""
 
 
-def csv_blocks(content: Iterator[bytes], speaking: Dialect) -> Iterator[Block]:
+def csv_blocks(content: Iterator[bytes], speaking: Dialect, limits: Limits = CSV_LIMITS) -> Iterator[Block]:
     """Blocks of whole CSV records. Blank lines are no records and are not counted."""
-    return _Cutter(speaking).blocks(content)
+    return _Cutter(speaking, limits).blocks(content)
 
 
-def line_blocks(content: Iterator[bytes]) -> Iterator[Block]:
+def line_blocks(content: Iterator[bytes], limits: Limits = JSON_LIMITS) -> Iterator[Block]:
     """Blocks of whole lines, quotes meaning nothing. Blank lines are no records and are not counted."""
-    return _Cutter(None).blocks(content)
+    return _Cutter(None, limits).blocks(content)
+
+
+def _pieces(content: Iterator[bytes], size: int) -> Iterator[tuple[bytes, bool]]:
+    """The content in pieces of at least `size` bytes, each with whether it is the last; the last ends in a line end."""
+    waiting, length, ended = list[bytes](), 0, True
+    for piece in content:
+        if not piece:
+            continue
+        waiting.append(piece)
+        length += len(piece)
+        ended = piece.endswith(b"\n")
+        if length >= size:
+            yield b"".join(waiting), False
+            waiting, length = [], 0
+    yield b"".join(waiting) + (b"" if ended else b"\n"), True
 
 
 class _Cutter:
     """Cuts one file; its state is the number of the next line and the records of the block in the making."""
 
-    def __init__(self, speaking: Dialect | None) -> None:
-        self._speaking = speaking
+    def __init__(self, speaking: Dialect | None, limits: Limits) -> None:
+        self._speaking, self._limits = speaking, limits
         self._line = 1
+        self._skipping = False
+        self._buffer, self._last = b"", False
         self._begin()
 
     def _begin(self) -> None:
-        self._first, self._records = self._line, 0
+        self._first, self._records, self._size, self._flat = self._line, 0, 0, True
         self._spans: list[bytes] = []
-        self._extra: list[tuple[int, int]] = []
-        self._broken: list[Broken] = []
+        self._gaps: list[tuple[int, int]] = []
+        self._broken = BrokenLines()
 
     def blocks(self, content: Iterator[bytes]) -> Iterator[Block]:
-        """One block for each piece of content that ends a record."""
-        buffer, skipping = b"", False
-        for piece in content:
-            if skipping:  # the rest of a line that is too long
-                end = piece.find(b"\n") + 1
-                skipping, piece = end == 0, piece[end:] if end else b""  # noqa: PLW2901 - what is left of it
-            lines = piece.rfind(b"\n") + 1  # up to there at once, so that what is whole need not be copied again
-            rest = self._cut(b"".join((buffer, memoryview(piece)[:lines])), last=False) + piece[lines:]
-            if len(rest) > 2 * LONGEST:
-                rest = self._cut(rest, last=False)
-            if len(rest) > 2 * LONGEST:
-                self._set_aside(rest, f"the line is longer than {LONGEST} bytes")
-                rest, skipping = b"", True
-            buffer = rest
-            yield from self._finished()
-        if buffer:
-            self._cut(buffer if buffer.endswith(b"\n") else buffer + b"\n", last=True)
-        yield from self._finished()
-
-    def _finished(self) -> Iterator[Block]:
-        if self._records or self._broken:
-            data = self._spans[0] if len(self._spans) == 1 else b"".join(self._spans)
-            yield Block(data, self._records, Lines(self._first, tuple(self._extra)), tuple(self._broken))
-            self._begin()
-
-    def _cut(self, buffer: bytes, last: bool) -> bytes:
-        """Take whole records off the buffer; what is left may be the beginning of one."""
-        at = 0
-        while at < len(buffer):
-            end = self._whole(buffer, at)
-            if end > at:
-                self._take(buffer[at:end] if at or end < len(buffer) else buffer)
+        """The file's records, in order."""
+        for piece, last in _pieces(content, self._limits.block):
+            self._buffer, self._last = self._buffer + piece if self._buffer else piece, last
+            at = 0
+            while (end := self._next(at)) > at:
                 at = end
-                continue
-            if not last and len(buffer) - at <= 2 * LONGEST:
-                break
-            end = buffer.find(b"\n", at) + 1
-            if not end:
-                break
-            self._set_aside(buffer[at:end], self._why(buffer[at:end]))
-            at = end
-        return buffer[at:]
+                if self._size >= self._limits.block or self._records + len(self._broken) >= self._limits.rows:
+                    yield self._block()
+            self._buffer = self._buffer[at:]
+            if self._records or len(self._broken):
+                yield self._block()
 
-    def _whole(self, buffer: bytes, at: int) -> int:
-        if self._speaking is None or (buffer.find(self._speaking.quote, at) < 0 and b"\r" not in buffer):
-            return buffer.rfind(b"\n", at) + 1 or at
-        found = self._speaking.records.match(buffer, at)
-        return found.end() if found else at
+    def _block(self) -> Block:
+        data = self._spans[0] if len(self._spans) == 1 else b"".join(self._spans)
+        record = self._speaking.record if self._speaking is not None and not self._flat else None
+        block = Block(data, self._records, self._first, tuple(self._gaps), self._broken, record)
+        self._begin()
+        return block
 
-    def _take(self, span: bytes) -> None:
-        """Count the records of a well-formed span and note the lines in it that begin none."""
-        lines, doubled = _line_ends(span)
-        events = self._between(span, doubled)
-        counted, position = 0, 0  # records and position up to the event before
-        for start, end, inside in events:
-            before = span.count(b"\n", position, start)
-            counted += before
-            self._extra.append((self._records + counted + (1 if inside else 0), span.count(b"\n", start, end)))
-            position = end
-        self._records += lines - sum(span.count(b"\n", start, end) for start, end, _ in events)
-        self._line += lines
-        self._spans.append(span)
+    def _next(self, at: int) -> int:
+        """Take the next records, or set the next line aside; where that ends, or `at` if more must be read first."""
+        if self._skipping:
+            end = self._buffer.find(b"\n", at) + 1
+            self._skipping = not end
+            return end or len(self._buffer)
+        end = self._run(at)
+        if end > at:
+            self._take(at, end)
+            return end
+        if at == len(self._buffer):
+            return at
+        return self._line_by_line(at) if self._speaking is None else self._careful(at, self._speaking)
 
-    def _between(self, span: bytes, doubled: bool) -> list[tuple[int, int, bool]]:
-        """Where line ends that end no record lie: (start, end, whether inside a quoted field), in order."""
-        fields = [*self._multiline(span)]
-        if not (doubled or span.startswith((b"\n", b"\r\n"))):
-            return fields
-        blank = [(found.start(), found.end(), False) for found in _BLANK.finditer(span)]
-        outside = [entry for entry in blank if not any(start <= entry[0] < end for start, end, _ in fields)]
-        return sorted([*fields, *outside])
-
-    def _multiline(self, span: bytes) -> Iterator[tuple[int, int, bool]]:
+    def _run(self, at: int) -> int:
+        """The end of the whole records within the next window that have no line ends in their fields."""
+        buffer, stop = self._buffer, min(at + self._limits.window, len(self._buffer))
         speaking = self._speaking
-        if speaking is None or speaking.quote not in span:
+        if speaking is None or (buffer.find(speaking.quote, at, stop) < 0 and _ends_lines(buffer, at, stop)):
+            end = buffer.rfind(b"\n", at, stop) + 1 or at
+        else:
+            found = speaking.run.match(buffer, at, stop)
+            end = found.end() if found else at
+        return end
+
+    def _line_by_line(self, at: int) -> int:
+        """The line that is longer than a window."""
+        end = self._buffer.find(b"\n", at) + 1
+        if end:
+            self._long(at, end) if self._too_long(at, end) else self._take(at, end)
+            return end
+        return self._skip(at) if len(self._buffer) - at > self._limits.longest + 2 else at
+
+    def _careful(self, at: int, speaking: Dialect) -> int:
+        """The record that is longer than a window, has line ends in its fields, or is none."""
+        limit = at + self._limits.sought
+        found = speaking.record.match(self._buffer, at, min(limit, len(self._buffer)))
+        if found:
+            end = found.end()
+            if self._too_long(at, end):
+                self._long(at, end)
+            else:
+                self._take(at, end, flat=self._buffer.find(b"\n", at) == end - 1)
+            return end
+        if not self._last and len(self._buffer) < limit:
+            return at
+        end = self._buffer.find(b"\n", at, limit) + 1
+        if not end:
+            return self._skip(at)
+        if self._too_long(at, end):
+            self._long(at, end)
+        else:
+            reason, error = _why(self._buffer[at:end])
+            self._set_aside(reason, error, without_line_end(self._buffer[at:end]))
+        return end
+
+    def _too_long(self, at: int, end: int) -> bool:
+        ending = 2 if self._buffer.startswith(b"\r\n", end - 2) else 1
+        return end - at - ending > self._limits.longest
+
+    def _skip(self, at: int) -> int:
+        self._long(at, at + 1)
+        self._skipping = True
+        return at + 1
+
+    def _long(self, at: int, end: int) -> None:
+        lines = max(self._buffer.count(b"\n", at, end), 1)
+        error = f"the row is longer than {self._limits.longest} bytes"
+        beginning = self._buffer[at : at + min(SHOWN, self._limits.longest)]
+        self._set_aside("RowTooLong", error, beginning, lines=lines, complete=False)
+
+    def _take(self, at: int, end: int, flat: bool = True) -> None:
+        """Count the records of a well-formed span."""
+        span = self._buffer[at:end] if at or end < len(self._buffer) else self._buffer
+        lines, blank = _counted(span) if flat else (span.count(b"\n"), 0)
+        self._line += lines
+        if flat and lines == blank:  # nothing but blank lines: they need not be kept
+            self._gap(lines)
             return
-        at = 0
-        while (flat := speaking.flat.match(span, at)) and (field := speaking.quoted.match(span, flat.end())):
-            yield field.start(), field.end(), True
-            at = field.end()
+        self._records += lines - blank if flat else 1
+        self._flat = self._flat and flat
+        self._spans.append(span)
+        self._size += len(span)
 
-    def _set_aside(self, line: bytes, error: str) -> None:
-        self._broken.append(Broken(self._line, line[:SHOWN].decode(errors="replace").rstrip("\r\n"), error))
-        self._extra.append((self._records, 1))
-        self._line += 1
+    def _gap(self, lines: int) -> None:
+        if not self._records and not len(self._broken):
+            self._first = self._line
+        elif self._gaps and self._gaps[-1][0] == self._size:
+            self._gaps[-1] = self._size, self._gaps[-1][1] + lines
+        else:
+            self._gaps.append((self._size, lines))
 
-    def _why(self, line: bytes) -> str:
-        if b"\r" in line[:-2]:
-            return "a carriage return stands inside the line, outside quotes"
-        return "a quote is not closed, or text follows the closing quote"
+    def _set_aside(
+        self, reason: BrokenReason, error: str, written: bytes, *, lines: int = 1, complete: bool = True
+    ) -> None:
+        self._broken.add(self._line, reason, error, written, complete=complete)
+        self._line += lines
+        self._gap(lines)
 
 
-def _line_ends(span: bytes) -> tuple[int, bool]:
-    """How many line ends there are, and whether one follows another at once.
+def _ends_lines(buffer: bytes, at: int, stop: int) -> bool:
+    """Whether each carriage return is part of a line end."""
+    returns = buffer.count(b"\r", at, stop) if buffer.find(b"\r", at, stop) >= 0 else 0
+    return not returns or returns == buffer.count(b"\r\n", at, stop)
 
-    Counted by Arrow over the bytes as numbers: a quarter of what `bytes.count` and `in` take.
-    """
-    codes = pa.Array.from_buffers(pa.uint8(), len(span), [None, pa.py_buffer(span)])
-    ends = pc.equal(codes, pa.scalar(ord("\n"), pa.uint8()))
-    doubled = pc.any(pc.and_(ends.slice(1), ends.slice(0, len(ends) - 1))).as_py()
-    return ends.true_count, bool(doubled) or (b"\r" in span and b"\n\r\n" in span)
+
+def _why(line: bytes) -> tuple[BrokenReason, str]:
+    if b"\r" in without_line_end(line):
+        return "LoneCarriageReturn", "a carriage return stands inside the line, outside quotes"
+    return "BrokenQuoting", "a quote is not closed, or text follows the closing quote"
+
+
+def _counted(span: bytes) -> tuple[int, int]:
+    """How many lines a span of whole lines has, and how many of them are blank."""
+    if b"\n\r\n" in span or span.startswith(b"\r\n"):
+        span = span.replace(b"\r\n", b"\n")
+    ends = line_ends(span)
+    blank = pc.and_(ends.slice(1), ends.slice(0, len(ends) - 1)).true_count + span.startswith(b"\n")
+    return ends.true_count, blank

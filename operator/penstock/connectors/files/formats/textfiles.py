@@ -1,0 +1,73 @@
+"""Text files, CSV and JSON lines: their columns first, then their blocks, each parsed by whichever thread."""
+
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+from penstock.connectors.files.formats import csvrows, jsonlines, records, streams
+from penstock.connectors.files.formats.block import Block, Work
+from penstock.connectors.files.formats.dialect import dialect
+from penstock.connectors.files.spec import CsvFormat, Format
+from penstock.language.errors import InvalidSpec
+from penstock.worker.ports.chunks import ANY, Columns
+
+
+def read(stream: BinaryIO, url: str, form: Format, compression: str) -> tuple[Columns, Iterator[Work]]:
+    """The columns of a file, and what parses its blocks. Raises InvalidSpec (WrongSpecification)."""
+    content = streams.unzipped(stream, url) if streams.gzipped(url, compression) else streams.plain(stream)
+    content = streams.text(content, url)
+    if form.csv is not None:
+        return _csv(content, form.csv, url)
+    return ANY, (_json_work(block) for block in records.line_blocks(content))
+
+
+def _json_work(block: Block) -> Work:
+    return lambda keys, _: jsonlines.chunk(block, keys)
+
+
+def _csv(content: Iterator[bytes], form: CsvFormat, url: str) -> tuple[Columns, Iterator[Work]]:
+    speaking = dialect(form)
+    blocks = records.csv_blocks(content, speaking)
+    first = next(blocks, None)
+    if first is None:
+        return Columns((), ()), iter(())
+    _check_beginning(first, form, url)
+    cells = csvrows.header(first.data[slice(*first.spans[0])], speaking)
+    if form.header:
+        first = first.without_first()
+        names = _names(cells, url)
+    else:
+        names = tuple(f"column{index}" for index in range(len(cells)))
+    layout = csvrows.Layout(form, speaking, names)
+
+    def works() -> Iterator[Work]:
+        yield lambda *_: csvrows.chunk(first, layout)
+        for block in blocks:
+            yield _csv_work(block, layout)
+
+    return Columns(names, ("VARCHAR",) * len(names), as_written=True), works()
+
+
+def _csv_work(block: Block, layout: csvrows.Layout) -> Work:
+    return lambda *_: csvrows.chunk(block, layout)
+
+
+def _check_beginning(first: Block, form: CsvFormat, url: str) -> None:
+    """Raise InvalidSpec where the header is broken, or no line can be read at all."""
+    broken = first.broken.table().slice(0, 1).to_pylist()
+    if not broken:
+        return
+    line, error = broken[0]["line"], broken[0]["error"]
+    if not first.records:
+        message = f"{url}: no line can be read as CSV; line {line}: {error}. Check delimiter and quote."
+        raise InvalidSpec(message, "WrongSpecification")
+    if form.header and line < first.of([0])[0]:
+        message = f"{url}: the header, line {line}, cannot be read: {error}. Check delimiter and quote, or the file."
+        raise InvalidSpec(message, "WrongSpecification")
+
+
+def _names(cells: Sequence[bytes], url: str) -> tuple[str, ...]:
+    try:
+        return tuple(cell.decode() for cell in cells)
+    except UnicodeDecodeError:
+        message = f"{url}: the first line is not UTF-8. Convert the file, or have it exported as UTF-8."
+        raise InvalidSpec(message, "WrongSpecification") from None
