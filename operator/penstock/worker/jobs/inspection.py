@@ -2,7 +2,7 @@
 """Is it there, may we, and what does it look like: Sources are listed and sniffed, Destinations are written to."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -23,10 +23,12 @@ log = logging.getLogger(__name__)
 _CATALOG_LIMIT = 512 * 1024
 _SAMPLE = 20_000
 """Rows whose values suggest a type."""
-_CELLS = 2_000_000
+_CELLS = 500_000
 """Cells whose values suggest types, in wide files."""
 _FIRST = 50
 """Values of a column that are looked at before the others."""
+_TOGETHER = 50_000
+"""Values that one question is about."""
 _MEMORY = 256 << 20
 _CANDIDATES = ("long", "double", "date", "timestamp", "timestamptz", "boolean")
 """Types that text may suggest, the narrower first; what fits none is a string."""
@@ -95,34 +97,51 @@ def _sniff(given: planning.Input, found: Found, pod: Pod) -> list[CatalogField]:
             names = chunk.names
         sample = work(names, connection).table
         sample = sample.slice(0, min(_SAMPLE, max(_CELLS // max(len(names), 1), _FIRST)))
-        types = _Types(connection)
-        return [CatalogField(name=name, type=types.suggested(sample[f"c{index}"])) for index, name in enumerate(names)]
+        types = _suggested([sample[f"c{index}"] for index in range(len(names))], connection)
+        return [CatalogField(name=name, type=kind) for name, kind in zip(names, types, strict=True)]
 
 
-class _Types:
-    """Suggests types for columns of text, by the rules of loading. Each column costs the same, however many there are."""
+def _suggested(columns: Sequence[pa.ChunkedArray], connection: engine.Connection) -> list[str]:
+    """For each column the narrowest type that every value is, by the rules of loading; `string` for one without values.
 
-    def __init__(self, connection: engine.Connection) -> None:
-        self._connection = connection
-        casts = [lossless.from_text(kind, "x", f"t{number}") for number, kind in enumerate(_CANDIDATES)]
-        attempts = ", ".join(f"{cast.attempt} AS t{number}" for number, cast in enumerate(casts))
-        fitting = ", ".join(f"count({cast.accept})" for cast in casts)
-        self._sql = f"SELECT {fitting} FROM (SELECT x, {attempts} FROM sample)"
-        self._sample = engine.Replaceable(pa.table({"x": pa.array([], pa.string())}))
-        connection.register("sample", self._sample)
-        connection.execute(f"PREPARE fitting AS {self._sql}")
+    All columns are asked about together: a question costs as much as some thousand values.
+    """
+    values = [column.drop_null().unique() for column in columns]
+    fitting = {index: frozenset(_CANDIDATES) for index, column in enumerate(values) if len(column)}
+    for most in (_FIRST, _SAMPLE):  # the first few values rule most types out
+        asked = {index: values[index].slice(0, most) for index, kinds in fitting.items() if kinds}
+        fitting |= _fitting(asked, connection)
+    narrowest = [[kind for kind in _CANDIDATES if kind in fitting.get(index, ())] for index in range(len(values))]
+    return [kinds[0] if kinds else "string" for kinds in narrowest]
 
-    def suggested(self, column: pa.ChunkedArray) -> str:
-        """The narrowest type that every value is; `string` where there is no value."""
-        values = column.drop_null().unique()
-        candidates = [*range(len(_CANDIDATES))]
-        for part in (values.slice(0, _FIRST), values):  # the first few values rule most types out
-            if not len(part) or not candidates:
-                return "string"
-            self._sample.table = pa.table({"x": part})
-            counts = self._connection.execute("EXECUTE fitting").fetchone() or ()
-            candidates = [candidate for candidate in candidates if counts[candidate] == len(part)]
-        return _CANDIDATES[candidates[0]] if candidates else "string"
+
+def _fitting(values: Mapping[int, pa.Array], connection: engine.Connection) -> dict[int, frozenset[str]]:
+    """The types that all of these values are, by the index of their column."""
+    casts = [lossless.from_text(kind, "x", f"t{number}") for number, kind in enumerate(_CANDIDATES)]
+    attempts = ", ".join(f"{cast.attempt} AS t{number}" for number, cast in enumerate(casts))
+    accepted = ", ".join(f"count({cast.accept}) = count(*)" for cast in casts)
+    fitting = dict[int, frozenset[str]]()
+    for part in _parts(values):
+        connection.register("sample", part)
+        answers = connection.execute(
+            f"SELECT n, {accepted} FROM (SELECT n, x, {attempts} FROM sample) GROUP BY n"
+        ).fetchall()
+        for index, *fits in answers:
+            fitting[index] = frozenset(kind for kind, fit in zip(_CANDIDATES, fits, strict=True) if fit)
+    return fitting
+
+
+def _parts(values: Mapping[int, pa.Array]) -> Iterator[pa.Table]:
+    """The values of whole columns as tables of about _TOGETHER rows: the column's index, and the value."""
+    numbers, arrays = list[pa.Array](), list[pa.Array]()
+    for index, column in values.items():
+        numbers.append(pa.repeat(index, len(column)))
+        arrays.append(column)
+        if sum(len(array) for array in arrays) >= _TOGETHER:
+            yield pa.table({"n": pa.chunked_array(numbers), "x": pa.chunked_array(arrays)})
+            numbers, arrays = [], []
+    if arrays:
+        yield pa.table({"n": pa.chunked_array(numbers), "x": pa.chunked_array(arrays)})
 
 
 def destination(order: DestinationOrder, pod: Pod) -> None:

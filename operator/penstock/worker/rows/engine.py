@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -51,17 +50,6 @@ def run(connection: Connection, statement: str) -> None:
                 connection.interrupt()
                 wait([running], timeout=0.1)
             raise
-
-
-class Replaceable:
-    """A table that stays registered under one name while its rows are replaced; the schema must stay the same."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self.table = table
-
-    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
-        """The rows of the moment, as the Arrow PyCapsule interface has it."""
-        return self.table.__arrow_c_stream__(requested_schema)
 
 
 def text(value: str) -> str:
