@@ -221,7 +221,7 @@ def test_a_preview_of_a_source_shows_its_first_rows(
     shown = _shown(pod, caplog, whole=True, rows=10)
     assert shown["columns"] == ["a", "b"]
     assert shown["where"] == f"file:///volumes/data/{name}"
-    assert shown["rows"] == (rows or [["1.10", "x"], ['{"c":1}', None]])
+    assert shown["rows"] == (rows or [["1.10", "x"], ['{"c": 1}', None]])
 
 
 def test_a_preview_of_a_source_shows_types_as_text_and_lines_that_are_no_rows(

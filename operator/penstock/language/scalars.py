@@ -2,6 +2,7 @@
 
 import re
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -87,9 +88,9 @@ def seconds(duration: str) -> int:
     return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([dhms])", duration))
 
 
-def ratio(percent: str) -> float:
-    """The fraction that a percentage such as `5%` or `0.5%` says: 0 to 1."""
-    return float(percent.removesuffix("%")) / 100
+def ratio(percent: str) -> Fraction:
+    """The fraction that a percentage such as `5%` or `0.5%` says, 0 to 1, exactly: 29 of 100 are 29%."""
+    return Fraction(percent.removesuffix("%")) / 100
 
 
 def quantity(text: str) -> Decimal | str:

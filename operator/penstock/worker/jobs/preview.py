@@ -96,7 +96,7 @@ def _of_file(given: planning.Input, file: Found, wanted: int, pod: Pod, connecti
     numeric: list[str] = []
     with formats.reader(given.store.open, file, given.format, given.compression, pod.scratch) as reader:
         names = reader.columns.names
-        for work in reader.works:
+        for work in reader.works_for(names):
             chunk = work(names, connection)
             if reader.columns.open and not names:  # those of the first objects
                 names = chunk.names

@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -221,9 +221,12 @@ def digest(fields: Sequence[SchemaField]) -> str:
 
 
 def _origin(field: SchemaField, columns: Columns) -> _Origin:
-    """What `from` says: a column wherever one has that very name, else an expression."""
+    """What `from` says: a column wherever one has that very name, else an expression.
+
+    Of open columns, any name may come: what is written with the characters of a name alone is one.
+    """
     written = field.from_ or field.name
-    if field.from_ is None or written in columns.names:
+    if field.from_ is None or written in columns.names or (columns.open and _WORDS.fullmatch(written)):
         return _Origin(written, (written,))
     from penstock.worker.rows import expressions  # sqlglot takes a tenth of a second: most Datasets go without
 
@@ -264,6 +267,23 @@ def _missing(name: str, columns: Columns, field: str, where: str) -> str:
     hint = hint if columns.names else "there are no columns."
     hint += " Check delimiter." if _undivided(columns) else ""
     return f'{where}: field {field} needs the column "{name}", which is not there; {hint}'
+
+
+def require_names(shaped: Shape, absent: Collection[str], names: Sequence[str], where: str) -> None:
+    """Raise InvalidSpec (WrongSpecification) for a field that is one of the names that no row of an input has.
+
+    `names` are some of those that are there, for the message. Names in expressions may be absent.
+    """
+    for each in shaped.fields:
+        name = each.source_columns[0] if each.expression_sql is None and each.source_columns else None
+        if name not in absent:
+            continue
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        listed = ", ".join(f'"{there}"' for there in names[:20])
+        hint = f'did you mean "{near[0]}"?' if near else f"there are {listed}."
+        message = f'{where}: field {each.field.name} needs the key "{name}", which no line has; {hint} Keys that whole '
+        message += f"files may lack are written as an expression: coalesce({engine.name(name)})."
+        raise InvalidSpec(message, "WrongSpecification")
 
 
 def _undivided(columns: Columns) -> bool:

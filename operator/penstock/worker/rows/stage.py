@@ -315,6 +315,8 @@ class _Target:
         self._good = DataFiles(lake.folder(work.tables.data) / name, work.tables.data_schema)
         self._bad = DataFiles(lake.folder(work.tables.quarantine) / name, work.tables.quarantine_schema)
         self._read = 0
+        self._absent: frozenset[str] | None = None
+        self._names: tuple[str, ...] = ()
         self._lock = Lock()
         self._staged: StagedFile | None = None
         self.whole = False
@@ -345,6 +347,9 @@ class _Target:
             self._bad.write(self._entry(split.bad))
         with self._lock:
             self._read += chunk.read
+            if chunk.table.num_rows:
+                self._absent = chunk.absent if self._absent is None else self._absent & chunk.absent
+                self._names = self._names or chunk.names
         if split.bad is not None:
             self._pool.work.faults.add(split.bad)
         self._pool.meter.count(rows=chunk.read, bad=split.bad.num_rows if split.bad is not None else 0)
@@ -358,8 +363,13 @@ class _Target:
         return pa.table([columns.get(name) if name in columns else bad[name] for name in order], names=order)
 
     def close(self) -> StagedFile:
-        """End the files and count; the same answer again when asked again."""
+        """End the files and count; the same answer again when asked again.
+
+        Raises InvalidSpec (WrongSpecification) where no row has a key that a field needs.
+        """
         if self._staged is None:
+            if self._absent:
+                shape.require_names(self._asked[0], self._absent, self._names, self._planned.url)
             data, loaded = self._good.close()
             quarantine, quarantined = self._bad.close()
             self._staged = StagedFile(self._planned, self._read, loaded, quarantined, data, quarantine)

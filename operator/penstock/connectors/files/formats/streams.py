@@ -1,5 +1,6 @@
 """Bytes from a stream: decompressed, in blocks, checked to be whole."""
 
+import re
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -8,6 +9,9 @@ from penstock.connectors.files.stores import BLOCK
 from penstock.language.errors import InvalidSpec
 
 _WITH_GZIP_HEADER = 31
+_STEP, _LONGEST_STEP = 4 << 10, 1 << 20
+"""Bytes of gzip that are given at once at the beginning of a member, and later."""
+_ZEROS = re.compile(rb"\0+")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _UTF8_MARK = b"\xef\xbb\xbf"
 
@@ -24,25 +28,35 @@ def plain(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def unzipped(stream: BinaryIO, where: str) -> Iterator[bytes]:
-    """The stream's content after RFC 1952, all members of it. Raises InvalidSpec when it is cut or not gzip."""
+    """The stream's content after RFC 1952, all members of it, in pieces of at most BLOCK bytes.
+
+    Each byte is handed over once, whatever the number of members: what follows a member is copied, so little is given
+    at once where members are short. Raises InvalidSpec when it is cut or not gzip.
+    """
     member = zlib.decompressobj(_WITH_GZIP_HEADER)
-    rest, begun = b"", False
-    while block := rest or stream.read(BLOCK):
-        rest = b""
+    block, at, step, begun = b"", 0, _STEP, False
+    while True:
+        if at >= len(block):
+            block, at = stream.read(BLOCK), 0
+            if not block:
+                break
+        if member.eof:
+            zeros = _ZEROS.match(block, at)  # they may fill the last block of a tape
+            at = zeros.end() if zeros else at
+            if at == len(block):
+                continue
+            member, step = zlib.decompressobj(_WITH_GZIP_HEADER), _STEP
+        given = block[at : at + step]
         try:
-            content = member.decompress(block, BLOCK)
+            content = member.decompress(given, BLOCK)
         except zlib.error:
             message = f"{where} is not gzip, or damaged. Check compression, or upload the file again."
             raise InvalidSpec(message, "WrongSpecification") from None
         begun = True
+        at += len(given) - len(member.unused_data) - len(member.unconsumed_tail)
+        step = min(2 * step, _LONGEST_STEP)
         if content:
             yield content
-        rest = member.unconsumed_tail
-        if member.eof:
-            rest = member.unused_data or stream.read(BLOCK)
-            if not rest.strip(b"\0"):
-                return
-            member = zlib.decompressobj(_WITH_GZIP_HEADER)
     if begun and not member.eof:
         message = f"{where} ends in the middle of its gzip stream. Upload the file again."
         raise InvalidSpec(message, "WrongSpecification")
