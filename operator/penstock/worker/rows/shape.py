@@ -275,9 +275,9 @@ def require_names(shaped: Shape, absent: Collection[str], names: Sequence[str], 
     `names` are some of those that are there, for the message. Names in expressions may be absent.
     """
     for each in shaped.fields:
-        name = each.source_columns[0] if each.expression_sql is None and each.source_columns else None
-        if name not in absent:
+        if each.expression_sql is not None or each.source_columns[0] not in absent:
             continue
+        name = each.source_columns[0]
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         listed = ", ".join(f'"{there}"' for there in names[:20])
         hint = f'did you mean "{near[0]}"?' if near else f"there are {listed}."

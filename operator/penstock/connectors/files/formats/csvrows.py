@@ -12,6 +12,7 @@ from penstock.connectors.files.spec import CsvFormat
 from penstock.language import words
 from penstock.worker.ports.chunks import MASK, BrokenReason, Chunk
 
+_MARK = b"\xef\xbb\xbf"
 _Fault = tuple[BrokenReason, str]
 
 
@@ -94,6 +95,8 @@ def _table(data: bytes, records: int, layout: Layout, ragged: list[tuple[int, in
         return "skip"
 
     form = layout.form
+    if data.startswith(_MARK):  # Arrow would leave it out, and here it is part of a row
+        data = b"\n" + data
     return csv.read_csv(
         pa.BufferReader(data),
         read_options=csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
