@@ -32,6 +32,17 @@ from localkube.server import Server
 from localkube.store import Store
 from localkube.writes import Writer
 
+_PRIVATE = (
+    "cluster.db",
+    "cluster.db-wal",
+    "cluster.db-shm",
+    "lock",
+    "port",
+    "token",
+    "ca.pem",
+    "server.pem",
+    "kubeconfig",
+)
 _BY = Options("penstock-embedded", validation="Strict", force=True)
 
 
@@ -81,13 +92,27 @@ async def running(
 
 @contextmanager
 def _sole_owner(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make_private(folder)
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RuntimeError(f"the cluster in {folder} is already running") from None
         yield
+
+
+def _make_private(folder: Path) -> None:
+    """Make the folder and what this module keeps in it readable by its user alone, also what an earlier start made."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+    # SQLite gives its other files the mode of the database.
+    for name in ("cluster.db", "lock"):
+        os.close(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+    for path in (folder / name for name in _PRIVATE):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(0o600)
+    if (folder / "node").is_dir():
+        (folder / "node").chmod(0o700)
 
 
 @contextmanager
@@ -184,7 +209,7 @@ def _socket(kept: Path, port: int) -> socket.socket:
         if port:
             raise
         bound = addresses.listening_anew()
-    kept.write_text(str(bound.getsockname()[1]))
+    _write_private(kept, str(bound.getsockname()[1]))
     return bound
 
 

@@ -104,6 +104,19 @@ def _owners(references: list[Json]) -> Iterator[Problem]:
         yield Problem.invalid("metadata.ownerReferences", shown, text + " and ".join(controllers[:2]))
 
 
+def label_problems(text: str, path: str) -> Iterator[Problem]:
+    """What makes a text no RFC 1123 label, such as the name of a container or a volume must be."""
+    if not text:
+        yield Problem.required(path)
+        return
+    shown = orjson.dumps(text).decode()
+    if len(text) > 63:
+        yield Problem.invalid(path, shown, "must be no more than 63 characters")
+    if not re.fullmatch(_LABEL, text):
+        words = "must not contain dots" if re.fullmatch(_DOMAIN, text) else _WORDS_LABEL
+        yield Problem.invalid(path, shown, words)
+
+
 def _name(name: str, is_namespace: bool) -> Iterator[Problem]:
     limit, pattern, words = (63, _LABEL, _WORDS_LABEL) if is_namespace else (253, _DOMAIN, _WORDS_DOMAIN)
     if not name:

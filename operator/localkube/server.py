@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-import yaml
 from aiohttp import web
 
-from localkube import asked, errors, fieldtable, lists, openapi, registry, tables
+from localkube import asked, bodies, errors, lists, openapi, registry, tables
 from localkube.asked import Deletion, Options
 from localkube.errors import Refused
 from localkube.objects import Json
@@ -58,11 +57,15 @@ class Server:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         given, warnings = request.headers.get("Authorization", ""), list[str]()
         try:
-            if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+            # A header of bytes that are no UTF-8 is a wrong token like any other.
+            if not hmac.compare_digest(given.encode(errors="surrogateescape"), f"Bearer {self._token}".encode()):
                 raise Refused(401, "Unauthorized", "Unauthorized")
             return self._about(request) or await self._serve(request, warnings)
         except Refused as refused:
             return _warned(_json(refused.status(), refused.code), warnings)
+        except web.HTTPRequestEntityTooLarge:
+            text = f"Request entity too large: limit is {_LIMIT}"
+            return _json(Refused(413, "RequestEntityTooLarge", text).status(), 413)
         except ConnectionError:
             return web.Response()  # to nobody: the client has left in the middle of a watch or a log
         except Exception as error:
@@ -111,14 +114,14 @@ class Server:
         if target.subresource == "log":
             return await self._log(request, target)
         if target.subresource == "binding" and request.method == "POST":
-            return self._bind(target, _decoded(request, await request.read()))
+            return self._bind(target, bodies.decoded(request.content_type, await request.read()))
         if (target.resource.plural, target.subresource) in _NOT_HERE:
             raise errors.not_here(f"{target.resource.plural}/{target.subresource}")
         if target.subresource not in (("", "status") if target.resource.status else ("",)):
             raise errors.no_such_resource(request.path)
         if request.method == "GET":
             return await self._read(request, target)
-        body = _decoded(request, await request.read())
+        body = bodies.decoded(request.content_type, await request.read())
         if request.method == "DELETE":
             how = asked.deletion(request, {} if body is None else body)
             warnings += _ORPHANED if target.resource.id == "jobs.batch" and not how.propagation else ()
@@ -229,26 +232,3 @@ def _warned(response: web.Response, warnings: list[str]) -> web.Response:
     for warning in warnings:
         response.headers.add("Warning", '299 - "' + warning.replace('"', '\\"') + '"')
     return response
-
-
-class _Yaml(yaml.CSafeLoader):
-    """YAML as Kubernetes reads it: a bare date is text."""
-
-
-_Yaml.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:timestamp"]
-    for first, pairs in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _decoded(request: web.Request, body: bytes) -> Any:
-    if not body:
-        return None
-    try:
-        if body.startswith(fieldtable.MAGIC):
-            return fieldtable.decode(body)
-        if request.content_type.endswith("yaml") and body[:1] != b"{":
-            return yaml.load(body, _Yaml)  # noqa: S506 - a safe loader, minus timestamps
-        return orjson.loads(body)
-    except (ValueError, KeyError, yaml.YAMLError) as error:
-        raise errors.bad_request(f"the request body cannot be read: {error}") from None

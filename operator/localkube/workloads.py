@@ -12,7 +12,7 @@ import orjson
 
 import kubecron.schedule
 import kubecron.zones
-from localkube import errors
+from localkube import errors, naming
 from localkube.errors import Problem
 from localkube.objects import Json, copy
 
@@ -45,6 +45,8 @@ def complete_pod_spec(spec: Json) -> None:
             if "fieldRef" in variable.get("valueFrom", {}):
                 variable["valueFrom"]["fieldRef"].setdefault("apiVersion", "v1")
     for volume in spec.get("volumes", []):
+        if not [key for key in volume if key != "name"]:
+            volume["emptyDir"] = {}
         for kind in ("configMap", "secret", "projected", "downwardAPI"):
             if kind in volume:
                 volume[kind].setdefault("defaultMode", 420)
@@ -93,28 +95,75 @@ def refuse_pod_spec(spec: Json, path: str) -> None:
 
 
 def _pod_spec(spec: Json, path: str) -> Iterator[Problem]:
-    volumes = {volume["name"] for volume in spec.get("volumes", []) if "name" in volume}
-    for number, volume in enumerate(spec.get("volumes", [])):
-        if len(volume) < 2:
-            yield Problem.required(f"{path}.volumes[{number}]", "must specify a volume type")
+    yield from _volumes(spec.get("volumes", []), f"{path}.volumes")
     if not spec.get("containers"):
         yield Problem.required(f"{path}.containers")
+    names: set[str] = set()
     for number, container in enumerate(spec.get("containers", [])):
         place = f"{path}.containers[{number}]"
-        for key in ("name", "image"):
-            if not container.get(key):
-                yield Problem.required(f"{place}.{key}")
-        for index, variable in enumerate(container.get("env", [])):
-            if variable.get("value") and variable.get("valueFrom"):
-                text = "may not be specified when `value` is not empty"
-                yield Problem.invalid(f"{place}.env[{index}].valueFrom", '""', text)
-        for index, mount in enumerate(container.get("volumeMounts", [])):
-            if mount.get("name") not in volumes:
-                yield Problem(
-                    f"{place}.volumeMounts[{index}].name",
-                    "FieldValueNotFound",
-                    f"Not found: {_shown(mount.get('name'))}",
-                )
+        yield from naming.label_problems(container.get("name", ""), f"{place}.name")
+        if container.get("name") in names:
+            yield _duplicate(f"{place}.name", container["name"])
+        names.add(container.get("name", ""))
+        if not container.get("image"):
+            yield Problem.required(f"{place}.image")
+        yield from _environment(container.get("env", []), f"{place}.env")
+        yield from _mounts(container.get("volumeMounts", []), spec, f"{place}.volumeMounts")
+
+
+def _volumes(volumes: list[Json], path: str) -> Iterator[Problem]:
+    names: set[str] = set()
+    for number, volume in enumerate(volumes):
+        place, name = f"{path}[{number}]", volume.get("name", "")
+        kinds = [key for key in volume if key != "name" and volume[key] is not None]
+        if not kinds:
+            yield Problem.required(place, "must specify a volume type")
+        for kind in kinds[1:]:
+            yield Problem.forbidden(f"{place}.{kind}", "may not specify more than 1 volume type")
+        if "persistentVolumeClaim" in kinds[:1] and not volume["persistentVolumeClaim"].get("claimName"):
+            yield Problem.required(f"{place}.persistentVolumeClaim.claimName")
+        if "secret" in kinds[:1] and not volume["secret"].get("secretName"):
+            yield Problem.required(f"{place}.secret.secretName")
+        if "configMap" in kinds[:1] and not volume["configMap"].get("name"):
+            yield Problem.required(f"{place}.configMap.name")
+        yield from naming.label_problems(name, f"{place}.name")
+        if name in names:
+            yield _duplicate(f"{place}.name", name)
+        names.add(name)
+
+
+def _environment(variables: list[Json], path: str) -> Iterator[Problem]:
+    for number, variable in enumerate(variables):
+        if not variable.get("name"):
+            yield Problem.required(f"{path}[{number}].name")
+        if variable.get("value") and variable.get("valueFrom"):
+            text = "may not be specified when `value` is not empty"
+            yield Problem.invalid(f"{path}[{number}].valueFrom", '""', text)
+
+
+def _mounts(mounts: list[Json], spec: Json, path: str) -> Iterator[Problem]:
+    volumes = {volume["name"] for volume in spec.get("volumes", []) if volume.get("name")}
+    paths: set[str] = set()
+    for number, mount in enumerate(mounts):
+        name, target = mount.get("name", ""), mount.get("mountPath", "")
+        if not name:
+            yield Problem.required(f"{path}[{number}].name")
+        if name not in volumes:
+            yield Problem(f"{path}[{number}].name", "FieldValueNotFound", f"Not found: {_shown(name)}")
+        if not target:
+            yield Problem.required(f"{path}[{number}].mountPath")
+        if target in paths:
+            yield Problem.invalid(f"{path}[{number}].mountPath", _shown(target), "must be unique")
+        paths.add(target)
+        parts = mount.get("subPath", "")
+        if parts.startswith("/"):
+            yield Problem.invalid(f"{path}.subPath", _shown(parts), "must be a relative path")
+        if ".." in parts.split("/"):
+            yield Problem.invalid(f"{path}.subPath", _shown(parts), "must not contain '..'")
+
+
+def _duplicate(path: str, name: str) -> Problem:
+    return Problem(path, "FieldValueDuplicate", f"Duplicate value: {_shown(name)}")
 
 
 # ── Jobs ─────────────────────────────────────────────────────────────────────

@@ -50,8 +50,12 @@ def run(folder: Path, play: Callable[[Local], Coroutine[Any, Any, None]], *, bac
     folder = folder.resolve()
     _require_usable(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(folder / "operator.log", encoding="utf-8")
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
+        log = folder / "operator.log"
+        log.touch(mode=0o600)
+        log.chmod(0o600)
+        handler = logging.FileHandler(log, encoding="utf-8")
         handler.setFormatter(visible.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logging.basicConfig(level=logging.INFO, handlers=[handler])
         with tempfile.TemporaryFile(dir=folder):  # the log may be ours in a folder that is not
