@@ -1,6 +1,7 @@
 """`penstock validate`: what is wrong in manifests, with its place and what to do, without a cluster."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from penstock.api import manifests, validation
 from penstock.api.documents import Unreadable
 from penstock.api.manifests import Manifest
 from penstock.api.validation import Complaint, Verdict
-from penstock.cli import terminal
+from penstock.cli import sizes, terminal
 from penstock.language import visible, words
 from penstock.language.errors import InvalidSpec
 
@@ -55,6 +56,8 @@ def validate(files: tuple[str, ...], recursive: bool, complete: bool) -> None:
             raise InvalidSpec(f"{'stdin' if name == '-' else name}: contains no object")
         found += there
     verdict = validation.validate(found, complete=complete, expressions=_expression)
+    if not verdict.errors:
+        verdict = replace(verdict, complaints=[*verdict.complaints, *sizes.complaints(verdict.checked)])
     show(verdict)
     sys.exit(1 if verdict.errors else 0)
 

@@ -1,0 +1,47 @@
+"""Orders that do not fit into a ConfigMap are an error of `penstock validate`, with their size."""
+
+import random
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from penstock.cli import commands
+from support import manifests
+
+
+def _validated(*wanted: dict[str, Any]) -> tuple[int, str]:
+    text = yaml.safe_dump_all(wanted)
+    result = CliRunner().invoke(commands.main, ["validate", "-f", "-"], input=text)
+    return result.exit_code, result.output
+
+
+def _dataset(fields: int, length: int) -> dict[str, Any]:
+    dice = random.Random(3)
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+    return manifests.dataset(
+        schema={
+            "fields": [
+                {"name": f"f{number}", "type": "string", "description": "".join(dice.choices(letters, k=length))}
+                for number in range(fields)
+            ]
+        }
+    )
+
+
+@pytest.mark.parametrize("namespace", [None, "ops"])
+def test_an_order_that_is_too_large_is_an_error_of_the_object_whose_runs_need_it(namespace: str | None) -> None:
+    wanted = [manifests.source(), manifests.lake(), _dataset(1000, 1000), manifests.pipeline()]
+    if namespace:
+        wanted = [{**one, "metadata": {**one["metadata"], "namespace": namespace}} for one in wanted]
+    code, output = _validated(*wanted)
+    assert code == 1
+    assert output.count("OrderTooLarge") == 2, "the Dataset's migration and the Pipeline's runs"
+    assert "Dataset cities: spec: OrderTooLarge: What its runs have to be told takes" in output
+    assert "fit into a ConfigMap. Use fewer fields" in output
+
+
+def test_a_large_order_that_fits_is_none() -> None:
+    code, output = _validated(manifests.source(), manifests.lake(), _dataset(1000, 20), manifests.pipeline())
+    assert code == 0, output
