@@ -101,6 +101,8 @@ def observed(name: str = "cities-ingest-1", **changes: Any) -> Observed:
         "purpose": "ingest",
         "run": "default/cities/nonce/1",
         "slot": "nonce/1",
+        "trigger": "nonce",
+        "target": "",
         "interval_end": BEGAN,
         "attempt": 1,
         "order": "an-older-order",

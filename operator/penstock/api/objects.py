@@ -28,6 +28,8 @@ INTERVAL_END = f"{GROUP}/interval-end"
 ATTEMPT = f"{GROUP}/attempt"
 ADMITTED = f"{GROUP}/admitted"
 SLOT = f"{GROUP}/slot"
+TRIGGER = f"{GROUP}/trigger"
+TARGET = f"{GROUP}/target"
 ORDER = f"{GROUP}/order"
 DATASETS = f"{GROUP}/datasets"
 

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from penstock.api.source import Failure, PodWaits
 from penstock.language.conditions import Conditions
 from penstock.language.model import Model
 from penstock.language.scalars import Cron, Duration, Generation, Name, Nonce, ShortText, Time, TimeZone, Word
@@ -131,6 +132,13 @@ class Run(Model):
     message: Annotated[
         str | None,
         Field(max_length=1024, description="Why it failed, and what to do; or that it was carried out before."),
+    ] = None
+    trigger: Annotated[
+        Word | None, Field(description="What started it: nonce, requested, schedule, manual or first.")
+    ] = None
+    pod_waits: Annotated[PodWaits | None, Field(description="What keeps its Pod from starting.")] = None
+    last_failure: Annotated[
+        Failure | None, Field(description="How the attempt before failed, while another one is under way.")
     ] = None
     rows_read: Annotated[
         int | None, Field(description="Rows read: loaded + quarantined + ignored, checked in every run.")

@@ -42,6 +42,26 @@ class Stream(Model):
     files: Annotated[int | None, Field(description="Number of files.")] = None
 
 
+class PodWaits(Model):
+    """What keeps a Pod from starting, in the words of the scheduler or the kubelet."""
+
+    pod: Annotated[str, Field(max_length=253, description="The Pod.")]
+    reason: Annotated[Word, Field(description="Why it does not start, in one word: Unschedulable, ImagePullBackOff.")]
+    message: Annotated[str, Field(max_length=512, description="Why, in a sentence.")] = ""
+
+    @property
+    def text(self) -> str:
+        """It as a sentence."""
+        return f"Pod {self.pod} waits: {self.reason}: {self.message}"
+
+
+class Failure(Model):
+    """How the attempt before this one failed: it counts until this one has ended."""
+
+    reason: Annotated[Word, Field(description="Why, in one word.")]
+    message: Annotated[str, Field(max_length=1024, description="Why, and what to do.")] = ""
+
+
 class Inspection(Model):
     """How the newest inspection stands; what a retry goes on from after a restart."""
 
@@ -53,6 +73,8 @@ class Inspection(Model):
     retry_time: Annotated[Time | None, Field(description="When a failed one is tried again; RFC 3339.")] = None
     reason: Annotated[ShortText | None, Field(description="Why it failed, in one word.")] = None
     message: Annotated[str | None, Field(max_length=1024, description="Why it failed, and what to do.")] = None
+    pod_waits: Annotated[PodWaits | None, Field(description="What keeps its Pod from starting.")] = None
+    last_failure: Annotated[Failure | None, Field(description="How the attempt before failed, while one runs.")] = None
 
 
 Location = Annotated[str | None, Field(max_length=2048, description="Where the system is, as its spec says it.")]

@@ -79,8 +79,8 @@ def runs(graph: Graph, seen: Seen, now: datetime) -> list[Start]:
     events = _asked_for(graph) or _first_delivery(graph, seen)
     told = {run.id for run in getattr(graph.status, "runs", [])}  # one whose Job is gone was cancelled, and stays so
     starts = [
-        Start(order, slot, identity, times.text(now), suspended=True)
-        for slot in events
+        Start(order, slot, identity, times.text(now), suspended=True, trigger=trigger)
+        for slot, trigger in events.items()
         if (identity := run_id(graph, slot)) not in told and seen.by_id(identity) is None
     ]
     return starts or _again(graph, order, seen, now)
@@ -211,7 +211,8 @@ def _upkeep(graph: Graph, order: RunOrder, seen: Seen, now: datetime) -> list[St
         return []
     attempt = last.attempt + 1 if last is not None else 1
     slot = f"{target(graph, order)}/{attempt}"
-    return [Start(order, slot, f"{graph.identity}/{slot}", times.text(now), attempt)]
+    wanted = target(graph, order)
+    return [Start(order, slot, f"{graph.identity}/{slot}", times.text(now), attempt, target=wanted)]
 
 
 def _last_upkeep(graph: Graph, order: RunOrder, seen: Seen) -> _Last | None:
@@ -237,7 +238,7 @@ def upkeep_job(graph: Graph, seen: Seen) -> Observed | None:
     if order is None:
         return None
     wanted = target(graph, order)
-    job = next((run for run in seen.of(order.kind) if run.slot.startswith(f"{wanted}/")), None)
+    job = next((run for run in seen.of(order.kind) if run.target == wanted), None)
     known = upkeep_status(graph)
     if job is None or known is None or known.order != wanted or known.state == "Running":
         return job
@@ -260,19 +261,20 @@ def _is_false(condition: object) -> bool:
 # ── runs ──
 
 
-def _asked_for(graph: Graph) -> list[str]:
-    """The slots of a new nonce and of a new request by annotation."""
+def _asked_for(graph: Graph) -> dict[str, str]:
+    """The slots of a new nonce and of a new request by annotation, each with its trigger."""
     done = handled(graph.status)
-    return [f"{event}/{value}" for event, value in asked(graph).items() if value and value != done[event]]
+    return {f"{event}/{value}": event for event, value in asked(graph).items() if value and value != done[event]}
 
 
-def _first_delivery(graph: Graph, seen: Seen) -> list[str]:
+def _first_delivery(graph: Graph, seen: Seen) -> dict[str, str]:
     """A Subscription delivers first when its Dataset has data."""
     status, dataset = graph.status, graph.dataset
     if not isinstance(status, SubscriptionStatus) or dataset is None:
-        return []
+        return {}
     loaded = cast(DatasetStatus, dataset.status).last_load_time is not None
-    return [FIRST] if loaded and not status.deliveries and not status.runs and not seen.of("deliver") else []
+    begun = bool(status.deliveries or status.runs or seen.of("deliver"))
+    return {FIRST: FIRST} if loaded and not begun else {}
 
 
 def _again(graph: Graph, order: RunOrder, seen: Seen, now: datetime) -> list[Start]:
@@ -285,7 +287,7 @@ def _again(graph: Graph, order: RunOrder, seen: Seen, now: datetime) -> list[Sta
     if unchanged and retry is not None and retry > now:
         return []
     end = newest.interval_end or times.text(now)
-    return [Start(order, newest.slot, newest.run, end, newest.attempt + 1, suspended=True)]
+    return [Start(order, newest.slot, newest.run, end, newest.attempt + 1, suspended=True, trigger=newest.trigger)]
 
 
 def _newest(seen: Seen) -> Observed | None:

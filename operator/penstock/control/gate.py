@@ -162,7 +162,7 @@ class Gate:
         run = seen.run or due.run_id(graph, slot)
         if seen.order != desired_runs.fingerprint(graph, order):
             # A waiting Job's volumes cannot be changed, and it was made with an older order.
-            start = Start(order, slot, run, end, seen.attempt + bool(seen.run), suspended=True)
+            start = Start(order, slot, run, end, seen.attempt + bool(seen.run), suspended=True, trigger=seen.trigger)
             await apply.create(graph, desired_runs.job(graph, start), self._cluster, self._store)
             await apply.delete(job, self._cluster, self._store)
             self.notify(graph.key)

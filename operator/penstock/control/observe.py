@@ -10,7 +10,7 @@ from typing import Any, Literal, cast, get_args
 
 from penstock.api import objects
 from penstock.api.pipeline import Run
-from penstock.api.source import Inspection
+from penstock.api.source import Inspection, PodWaits
 from penstock.control.cluster import owners
 from penstock.control.cluster.port import Manifest
 from penstock.control.resolve import Graph
@@ -23,9 +23,6 @@ from penstock.runs.report import RunReport
 
 CRON_TIME = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 """Annotation that the CronJob controller puts on its Jobs: when the bell was due."""
-
-_WAITS = " waits: "
-"""Stands between a Pod and what holds it up."""
 
 _TOO_LONG = "the run took longer than its deadline and was ended"
 
@@ -41,6 +38,10 @@ class Observed:
     purpose: OrderKind
     run: str
     slot: str
+    trigger: str
+    """What started it: nonce, requested, schedule, manual or first; empty for inspections and migrations."""
+    target: str
+    """What an inspection or migration is for; empty for all others."""
     interval_end: str | None
     attempt: int
     order: str
@@ -54,6 +55,8 @@ class Observed:
     reason: str | None
     """A `Reason`, or the word of a worker of another version."""
     message: str | None
+    waits: PodWaits | None = None
+    """What keeps its Pod from starting, or kept it until its time was over."""
     admitted: bool = False
     """Whether the gate has let it start: one that is suspended since then, a person has suspended."""
     whole: bool = True
@@ -93,28 +96,30 @@ def of(graph: Graph) -> Seen:
 def _remembered(observed: Observed, status: Model) -> Observed:
     if observed.state == "Running" and observed.podless:
         # A Job that its deadline ends loses its Pod first, and is over only then: the cause must outlive the Pod.
-        return replace(observed, message=_held_up_before(observed, status))
+        waits = _waited_before(observed, status)
+        return replace(observed, waits=waits, message=waits.text if waits is not None else None)
     if not observed.over or observed.whole:
         return observed
     known: list[Run] = getattr(status, "runs", [])
     for run in known:
         if (run.job, run.state) == (observed.job, observed.state) and run.reason != "ReportLost":
             return replace(observed, reason=run.reason, message=run.message, harvested=run)
-    if observed.reason == "DeadlineExceeded" and observed.message == _TOO_LONG:
-        return replace(observed, message=_too_long(_held_up_before(observed, status)))
+    if observed.reason == "DeadlineExceeded" and observed.report is None and observed.waits is None:
+        waits = _waited_before(observed, status)
+        return replace(observed, waits=waits, message=_too_long(waits))
     return observed
 
 
-def _held_up_before(observed: Observed, status: Model) -> str | None:
-    """What held its newest Pod up, as status has it of the time when the Job was not over yet."""
+def _waited_before(observed: Observed, status: Model) -> PodWaits | None:
+    """What kept its newest Pod from starting, as status has it of the time when the Job was not over yet."""
     known: list[Run] = getattr(status, "runs", [])
     for run in known:
         if (run.job, run.state) == (observed.job, "Running"):
-            return run.message
+            return run.pod_waits
     upkeep: Inspection | None = getattr(status, "inspection", None) or getattr(status, "migration", None)
-    if upkeep is None or upkeep.state != "Running" or observed.slot != f"{upkeep.order}/{upkeep.attempt}":
+    if upkeep is None or upkeep.state != "Running":
         return None
-    return upkeep.message
+    return upkeep.pod_waits if (upkeep.order, upkeep.attempt) == (observed.target, observed.attempt) else None
 
 
 def runs(jobs: Iterable[Manifest], pods: Mapping[str, Sequence[Manifest]]) -> Seen:
@@ -145,17 +150,21 @@ def job(manifest: Manifest, pods: Sequence[Manifest]) -> Observed:
     told = _newest_report(pods, annotations.get(objects.RUN_ID, ""), names)
     if state == "Succeeded" and told is not None and told.state == "Failed":
         told = None  # it is that of an earlier Pod, and the last one's is gone
+    waits = _waiting(pods) if told is None and state in ("Running", "Failed") else None
     reason, message = _cause(state, failure, told, pods)
     if state == "Succeeded" and told is None and work == "inspect-source":
         state = "Failed"  # an inspection is what it reports
-    event = slot(manifest)
+    event, scheduled = slot(manifest), _scheduled_time(annotations)
+    is_upkeep = work not in ("ingest", "deliver")
     return Observed(
         job=metadata["name"],
         uid=metadata["uid"],
         purpose=work,
         slot=event,
+        trigger=annotations.get(objects.TRIGGER) or ("schedule" if scheduled else "" if is_upkeep else "manual"),
+        target=annotations.get(objects.TARGET, ""),
         run=annotations.get(objects.RUN_ID, ""),
-        interval_end=annotations.get(objects.INTERVAL_END) or _scheduled_time(event),
+        interval_end=annotations.get(objects.INTERVAL_END) or scheduled,
         attempt=_attempt(annotations),
         order=annotations.get(objects.ORDER, ""),
         state=state,
@@ -167,6 +176,7 @@ def job(manifest: Manifest, pods: Sequence[Manifest]) -> Observed:
         report=told,
         reason=reason,
         message=message,
+        waits=waits,
         admitted=objects.ADMITTED in annotations,
         whole=told is not None if reason == "DeadlineExceeded" else _whole(state, status, pods, told),
         podless=not pods or (_terminated(pods[-1]) is not None and told is None),
@@ -185,15 +195,17 @@ def slot(manifest: Manifest) -> str:
     annotations = metadata.get("annotations") or {}
     if objects.SLOT in annotations:
         return str(annotations[objects.SLOT])
-    if CRON_TIME in annotations:
-        # It is written in the CronJob's time zone; the slot is the same moment whatever the zone.
-        return f"schedule/{times.text(times.parse(annotations[CRON_TIME]))}"
+    if (scheduled := _scheduled_time(annotations)) is not None:
+        return f"schedule/{scheduled}"
     return f"manual/{metadata['uid']}"
 
 
-def _scheduled_time(event: str) -> str | None:
-    kind, _, value = event.partition("/")
-    return value if kind == "schedule" else None
+def _scheduled_time(annotations: Mapping[str, str]) -> str | None:
+    """When the Job of a CronJob was due, in UTC; it is written in the CronJob's time zone."""
+    try:
+        return times.text(times.parse(annotations[CRON_TIME]))
+    except (KeyError, ValueError):
+        return None
 
 
 def _state(spec: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[State, Mapping[str, Any] | None]:
@@ -245,7 +257,8 @@ def _cause(
         return _failure(failure, told, pods)
     if state == "Succeeded" and told is None:
         return "ReportLost", "the run succeeded; its report is gone with its Pod"
-    return None, _hold_up(pods) if state == "Running" else None
+    waits = _waiting(pods) if state == "Running" else None
+    return None, waits.text if waits is not None else None
 
 
 def _failure(failure: Mapping[str, Any], told: RunReport | None, pods: Sequence[Manifest]) -> tuple[str, str | None]:
@@ -257,7 +270,7 @@ def _failure(failure: Mapping[str, Any], told: RunReport | None, pods: Sequence[
     if ended is not None and ended.get("exitCode") != places.EXIT_DONE and not (late and _never_ran(ended)):
         return _abrupt_end(ended)
     if late:
-        return "DeadlineExceeded", _too_long(_hold_up(pods))
+        return "DeadlineExceeded", _too_long(_waiting(pods))
     return "ReportLost", f"the Job failed ({failure.get('reason')}) and its Pod is gone with the report"
 
 
@@ -266,10 +279,12 @@ def _never_ran(ended: Mapping[str, Any]) -> bool:
     return ended.get("reason") in ("StartError", "ContainerStatusUnknown")
 
 
-def _too_long(held_up: str | None) -> str:
-    """That the deadline ended it and, where its newest Pod was held up until then, what by: that is the cause."""
-    why = (held_up or "").partition(_WAITS)[2].removeprefix("Unschedulable: ")
-    return f"{_TOO_LONG}; its Pod never started: {why}" if why else _TOO_LONG
+def _too_long(waits: PodWaits | None) -> str:
+    """That the deadline ended it and, where its newest Pod waited until then, what for: that is the cause."""
+    if waits is None:
+        return _TOO_LONG
+    reason = "" if waits.reason == "Unschedulable" else f"{waits.reason}: "
+    return f"{_TOO_LONG}; its Pod never started: {reason}{waits.message}"
 
 
 def _abrupt_end(ended: Mapping[str, Any]) -> tuple[Reason, str]:
@@ -284,7 +299,7 @@ def _abrupt_end(ended: Mapping[str, Any]) -> tuple[Reason, str]:
     return "UnknownError", f"the worker ended with exit code {code} and left no report; see its log"
 
 
-def _hold_up(pods: Sequence[Manifest]) -> str | None:
+def _waiting(pods: Sequence[Manifest]) -> PodWaits | None:
     """Why the newest Pod does not start, in the scheduler's or the kubelet's words."""
     if not pods:
         return None
@@ -294,5 +309,5 @@ def _hold_up(pods: Sequence[Manifest]) -> str | None:
     held = [one for one in placed if one["status"] == "False"] + [one for one in started if one]
     for why in held:
         if why.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-            return f"Pod {name}{_WAITS}{why['reason']}: {why.get('message', '')}"
+            return PodWaits(pod=name, reason=why["reason"][:64], message=why.get("message", "")[:512])
     return None

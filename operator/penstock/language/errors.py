@@ -28,11 +28,4 @@ class InvalidSpec(PenstockError):
 
 
 class NotYet(PenstockError):
-    """Something outside is not ready; it may be by itself later.
-
-    `delay` is how long to wait before the next try, in seconds.
-    """
-
-    def __init__(self, message: str, reason: Reason, delay: float = 15.0) -> None:
-        super().__init__(message, reason)
-        self.delay = delay
+    """Something outside is not ready; it may be by itself later."""

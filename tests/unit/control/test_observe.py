@@ -131,12 +131,23 @@ TOO_LONG = "the run took longer than its deadline and was ended"
         ({}, 0, TOO_LONG),
         ({}, 1, f"{TOO_LONG}; its Pod never started: {NO_CLAIM['message']}"),
         (
-            {"runs": [{"state": "Running", "message": "Pod x-1 waits: Unschedulable: no disk"}]},
+            {
+                "runs": [
+                    {"state": "Running", "podWaits": {"pod": "x-1", "reason": "Unschedulable", "message": "no disk"}}
+                ]
+            },
             0,
             f"{TOO_LONG}; its Pod never started: no disk",
         ),
         (
-            {"runs": [{"state": "Running", "message": "Pod x-1 waits: ImagePullBackOff: no such image"}]},
+            {
+                "runs": [
+                    {
+                        "state": "Running",
+                        "podWaits": {"pod": "x-1", "reason": "ImagePullBackOff", "message": "no such image"},
+                    }
+                ]
+            },
             0,
             f"{TOO_LONG}; its Pod never started: ImagePullBackOff: no such image",
         ),

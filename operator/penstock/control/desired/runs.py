@@ -39,6 +39,10 @@ class Start:
     interval_end: str
     attempt: int = 1
     suspended: bool = False
+    trigger: str = ""
+    """What starts it: nonce, requested, schedule, manual or first; empty for inspections and migrations."""
+    target: str = ""
+    """What an inspection or migration is for, see `due.target`."""
 
 
 def labels(graph: Graph, purpose: OrderKind) -> dict[str, str]:
@@ -93,6 +97,8 @@ def job(graph: Graph, start: Start) -> Manifest:
         objects.ATTEMPT: str(start.attempt),
     }
     annotations = {**template_annotations(graph, start.order), **stamps, objects.SLOT: start.slot}
+    said = {objects.TRIGGER: start.trigger, objects.TARGET: start.target}
+    annotations |= {name: value for name, value in said.items() if value}
     return render.manifest(
         "job",
         metadata=owned(graph, f"{short(graph.key.name, 40)}-{_VERB[purpose]}-{digest}", purpose, annotations),

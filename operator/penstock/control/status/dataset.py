@@ -70,7 +70,9 @@ def _schema_current(graph: Graph, migration: Inspection | None) -> Verdict:
     if migration is None or migration.state == "Running":
         waiting = verdicts.unknown("SchemaCurrent", "Progressing", "not compared yet")
         known = verdicts.as_before(graph, "SchemaCurrent", waiting)
-        return verdicts.held_up(known, migration.message if migration is not None else None)
+        if migration is None:
+            return known
+        return verdicts.held_up(known, migration.message, migration.last_failure)
     if migration.state == "Succeeded":
         return verdicts.true("SchemaCurrent", "the table has the columns of the spec")
     return verdicts.false("SchemaCurrent", migration.reason or "UnknownError", migration.message or "")

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from penstock.api.destination import DestinationSpec, DestinationStatus
-from penstock.api.source import Inspection, SourceSpec, SourceStatus, Stream
+from penstock.api.source import Failure, Inspection, SourceSpec, SourceStatus, Stream
 from penstock.control import due
 from penstock.control.desired import objects as desired_objects
 from penstock.control.observe import Observed, Seen
@@ -62,19 +62,33 @@ def inspection(graph: Graph, run: Observed | None, known: Inspection | None) -> 
     startable = graph.problem is None and graph.suspended is None
     retry = due.retry_time(run, graph.settings) if due.repeated(run) and startable else None
     return Inspection(
-        order=run.slot.partition("/")[0],
+        order=run.target,
         attempt=run.attempt,
         state="Succeeded" if run.state == "Succeeded" else "Failed" if failed else "Running",
         retry_time=times.text(retry) if retry is not None else None,
         reason=run.reason if failed or run.reason == "ReportLost" else None,
         message=run.message[:1024] if run.message else None,
+        pod_waits=run.waits if not run.over else None,
+        last_failure=_last_failure(run, known),
     )
+
+
+def _last_failure(run: Observed, known: Inspection | None) -> Failure | None:
+    """How the attempt before `run` failed, while that is under way; `known` is what status has."""
+    if run.over or known is None:
+        return None
+    if known.state == "Failed":
+        return Failure(reason=known.reason or "UnknownError", message=known.message or "the inspection failed")
+    return known.last_failure
 
 
 def _before_it_ends(graph: Graph, kind: str, run: Observed | None) -> Verdict:
     """What is told while there is no new word: as before, of the spec that was inspected then."""
     known = verdicts.as_before(graph, kind, verdicts.unknown(kind, "Progressing", "not inspected yet"))
-    return known if run is None else verdicts.of_then(graph, verdicts.held_up(known, run.message))
+    if run is None:
+        return known
+    failure = _last_failure(run, due.upkeep_status(graph))
+    return verdicts.of_then(graph, verdicts.held_up(known, run.message, failure))
 
 
 def _reachable(graph: Graph, run: Observed | None) -> Verdict:

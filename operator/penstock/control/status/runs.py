@@ -7,6 +7,7 @@ from typing import cast
 
 from penstock.api import objects
 from penstock.api.pipeline import PipelineDatasetStatus, PipelineSpec, PipelineStatus, Run
+from penstock.api.source import Failure
 from penstock.api.subscription import Delivery, SubscriptionSpec, SubscriptionStatus
 from penstock.control import due, observe
 from penstock.control.observe import Observed, Seen
@@ -34,7 +35,7 @@ def pipeline(graph: Graph, seen: Seen, now: datetime, trouble: Problem | None) -
         ready = missing
     status = PipelineStatus(
         observed_generation=graph.meta.generation,
-        conditions=verdicts.published(graph, [ready, _last_run_succeeded(graph, seen, runs, handled)], now),
+        conditions=verdicts.published(graph, [ready, _last_run_succeeded(graph, seen, runs, handled, now)], now),
         last_run=_newest_begun(runs),
         runs=_kept(runs, graph.request.history),
         datasets=_datasets(graph, seen, _newest_begun(runs), before),
@@ -59,7 +60,7 @@ def subscription(
         observed_generation=graph.meta.generation,
         conditions=verdicts.published(
             graph,
-            [verdicts.accepted(graph, trouble, words), _last_run_succeeded(graph, seen, runs, handled)],
+            [verdicts.accepted(graph, trouble, words), _last_run_succeeded(graph, seen, runs, handled, now)],
             now,
         ),
         last_run=_newest_begun(runs),
@@ -122,7 +123,7 @@ def _runs(graph: Graph, seen: Seen, before: list[Run]) -> list[Run]:
         identity = observed.run or due.run_id(graph, observed.slot)
         newest.setdefault(identity, observed)
         run = _run(_with_what_holds_it(observed, graph), identity)
-        told.setdefault(identity, _as_told(run, observed, before))
+        told.setdefault(identity, _with_last_failure(_as_told(run, observed, before), before))
     for run in before:
         if run.id not in newest or due.superseded(newest[run.id], run):
             told[run.id] = _without_job(run)
@@ -135,6 +136,16 @@ def _as_told(run: Run, observed: Observed, before: list[Run]) -> Run:
         return run
     known = next((one for one in before if (one.id, one.job, one.state) == (run.id, run.job, run.state)), None)
     return run.model_copy(update={"message": known.message}) if known is not None else run
+
+
+def _with_last_failure(run: Run, before: list[Run]) -> Run:
+    """A run that is under way, with how the attempt before failed, as status has it."""
+    known = next((one for one in before if one.id == run.id), None)
+    if run.over or known is None:
+        return run
+    failed = known.state == "Failed"
+    failure = Failure(reason=known.reason or "UnknownError", message=known.message or known.state) if failed else None
+    return run.model_copy(update={"last_failure": failure or known.last_failure})
 
 
 def _kept(runs: list[Run], keep: int) -> list[Run]:
@@ -182,6 +193,8 @@ def _run(observed: Observed, identity: str) -> Run:
         finished_at=before or observed.finished,
         reason=observed.reason,
         message=message[:1024] if message else None,
+        trigger=observed.trigger or None,
+        pod_waits=observed.waits if observed.state == "Running" else None,
         rows_read=counts.read if counts is not None else None,
         rows_loaded=counts.loaded if counts is not None else None,
         rows_quarantined=counts.quarantined if counts is not None else None,
@@ -217,13 +230,20 @@ def _carried_out_before(observed: Observed) -> str | None:
     return last if last is not None and len(known) == len(ends) and last < (observed.started or "") else None
 
 
-def _last_run_succeeded(graph: Graph, seen: Seen, runs: list[Run], handled: Mapping[str, str | None]) -> Verdict:
+def _last_run_succeeded(
+    graph: Graph, seen: Seen, runs: list[Run], handled: Mapping[str, str | None], now: datetime
+) -> Verdict:
     over = next((run for run in runs if run.over), None)
-    ended = _how_it_ended(graph, seen, over)
+    ended = _how_it_ended(graph, seen, over, now)
     newer = runs if over is None else runs[: runs.index(over)]
-    if any((run.attempt or 1) > 1 for run in newer):  # a failed run is tried again: its failure counts until then
+    failure = next((run.last_failure for run in newer if run.last_failure is not None), None)
+    if failure is not None:  # a failed run is tried again: its failure counts until then
+        ended = verdicts.false("LastRunSucceeded", failure.reason, failure.message)
+    elif any((run.attempt or 1) > 1 for run in newer):
         ended = verdicts.as_before(graph, "LastRunSucceeded", ended)
-    told = verdicts.held_up(ended, next((run.message for run in newer if run.state == "Running"), None))
+    elif ended.status == "False":
+        failure = Failure(reason=ended.reason, message=ended.message[:1024])
+    told = verdicts.held_up(ended, next((run.message for run in newer if run.state == "Running"), None), failure)
     return verdicts.of_then(graph, told) if _awaited(graph, runs, handled) else told
 
 
@@ -234,14 +254,14 @@ def _awaited(graph: Graph, runs: list[Run], handled: Mapping[str, str | None]) -
     return unread or asked or any(not run.over for run in runs)
 
 
-def _how_it_ended(graph: Graph, seen: Seen, over: Run | None) -> Verdict:
+def _how_it_ended(graph: Graph, seen: Seen, over: Run | None, now: datetime) -> Verdict:
     if over is None:
         return verdicts.unknown("LastRunSucceeded", "NeverRan", "there has been no run yet")
     if over.state == "Succeeded":
         return verdicts.true("LastRunSucceeded", _counts_in_words(over))
     again, failed = due.next_attempt(graph, seen), due.retried(graph, seen)
     message = over.message or over.state
-    if again is not None and failed is not None and failed.run == over.id:
+    if again is not None and again > now and failed is not None and failed.run == over.id:
         message = f"{message.rstrip('.')[:900]}; tried again at {times.text(again)}"
     return verdicts.false("LastRunSucceeded", over.reason or "UnknownError", message)
 
@@ -314,8 +334,8 @@ def repeated(graph: Graph, runs: list[Run]) -> dict[str, str]:
     words = {}
     for event, what in (("nonce", "runNonce"), ("requested", objects.REQUESTED_AT)):
         asked = due.asked(graph)[event]
-        prefix, wanted = due.run_id(graph, f"{event}/"), due.run_id(graph, f"{event}/{asked}")
-        newest = next((run for run in runs if run.id.startswith(prefix)), None)
+        wanted = due.run_id(graph, f"{event}/{asked}")
+        newest = next((run for run in runs if run.trigger == event), None)
         then = next((run for run in runs if run.id == wanted and run.over), None)
         if not asked or then is None or newest is None or newest.id == wanted:
             continue

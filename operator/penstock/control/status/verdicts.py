@@ -2,12 +2,10 @@
 
 from datetime import datetime
 
+from penstock.api.source import Failure
 from penstock.control.resolve import Graph, Problem
 from penstock.language import conditions, times
 from penstock.language.conditions import Condition, Verdict
-
-_MEANWHILE = "; now "
-"""Stands between how the last attempt failed and what holds the next one up."""
 
 
 def published(graph: Graph, verdicts: list[Verdict], now: datetime) -> list[Condition]:
@@ -37,20 +35,24 @@ def unknown(kind: str, reason: str, message: str) -> Verdict:
 
 
 def as_before(graph: Graph, kind: str, otherwise: Verdict) -> Verdict:
-    """What was published last, without what held something up then; or `otherwise` where nothing was."""
+    """What was published last; or `otherwise` where that was nothing, or only what it waited for."""
     known = conditions.find(getattr(graph.status, "conditions", []), kind)
     if known is None or known.reason == "Waiting":
         return otherwise
-    return again(known.model_copy(update={"message": known.message.partition(_MEANWHILE)[0]}))
+    return again(known)
 
 
-def held_up(verdict: Verdict, why: str | None) -> Verdict:
-    """A verdict on what has ended, while what comes next is held up. A failure stays in sight until that has ended."""
-    if why is None:
-        return verdict
+def held_up(verdict: Verdict, why: str | None, failure: Failure | None) -> Verdict:
+    """A verdict on what has ended, while what comes next is under way and maybe held up.
+
+    A failure stays in sight until that has ended: `failure` is what it was, `why` what holds up the attempt of now.
+    """
     if verdict.status == "False":
-        return false(verdict.type, verdict.reason, f"{verdict.message.rstrip('.')[:500]}{_MEANWHILE}{why}")
-    return unknown(verdict.type, "Waiting", why)
+        if failure is None:
+            return verdict
+        now = f"{failure.message.rstrip('.')[:500]}; now {why}" if why is not None else failure.message
+        return false(verdict.type, failure.reason, now)
+    return verdict if why is None else unknown(verdict.type, "Waiting", why)
 
 
 def of_then(graph: Graph, verdict: Verdict) -> Verdict:

@@ -26,8 +26,8 @@ def _condition(stage: Scene, which: str, *runs: Observed) -> tuple[str, str, str
 
 def _migrated(stage: Scene, **changes: Any) -> Observed:
     stage.settle()
-    slot = stage.jobs("migrate")[0]["metadata"]["annotations"]["penstock.dev/slot"]
-    return jobs.observed("m", **{"purpose": "migrate", "slot": slot, **changes})
+    target = stage.jobs("migrate")[0]["metadata"]["annotations"]["penstock.dev/target"]
+    return jobs.observed("m", **{"purpose": "migrate", "target": target, **changes})
 
 
 def _loaded(finished: str = jobs.ENDED, **entry: Any) -> RunReport:

@@ -78,7 +78,7 @@ def test_the_generation_that_was_looked_at_is_told() -> None:
 @pytest.mark.parametrize(
     ("pipeline", "dataset_ready", "reason", "told"),
     [
-        ({}, ("True", "Succeeded", ""), "Succeeded", "runs when asked to"),
+        ({}, ("True", "Succeeded", ""), "Succeeded", "runs on request"),
         ({"schedule": ["0 3 * * *"]}, ("True", "Succeeded", ""), "Succeeded", "runs at 0 3 * * * (UTC)"),
         ({"suspend": True}, ("True", "Succeeded", ""), "Suspended", "Pipeline cities is suspended"),
         ({}, ("False", "Progressing", ""), "Progressing", "Dataset cities is being made"),
@@ -140,8 +140,8 @@ def test_a_cronjob_that_never_comes_due_has_no_next_run_time() -> None:
 def test_a_source_is_reachable_when_it_answered_whatever_the_answer(run: Any, reachable: str) -> None:
     stage = scene.quickstart()
     stage.settle()
-    slot = stage.jobs("inspect-source")[0]["metadata"]["annotations"]["penstock.dev/slot"]
-    found = _conditions(stage, jobs.observed(purpose="inspect-source", slot=slot, **run), kind="Source")
+    target = stage.jobs("inspect-source")[0]["metadata"]["annotations"]["penstock.dev/target"]
+    found = _conditions(stage, jobs.observed(purpose="inspect-source", target=target, **run), kind="Source")
     assert found["Reachable"]["status"] == reachable
     assert found["Ready"]["status"] == "True"
     assert found["Discovered"]["status"] == {"Running": "Unknown", "Succeeded": "True", "Failed": "False"}[run["state"]]
