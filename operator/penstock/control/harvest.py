@@ -39,11 +39,11 @@ class Logs:
             self.lines.popitem(last=False)
 
 
-async def details(graph: Graph, seen: Seen, logs: Logs, cluster: Cluster) -> Seen:
+async def details(graph: Graph, seen: Seen, logs: Logs, cluster: Cluster, seconds: float = SECONDS) -> Seen:
     """What was seen, with what the logs of Jobs that have just ended show beyond it. Raises nothing."""
     news = [run for run in seen.runs if _is_news(run, graph)][:MOST_LOGS]
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(seconds):
             for run in news:
                 if run.uid not in logs.lines:
                     logs.remember(run.uid, await _last_line(graph.key.namespace, run, cluster))

@@ -1,4 +1,4 @@
-"""What is repeated, when and how often: retries with the delays of the settings, and what an invalid spec still asks."""
+"""What is repeated, when and how often: the delays of the settings, and what an invalid spec still asks for."""
 
 from typing import Any
 
