@@ -96,7 +96,8 @@ def _liveness(health: Health) -> web.Response:
     silence, age = health.silence(), health.heartbeat.age
     if age > STUCK_SECONDS:
         return _answer(f"the work loop has not run for {age:.0f} s", good=False)
-    longest = f"longest block of the work loop {health.heartbeat.longest_block:.3f} s"
+    beat = health.heartbeat
+    longest = f"longest block of the work loop {beat.longest_block:.3f} s ({beat.longest_block_cpu:.3f} s of CPU)"
     return _answer(f"last message from the API server {silence:.0f} s ago; {longest}", good=silence <= BLIND_SECONDS)
 
 

@@ -25,7 +25,7 @@ async def _asked(health: Health) -> dict[str, tuple[int, str]]:
     return answers
 
 
-ALIVE = (200, "last message from the API server 0 s ago; longest block of the work loop 0.000 s")
+ALIVE = (200, "last message from the API server 0 s ago; longest block of the work loop 0.000 s (0.000 s of CPU)")
 
 
 def test_it_is_alive_at_once_and_ready_when_it_says_so() -> None:
