@@ -62,7 +62,7 @@ $(VENV)-bench/.ready: requirements/bench.txt
 	@touch $@
 
 .PHONY: bench
-bench: $(READY) $(VENV)-bench/.ready ## Ratios against raw DuckDB and against dlt, measured in one run
+bench: $(READY) $(VENV)-bench/.ready ## What the operator costs at scale; ingest against raw DuckDB and dlt
 	@$(BIN)/python -m bench --dlt=$(VENV)-bench/bin/python
 
 .PHONY: crds

@@ -18,6 +18,7 @@ from penstock.control.cluster.fence import Fenced
 from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Listing, Manifest, NotFound, Ref
 from penstock.control.cluster.store import SELECTOR, Store, datasets_of, version_of
 from penstock.control.gate import Gate
+from penstock.control.heap import Heap
 from penstock.control.notices import Notices
 from penstock.control.pace import Pace
 from penstock.control.reconcile import World, publish, reconcile
@@ -39,6 +40,7 @@ class Controller:
         self.store = Store()
         self.queue: WorkQueue[Key] = WorkQueue(time.monotonic)
         self._pace = Pace()
+        self._heap = Heap()
         self.gate = Gate(cluster, self.store, settings, _utc_now, self._pace)
         self._cluster = cluster
         self._settings = settings
@@ -69,6 +71,13 @@ class Controller:
 
     async def run(self) -> None:
         """Work until cancelled."""
+        self._heap.begin_loading()
+        try:
+            await self._run()
+        finally:
+            self._heap.end()
+
+    async def _run(self) -> None:
         watched = [(kind, namespace, asyncio.Event()) for kind in CHILDREN for namespace in self._namespaces]
         async with asyncio.TaskGroup() as group:
             for kind, namespace, synced in watched:
@@ -78,6 +87,7 @@ class Controller:
             # if that did not exist.
             await asyncio.gather(*(synced.wait() for _, _, synced in watched))
             await self._see_all()
+            self._heap.loaded(self.store.size)
             self.synced.set()
             tasks = {"clock": self.queue.tick, "fan-out": self._fan_out, "gate": self.gate.keep, "sweep": self._sweep}
             tasks |= {f"worker-{number}": self._work for number in range(self._settings.workers)}
@@ -175,13 +185,18 @@ class Controller:
                     self._seen_child(event.object, deleted=event.type == "DELETED")
 
     async def _sweep(self) -> None:
-        """List the five kinds and look at every object, periodically: finds what a watch lost, and corrects drift."""
+        """Sweep periodically: that finds what a watch lost, and corrects drift."""
         while True:
             await asyncio.sleep(self._settings.sweep_seconds)
-            await self._see_all()
-            for key in self.store.object_keys():
-                await self._pace.turn()
-                self.queue.add(key)
+            await self.sweep()
+
+    async def sweep(self) -> None:
+        """List the five kinds once, and have every object reconciled."""
+        await self._see_all()
+        for key in self.store.object_keys():
+            await self._pace.turn()
+            self.queue.add(key)
+        self._heap.loaded(self.store.size)
 
     async def _see_all(self) -> None:
         """List the five kinds, until that has succeeded once."""
@@ -223,9 +238,9 @@ class Controller:
 
     async def _work(self) -> None:
         while True:
-            await self._pace.turn()
             key = await self.queue.get()
             try:
+                await self._pace.turn()  # now, not before: all workers may have waited for a key, and wake together
                 await self._reconcile(key)
             except Exception as error:
                 self._later(key, error)
