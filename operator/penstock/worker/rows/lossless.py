@@ -154,6 +154,18 @@ def as_text(source: str, x: str) -> str:
     return f"CASE WHEN {patterns.in_years(plain, f'CAST({x} AS {plain})')} THEN CAST({x} AS VARCHAR) END"
 
 
+def one_of(text: str, values: Sequence[str]) -> str:
+    """An SQL condition: whether the text is one of these; NULL where there is none.
+
+    One search in all of them, each between two marks that occur in none: IN over many values becomes a join, and eighty
+    joins, or lists made anew for each row, are more than memory holds.
+    """
+    mark = next(chr(code) for code in range(1, 0x10000) if not any(chr(code) in value for value in values))
+    listed = engine.text(mark + "".join(f"{value}{mark}" for value in values))
+    quoted = engine.text(mark)
+    return f"(NOT contains({text}, {quoted}) AND contains({listed}, {quoted} || {text} || {quoted}))"
+
+
 def guarded(target: str, x: str) -> str:
     """A cast of the text `x` inside an expression: exact, or an error that the TRY around the expression sees."""
     kinds = {sql: kind for kind, sql in _SQL.items()}

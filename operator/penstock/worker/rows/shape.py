@@ -354,8 +354,7 @@ def _from_expression(
 def _without_null_values(value: str, source: str, field: SchemaField) -> str:
     if not field.null_values or not lossless.comes_as_text(source):
         return value
-    listed = ", ".join(engine.text(entry) for entry in field.null_values)
-    return f"CASE WHEN NOT list_contains([{listed}], {value}) THEN {value} END"
+    return f"CASE WHEN NOT {lossless.one_of(value, field.null_values)} THEN {value} END"
 
 
 def _cast(shaped: ShapedField, source: str, written: str, where: str) -> lossless.Cast:
