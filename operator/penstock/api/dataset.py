@@ -152,7 +152,7 @@ class Schema(Model):
 
     fields: Annotated[
         list[SchemaField],
-        Field(min_length=1, max_length=1000, description="The columns, in the table's order; names are unique."),
+        Field(min_length=1, max_length=2000, description="The columns, in the table's order; names are unique."),
     ]
 
     @model_validator(mode="wrap")

@@ -48,7 +48,7 @@ class SubscriptionSpec(Model):
     fields: Annotated[
         list[SubscriptionField],
         Field(
-            max_length=1000,
+            max_length=2000,
             description="What to deliver, in this order. Empty: every field that is not sensitive.",
         ),
     ] = []
