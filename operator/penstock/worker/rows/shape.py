@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -226,7 +227,8 @@ def _origin(field: SchemaField, columns: Columns) -> _Origin:
     Of open columns, any name may come: what is written with the characters of a name alone is one.
     """
     written = field.from_ or field.name
-    if field.from_ is None or written in columns.names or (columns.open and _WORDS.fullmatch(written)):
+    is_name = written in _places(columns.names)[0] or (columns.open and _WORDS.fullmatch(written))
+    if field.from_ is None or is_name:
         return _Origin(written, (written,))
     from penstock.worker.rows import expressions  # sqlglot takes a tenth of a second: most Datasets go without
 
@@ -236,18 +238,29 @@ def _origin(field: SchemaField, columns: Columns) -> _Origin:
     return _Origin(written, parsed.columns, parsed)
 
 
+@lru_cache(maxsize=4)
+def _places(names: tuple[str, ...]) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+    """The positions of each name, and of each name whatever its case."""
+    same: dict[str, list[int]] = {}
+    alike: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        same.setdefault(name, []).append(place)
+        alike.setdefault(name.lower(), []).append(place)
+    return same, alike
+
+
 def _index(name: str, columns: Columns, field: str, where: str) -> int:
     """The column's position: of that name, or the only one that differs in case.
 
     Raises InvalidSpec when it is missing, or when there are two.
     """
-    same = [index for index, there in enumerate(columns.names) if there == name]
-    alike = same or [index for index, there in enumerate(columns.names) if there.lower() == name.lower()]
-    if len(alike) == 1:
-        return alike[0]
-    if alike:
+    same, alike = _places(columns.names)
+    places = same.get(name) or alike.get(name.lower(), [])
+    if len(places) == 1:
+        return places[0]
+    if places:
         message = (
-            f'{where}: field {field} needs the column "{name}", which {_often(alike, columns)}. Rename all but one.'
+            f'{where}: field {field} needs the column "{name}", which {_often(places, columns)}. Rename all but one.'
         )
         raise InvalidSpec(message, "WrongSpecification")
     raise InvalidSpec(_missing(name, columns, field, where), "WrongSpecification")
