@@ -12,8 +12,37 @@ from penstock.connectors.lake import tables as lake
 
 _SAMPLE = 50_000
 """Rows that tell which columns repeat themselves."""
+_WIDE = 100
+"""Columns from which small pieces are gathered."""
+_ROW_GROUP = 16 << 20
+"""Bytes of a row group of a wide table."""
 _FEW = 1000
 """Rows fewer than which are not worth the question."""
+
+
+class _Writer:
+    """One Parquet file. Small pieces of a wide table are gathered: a row group costs a kilobyte a column."""
+
+    def __init__(self, file: pq.ParquetWriter) -> None:
+        self._file = file
+        self._waiting: list[pa.Table] = []
+
+    def write(self, rows: pa.Table) -> None:
+        """Write the rows, now or with later ones."""
+        self._waiting.append(rows)
+        size = sum(table.nbytes for table in self._waiting)
+        if rows.num_columns < _WIDE or size >= _ROW_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._file.write_table(pa.concat_tables(self._waiting).combine_chunks())
+            self._waiting = []
+
+    def close(self) -> None:
+        """Write what waits, and the footer."""
+        self._flush()
+        self._file.close()
 
 
 class DataFiles:
@@ -22,8 +51,8 @@ class DataFiles:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.schema = schema
         self._path = path
-        self._idle: SimpleQueue[pq.ParquetWriter] = SimpleQueue()
-        self._all: list[tuple[Path, pq.ParquetWriter]] = []
+        self._idle: SimpleQueue[_Writer] = SimpleQueue()
+        self._all: list[tuple[Path, _Writer]] = []
         self._lock = Lock()
 
     def write(self, table: pa.Table) -> None:
@@ -33,10 +62,10 @@ class DataFiles:
         columns = [column.cast(wanted.type) for column, wanted in zip(table.columns, self.schema, strict=True)]
         rows = pa.Table.from_arrays(columns, schema=self.schema)
         writer = self._borrow(rows)
-        writer.write_table(rows)
+        writer.write(rows)
         self._idle.put(writer)
 
-    def _borrow(self, first: pa.Table) -> pq.ParquetWriter:
+    def _borrow(self, first: pa.Table) -> "_Writer":
         with self._lock:
             if not self._idle.empty():
                 return self._idle.get()
@@ -45,8 +74,8 @@ class DataFiles:
             writer = pq.ParquetWriter(
                 path, self.schema, compression="zstd", compression_level=1, use_dictionary=_repeating(first)
             )
-            self._all.append((path, writer))
-            return writer
+            self._all.append((path, _Writer(writer)))
+            return self._all[-1][1]
 
     def close(self) -> tuple[tuple[Path, ...], int]:
         """The files and the rows in them, as their own footers say."""

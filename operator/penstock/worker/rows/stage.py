@@ -41,6 +41,8 @@ _STAGED = re.compile(r"[0-9a-f]{16}-\d+-\d{5}-\d{3}\.parquet$")
 """The names that staging gives."""
 _TOGETHER = 64
 """Small files that are judged together."""
+_WIDE = 500
+"""Fields from which one thread works alone: what threads and writers keep in memory grows with the columns."""
 _SHAPES = 64
 """How many sets of columns are kept compiled: files may all be different."""
 
@@ -159,7 +161,7 @@ class _Pool:
         self.work = work
         self.meter = meter
         self.schema = shape.digest(work.dataset.schema_.fields)
-        self._threads = work.pod.processors
+        self._threads = 1 if len(work.dataset.schema_.fields) > _WIDE else work.pod.processors
         self._memory = int((work.pod.memory or _NO_LIMIT) * _MEMORY_OF_ENGINE) // self._threads
         self._own = local()
         self._asked: dict[read.Columns, tuple[shape.Shape, quality.Questions]] = {}

@@ -8,10 +8,12 @@ larger than memory allows is refused before one of them is decoded.
 import json
 import shutil
 import tempfile
+import uuid
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,8 @@ _BUFFERS = 16 << 20
 """Bytes read ahead from the file, over all columns."""
 _INDEX = 4
 """Bytes of a text's place in its dictionary."""
+_PAGES = 48 << 20
+"""Bytes of pages that are in memory together, unpacked."""
 _NESTED = 256
 """Bytes that a list or a structure is taken to have."""
 
@@ -47,6 +51,7 @@ class ParquetFile:
         self._url = found.url
         self._path = _copied(opened, found, scratch)
         self._files: list[pq.ParquetFile] = []
+        self._known_sizes: dict[int, pages.Sizes] = {}
         try:
             with damage(self._url):
                 self._read_footer()
@@ -93,11 +98,47 @@ class ParquetFile:
         twice = [number for number in asked if self._carriers[number].twice]
         texts = [self._fields[number].name for number in asked if self._carriers[number].text]
         fine = _Rows(self._read(twice, rows, coerce_int96_timestamp_unit="ns") if twice else iter(()))
-        for batch in self._read(asked, rows, read_dictionary=texts, coerce_int96_timestamp_unit="s"):
+        for batch in self._bounded(asked, rows, read_dictionary=texts, coerce_int96_timestamp_unit="s"):
             columns = batch.columns
             for number, nanoseconds in zip(twice, fine.take(batch.num_rows) if twice else (), strict=True):
                 columns[asked.index(number)] = _both(columns[asked.index(number)], nanoseconds)
             yield pa.record_batch(columns, names=[str(number) for number in asked])
+
+    def _bounded(self, asked: Sequence[int], rows: int, **options: Any) -> Iterator[pa.RecordBatch]:
+        """As `_read`, with no more pages in memory than their bound: Arrow keeps one or two of each column.
+
+        Where that is too much, columns are read one group after another onto disk, and from there together.
+        """
+        groups = self._groups(asked)
+        if len(groups) == 1:
+            yield from self._read(asked, rows, **options)
+            return
+        with ExitStack() as stack:
+            spools = [stack.enter_context(_spooled(self._path, self._read(group, rows, **options))) for group in groups]
+            first, *others = [_Rows(spool) for spool in spools]
+            while (batch := first.next()) is not None:
+                columns = [*batch.columns]
+                for other in others:
+                    columns += other.take(batch.num_rows)
+                yield pa.record_batch(columns, names=[str(number) for number in asked])
+
+    def _groups(self, asked: Sequence[int]) -> list[list[int]]:
+        """The columns in groups whose largest pages fit into memory together."""
+        groups: list[list[int]] = [[]]
+        size = 0
+        for number in asked:
+            pages_ = sum(self._sizes(leaf).largest for leaf in self._leaves[number])
+            if groups[-1] and size + pages_ > _PAGES:
+                groups.append([])
+                size = 0
+            groups[-1].append(number)
+            size += pages_
+        return groups
+
+    def _sizes(self, leaf: int) -> pages.Sizes:
+        if leaf not in self._known_sizes:
+            self._known_sizes[leaf] = pages.check_sizes(self._path, self._metadata, leaf, self._url)
+        return self._known_sizes[leaf]
 
     def _read(self, asked: Sequence[int], rows: int, **options: Any) -> Iterator[pa.RecordBatch]:
         """Arrow's batches of these columns, in this order, of at most so many rows."""
@@ -115,7 +156,7 @@ class ParquetFile:
         for number in asked:
             stored, text = self._fields[number].type, self._carriers[number].text
             for leaf in self._leaves[number]:
-                sizes = pages.check_sizes(self._path, self._metadata, leaf, self._url)
+                sizes = self._sizes(leaf)
                 width += max(sizes.density if text else 0, _width(stored))
                 if text and self._is_delta(leaf):
                     most = min(most, max(pages.LARGEST // max(sizes.largest, 1), 1))
@@ -200,6 +241,10 @@ class _Rows:
         self._batches = batches
         self._rest: list[pa.RecordBatch] = []
 
+    def next(self) -> pa.RecordBatch | None:
+        """The next batch; None after the last."""
+        return next(self._batches, None)
+
     def take(self, rows: int) -> list[pa.Array]:
         """The columns of the next so many rows."""
         there = sum(batch.num_rows for batch in self._rest)
@@ -209,6 +254,22 @@ class _Rows:
         table = pa.Table.from_batches(self._rest).combine_chunks()
         self._rest = table.slice(rows).to_batches()
         return [column.chunk(0) if column.num_chunks else column.combine_chunks() for column in table.slice(0, rows)]
+
+
+@contextmanager
+def _spooled(beside: Path, batches: Iterator[pa.RecordBatch]) -> Iterator[Iterator[pa.RecordBatch]]:
+    """The batches, written to a file beside this one and read back one after another."""
+    path = beside.with_name(f"{beside.name}.{uuid.uuid4().hex}")
+    try:
+        first = next(batches)
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, first.schema, options=options) as writer:
+            for batch in chain([first], batches):
+                writer.write_batch(batch)
+        with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file) as reader:
+            yield iter(reader)
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _both(seconds: pa.Array, nanoseconds: pa.Array) -> pa.Array:
