@@ -126,7 +126,8 @@ class _Compact:
         elif kind == 7:
             self.at += 8
         elif kind == 8:
-            self.at += self._number()
+            length = self._number()
+            self.at += length
         elif kind in (9, 10):
             self._list()
         elif kind not in (1, 2):

@@ -96,7 +96,11 @@ class ParquetFile:
             return
         rows = self._rows_at_once(asked)
         twice = [number for number in asked if self._carriers[number].twice]
-        texts = [self._fields[number].name for number in asked if self._carriers[number].text]
+        texts = [
+            self._fields[number].name
+            for number in asked
+            if self._carriers[number].text and not self._is_delta(self._leaves[number][0])
+        ]
         fine = _Rows(self._read(twice, rows, coerce_int96_timestamp_unit="ns") if twice else iter(()))
         for batch in self._bounded(asked, rows, read_dictionary=texts, coerce_int96_timestamp_unit="s"):
             columns = batch.columns
