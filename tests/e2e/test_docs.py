@@ -18,7 +18,7 @@ import pytest
 
 from support.clusters import ROOT
 
-PAGES = ["docs/tutorial.md", "docs/operating.md", "examples/01-quickstart/README.md"]
+PAGES = ["docs/tutorial.md", "docs/first-pipeline.md", "docs/operating.md", "examples/01-quickstart/README.md"]
 """In this order: each goes on with the cluster of the one before."""
 
 _BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)

@@ -168,7 +168,7 @@ def test_one_that_is_limited_to_a_namespace_works_there_and_may_do_nothing_elsew
         administrator.kubectl("apply", "-f", "-", stdin=json.dumps(manifests.source()))
         team.until(lambda: team.items("jobs"), "it starts Jobs", 20)
         time.sleep(2)
-        assert "status" not in administrator.get("source", "cities")
+        assert administrator.get("source", "cities")["status"] == {"observedGeneration": -1}, "untouched"
         assert administrator.items("jobs") == []
         assert "refuses" not in operator.log_text
         assert "orbidden" not in operator.log_text

@@ -239,7 +239,8 @@ def ask_for_claim(session: Session, name: str) -> None:
 
 def with_token(system: Session, deploy: Path = ROOT / "deploy") -> Path:
     """A kubeconfig for the ServiceAccount that the operator has once the kustomization `deploy` is applied."""
-    system.kubectl("apply", "-k", str(deploy))
+    command = [str(KUBECTL), "--kubeconfig", str(system.cluster.kubeconfig), "apply", "-k", str(deploy)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)  # of several namespaces: not in a session
     content = yaml.safe_load(system.cluster.kubeconfig.read_text())
     content["contexts"][0]["context"]["namespace"] = system.namespace
     content["users"][0]["user"] = {"token": system.kubectl("create", "token", "penstock-operator").strip()}
