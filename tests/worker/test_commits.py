@@ -61,8 +61,9 @@ def test_a_file_that_another_identity_has_loaded_is_not_loaded_twice(tmp_path: P
     report = pod.work("r2", more={"identity": "demo/renamed"})
     assert (pod.code, report.reason, len(pod.rows())) == (2, "AlreadyLoaded", 2)
     assert report.message == (
-        "Dataset things: identity demo/load has loaded file:///volumes/data/1.csv already, and its rows would stand "
-        "there twice. Nothing was committed. If this Pipeline takes that one's place, set `identity: demo/load`; else "
+        "Dataset things: identity demo/load has loaded file:///volumes/data/1.csv already, and its rows would be "
+        "loaded twice. Nothing was committed to things. If this Pipeline takes that one's place, set `identity: "
+        "demo/load`; else "
         "choose a glob or a Source without that file, or load another Dataset."
     )
     assert pod.work("r3", more={"identity": "demo/load"}).datasets[0].counts.loaded == 2

@@ -215,15 +215,37 @@ def test_sensitive_keys_of_json_lines_are_masked(tmp_path: Path) -> None:
     assert loads(pod.bad()[0]["payload"]) == {"a": "x", "b": "***"}
 
 
+def test_a_message_says_nothing_of_a_dataset_that_was_committed(tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, field("a", "long"), form=csv())
+    (pod.data / "a.csv").write_text("a\n1\n2\nx\ny,y\n")
+    order = pod.order()
+    first = order["datasets"][0]
+    strict = {
+        **first,
+        "owner": {**first["owner"], "name": "strict"},
+        "table": "strict",
+        "quality": {"maxBadRatio": "0%"},
+    }
+    report = pod.work("r1", more={"datasets": [first, strict]})
+    assert [entry.state for entry in report.datasets] == ["Written", "Failed"]
+    assert len(pod.rows()) == 2
+    assert report.message == (
+        "Dataset strict: 2 of 4 rows are bad, and quality.maxBadRatio allows 0%. Nothing was committed to strict. "
+        "1 row: a is not a long, first in file:///volumes/data/a.csv:4; "
+        "1 row: 2 columns where 1 are expected, first in file:///volumes/data/a.csv:5."
+    )
+
+
 def test_too_many_bad_rows_commit_nothing(tmp_path: Path) -> None:
     pod = a_pod(tmp_path, field("a", "long"), quality={"maxBadRatio": "5%"}, form=csv())
     (pod.data / "a.csv").write_text("a\n" + "1\n" * 8 + "x\ny\n")
     report = pod.work()
     assert (pod.code, report.reason, pod.rows(), pod.bad()) == (2, "TooManyBadRows", [], [])
     assert report.message == (
-        "Dataset things: 2 of 10 rows are bad, and quality.maxBadRatio allows 5%. Nothing was committed. "
-        'Most often, 2 times: a is not a long; for instance a: "x" is not a long.'
+        "Dataset things: 2 of 10 rows are bad, and quality.maxBadRatio allows 5%. Nothing was committed to things. "
+        "2 rows: a is not a long, first in file:///volumes/data/a.csv:10."
     )
+    assert '"x"' not in report.model_dump_json(), "values are not in reports"
     pod.dataset["quality"] = {"maxBadRatio": "20%"}
     assert pod.work("r2").datasets[0].counts.loaded == 8
 

@@ -228,10 +228,10 @@ def test_json_as_other_writers_write_it(tmp_path: Path) -> None:
     pod.work()
     assert sorted(tuple(row.values()) for row in pod.rows()) == [(1, 1.5, "a"), (8, 3.0, None)]
     assert [(row["line"], row["error"]) for row in pod.bad()] == [
-        (2, "the line is not JSON: NaN is no number in it"),
-        (3, "the line is not JSON: Infinity is no number in it"),
+        (2, "the line is not JSON: NaN is not a number in JSON"),
+        (3, "the line is not JSON: Infinity is not a number in JSON"),
         (4, "the line is not JSON"),
-        (5, "the line is not JSON: -Infinity is no number in it"),
+        (5, "the line is not JSON: -Infinity is not a number in JSON"),
         (6, "the line is not JSON: text follows its end"),
     ]
     assert pod.work("r2", kind="inspect-source").state == "Succeeded"

@@ -136,7 +136,7 @@ def _scale_beyond_precision(decimal: str) -> str | None:
     precision, scale = (int(number) for number in re.findall(r"\d+", decimal))
     if scale <= precision:
         return None
-    return f"{decimal} is no type: of {precision} digits, at most {precision} stand behind the point"
+    return f"{decimal} is not a type: at most {precision} of its {precision} digits can be behind the point"
 
 
 def _format_fault(written: str) -> str | None:

@@ -109,7 +109,7 @@ async def _with_labels(live: Manifest, wanted: Mapping[str, str], cluster: Clust
     labels = live["metadata"].get("labels") or {}
     lost = {name: value for name, value in wanted.items() if labels.get(name) != value}
     if lost:
-        log.info("%s %s gets its labels back", live["kind"], live["metadata"]["name"])
+        log.info("%s %s had lost labels; they are restored", live["kind"], live["metadata"]["name"])
         live = await cluster.patch(Ref.of(live), {"metadata": {"labels": lost}})
     store.put_child(live)
 

@@ -91,8 +91,7 @@ REASONS: Mapping[Reason, str] = {
     "WrongSpecification": "The data is not what the manifest says: another format, other columns or another encoding.",
     "Unreachable": "The system did not answer.",
     "Timeout": "The system began to answer and did not finish in time.",
-    "StorageFull": "No space is left where data is written. Nothing was committed to the Dataset that the "
-    "message names.",
+    "StorageFull": "No space is left where data is written. Free some space; the run is message names.",
     "TooManyBadRows": "More rows were bad than `quality.maxBadRatio` allows. Nothing was committed to that "
     "Dataset; other Datasets of the run may have been loaded.",
     "CountMismatch": "The counts of a run do not add up. Nothing was committed to that Dataset. This is a defect "

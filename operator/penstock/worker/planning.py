@@ -112,8 +112,8 @@ def _check_not_doubled(
     by, url = min(others.items())
     known = any(own == identity for own, _ in entries)
     message = (
-        f"Dataset {dataset.owner.name}: identity {by} has loaded {url} already, and its rows would stand there twice. "
-        "Nothing was committed. "
+        f"Dataset {dataset.owner.name}: identity {by} has loaded {url} already, and its rows would be loaded twice. "
+        f"Nothing was committed to {dataset.owner.name}. "
     ) + (
         "Choose a glob or a Source without that file, or load another Dataset."
         if known or len(others) > 1

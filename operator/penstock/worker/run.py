@@ -224,7 +224,9 @@ def _bounds(deadline: float) -> Iterator[None]:
     """End the block with Ended on SIGTERM, and when it takes longer than `deadline` seconds."""
 
     def cancelled(*_: object) -> None:
-        raise Ended(NotYet("The run was asked to end before it had finished. Nothing more was committed.", "Cancelled"))
+        raise Ended(
+            NotYet("The run was stopped before it had finished. Nothing was committed after that.", "Cancelled")
+        )
 
     def late(*_: object) -> None:
         message = f"The run took longer than its deadline, {deadline:.0f} s. Raise deadline, or load less at once."
@@ -255,9 +257,7 @@ def _foreseen() -> Iterator[None]:
         raise NotYet(message, "OutOfMemory") from None
     except Exception as error:
         if _disk_full(error):
-            message = (
-                "No space is left where data is written. Nothing was committed. Make room; the run is tried again."
-            )
+            message = "No space is left where data is written. Free some space; the run is tried again."
             raise NotYet(message, "StorageFull") from None
         log.exception("unforeseen")
         raise PenstockError(f"{type(error).__name__}: {error}"[:500], "UnknownError") from error

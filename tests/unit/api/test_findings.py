@@ -204,7 +204,7 @@ def test_another_system_s_word_for_a_type_is_translated() -> None:
         ({"type": "long", "enum": ["1", "two"]}, 'enum "two" is not a whole number of 64 bits'),
         (
             {"type": "decimal(10,12)", "minimum": "x"},
-            "decimal(10,12) is no type: of 10 digits, at most 10 stand behind the point",
+            "decimal(10,12) is not a type: at most 10 of its 10 digits can be behind the point",
         ),
     ],
 )

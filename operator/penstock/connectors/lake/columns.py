@@ -59,7 +59,7 @@ def _column(number: int, field: SchemaField) -> NestedField:
 def _decimal(written: str) -> DecimalType:
     precision, _, scale = written.removeprefix("decimal(").removesuffix(")").partition(",")
     if not int(precision) >= 1 or int(scale) > int(precision):
-        raise InvalidSpec(f"{written} is no decimal type: precision is 1 to 38, scale 0 to precision.")
+        raise InvalidSpec(f"{written} is not a decimal type: precision is 1 to 38, scale 0 to precision.")
     return DecimalType(int(precision), int(scale))
 
 

@@ -21,6 +21,9 @@ from penstock.runs.report import Counts, DatasetReport
 from penstock.worker.planning import Plan
 from penstock.worker.rows.stage import Staged, StagedFile
 
+_SAMPLES = 3
+"""How many reasons a message has."""
+
 
 def all(
     claim: Claim, tables: lake.Tables, job: tuple[DatasetOrder, str], plan: Plan, staged: Sequence[Staged]
@@ -92,20 +95,29 @@ def _check(dataset: DatasetOrder, counts: Counts, staged: Sequence[Staged]) -> N
         where = f" The first of these files is {uneven[0].planned.url}." if uneven else ""
         message = (
             f"Dataset {name}: {counts.read} rows were read, {counts.loaded} of them are good and {counts.quarantined} "
-            f"bad. Nothing was committed; please report this.{where}"
+            f"bad. Nothing was committed to {name}. This is a defect of Penstock; please report it.{where}"
         )
         raise NotYet(message, "CountMismatch")
     allowed = dataset.quality.max_bad_ratio
     if counts.quarantined > counts.read * ratio(allowed):
-        kinds: Counter[str] = sum((shard.kinds for shard in staged), Counter())
-        kind, often = kinds.most_common(1)[0]
-        example = next(shard.examples[kind] for shard in staged if kind in shard.examples)
         message = (
             f"Dataset {name}: {counts.quarantined:,} of {words.count(counts.read, 'row')} "
             f"{'is' if counts.quarantined == 1 else 'are'} bad, and quality.maxBadRatio allows {allowed}. Nothing was "
-            f"committed. Most often, {words.count(often, 'time')}: {kind}; for instance {example[:200]}."
+            f"committed to {name}. {_samples(staged)}"
         )
         raise InvalidSpec(message, "TooManyBadRows")
+
+
+def _samples(staged: Sequence[Staged]) -> str:
+    """The rules that most rows break, with the first row of each; never a value."""
+    kinds: Counter[str] = sum((shard.kinds for shard in staged), Counter())
+    first: dict[str, str] = {}
+    for shard in staged:
+        first = {**shard.first, **first}
+    frequent = sorted(kinds, key=lambda kind: (-kinds[kind], first[kind]))[:_SAMPLES]
+    samples = [f"{words.count(kinds[kind], 'row')}: {kind[:100]}, first in {first[kind]}" for kind in frequent]
+    more = len(kinds) - len(samples)
+    return "; ".join(samples) + (f"; and {words.count(more, 'other reason')}." if more else ".")
 
 
 def _swaps(
@@ -133,7 +145,8 @@ def _swap(cursor: sqlite3.Cursor, swap: lake.Swap, claim: Claim) -> None:
         (swap.after, swap.before, lake.CATALOG, lake.NAMESPACE, swap.table, swap.before),
     ).rowcount
     if changed != 1:
-        message = f"{claim.subject}: table {swap.table} was changed by somebody else meanwhile. Nothing was committed."
+        message = f"{claim.subject}: table {swap.table} was changed by another program meanwhile. Nothing was "
+        "committed to it."
         raise NotYet(message, "LeaseHeld")
 
 

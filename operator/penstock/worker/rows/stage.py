@@ -61,11 +61,11 @@ class StagedFile:
 
 @dataclass(frozen=True)
 class Staged:
-    """A staged shard. `kinds` counts bad rows by what is wrong with them, `examples` has one of each."""
+    """A staged shard. `kinds` counts bad rows by what is wrong with them; `first` is where each occurs first."""
 
     files: tuple[StagedFile, ...]
     kinds: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
+    first: dict[str, str] = field(default_factory=dict)
 
 
 def prefix(run: str, fence: int | None = None) -> str:
@@ -119,7 +119,7 @@ def shard(work: "Work", part: Shard) -> Staged:
             staged[number] = _file(pool, number, planned)
         given = ((*entry, content) for entry, content in zip(small, opened, strict=True))
         pool.each(partial(stage, group) for group in _groups(given))
-    return Staged(tuple(staged[number] for number, _ in files), work.faults.kinds, work.faults.examples)
+    return Staged(tuple(staged[number] for number, _ in files), work.faults.kinds, work.faults.first)
 
 
 def _is_small(planned: PlannedFile) -> bool:
@@ -128,18 +128,23 @@ def _is_small(planned: PlannedFile) -> bool:
 
 @dataclass
 class Faults:
-    """What was wrong with bad rows: how often each rule was broken, and the first message of each."""
+    """What was wrong with bad rows: how often each rule was broken, and where first, as file:line."""
 
     kinds: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
+    _first: dict[str, tuple[str, int]] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
-    def add(self, bad: pa.Table) -> None:
-        """Count a chunk's bad rows; any thread may."""
+    def add(self, url: str, bad: pa.Table) -> None:
+        """Count the bad rows of a chunk of a file; any thread may."""
         with self._lock:
-            for kind, error in zip(bad["kind"].to_pylist(), bad["error"].to_pylist(), strict=True):
+            for kind, line in zip(bad["kind"].to_pylist(), bad["line"].to_pylist(), strict=True):
                 self.kinds[kind] += 1
-                self.examples.setdefault(kind, error)
+                self._first[kind] = min(self._first.get(kind, (url, line)), (url, line))
+
+    @property
+    def first(self) -> dict[str, str]:
+        """Where each rule was broken first."""
+        return {kind: f"{url}:{line}" for kind, (url, line) in self._first.items()}
 
 
 @dataclass(frozen=True)
@@ -353,7 +358,7 @@ class _Target:
                 self._absent = chunk.absent if self._absent is None else self._absent & chunk.absent
                 self._names = self._names or chunk.names
         if split.bad is not None:
-            self._pool.work.faults.add(split.bad)
+            self._pool.work.faults.add(self._planned.url, split.bad)
         self._pool.meter.count(rows=chunk.read, bad=split.bad.num_rows if split.bad is not None else 0)
 
     def _entry(self, bad: pa.Table) -> pa.Table:

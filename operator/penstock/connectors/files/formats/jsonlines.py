@@ -53,7 +53,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(word: str) -> NoReturn:
-    raise NotARow("NotJson", f"the line is not JSON: {word} is no number in it")
+    raise NotARow("NotJson", f"the line is not JSON: {word} is not a number in JSON")
 
 
 _DECODER = json.JSONDecoder(

@@ -92,7 +92,7 @@ def _system(subject: str, url: str, error: OSError) -> InvalidSpec | NotYet:
     if isinstance(error, TimeoutError):
         return NotYet(f"{subject}: {url} did not answer in time.", "Timeout")
     if error.errno in FULL:
-        return NotYet(f"{subject}: no space is left where {url} lies. Nothing was committed.", "StorageFull")
+        return NotYet(f"{subject}: no space is left at {url}. Free some space.", "StorageFull")
     if error.errno == errno.EROFS:
         return InvalidSpec(f"{subject}: {url} is read only. Check the volume.", "WrongCredentials")
     return NotYet(f"{subject}: {url}: {error.strerror or type(error).__name__}.", "Unreachable")
@@ -146,7 +146,7 @@ def status(subject: str, url: str, code: int, remedy: str = "") -> InvalidSpec |
 def gone(subject: str, url: str) -> InvalidSpec:
     """The version that was planned exists no longer. Trying the same run again cannot help."""
     return InvalidSpec(
-        f"{subject}: {url} has changed since this run was planned, and a run's plan does not change. "
-        "Nothing was committed; the next run takes the new version.",
+        f"{subject}: {url} has changed since this run was planned, and the plan of a run does not change. "
+        "The next run loads the new version.",
         "ResourceNotFound",
     )
