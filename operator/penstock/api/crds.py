@@ -184,6 +184,9 @@ class _Structure:
             kept.pop("default", None)
         else:
             kept["default"] = _without_nulls(kept["default"])
+        if not union and "required" not in whole and kept.get("type") == "object" and _may_be_null(schema):
+            # Server-side apply turns an empty object into null where it removes the last member that was applied.
+            kept["nullable"] = True
         if "description" in kept:
             kept["description"] = _one_line(kept["description"])
         return kept | self._inside(whole, defaults=defaults)
@@ -212,6 +215,10 @@ class _Structure:
             inner = self._definitions[schema["$ref"].rpartition("/")[2]]
             return self._resolved(inner) | {key: value for key, value in schema.items() if key != "$ref"}
         return dict(schema)
+
+
+def _may_be_null(schema: Schema) -> bool:
+    return any(choice.get("type") == "null" for choice in schema.get("anyOf", ()))
 
 
 def _without_nulls(value: Any) -> Any:

@@ -33,6 +33,14 @@ class OneOf(Model):
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_member(cls, value: Any) -> Any:
+        """`csv: null` is `csv: {}`: server-side apply turns the one into the other."""
+        if isinstance(value, dict) and list(value.values()) == [None]:
+            return {member: {} for member in value}
+        return value
+
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         members = [field.alias or name for name, field in type(self).model_fields.items()]

@@ -41,6 +41,7 @@ def test_references_and_nulls_are_put_in_place() -> None:
     first = ROOT["properties"]["choice"]["properties"]["first"]
     assert first == {
         "type": "object",
+        "nullable": True,
         "description": "The first.",
         "properties": {
             "size": {"type": "integer", "description": "How large.", "default": 3, "minimum": 1, "maximum": 9}
@@ -68,6 +69,7 @@ def test_list_items_have_no_defaults() -> None:
 def test_maps_are_bounded() -> None:
     assert ROOT["properties"]["labels"] == {
         "type": "object",
+        "nullable": True,
         "maxProperties": 2,
         "additionalProperties": {"type": "string", "maxLength": 5},
     }
