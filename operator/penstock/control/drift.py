@@ -1,11 +1,9 @@
-"""Fifth station: wanted objects against live ones, by the fields that we own. Pure; the only importer of deepdiff."""
+"""Fifth station: wanted objects against live ones, by the fields that we own. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-
-from deepdiff import DeepDiff
 
 from penstock.control.cluster import owners
 from penstock.control.cluster.port import Manifest, Ref
@@ -85,8 +83,18 @@ def _change(manifest: Manifest, live: Manifest | None) -> Change | None:
     return Change(manifest, _paths(ours, theirs))
 
 
-def _paths(ours: Any, theirs: Any) -> tuple[str, ...]:
-    return tuple(DeepDiff(ours, theirs, ignore_order=False).affected_paths)
+def _paths(ours: Any, theirs: Any, path: str = "root") -> tuple[str, ...]:
+    """Where two values differ, as root['spec']['volumes'][0]; a member that only one of them has is one path."""
+    if ours == theirs:
+        return ()
+    members: list[tuple[str, Any, Any]] = []
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        members = [(f"{path}[{key!r}]", ours.get(key), theirs.get(key)) for key in sorted({*ours, *theirs})]
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        members = [(f"{path}[{index}]", *pair) for index, pair in enumerate(zip(ours, theirs, strict=True))]
+    if not members:
+        return (path,)
+    return tuple(found for where, one, other in members for found in _paths(one, other, where))
 
 
 def _projection(live: Any, wanted: Any) -> Any:
