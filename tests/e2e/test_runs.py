@@ -143,6 +143,22 @@ def test_what_people_change_of_ours_is_put_back(session: Session) -> None:
     session.until(lambda: not session.items("cronjobs"), "the CronJob is pruned")
 
 
+def test_children_that_lost_their_labels_get_them_back_and_foreign_ones_are_left_alone(session: Session) -> None:
+    _loaded(session, manifests.pipeline(schedule=["0 0 1 1 *"]))
+    session.last_run("pipeline", "cities", "nonce/1")
+    before = session.get("cronjob", "cities-pipeline-0")["metadata"]
+    labels = [f"{name}=theirs" for name in ("app.kubernetes.io/managed-by", "penstock.dev/owner-name")]
+    session.kubectl("create", "configmap", "theirs", "--from-literal=a=b")
+    session.kubectl("label", "configmap", "theirs", *(f"{name}={value}" for name, value in before["labels"].items()))
+    session.kubectl("label", "cronjob", "cities-pipeline-0", "--overwrite", *labels)
+    session.kubectl("patch", "pipeline", "cities", "--type=merge", "-p", '{"spec":{"retries":2}}')
+    healed = lambda: session.get("cronjob", "cities-pipeline-0")["metadata"]["labels"] == before["labels"]  # noqa: E731
+    session.until(healed, "the CronJob has its labels back")
+    assert session.get("cronjob", "cities-pipeline-0")["metadata"]["uid"] == before["uid"]
+    assert session.get("configmap", "theirs")["data"] == {"a": "b"}
+    session.wait("pipeline", "cities", "Ready")
+
+
 def test_nothing_is_written_when_nothing_changed_nor_after_a_restart(cluster: Cluster, session: Session) -> None:
     _loaded(session, manifests.outbox(), manifests.pipeline(), manifests.subscription())
     session.last_run("pipeline", "cities", "nonce/1")
