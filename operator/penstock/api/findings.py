@@ -21,6 +21,12 @@ BOOLEAN_FOR_STRING = (
     "must be a string; YAML reads yes, no, on, off, y, n, true and false as no strings: write it in quotes"
 )
 
+PLANNED = (
+    *("postgres", "mysql", "sqlite", "duckdb", "rest", "packaged", "bigquery", "singer", "airbyte", "push"),
+    *("snowflake", "redshift", "firebolt", "panoply", "search", "webhook", "excel", "catalog"),
+)
+"""Members of connectors that the language plans for. What this version has is a field of its model, and not unknown."""
+
 LISTED = 5
 """How many faults one message lists; a condition's message is at most 1024 characters."""
 
@@ -86,6 +92,8 @@ def _unknown_field(details: ErrorDetails, model: type[Model]) -> str:
     word, parent = str(details["loc"][-1]), _model_at(model, details["loc"][:-1])
     if word == "namespace" and parent is not None and aliases(parent) == ["name"]:
         return "unknown field; references stay in the namespace of the object, so leave it out"
+    if word in PLANNED and "connector" in details["loc"]:
+        return f"is not in this version; {suggestion('', aliases(parent) if parent else [])}"
     return f"unknown field; {suggestion(word, aliases(parent) if parent else [])}"
 
 

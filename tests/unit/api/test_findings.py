@@ -235,3 +235,15 @@ def test_at_most_five_faults_are_listed() -> None:
     lines = _told("Pipeline", {f"unknown{number}": 1 for number in range(9)})
     assert len(lines) == 6
     assert lines[-1] == "… and 6 more"
+
+
+@pytest.mark.parametrize("system", ["postgres", "rest", "singer"])
+def test_a_system_of_a_later_version_is_said_to_be_one(system: str) -> None:
+    (line,) = _told("Source", {"connector": {system: {}}})
+    assert line.startswith(f"spec.connector.{system}: is not in this version; ")
+    assert "files" in line
+
+
+def test_an_empty_connector_names_what_there_is() -> None:
+    (line,) = _told("Source", {"connector": {}})
+    assert "files" in line
