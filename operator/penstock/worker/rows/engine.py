@@ -1,7 +1,10 @@
 """DuckDB, locked: no files, no network, no extensions, no settings; memory and threads as the Pod allows."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +12,30 @@ import duckdb
 
 Connection = duckdb.DuckDBPyConnection
 
+_SMALL = 128 << 20
+"""Bytes for questions about no rows or a few."""
 
-def connect(memory: int, threads: int, scratch: Path, readable: Iterable[Path] = ()) -> Connection:
-    """A database of its own in memory, limited to `memory` bytes, spilling into `scratch`.
+
+@contextmanager
+def small() -> Iterator[Connection]:
+    """A connection for questions without rows: what a type is, whether an expression can be computed.
+
+    All share one database of the process, which is opened once: that takes tens of milliseconds.
+    """
+    connection = _shared().cursor()
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+@cache
+def _shared() -> Connection:
+    return connect(_SMALL, 1, None)
+
+
+def connect(memory: int, threads: int, scratch: Path | None, readable: Iterable[Path] = ()) -> Connection:
+    """A database of its own in memory, limited to `memory` bytes, spilling into `scratch` unless that is None.
 
     `readable` are the folders whose files SQL may read; by default none.
     """
@@ -20,12 +44,12 @@ def connect(memory: int, threads: int, scratch: Path, readable: Iterable[Path] =
         config={
             "memory_limit": f"{memory // 1024}KiB",
             "threads": str(threads),
-            "temp_directory": str(scratch),
+            "temp_directory": str(scratch or ""),
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
         },
     )
-    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")  # for cursors too
     connection.execute("SET enable_progress_bar = false")
     if folders := [*readable]:
         listed = ", ".join(text(f"{folder}/") for folder in folders)
@@ -63,5 +87,5 @@ def name(value: str) -> str:
 
 
 def one_line(error: Any) -> str:
-    """DuckDB's message without its position marks."""
-    return " ".join(str(error).partition("\n")[0].split())
+    """DuckDB's message without its kind and its position marks."""
+    return re.sub(r"^[A-Z][A-Za-z ]* Error: ", "", " ".join(str(error).partition("\n")[0].split()))

@@ -145,7 +145,7 @@ class Judge:
         sql = question.sql
         table = self._tables.get(question.table)
         if table is None or table.question != sql or table.rows.schema != rows.schema:
-            table = _Rows(sql, rows)
+            table = _Rows(sql, rows, question.rows_at_once)
             self.connection.register(question.table, table)
             if question.table in self._tables or len(self._tables) < _PREPARED:
                 self._tables[question.table] = table
@@ -162,11 +162,13 @@ class Judge:
 class _Rows:
     """What DuckDB knows as one of the questions' tables, whichever rows these are at the moment."""
 
-    def __init__(self, question: str, rows: pa.Table) -> None:
-        self.question, self.rows = question, rows
+    def __init__(self, question: str, rows: pa.Table, at_once: int | None) -> None:
+        self.question, self.rows, self._at_once = question, rows, at_once
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
-        return self.rows.__arrow_c_stream__(requested_schema)
+        """The rows, in batches where few are to be computed at once: DuckDB computes those of a batch together."""
+        given = self.rows if self._at_once is None else self.rows.to_reader(self._at_once)
+        return given.__arrow_c_stream__(requested_schema)
 
 
 @contextmanager

@@ -35,6 +35,11 @@ class Question:
         """The fields that are read directly."""
         return tuple(field for field in self.fields if field.direct is not None)
 
+    @property
+    def rows_at_once(self) -> int | None:
+        """How many rows are to be computed at once, where an expression may make much text; None for any number."""
+        return min((field.rows_at_once for field in self.fields if field.rows_at_once is not None), default=None)
+
 
 @dataclass(frozen=True)
 class Questions:

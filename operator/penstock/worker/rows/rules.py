@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
-import duckdb
 import pyarrow as pa
 
 from penstock.api.dataset import SchemaField
@@ -72,8 +71,7 @@ def _text_of(field: SchemaField, written: str, rule: str) -> str:
 def _value(kind: str, written: str) -> str | None:
     """What is written as a value of that type, as DuckDB writes it; None if it is none."""
     cast = lossless.from_text(kind, "x", "t")
-    with duckdb.connect(":memory:", config={"enable_external_access": "false"}) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with engine.small() as connection:
         row = connection.execute(
             f"SELECT CAST({cast.accept} AS VARCHAR) FROM (SELECT x, {cast.attempt} AS t FROM (SELECT ? AS x))",
             [written],

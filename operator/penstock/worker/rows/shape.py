@@ -32,6 +32,8 @@ UNKNOWN = "UNKNOWN "
 
 _TEXT = "VARCHAR"
 _WORDS = re.compile(r"[\w .-]+")
+_LIKE_A_NAME = re.compile(r"(?=.*[^!-~])[^'\";:\0]{1,64}")
+"""What a person may have meant as a column's name: it has a blank or a letter past ASCII, and no quotes."""
 _DELIMITERS = ",;\t|"
 _NEVER = ("No function matches", "does not support the supplied arguments")
 """What DuckDB says of arguments that no column's type would make right."""
@@ -68,6 +70,8 @@ class ShapedField:
     """Whether the chunk may have exact cells (ExactCell) in these columns."""
     exact_is_value: bool = False
     """Whether the exact text is the value: a string takes what no date can hold."""
+    rows_at_once: int | None = None
+    """How many rows are to be computed at once, where its expression may make much text: see growth."""
     masked: bool = False
     """Whether messages must not show the source value: a sensitive field is made from one of the same columns."""
 
@@ -205,14 +209,16 @@ def check_expression(written: str, where: str) -> None:
     try:
         parsed = expressions.parse(written, where)
         sql = expressions.sql(parsed, dict.fromkeys(parsed.columns, ("NULL", False)))
-        with duckdb.connect(":memory:", config={"enable_external_access": "false"}) as connection:
-            connection.execute(f"DESCRIBE SELECT TRY({sql})")
-    except duckdb.BinderException as error:
-        said = engine.one_line(error)
-        if any(words in said for words in _NEVER):  # else DuckDB wants to know the columns' types
-            raise InvalidSpec(f"{where}: {written} cannot be computed: {said}") from None
     except InvalidSpec as refused:
-        raise InvalidSpec(f"{refused.message} A column of that very name is written in double quotes.") from None
+        hint = " A column of that name is written in double quotes." if _LIKE_A_NAME.fullmatch(written) else ""
+        raise InvalidSpec(refused.message + hint) from None
+    try:
+        with engine.small() as connection:
+            connection.execute(f"SELECT TRY(struct_pack(v := {sql}))").fetchall()
+    except duckdb.Error as error:
+        said = engine.one_line(error)
+        if not isinstance(error, duckdb.BinderException) or any(words in said for words in _NEVER):
+            raise InvalidSpec(f"{where}: {expressions.shown(written)} cannot be computed: {said}") from None
 
 
 def digest(fields: Sequence[SchemaField]) -> str:
@@ -232,7 +238,12 @@ def _origin(field: SchemaField, columns: Columns) -> _Origin:
         return _Origin(written, (written,))
     from penstock.worker.rows import expressions  # sqlglot takes a tenth of a second: most Datasets go without
 
-    parsed = expressions.parse(written, f"field {field.name}")
+    try:
+        parsed = expressions.parse(written, f"field {field.name}")
+    except InvalidSpec:
+        if " " in written and _WORDS.fullmatch(written):  # no SQL, as Customer E-Mail: a column that is to be there
+            return _Origin(written, (written,))
+        raise
     if parsed.column is not None:
         return _Origin(written, (parsed.column,))
     return _Origin(written, parsed.columns, parsed)
@@ -361,7 +372,9 @@ def _from_expression(
     source = _type_of(sql, columns, shaped.field, expression.written)
     value = _without_null_values(f"{shaped.expression}.v", source, shaped.field)
     cast = _cast(shaped, source, expression.written, where)
-    return replace(shaped, expression_sql=f"TRY(struct_pack(v := {sql}))", source_sql=value, cast=cast)
+    computed = f"TRY(struct_pack(v := {sql}))"
+    few = expression.rows_at_once
+    return replace(shaped, expression_sql=computed, source_sql=value, cast=cast, rows_at_once=few)
 
 
 def _without_null_values(value: str, source: str, field: SchemaField) -> str:
@@ -386,7 +399,7 @@ def _type_of(sql: str, columns: Columns, field: SchemaField, written: str) -> st
     """The DuckDB type of an expression over these columns."""
     types = [_TEXT if lossless.comes_as_text(kind) else kind for kind in columns.types]
     empty = ", ".join(f"CAST(NULL AS {kind}) AS c{index}" for index, kind in enumerate(types)) or "1"
-    with duckdb.connect(":memory:", config={"enable_external_access": "false"}) as connection:
+    with engine.small() as connection:
         try:
             row = connection.execute(f"DESCRIBE SELECT TRY({sql}) AS v FROM (SELECT {empty})").fetchone()
         except duckdb.Error as error:

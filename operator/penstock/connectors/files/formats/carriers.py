@@ -14,6 +14,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from penstock.worker.rows import engine
+
 INT96 = "INT96"
 BASE64 = "base64:"
 """Begins the text of bytes that are not UTF-8."""
@@ -95,9 +97,12 @@ def _engine_name(stored: pa.DataType) -> str:
     """DuckDB's name of a list, a structure or the like."""
     empty = pa.table({"c": pa.array([], stored)})
     try:
-        with duckdb.connect() as connection:
+        with engine.small() as connection:
             connection.register("columns", empty)
-            row = connection.execute("DESCRIBE columns").fetchone()
+            try:
+                row = connection.execute("DESCRIBE columns").fetchone()
+            finally:
+                connection.unregister("columns")
     except (duckdb.Error, pa.ArrowException):
         return f"{UNKNOWN}{stored}"
     return str(row[1]) if row and pa.types.is_nested(stored) else f"{UNKNOWN}{stored}"
