@@ -1,5 +1,6 @@
 """Deliveries: what is in the files, what the manifest says, and that one run delivers once."""
 
+import csv as plain_csv
 import gzip
 import hashlib
 import json
@@ -55,6 +56,22 @@ def test_csv_as_it_was(tmp_path: Path) -> None:
     assert (manifest["run"], manifest["dataset"]) == ("d1", "demo/things")
     assert report.delivery.manifest.startswith("file:///volumes/out/daily/things/manifest-")
     assert len([*pod.out.rglob("*.*")]) == 3
+
+
+def test_formulas_are_escaped_where_it_is_asked_for(tmp_path: Path) -> None:
+    texts = ["=1+1", "+1", "-1", "@SUM(A1)", " =1", "\t=1", "＝1", "a=1", "'=1", "1-1", ""]
+    pod = a_pod(tmp_path, field("n", "int"), field("t", "string"))
+    with (pod.data / "1.csv").open("w", encoding="utf-8", newline="") as file:
+        writing = plain_csv.writer(file, quoting=plain_csv.QUOTE_ALL)
+        writing.writerows([("n", "t"), *((-number, text) for number, text in enumerate(texts))])
+    pod.work("load")
+    for run_id, escape in (("d1", False), ("d2", True)):
+        delivered(pod, run_id, {"csv": {"escapeFormulas": escape}}, suffix=run_id)
+        (file_,) = (pod.out / run_id).glob("*.csv")
+        rows = {int(n): t for n, t in plain_csv.reader(file_.read_text(encoding="utf-8").splitlines()[1:])}
+        assert [rows[-number] for number in range(len(texts))] == [
+            f"'{text}" if escape and number < 7 else text for number, text in enumerate(texts)
+        ]
 
 
 def test_json_lines_with_chosen_fields_and_gzip(tmp_path: Path) -> None:

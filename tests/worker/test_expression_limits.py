@@ -152,7 +152,7 @@ OWN = {
     "isfinite",
     "repeat",
 }
-OWN |= {"array_extract", "substr", "try_strptime", "list_value", "struct_extract"}
+OWN |= {"format", "array_extract", "substr", "try_strptime", "list_value", "struct_extract"}
 """What exact casts and guards call besides."""
 
 

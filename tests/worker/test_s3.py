@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import s3fs
 
 from support import s3
 from worker.pods import APod, a_pod, field, secret
@@ -91,3 +92,19 @@ def test_a_delivery_is_put_once(server: s3.Server, tmp_path: Path) -> None:
     assert again.delivery.earlier
     pod.more = {"destination": there}
     assert pod.work("i1", kind="inspect-destination").state == "Succeeded"
+
+
+def test_folder_markers_and_odd_keys(server: s3.Server, tmp_path: Path) -> None:
+    """A key that ends in / marks a folder and is no file; other keys are files whatever they are called."""
+    pod = of_bucket(tmp_path, server, "markers")
+    put(server, "markers", "in/1.csv", "a,b\n1,x\n")
+    keys = ["in/a b.csv", "in/ü.csv", "in/100%.csv", "in/q?x=1.csv", "in/h#1.csv", "in/p+q=r&s.csv", "in/[x].csv"]
+    for number, key in enumerate(keys):
+        put(server, "markers", key, f"a,b\n{number + 2},x\n")
+    files = s3fs.S3FileSystem(key=s3.ACCESS, secret=s3.SECRET, endpoint_url=server.endpoint, skip_instance_cache=True)
+    for marker in ("in/", "in/empty/", "in/deep/folder/"):
+        files.call_s3("put_object", Bucket="markers", Key=marker, Body=b"")
+    del pod.connector["glob"]
+    report = pod.work()
+    assert report.message is None
+    assert sorted(row["a"] for row in pod.rows()) == [*range(1, len(keys) + 2)]

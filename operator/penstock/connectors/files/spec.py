@@ -12,6 +12,7 @@ from penstock.language.volumes import Volume
 
 _ENDPOINT = r"^https?://[^/?#@]+(/[^?#]*)?$"
 _READABLE = r"^(file://|(https?|s3)://[^/?#@]+)(/[^?#]*)?$"
+_HOST = r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$"
 _FOLDER = r"^(file://|s3://[^/?#@]+)/([^?#]*/)?$"
 
 Compression = Literal["none", "gzip"]
@@ -35,6 +36,15 @@ class CsvFormat(Model):
         list[ShortText],
         Field(max_length=32, description="Unquoted texts that mean no value, in every column."),
     ] = [""]
+
+    escape_formulas: Annotated[
+        bool | None,
+        Field(
+            description="For delivered files: put an apostrophe before each text that a spreadsheet would run as a "
+            "formula, which is one that begins with =, +, -, @, a tab or a line end. This changes the text. "
+            "Default: false."
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _told_apart(self) -> Self:
@@ -122,6 +132,19 @@ class Located(ConnectorSpec):
         return self
 
 
+class Redirects(Model):
+    """Where a web server may send a request on to."""
+
+    hosts: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=253, pattern=_HOST)]],
+        Field(
+            max_length=16,
+            description="Other hosts that may be redirected to, by name. Redirects on the same host are always "
+            "followed; those from https to http, and to addresses of the node itself or its link, never are.",
+        ),
+    ] = []
+
+
 class FilesSource(Located):
     """Files under a URL."""
 
@@ -156,8 +179,32 @@ class FilesSource(Located):
     format: Annotated[Format, Field(description="The format of every file.")]
     compression: Annotated[
         Literal["auto", "none", "gzip"],
-        Field(description="How files are compressed; auto: by the ending .gz."),
+        Field(description="How files are compressed; auto looks at the first bytes of each file, whatever its name."),
     ] = "auto"
+    ignore: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=128)]],
+        Field(
+            max_length=16,
+            description="Names of files and folders beneath a folder URL that are left out, as globs within one name. "
+            "The default is what Spark and Hive leave out, such as _SUCCESS and .part-00000.crc.",
+        ),
+    ] = ["_*", ".*"]
+    redirects: Annotated[
+        Redirects | None,
+        Field(description="Where an http(s):// server may redirect to. Default: only to its own host."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _formulas_are_escaped_in_delivered_files(self) -> Self:
+        if self.format.csv is not None and self.format.csv.escape_formulas is not None:
+            raise ValueError("csv.escapeFormulas is for delivered files; leave it out of a Source")
+        return self
+
+    @model_validator(mode="after")
+    def _redirects_go_with_a_web_server(self) -> Self:
+        if self.redirects is not None and self.scheme not in ("http", "https"):
+            raise ValueError("redirects go with an http(s):// url")
+        return self
 
     @model_validator(mode="after")
     def _glob_goes_with_a_folder(self) -> Self:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,8 +24,8 @@ _FEW = 1000
 class _Writer:
     """One Parquet file. Small pieces of a wide table are gathered: a row group costs a kilobyte a column."""
 
-    def __init__(self, file: pq.ParquetWriter) -> None:
-        self._file = file
+    def __init__(self, file: pq.ParquetWriter, target: BinaryIO) -> None:
+        self._file, self._target = file, target
         self._waiting: list[pa.Table] = []
 
     def write(self, rows: pa.Table) -> None:
@@ -43,6 +44,7 @@ class _Writer:
         """Write what waits, and the footer."""
         self._flush()
         self._file.close()
+        self._target.close()
 
 
 class DataFiles:
@@ -71,10 +73,11 @@ class DataFiles:
                 return self._idle.get()
             path = self._path.with_name(f"{self._path.name}-{len(self._all):03d}.parquet")
             path.parent.mkdir(parents=True, exist_ok=True)
+            target = path.open("xb")  # a name that is taken, also by a link, is refused and not written through
             writer = pq.ParquetWriter(
-                path, self.schema, compression="zstd", compression_level=1, use_dictionary=_repeating(first)
+                target, self.schema, compression="zstd", compression_level=1, use_dictionary=_repeating(first)
             )
-            self._all.append((path, _Writer(writer)))
+            self._all.append((path, _Writer(writer, target)))
             return self._all[-1][1]
 
     def close(self) -> tuple[tuple[Path, ...], int]:

@@ -27,6 +27,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 
 from penstock.api import checks
+from penstock.connectors.files.stores import beneath
 from penstock.connectors.lake import columns, locations
 from penstock.language.errors import InvalidSpec, NotYet
 from penstock.runs.order import DatasetOrder, DestinationOrder
@@ -97,12 +98,30 @@ def open(destination: DestinationOrder, pod: Pod) -> Lake:
     if not mount.is_dir():
         message = f"Destination {destination.name}: claim {place.volume.claim_name} is not mounted. Create it."
         raise InvalidSpec(message, "ResourceNotFound")
-    root = pod.path(place.warehouse.removeprefix("file://"))
-    root.mkdir(parents=True, exist_ok=True)
+    root = _warehouse(mount, place.warehouse.removeprefix(f"file://{place.volume.mount_path}"), destination.name)
     catalog = SqlCatalog(CATALOG, uri=locations.database_url(root / DATABASE), warehouse=locations.location(root))
     with contextlib.suppress(NamespaceAlreadyExistsError):  # another worker was a moment faster
         catalog.create_namespace_if_not_exists(NAMESPACE)
     return Lake(root, catalog)
+
+
+def _warehouse(mount: Path, inside: str, name: str) -> Path:
+    """The warehouse's folder, created where it is missing. Raises InvalidSpec where a link would lead out of it.
+
+    What is opened later by its name are the catalog's database and files with the names that this process gives.
+    """
+    inside = inside.strip("/")
+    try:
+        with beneath.folder(mount, inside, create=True) as folder:
+            for file in (DATABASE, f"{DATABASE}-journal", f"{DATABASE}-wal", f"{DATABASE}-shm"):
+                beneath.check_file(folder, file)
+            for table in beneath.folders(folder, NAMESPACE):
+                for part in ("data", "metadata"):
+                    beneath.check_folder(folder, f"{NAMESPACE}/{table}/{part}")
+    except beneath.Refused as refused:
+        message = f"Destination {name}: {refused.path} in the warehouse {refused.what}. Remove it."
+        raise InvalidSpec(message, "WrongSpecification") from None
+    return mount.joinpath(*beneath.parts(inside))
 
 
 def ensure(lake: Lake, dataset: DatasetOrder) -> Tables:

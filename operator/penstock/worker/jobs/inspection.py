@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from penstock.connectors.files import formats as read
 from penstock.connectors.files import stores as storage
-from penstock.connectors.files.stores import Found
+from penstock.connectors.files.stores import Found, beneath
 from penstock.connectors.lake import ledger
 from penstock.language.errors import InvalidSpec
 from penstock.runs import places
@@ -155,9 +155,9 @@ def destination(order: DestinationOrder, pod: Pod) -> None:
 
         home = lake.open(order, pod)
         ledger.create(home.database)
-        with storage.trouble(subject, order.connector.lake.warehouse):
-            (home.root / probe).write_bytes(local.read_bytes())
-            (home.root / probe).unlink()
+        warehouse = order.connector.lake.warehouse
+        with storage.trouble(subject, warehouse), beneath.written(home.root, probe) as (file, _):
+            file.write(local.read_bytes())
     elif order.connector.files is not None:
         store = storage.at(order.connector.files, order.auth, pod, subject)
         store.put(probe, local)

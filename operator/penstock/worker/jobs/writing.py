@@ -13,6 +13,9 @@ from pathlib import Path
 from penstock.connectors.files.spec import Format
 from penstock.worker.rows import engine, lossless
 
+_FORMULA = r"^([\t\r\n]|\s*[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}])"
+"""How a text begins that a spreadsheet runs as a formula: also after blanks, and in the wide letters of East Asia."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -43,6 +46,8 @@ def _value(column: Column, form: Format) -> str:
             return f"replace(CAST({x} AS VARCHAR), ' ', 'T')"
         case "timestamptz":  # as a timestamp it is that of the session's zone, which is UTC
             return f"replace(CAST(CAST({x} AS TIMESTAMP) AS VARCHAR), ' ', 'T') || 'Z'"
+        case "string" if form.csv is not None and form.csv.escape_formulas:
+            return f"CASE WHEN regexp_matches({x}, {engine.text(_FORMULA)}) THEN '''' || {x} ELSE {x} END"
         case "double" if form.choice == "json_":
             return f"CASE WHEN isfinite({x}) THEN {x} END"
     return x

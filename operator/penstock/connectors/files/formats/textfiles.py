@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from penstock.connectors.files.formats import csvrows, jsonlines, records, streams
+from penstock.connectors.files.formats import csvrows, jsonlines, packed, records, streams
 from penstock.connectors.files.formats.block import Block, Work
 from penstock.connectors.files.formats.dialect import dialect
 from penstock.connectors.files.spec import CsvFormat, Format
@@ -13,8 +13,7 @@ from penstock.worker.ports.chunks import ANY, Columns
 
 def read(stream: BinaryIO, url: str, form: Format, compression: str) -> tuple[Columns, Iterator[Work]]:
     """The columns of a file, and what parses its blocks. Raises InvalidSpec (WrongSpecification)."""
-    content = streams.unzipped(stream, url) if streams.gzipped(url, compression) else streams.plain(stream)
-    content = streams.text(content, url)
+    content = streams.text(packed.content(stream, url, compression), url)
     if form.csv is not None:
         return _csv(content, form.csv, url)
     return ANY, (_json_work(block) for block in records.line_blocks(content))

@@ -1,5 +1,6 @@
 """S3, and whatever speaks its protocol."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -28,7 +29,10 @@ class Keys:
 class Bucket:
     """A prefix of a bucket, or one object in it."""
 
-    def __init__(self, url: str, endpoint: str | None, keys: Keys | None, subject: str) -> None:
+    def __init__(
+        self, url: str, endpoint: str | None, keys: Keys | None, subject: str, ignore: Sequence[str] = ()
+    ) -> None:
+        self._ignore = ignore
         self.url, self._endpoint, self._subject = url, endpoint, subject
         self._remedy = (
             f"Check access_key_id and secret_access_key in Secret {keys.source}, and what they may do there."
@@ -66,15 +70,16 @@ class Bucket:
 
     def find(self, pattern: str | None) -> list[Found]:
         """The objects beneath the prefix that fit, sorted by URL; or the one object."""
-        fits = matcher(pattern)
+        fits = matcher(pattern, self._ignore)
         with trouble(self._subject, self.url, self._translate):
             if not self.url.endswith("/"):
                 return [_found(self.url, self._files.info(self.url))]
             bucket = self.url.removeprefix("s3://").partition("/")[0]
             self._files.call_s3("head_bucket", Bucket=bucket)  # an empty listing does not tell that there is no bucket
             listing = self._files.find(self.url, detail=True)
-            urls = sorted((f"s3://{path}", seen) for path, seen in listing.items() if seen["type"] == "file")
-            return [_found(url, seen) for url, seen in urls if fits(url.removeprefix(self.url))]
+            objects = sorted((f"s3://{path}", seen) for path, seen in listing.items() if _is_object(seen))
+            names = [(url, url.removeprefix(self.url), seen) for url, seen in objects if url.startswith(self.url)]
+            return [_found(url, seen) for url, name, seen in names if name and fits(name)]
 
     def open(self, found: Found) -> BinaryIO:
         """Ranged reads, each on condition that the object is still the one that was found (If-Match)."""
@@ -122,6 +127,11 @@ class Bucket:
 
 def _http_status(error: errors.ClientError) -> int:
     return int(error.response["ResponseMetadata"]["HTTPStatusCode"])
+
+
+def _is_object(seen: dict[str, Any]) -> bool:
+    """Whether it is an object with content: a key that ends in / marks a folder, and has none."""
+    return seen["type"] == "file" and "ETag" in seen and not str(seen.get("Key", seen["name"])).endswith("/")
 
 
 def _found(url: str, seen: dict[str, Any]) -> Found:

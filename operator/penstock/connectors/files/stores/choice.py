@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from penstock.connectors.files.spec import Located
+from penstock.connectors.files.spec import FilesSource, Located
 from penstock.connectors.files.stores.folder import Folder
 from penstock.connectors.files.stores.port import Store
 from penstock.language.auth import Auth
@@ -18,19 +18,23 @@ def at(place: Located, auth: Auth | None, pod: Pod, subject: str) -> Store:
 
     Raises InvalidSpec with SecretMissing when the Secret, or a key in it, is not there.
     """
+    ignore = place.ignore if isinstance(place, FilesSource) else []
     if place.volume is not None:
-        if not pod.path(place.volume.mount_path).is_dir():
+        mount = pod.path(place.volume.mount_path)
+        if not mount.is_dir():
             message = f"{subject}: claim {place.volume.claim_name} is not mounted. Create it."
             raise InvalidSpec(message, "ResourceNotFound")
-        return Folder(place.url, pod.path(place.url.removeprefix("file://")), subject)
+        inside = place.url.removeprefix("file://").removeprefix(place.volume.mount_path)
+        return Folder(place.url, mount, inside, subject, ignore)
     # Imported only where they are needed: s3fs and aiohttp take a third of a second, which most runs do not need.
     if place.scheme == "s3":
         from penstock.connectors.files.stores.bucket import Bucket
 
-        return Bucket(place.url, place.endpoint_url, _keys(auth, pod, subject), subject)
+        return Bucket(place.url, place.endpoint_url, _keys(auth, pod, subject), subject, ignore)
     from penstock.connectors.files.stores.web import Web
 
-    return Web(place.url, subject)
+    hosts = place.redirects.hosts if isinstance(place, FilesSource) and place.redirects is not None else []
+    return Web(place.url, subject, hosts)
 
 
 def _keys(auth: Auth | None, pod: Pod, subject: str) -> "Keys | None":

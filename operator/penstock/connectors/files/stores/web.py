@@ -1,27 +1,47 @@
-"""One file on a web server."""
+"""One file on a web server: which redirects are followed, which addresses are connected to, and what a body is."""
 
 import io
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 import fsspec
 from fsspec.asyn import sync
 
+from penstock.connectors.files.stores import addresses
 from penstock.connectors.files.stores.port import BLOCK, Found, gone, status, trouble, unreachable
 from penstock.language.errors import InvalidSpec, NotYet
 
 _HEADERS = {"Accept-Encoding": "identity"}  # what a server would compress on the way has no size to check against
+_MOST_REDIRECTS = 5
+_REDIRECTS = (301, 302, 303, 307, 308)
+_UNMARKED = "unmarked"
+"""The mark of a file whose server says nothing about its version; it is read again by every run."""
+_WITH_GZIP_HEADER = 31
 
 
 class Web:
-    """One file on a web server; read only."""
+    """One file on a web server; read only. `hosts` may be redirected to, beside the URL's own."""
 
-    def __init__(self, url: str, subject: str) -> None:
+    def __init__(self, url: str, subject: str, hosts: Sequence[str] = ()) -> None:
         self.url, self._subject = url, subject
+        self._own = (urlsplit(url).hostname or "").lower()
+        self._hosts = {self._own, *(host.lower() for host in hosts)}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=15, sock_read=60)
-        self._files: Any = fsspec.filesystem("http", skip_instance_cache=True, client_kwargs={"timeout": timeout})
+        self._files: Any = fsspec.filesystem(
+            "http", skip_instance_cache=True, get_client=self._client, client_kwargs={"timeout": timeout}
+        )
+
+    async def _client(self, **given: Any) -> aiohttp.ClientSession:
+        """A session that keeps bodies as they come, keeps no cookies, and connects to no local address by a name."""
+        given.pop("loop", None)
+        connector = aiohttp.TCPConnector(resolver=addresses.Resolver(self._own))
+        return aiohttp.ClientSession(
+            connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(), **given
+        )
 
     def find(self, pattern: str | None) -> list[Found]:
         """The one file. Raises InvalidSpec when asked for a pattern: a web server cannot list."""
@@ -42,10 +62,26 @@ class Web:
         condition = {"If-Match": found.etag} if found.etag.startswith('"') else {}  # not for weak or missing tags
         with trouble(self._subject, self.url, self._translate):
             response = self._request("GET", condition)
-            if _found(self.url, response.headers) != found:
+            now = _found(self.url, response.headers)
+            if not _same(found, now):
                 response.close()
                 raise gone(self._subject, self.url)
-        return io.BufferedReader(_Download(self._files.loop, response, found, self._subject), BLOCK)
+            download = _Download(self._files.loop, response, now, self._subject)
+            return self._decoded(download, response.headers.get("Content-Encoding", ""))
+
+    def _decoded(self, download: "_Download", encoding: str) -> BinaryIO:
+        """The stream without the server's encoding of it. Raises InvalidSpec for one that was not asked for."""
+        buffered = io.BufferedReader(download, BLOCK)
+        match [part.strip().lower() for part in encoding.split(",") if part.strip()]:
+            case [] | ["identity"]:
+                return buffered
+            case ["gzip"] | ["x-gzip"]:
+                return io.BufferedReader(_Unpacked(buffered, self.url, self._subject), BLOCK)
+        buffered.close()
+        message = (
+            f"{self._subject}: {self.url} answers with Content-Encoding: {encoding[:40]}, which was not asked for. "
+        )
+        raise InvalidSpec(message + "Configure the server to send the file as it is, or as gzip.", "WrongSpecification")
 
     def _translate(self, error: Exception) -> InvalidSpec | NotYet | None:
         return _meaning(self._subject, self.url, error)
@@ -53,11 +89,41 @@ class Web:
     def _request(self, method: str, headers: Mapping[str, str]) -> Any:
         async def request() -> Any:
             session = await self._files.set_session()
-            response = await session.request(method, self.url, headers={**_HEADERS, **headers})
-            response.raise_for_status()
-            return response
+            url = self.url
+            for _ in range(_MOST_REDIRECTS + 1):
+                response = await session.request(method, url, headers={**_HEADERS, **headers}, allow_redirects=False)
+                if response.status not in _REDIRECTS:
+                    response.raise_for_status()
+                    if response.status != 200:  # part of the file, or none of it
+                        response.close()
+                        raise status(self._subject, self.url, response.status)
+                    return response
+                response.close()
+                url = self._next(url, response.headers.get("Location", ""))
+            message = (
+                f"{self._subject}: {self.url} redirects more than {_MOST_REDIRECTS} times. Name the last URL in url."
+            )
+            raise InvalidSpec(message, "WrongSpecification")
 
         return sync(self._files.loop, request)
+
+    def _next(self, url: str, location: str) -> str:
+        """Where a redirect leads. Raises InvalidSpec where it must not be followed; its path and query stay unsaid."""
+        target = urljoin(url, location)
+        before, after = urlsplit(url), urlsplit(target)
+        host = (after.hostname or "").lower()
+        why = None
+        if not location or after.scheme not in ("http", "https") or not host or "@" in after.netloc:
+            why = "to what is no http(s) URL"
+        elif before.scheme == "https" and after.scheme == "http":
+            why = f"from https to http, at {host}, where the content could be changed on the way"
+        elif host not in self._hosts:
+            why = f"to another host, {host}. If that is right, add it to redirects.hosts"
+        elif host != self._own and addresses.is_local(host):
+            why = f"to {host}, an address of this node or its link, which is never followed"
+        if why is None:
+            return target
+        raise InvalidSpec(f"{self._subject}: {self.url} redirects {why}.", "WrongSpecification")
 
     def put(self, name: str, source: Path, *, exclusive: bool = False) -> str:
         """Not possible."""
@@ -77,21 +143,34 @@ class Web:
 def _meaning(subject: str, url: str, error: Exception) -> InvalidSpec | NotYet | None:
     if isinstance(error, aiohttp.ClientResponseError):
         return status(subject, url, error.status)
+    if (refused := addresses.refused(error)) is not None:
+        message = (
+            f"{subject}: {url} leads to {refused.host}, whose address {refused.address} is of this node or its link. "
+        )
+        return InvalidSpec(message + "Such addresses are connected to only where the URL itself names them.")
     if isinstance(error, aiohttp.ClientError) and not isinstance(error, TimeoutError):
         return unreachable(subject, url, url, error)
     return None
 
 
 def _found(url: str, headers: Mapping[str, str]) -> Found:
-    mark = headers.get("ETag") or headers.get("Last-Modified") or "unmarked"
-    return Found(url, mark, int(headers.get("Content-Length", -1)))
+    mark = headers.get("ETag") or headers.get("Last-Modified") or f"{_UNMARKED} {headers.get('Date', '')}"
+    length = headers.get("Content-Length", "")
+    return Found(url, mark, int(length) if length.isascii() and length.isdigit() else -1)
+
+
+def _same(before: Found, now: Found) -> bool:
+    """Whether it may be the same version. An answer to HEAD may lack the size, and say its tag is weak."""
+    sizes = before.size == now.size or -1 in (before.size, now.size)
+    unmarked = before.etag.startswith(_UNMARKED) and now.etag.startswith(_UNMARKED)
+    return sizes and (unmarked or before.etag.removeprefix("W/") == now.etag.removeprefix("W/"))
 
 
 class _Download(io.RawIOBase):
     """The body of one response, in order. A body that ends early raises NotYet."""
 
     def __init__(self, loop: Any, response: Any, found: Found, subject: str) -> None:
-        self._loop, self._response, self._found, self._subject = loop, response, found, subject
+        self._loop, self._response, self._file, self._subject = loop, response, found, subject
         self._received = 0
 
     def readable(self) -> bool:
@@ -99,19 +178,17 @@ class _Download(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer)
-        with trouble(self._subject, self._found.url, self._translate):
+        with trouble(self._subject, self._file.url, self._translate):
             block = cast(bytes, sync(self._loop, self._fill, len(view)))
         self._received += len(block)
-        if not block and 0 <= self._received < self._found.size:
-            message = (
-                f"{self._subject}: {self._found.url} broke off after {self._received} of {self._found.size} bytes."
-            )
+        if not block and 0 <= self._received < self._file.size:
+            message = f"{self._subject}: {self._file.url} broke off after {self._received} of {self._file.size} bytes."
             raise NotYet(message, "Unreachable")
         view[: len(block)] = block
         return len(block)
 
     def _translate(self, error: Exception) -> InvalidSpec | NotYet | None:
-        return _meaning(self._subject, self._found.url, error)
+        return _meaning(self._subject, self._file.url, error)
 
     async def _fill(self, wanted: int) -> bytes:
         parts, missing = [], wanted
@@ -122,4 +199,40 @@ class _Download(io.RawIOBase):
 
     def close(self) -> None:
         self._response.close()
+        super().close()
+
+
+class _Unpacked(io.RawIOBase):
+    """The content of a body that the server sends as gzip. Raises InvalidSpec where it is none, or is cut."""
+
+    def __init__(self, packed: BinaryIO, url: str, subject: str) -> None:
+        self._packed, self._url, self._subject = packed, url, subject
+        self._member = zlib.decompressobj(_WITH_GZIP_HEADER)
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        while not self._member.eof:
+            block = self._rest or self._packed.read(1 << 16)
+            try:
+                content = self._member.decompress(block, len(view))
+            except zlib.error:
+                raise self._wrong("is not gzip") from None
+            self._rest = self._member.unconsumed_tail
+            if content:
+                view[: len(content)] = content
+                return len(content)
+            if not block:
+                raise self._wrong("ends too early")
+        return 0
+
+    def _wrong(self, what: str) -> InvalidSpec:
+        message = f"{self._subject}: {self._url} was sent with Content-Encoding: gzip, and what was sent {what}."
+        return InvalidSpec(f"{message} Configure the server to send the file as it is.", "WrongSpecification")
+
+    def close(self) -> None:
+        self._packed.close()
         super().close()

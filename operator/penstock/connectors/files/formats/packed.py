@@ -1,0 +1,93 @@
+"""Compression, by the first bytes of a file and not by its name: gzip is read, other kinds are named."""
+
+import io
+from collections.abc import Iterator
+from typing import BinaryIO, cast
+
+from penstock.connectors.files.formats import streams
+from penstock.language.errors import InvalidSpec
+
+_GZIP = b"\x1f\x8b"
+_FIRST_OF_TEXT = ord("\t")
+"""The least byte that a text has."""
+_MAGIC = (
+    (b"PK\x03\x04", "a zip archive or an Excel workbook", "Unpack it, or have it exported as CSV, JSON or Parquet"),
+    (b"PK\x05\x06", "an empty zip archive", "Upload the file again"),
+    (b"BZh", "compressed by bzip2", "Compress it with gzip, or not at all"),
+    (b"\xfd7zXZ\x00", "compressed by xz", "Compress it with gzip, or not at all"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd", "Compress it with gzip, or not at all"),
+    (b"\x04\x22\x4d\x18", "compressed by lz4", "Compress it with gzip, or not at all"),
+    (b"\xff\x06\x00\x00sNaPpY", "compressed by snappy", "Compress it with gzip, or not at all"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "Unpack it"),
+    (b"Rar!\x1a\x07", "a rar archive", "Unpack it"),
+    (b"PAR1", "Parquet", "Set format: parquet, or choose other files by glob"),
+    (b"ORC", "ORC", "Have it exported as Parquet, CSV or JSON"),
+    (b"Obj\x01", "Avro", "Have it exported as Parquet, CSV or JSON"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook", "Have it exported as CSV, JSON or Parquet"),
+    (b"%PDF-", "a PDF document", "Have the data exported as CSV, JSON or Parquet"),
+    (b"SQLite format 3\x00", "an SQLite database", "Have its table exported as CSV, JSON or Parquet"),
+)
+"""How files begin that are neither text nor gzip, what they are, and what to do."""
+_LONGEST = max(len(magic) for magic, _, _ in _MAGIC)
+
+
+def content(stream: BinaryIO, where: str, compression: str) -> Iterator[bytes]:
+    """The text in the stream, unpacked. `compression` is auto, none or gzip.
+
+    Raises InvalidSpec (WrongSpecification) for what is no text and not gzip, and what `streams.unzipped` does.
+    """
+    start = _start(stream)
+    rest = cast(BinaryIO, _Again(start, stream))
+    if compression == "gzip" or (compression == "auto" and start.startswith(_GZIP)):
+        if compression == "gzip" and start and not start.startswith(_GZIP):
+            message = f"{where} is not gzip. Leave compression out: each file then is read by its first bytes."
+            raise InvalidSpec(message, "WrongSpecification")
+        yield from _checked(streams.unzipped(rest, where), where)
+    elif streams.gzipped(where, compression) and min(start, default=_FIRST_OF_TEXT) < _FIRST_OF_TEXT:
+        raise InvalidSpec(f"{where} is not gzip, or damaged. Upload the file again.", "WrongSpecification")
+    else:
+        yield from _checked(streams.plain(rest), where)
+
+
+def _start(stream: BinaryIO) -> bytes:
+    start = b""
+    while len(start) < _LONGEST and (more := stream.read(_LONGEST - len(start))):
+        start += more
+    return start
+
+
+def _checked(blocks: Iterator[bytes], where: str) -> Iterator[bytes]:
+    """The blocks. Raises InvalidSpec when the first begins as a file of another kind does."""
+    first = next(blocks, b"")
+    while len(first) < _LONGEST and (more := next(blocks, None)) is not None:
+        first += more
+    for magic, kind, remedy in _MAGIC:
+        if first.startswith(magic) and not _is_text(magic, first):
+            raise InvalidSpec(f"{where} is {kind}, which cannot be read here. {remedy}.", "WrongSpecification")
+    if first.startswith(_GZIP):
+        message = f"{where} is compressed by gzip, perhaps twice. Compress it once, and leave compression out."
+        raise InvalidSpec(message, "WrongSpecification")
+    if first:
+        yield first
+    yield from blocks
+
+
+def _is_text(magic: bytes, first: bytes) -> bool:
+    """Whether it is a text that only begins alike: a column may be called ORCHARD, or PAR1, or BZhang."""
+    if not magic.isascii() or not magic.decode().isprintable():
+        return False
+    return magic != b"%PDF-" and b"\0" not in first[:64] and all(byte >= 9 for byte in first[:64])
+
+
+class _Again(io.RawIOBase):
+    """A stream whose start has been read, from its start."""
+
+    def __init__(self, start: bytes, rest: BinaryIO) -> None:
+        self._start, self._rest = start, rest
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        start, self._start = self._start, b""
+        return start + self._rest.read(size if size < 0 else max(size - len(start), 0))
