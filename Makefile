@@ -66,8 +66,9 @@ $(VENV)-bench/.ready: requirements/bench.txt
 	@touch $@
 
 .PHONY: bench
-bench: $(READY) $(VENV)-bench/.ready ## What the operator costs at scale; ingest against raw DuckDB and dlt
+bench: $(READY) $(VENV)-bench/.ready ## The operator at scale; ingest against raw DuckDB and dlt; hostile and wide files
 	@$(BIN)/python -m bench --dlt=$(VENV)-bench/bin/python
+	@$(BIN)/python -m bench.bounds
 
 .PHONY: crds
 crds: $(READY) ## Write what is generated from the models: crds/, docs/conditions.md and docs/kinds.md

@@ -188,13 +188,13 @@ def test_the_longest_row_counts_bytes_wherever_it_stands(size: int, tmp_path: Pa
 
 
 def test_equal_lines_have_equal_answers(tmp_path: Path) -> None:
-    pod = a_pod(tmp_path, A, B, deadline=300)
+    pod = a_pod(tmp_path, A, B)
     with (pod.data / "a.csv").open("w") as file:
         file.write("a,b\n")
         for number in range(10):
             file.write(f"{number},{'y' * (7 << 20)}\n")
         file.write('q,"' + "line, of text\n" * 270_000 + '"\nz,z\n')
-    counts = pod.work().datasets[0].counts
+    counts = pod.work(deadline=300).datasets[0].counts
     assert (counts.read, counts.loaded, counts.quarantined) == (12, 1, 11)
     assert [row["line"] for row in pod.bad()] == [*range(2, 12), 12]
 

@@ -57,7 +57,8 @@ class SchemaField(Model):
             description="Where the value comes from: a column of the stream, or an SQL expression over its columns, "
             "such as make_date(year::int, month::int, day::int); docs/expressions.md lists what is allowed. Columns of "
             "text formats are strings. A column whose name has more in it than letters, digits, blanks, _, - and . is "
-            "written in double quotes. Default: the column of the same name.",
+            "written in double quotes. Keys of JSON are told apart by case; columns of CSV are not, unless two "
+            "names differ in case alone. Default: the column of the same name.",
         ),
     ] = None
     required: Annotated[bool | None, Field(description="A row without a value here is bad. Default: false.")] = None

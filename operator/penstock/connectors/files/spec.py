@@ -24,7 +24,11 @@ class CsvFormat(Model):
     delimiter: Annotated[OneCharacter, Field(description="The character between two fields.")] = ","
     quote: Annotated[OneCharacter, Field(description="The character around a field that holds a delimiter.")] = '"'
     escape: Annotated[
-        OneCharacter, Field(description="The character before a quote that belongs to a quoted field.")
+        OneCharacter,
+        Field(
+            description="The character before a quote that belongs to a quoted field. It means nothing outside quotes, "
+            "as MySQL with ENCLOSED BY, PostgreSQL with FORMAT csv and ESCAPE, and Spark write; see docs/textfiles.md."
+        ),
     ] = '"'
     header: Annotated[
         bool,
