@@ -107,6 +107,7 @@ def _prepare(case: Case, size: int) -> None:
     lake = {"warehouse": "file:///volumes/lake/wh", "volume": {"claimName": "lake"}}
     source = {"url": "file:///volumes/data/", "volume": {"claimName": "data"}, "format": case.form}
     order = {
+        "version": "penstock.dev/order-v1",
         "kind": case.job,
         "subject": {"kind": "Pipeline", "namespace": "bench", "name": "hostile"},
         "identity": "bench/hostile",

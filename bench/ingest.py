@@ -95,6 +95,7 @@ def prepare(rows: int, files: int) -> tuple[Path, Path]:
     lake = {"warehouse": "file:///volumes/lake/wh", "volume": {"claimName": "lake"}}
     source = {"url": "file:///volumes/data/", "volume": {"claimName": "data"}, "format": {"csv": {}}}
     order = {
+        "version": "penstock.dev/order-v1",
         "kind": "ingest",
         "subject": {"kind": "Pipeline", "namespace": "bench", "name": "orders"},
         "identity": "bench/orders",
