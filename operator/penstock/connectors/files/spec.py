@@ -33,12 +33,13 @@ class CsvFormat(Model):
     header: Annotated[
         bool,
         Field(
-            description="Whether the first line has the names of the columns. Without it they are column0, column1, …"
+            description="Whether the first line has the names of the columns. Files "
+            "that are read without it have the columns column0, column1, …"
         ),
     ] = True
     null_values: Annotated[
         list[ShortText],
-        Field(max_length=32, description="Unquoted texts that mean no value, in every column."),
+        Field(max_length=32, description="Unquoted texts that mean no value. A delivery writes the first of them."),
     ] = [""]
 
     escape_formulas: Annotated[
