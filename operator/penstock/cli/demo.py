@@ -154,7 +154,7 @@ async def _delivery(stage: Stage, started: Local) -> None:
     stage.act("A partner gets a file, and a manifest with its checksum")
     first = times.parse(stage.status("Subscription", "delays")["deliveries"][-1]["at"]) - stage.began_at
     stage.say(
-        f"The Subscription delivered as soon as there was data, {first.total_seconds():.0f} s after the tour began,",
+        f"The Subscription delivered as soon as there was data, {first.total_seconds():.0f} s after the start,",
         "and does so daily. We request one more, now that the year is complete:",
     )
     await stage.kubectl("patch", "subscription", "delays", "--type=merge", "-p", '{"spec":{"runNonce":"today"}}')
