@@ -68,7 +68,7 @@ def in_words(state: Progress) -> str:
     bad = f" ({state.bad:,} bad)" if state.bad else ""
     rate = state.rows / state.seconds if state.seconds else 0.0
     parts = [f"{state.dataset}: {words.count(state.rows, 'row')} read{bad}", f"{rate:,.0f} rows/s"]
-    if state.total_bytes:
+    if state.total_bytes and state.bytes:
         share = min(state.bytes / state.total_bytes, 1.0)
         parts.append(f"{share:.0%} of {size(state.total_bytes)}")
         if 0 < share < 1:
