@@ -1,5 +1,6 @@
 """Files judged in this process, without a table or a run: what becomes of each row."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def parquet(path: Path, fields: list[Json], scratch: Path) -> tuple[dict[int, Js
         file.close()
 
 
-def texts(values: list[str | None], scratch: Path, field: Json) -> tuple[dict[int, Json], dict[int, Json]]:
+def texts(values: Sequence[str | None], scratch: Path, field: Json) -> tuple[dict[int, Json], dict[int, Json]]:
     """The same for texts, as one column `v` of a CSV file has them."""
     schema = [SchemaField.model_validate(field)]
     shaped = shape.compiled(schema, Columns(("v",), ("VARCHAR",)), "a.csv")

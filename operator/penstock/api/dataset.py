@@ -120,6 +120,10 @@ class SchemaField(Model):
             yield f"enum goes with string, int and long, not with {self.type}"
         if self.formats is not None and bare not in ("date", "timestamp", "timestamptz"):
             yield f"formats go with date, timestamp and timestamptz, not with {self.type}"
+        elif bare != "timestamptz" and any(
+            re.search("%[zZ]", written.replace("%%", "")) for written in self.formats or []
+        ):
+            yield f"formats: %z and %Z go with timestamptz; a {self.type} would lose the offset"
         yield from (f"formats: {fault}" for written in self.formats or [] if (fault := _format_fault(written)))
         values = [("enum", value) for value in self.enum or [] if listed]
         values += [(of, value) for of in ("minimum", "maximum") if ordered and (value := getattr(self, of)) is not None]

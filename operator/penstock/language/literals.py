@@ -21,7 +21,8 @@ DIRECTIVES = frozenset(f"%{letter}" for letter in "ABGHIMSTUVWXYZabcdfghjmnpuwxy
 
 _DIRECTIVE = re.compile(r"%-?.?", re.DOTALL)
 _BITS = {"int": 32, "long": 64}
-_EXACT_IN_DOUBLE = 1 << 53
+_DIGITS_KEPT = 15
+"""Digits that any double gives back."""
 _WHOLE = re.compile(r"([+-]?\d+)(\.0*)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _ZERO = re.compile(r"[+-]?[0.]+([eE][+-]?\d+)?")
@@ -75,13 +76,17 @@ def _whole(kind: str, written: str) -> int | None:
 
 
 def _double(_kind: str, written: str) -> float | None:
+    """The double that, written with as many digits, is the number; zeros at the end of a fraction do not count."""
     text = written.strip()
     if not _NUMBER.fullmatch(text):
         return None
     number = float(text)
-    lost = number == 0 and not _ZERO.fullmatch(text)
-    inexact = abs(number) >= _EXACT_IN_DOUBLE and text.lstrip("+-").isdigit() and int(number) != int(text)
-    return None if lost or inexact or not math.isfinite(number) else number
+    if not math.isfinite(number) or (number == 0 and not _ZERO.fullmatch(text)):
+        return None
+    mantissa = re.split("[eE]", text.lstrip("+-"))[0]
+    digits = (mantissa.rstrip("0") if "." in mantissa else mantissa).replace(".", "").lstrip("0")
+    again = f"{abs(number):.{max(len(digits) - 1, 0)}e}".partition("e")[0].replace(".", "")
+    return number if len(digits) <= _DIGITS_KEPT or again == digits else None
 
 
 def _decimal(kind: str, written: str) -> Decimal | None:

@@ -60,17 +60,23 @@ def parsed(x: str, written: str, target: str) -> str:
 
 
 def _pattern(written: str) -> tuple[str, list[str]]:
-    """A regular expression for texts of the format, with a group for each directive; and these."""
-    pattern, directives, at = "", [], 0
-    for match in _DIRECTIVE.finditer(written):
+    """A regular expression for texts of the format, with a group for each directive; and these.
+
+    Where directives follow one another with nothing between, their leading zeros must be there: `2028116` is no %Y%m%d.
+    """
+    pattern, directives, at = "", list[str](), 0
+    matches = [*_DIRECTIVE.finditer(written)]
+    touching = {match.start() for match in matches} & {match.end() for match in matches}
+    for match in matches:
         pattern += _literal(written[at : match.start()])
         at = match.end()
         directive = match[0][1:]
         if directive == "%":
             pattern += "%"
-        else:
-            pattern += _GROUPS[directive]
-            directives.append(directive)
+            continue
+        group = _GROUPS[directive]
+        pattern += group.replace("{1,", "{") if touching & {match.start(), match.end()} else group
+        directives.append(directive)
     return pattern + _literal(written[at:]), directives
 
 
