@@ -54,7 +54,8 @@ def bad_values(folder: Path, rows: int) -> None:
     pq.write_table(pa.table({"f0": column}), folder / "a.parquet", row_group_size=rows)
 
 
-CSV, PARQUET = {"csv": {}}, {"parquet": {}}
+CSV: dict[str, Any] = {"csv": {}}
+PARQUET: dict[str, Any] = {"parquet": {}}
 STRING, LONG = fields(1, "string"), fields(1, "long")
 CASES = [
     Case(

@@ -41,7 +41,10 @@ def double_of(text: str) -> Any:
 
 def numbers(chance: random.Random) -> str:
     """A number as people, programs and nobody write them."""
-    digits = lambda most: "".join(chance.choices("0123456789", k=chance.randint(1, most)))  # noqa: E731
+
+    def digits(most: int) -> str:
+        return "".join(chance.choices("0123456789", k=chance.randint(1, most)))
+
     value = chance.choice([chance.random(), chance.uniform(-1e18, 1e18), 2.0 ** chance.randint(-1074, 1023)])
     return chance.choice(
         [
