@@ -8,7 +8,7 @@ import pytest
 from house import tree
 
 OPERATOR_LACKS = ("duckdb", "pyarrow", "pyiceberg", "fsspec", "s3fs", "sqlglot")
-WORKER_LACKS = ("kopf", "kubernetes", "jinja2")
+WORKER_LACKS = ("kopf", "kubernetes", "jinja2", "deepdiff")
 EMBEDDED_LACKS = ("trustme", "cel")
 
 _BLOCKED = """

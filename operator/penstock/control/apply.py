@@ -148,7 +148,8 @@ async def _apply(graph: Graph, change: Change, cluster: Cluster, store: Store) -
         with contextlib.suppress(NotFound):
             _must_be_ours(graph, await cluster.get(ref))
     else:
-        log.info("%s: correcting %s %s: %s", graph.key, ref.kind, ref.name, ", ".join(change.paths[:5]))
+        where = f", which somebody changed: {', '.join(change.paths()[:5])}" if change.foreign else ""
+        log.info("%s: applying %s %s%s", graph.key, ref.kind, ref.name, where)
     store.put_child(await cluster.apply(change.manifest))
 
 

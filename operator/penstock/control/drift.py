@@ -1,10 +1,13 @@
-"""Fifth station: wanted objects against live ones, by the fields that we own. Pure."""
+"""Fifth station: wanted objects against live ones, by the fields that we own. Pure; the only importer of deepdiff."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from deepdiff import DeepDiff
+
+from penstock.api import objects
 from penstock.control.cluster import owners
 from penstock.control.cluster.port import Manifest, Ref
 from penstock.control.cluster.store import finished
@@ -19,15 +22,25 @@ _MERGE_KEYS = ("uid", "mountPath", "name")
 
 @dataclass(frozen=True)
 class Change:
-    """An object to apply, and why: the paths that differ, empty when it is not there at all."""
+    """An object to apply. `ours` and `theirs` are what of it is compared; `theirs` is None when it is not there."""
 
     manifest: Manifest
-    paths: tuple[str, ...]
+    ours: Any = None
+    theirs: Any = None
 
     @property
     def new(self) -> bool:
         """Whether the object is not there yet."""
-        return not self.paths
+        return self.theirs is None
+
+    @property
+    def foreign(self) -> bool:
+        """Whether somebody else changed the object: it was made from the order that is wanted now, and differs."""
+        return not self.new and _orders(self.ours) == _orders(self.theirs)
+
+    def paths(self) -> tuple[str, ...]:
+        """Where the object differs, such as root['spec']['schedule']. Takes about 15 ms: for what is rare."""
+        return tuple(DeepDiff(self.ours, self.theirs, ignore_order=False).affected_paths)
 
 
 @dataclass(frozen=True)
@@ -72,29 +85,23 @@ def going(children: Iterable[Manifest]) -> Changes:
 
 def _change(manifest: Manifest, live: Manifest | None) -> Change | None:
     if live is None:
-        return Change(manifest, ())
+        return Change(manifest)
     if manifest.get("immutable"):  # its content decides its name: only whose it is can differ
         manifest_part = {"metadata": manifest["metadata"]}
         ours, theirs = _canonical(manifest_part), _canonical(_projection(live, manifest_part))
-        return None if ours == theirs else Change(manifest, _paths(ours, theirs))
+        return None if ours == theirs else Change(manifest, ours, theirs)
     ours, theirs = _canonical(manifest), _canonical(_projection(live, manifest))
     if ours == theirs:  # nearly always, and far cheaper than to tell the difference
         return None
-    return Change(manifest, _paths(ours, theirs))
+    return Change(manifest, ours, theirs)
 
 
-def _paths(ours: Any, theirs: Any, path: str = "root") -> tuple[str, ...]:
-    """Where two values differ, as root['spec']['volumes'][0]; a member that only one of them has is one path."""
-    if ours == theirs:
-        return ()
-    members: list[tuple[str, Any, Any]] = []
-    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        members = [(f"{path}[{key!r}]", ours.get(key), theirs.get(key)) for key in sorted({*ours, *theirs})]
-    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
-        members = [(f"{path}[{index}]", *pair) for index, pair in enumerate(zip(ours, theirs, strict=True))]
-    if not members:
-        return (path,)
-    return tuple(found for where, one, other in members for found in _paths(one, other, where))
+def _orders(value: Any) -> list[Any]:
+    """Which orders an object names in its annotations and those of its templates."""
+    if not isinstance(value, Mapping):
+        return []
+    own = [value[objects.ORDER]] if objects.ORDER in value else []
+    return own + [order for member in value.values() for order in _orders(member)]
 
 
 def _projection(live: Any, wanted: Any) -> Any:

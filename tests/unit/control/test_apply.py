@@ -41,7 +41,7 @@ def _create(stage: Scene, manifest: Manifest) -> None:
 def test_what_was_applied_is_in_the_store_at_once() -> None:
     stage = scene.quickstart()
     order = _wanted(stage)
-    _apply(stage, Change(order, ()))
+    _apply(stage, Change(order))
     assert stage.store.child(Ref.of(order)) == stage.cluster.read(Ref.of(order))
 
 
@@ -50,7 +50,7 @@ def test_a_foreign_object_of_the_name_we_need_is_never_adopted() -> None:
     order = _wanted(stage)
     stage.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": order["metadata"]["name"]}, "data": {}})
     with pytest.raises(InvalidSpec) as refused:
-        _apply(stage, Change(order, ()))
+        _apply(stage, Change(order))
     assert refused.value.reason == "NameConflict"
     assert "is not ours. Delete or rename it, or rename this Pipeline." in refused.value.message
     assert stage.cluster.read(Ref.of(order))["data"] == {}

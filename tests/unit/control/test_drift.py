@@ -85,7 +85,7 @@ def test_what_others_changed_of_our_fields_is_put_right_and_told_as_a_path(path:
     order, bell = _wanted()
     (change,) = drift.between([order, bell], [_live(order), _changed(_live(bell), path, value)], NOW).apply
     assert not change.new
-    assert told in change.paths
+    assert told in change.paths()
 
 
 def test_what_others_added_to_merged_lists_is_theirs() -> None:
