@@ -235,7 +235,7 @@ def check(pod: APod, files: Iterator[tuple[bytes, Expected]], count: int) -> int
         (pod.data / f"{number:04}").write_bytes(content)
         rows += good
         bad |= {(f"file:///volumes/data/{number:04}", line) for line in lines}
-    report = pod.work()
+    report = pod.work(deadline=600)
     assert report.state == "Succeeded", report.message
     found = Counter(tuple(repr(value) for value in row.values()) for row in pod.rows())
     assert {(row["file"], row["line"]) for row in pod.bad()} ^ bad == set()
