@@ -14,11 +14,15 @@ import duckdb
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
+from penstock.connectors.lake.catalogs.sqlite import SqliteDatabase
 from penstock.runs import places, summary
 from penstock.runs import report as reports
 from penstock.runs.order import RunOrder
 from penstock.runs.report import RunReport
 from penstock.worker import run
+from penstock.worker.ledger import SqlLedger
+from penstock.worker.ports.tablestore import LINEAGE
+from penstock.worker.rows import engine
 
 Json = dict[str, Any]
 
@@ -131,14 +135,19 @@ class APod:
         )
         return catalog.load_table(f"main.{name}")
 
-    def rows(self, name: str = "things") -> list[Json]:
-        """The table's rows, as plain pyiceberg reads them."""
-        found: list[Json] = self.table(name).scan().to_arrow().to_pylist()
-        return found
+    def rows(self, name: str = "things", *, lineage: bool = False) -> list[Json]:
+        """The table's rows, as plain pyiceberg reads them; without the columns of lineage unless asked."""
+        rows: list[Json] = self.table(name).scan().to_arrow().to_pylist()
+        return rows if lineage else [{key: row[key] for key in row if key not in LINEAGE.names} for row in rows]
+
+    @property
+    def ledger(self) -> SqlLedger:
+        """The ledger of the lake."""
+        return SqlLedger(SqliteDatabase(self.warehouse / "catalog.db"))
 
     def bad(self) -> list[Json]:
-        """The quarantine's rows, by line."""
-        return sorted(self.rows("things_quarantine"), key=lambda row: (row["file"], row["line"]))
+        """The quarantine's entries, by input and position."""
+        return sorted(self.rows("things_quarantine"), key=lambda row: (row["input"], row["position"] or 0))
 
     def checksum(self, name: str = "things") -> tuple[int, int]:
         """Rows, and a sum over their hashes that does not depend on their order; read by DuckDB."""
@@ -146,7 +155,8 @@ class APod:
         if not files:
             return 0, 0
         with duckdb.connect() as connection:
-            exclude = 'EXCLUDE (run, "at")' if name.endswith("_quarantine") else ""
+            unsteady = ["run", "at", "load_id"] if name.endswith("_quarantine") else LINEAGE.names[1:]
+            exclude = f"EXCLUDE ({', '.join(engine.name(column) for column in unsteady)})"
             row = connection.execute(
                 f"SELECT count(*), sum(hash(t)::HUGEINT) FROM (SELECT * {exclude} FROM read_parquet(?)) t", [files]
             ).fetchone()

@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
-from penstock.connectors.lake import commit, ledger
-from penstock.connectors.lake import tables as lake
+from penstock.connectors.lake import commit, tables
+from penstock.connectors.lake.catalogs.sqlite import SqliteDatabase
+from penstock.connectors.lake.snapshots import Swap
 from penstock.language.errors import NotYet
-from penstock.worker import run
+from penstock.worker.jobs import migrate
+from penstock.worker.ledger import SqlLedger, check
+from penstock.worker.ports.ledger import Attempt
+from penstock.worker.ports.tablestore import LINEAGE
 from worker.pods import APod, a_pod, field
 
 KILLS = int(os.environ.get("PENSTOCK_KILLS", "4"))
@@ -83,7 +87,7 @@ def test_a_plan_of_a_killed_worker_does_not_double_what_another_identity_has_loa
     (pod.data / "1.csv").write_text("a,b\n1,x\n")
     pod.prepare()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("penstock.worker.rows.stage.shard", _killed)
+        patch.setattr("penstock.worker.rows.stage.stage", _killed)
         with pytest.raises(KeyboardInterrupt):
             pod.work("r1", more={"identity": "demo/first"})
     assert pod.work("r2", more={"identity": "demo/second"}).datasets[0].counts.loaded == 1
@@ -140,12 +144,11 @@ def test_metadata_that_is_in_use_is_never_discarded(tmp_path: Path) -> None:
     after = Path(table.metadata_location.removeprefix("file://"))
     unused = after.with_name("99999-unused.metadata.json")
     unused.touch()
-    with ledger.claim(pod.warehouse / "catalog.db", "demo/things", ledger.Bid("r2", "tester")) as claim:
-        swap = lake.Swap("things", "", table.metadata_location, 0, (str(after),))
-        commit._discard(claim, [swap])
-        assert after.exists()
-        commit._discard(claim, [lake.Swap("things", "", unused.as_uri(), 0, (str(unused),))])
-        assert not unused.exists()
+    lake = tables.Lake(pod.warehouse, table.catalog)  # type: ignore[arg-type]  # it is an SQL catalog
+    commit._discard(lake, [Swap("things", "", table.metadata_location, (str(after),))])
+    assert after.exists()
+    commit._discard(lake, [Swap("things", "", unused.as_uri(), (str(unused),))])
+    assert not unused.exists()
 
 
 def test_one_dataset_that_fails_does_not_keep_another_from_its_commit(tmp_path: Path) -> None:
@@ -180,7 +183,7 @@ def test_a_table_of_another_owner_and_another_schema_are_refused(tmp_path: Path)
 
 def _docs(pod: APod) -> tuple[str, list[str | None]]:
     table = pod.table()
-    return table.properties["comment"], [each.doc for each in table.schema().fields]
+    return table.properties["comment"], [each.doc for each in table.schema().fields if each.name not in LINEAGE.names]
 
 
 def test_descriptions_follow_the_manifest(tmp_path: Path) -> None:
@@ -202,38 +205,41 @@ def test_descriptions_follow_the_manifest(tmp_path: Path) -> None:
 def test_descriptions_that_come_while_a_run_writes_are_left_to_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "_PATIENCE", 0.2)
+    monkeypatch.setattr(migrate, "PATIENCE", 0.2)
     pod = things(tmp_path)
     (pod.data / "1.csv").write_text("a,b\n1,x\n")
     pod.work("m1", kind="migrate")
     pod.dataset["description"] = "New."
-    with ledger.claim(pod.warehouse / "catalog.db", "demo/things", ledger.Bid("r0", "busy"), 5):
+    with pod.ledger.claim("demo/things", Attempt("r0", "busy"), 5):
         assert (pod.work("m2").state, _docs(pod)[0]) == ("Succeeded", "")
     assert pod.work("r1", kind="ingest").datasets[0].counts.loaded == 1
     assert _docs(pod)[0] == "New."
 
 
 def test_a_lease_is_waited_for_and_taken_over(tmp_path: Path) -> None:
-    database = tmp_path / "ledger.db"
-    with ledger.claim(database, "demo/things", ledger.Bid("r1", "first"), 0.6) as first:
-        with pytest.raises(NotYet) as held, ledger.claim(database, "demo/things", ledger.Bid("r2", "second"), 0.6):
+    ledger = SqlLedger(SqliteDatabase(tmp_path / "ledger.db"))
+    with ledger.claim("demo/things", Attempt("r1", "first"), 0.6) as first:
+        with pytest.raises(NotYet) as busy, ledger.claim("demo/things", Attempt("r2", "second"), 0.6):
             pass
-        assert held.value.reason == "LeaseHeld"
-        with ledger.claim(database, "demo/things", ledger.Bid("r1", "third"), 0.6) as again:
-            assert (again.fence, again.attempt) == (first.fence + 1, 2)
-            with pytest.raises(NotYet), ledger.transaction(database) as cursor:
-                first.check(cursor)
-    with ledger.claim(database, "demo/things", ledger.Bid("r2", "second"), 0.6) as other:
-        assert (other.attempt, other.plan) == (2 - 1, None)
+        assert busy.value.reason == "LeaseHeld"
+        with ledger.claim("demo/things", Attempt("r1", "third"), 0.6) as again:
+            assert (again.load_id, again.attempt) == (first.load_id + 1, 2)
+            with pytest.raises(NotYet), ledger.database.transaction() as cursor:
+                check(cursor, first)
+    with ledger.claim("demo/things", Attempt("r2", "second"), 0.6) as other:
+        assert (other.attempt, other.plan) == (1, None)
 
 
 def test_a_dead_workers_lease_ends(tmp_path: Path) -> None:
-    database = tmp_path / "ledger.db"
-    ledger.create(database)
-    with ledger.transaction(database) as cursor:
-        cursor.execute("INSERT INTO penstock_leases VALUES ('demo/things', 'r1', 7, 'dead', ?)", (time.time() + 0.4,))
-    with ledger.claim(database, "demo/things", ledger.Bid("r2", "alive"), 5) as claim:
-        assert claim.fence == 8
+    ledger = SqlLedger(SqliteDatabase(tmp_path / "ledger.db"))
+    ledger.create()
+    with ledger.database.transaction() as cursor:
+        cursor.execute(
+            "INSERT INTO penstock_leases (subject, run, load_id, worker, expires) VALUES (?, ?, ?, ?, ?)",
+            ("demo/things", "r1", 7, "dead", time.time() + 0.4),
+        )
+    with ledger.claim("demo/things", Attempt("r2", "alive"), 5) as claim:
+        assert claim.load_id == 8
 
 
 def many(pod: APod, files: int = 3, rows: int = 60_000) -> None:
@@ -335,7 +341,7 @@ def test_a_deadline_ends_a_run(tmp_path: Path) -> None:
     pod = things(tmp_path)
     (pod.data / "1.csv").write_text("a,b\n1,x\n")
     pod.work("r0", kind="migrate")
-    with ledger.claim(pod.warehouse / "catalog.db", "demo/things", ledger.Bid("r1", "another worker")):
+    with pod.ledger.claim("demo/things", Attempt("r1", "another worker")):
         report = pod.work("r2", kind="ingest", deadline=1)
     assert (report.reason, pod.code, pod.rows()) == ("DeadlineExceeded", 2, [])
 

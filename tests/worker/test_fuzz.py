@@ -238,7 +238,7 @@ def check(pod: APod, files: Iterator[tuple[bytes, Expected]], count: int) -> int
     report = pod.work(deadline=600)
     assert report.state == "Succeeded", report.message
     found = Counter(tuple(repr(value) for value in row.values()) for row in pod.rows())
-    assert {(row["file"], row["line"]) for row in pod.bad()} ^ bad == set()
+    assert {(row["input"], row["position"]) for row in pod.bad()} ^ bad == set()
     assert (found - rows, rows - found) == (Counter(), Counter())
     assert report.datasets[0].counts.read == rows.total() + len(bad)
     return rows.total() + len(bad)

@@ -266,7 +266,7 @@ def test_text_in_csv(kind: str, tmp_path: Path) -> None:
     (pod.data / "a.csv").write_text("n;v\n" + "".join(f"{n};{written}\n" for n, written, _ in cells), encoding="utf-8")
     pod.work()
     good = {row["n"]: row["v"] for row in pod.rows()}
-    assert _wrong(cells, good, {cells[row["line"] - 2][0] for row in pod.bad()}) == []
+    assert _wrong(cells, good, {cells[row["position"] - 2][0] for row in pod.bad()}) == []
 
 
 @pytest.mark.parametrize("kind", _number(JSON_ONLY))
@@ -277,7 +277,7 @@ def test_values_of_json_lines(kind: str, tmp_path: Path) -> None:
     (pod.data / "a.jsonl").write_text(lines, encoding="utf-8")
     pod.work()
     good = {row["n"]: row["v"] for row in pod.rows()}
-    assert _wrong(cells, good, {cells[row["line"] - 1][0] for row in pod.bad()}) == []
+    assert _wrong(cells, good, {cells[row["position"] - 1][0] for row in pod.bad()}) == []
 
 
 @pytest.mark.parametrize(("kind", "given", "value", "expected"), PARQUET)
@@ -287,7 +287,7 @@ def test_values_of_parquet(kind: str, given: pa.DataType, value: Any, expected: 
     report = pod.work()
     assert report.state == "Succeeded", report.message
     good = {row["n"]: row["v"] for row in pod.rows()}
-    assert _wrong([(0, str(value), expected)], good, {row["line"] - 1 for row in pod.bad()}) == []
+    assert _wrong([(0, str(value), expected)], good, {row["position"] - 1 for row in pod.bad()}) == []
 
 
 @pytest.mark.parametrize(("kind", "given"), REFUSED)

@@ -38,7 +38,7 @@ def test_broken_lines_are_set_aside_with_their_line_and_reading_goes_on(tmp_path
     rows = sorted(pod.rows(), key=lambda row: row["a"])  # threads write: a table has no order
     assert [row["a"] for row in rows] == [1, 5, 7, 8, 11, 12]
     assert [row["b"] for row in rows] == ["two\nlines", "x\0y", 'un"quoted', 'a "quoted" word', "", "é"]
-    assert [(row["line"], row["stage"], row["error"]) for row in pod.bad()] == [
+    assert [(row["position"], row["stage"], row["message"]) for row in pod.bad()] == [
         (4, "read", "3 columns where 2 are expected"),
         (5, "read", "1 column where 2 are expected"),
         (7, "read", "a quote is not closed, or text follows the closing quote"),
@@ -66,7 +66,7 @@ def test_lines_stay_exact_over_many_blocks(tmp_path: Path) -> None:
             line += 2 if number % 3 == 0 else 1
     assert (pod.data / "a.csv").stat().st_size > 15 << 20
     pod.work()
-    assert [row["line"] for row in pod.bad()] == wrong
+    assert [row["position"] for row in pod.bad()] == wrong
     assert len(pod.rows()) == 250_000 - len(wrong)
 
 
@@ -75,7 +75,7 @@ def test_a_line_longer_than_a_mebibyte_is_set_aside(tmp_path: Path) -> None:
     (pod.data / "a.csv").write_text(f"a,b\n1,x\n2,{'y' * (3 << 20)}\n3,z\n4,{'y' * ((1 << 20) + 1)}\n5,z\n")
     pod.work()
     assert sorted(row["a"] for row in pod.rows()) == [1, 3, 5]
-    assert [row["line"] for row in pod.bad()] == [3, 5]
+    assert [row["position"] for row in pod.bad()] == [3, 5]
     assert all(len(row["payload"]) <= 4096 for row in pod.bad())
 
 
@@ -129,7 +129,7 @@ def test_a_row_that_is_ragged_and_not_utf8_either_is_set_aside_like_others(tmp_p
     (pod.data / "a.csv").write_bytes(content)
     pod.work()
     assert sorted((row["a"], row["b"]) for row in pod.rows()) == [(1, "x"), (2, "é–"), (3, None), (7, "y")]
-    assert [(row["line"], row["error"], row["payload"]) for row in pod.bad()] == [
+    assert [(row["position"], row["message"], row["payload"]) for row in pod.bad()] == [
         (5, "the row is not UTF-8", base64.b64encode(b"4,\xff").decode()),
         (6, "the row is not UTF-8", base64.b64encode(b"5,\xe9,ragged").decode()),
         (7, "3 columns where 2 are expected", "6,ok,ré"),
@@ -216,7 +216,7 @@ def test_json_lines(tmp_path: Path) -> None:
         (1, "x", "2013-01-05"),
         (None, None, "None"),
     ]
-    assert [(row["line"], row["stage"], row["payload"]) for row in pod.bad()] == [
+    assert [(row["position"], row["stage"], row["payload"]) for row in pod.bad()] == [
         (3, "read", "[1]"),
         (4, "read", "{"),
         (6, "shape", '{"a": "q"}'),
@@ -255,7 +255,7 @@ def test_half_a_character_makes_its_line_bad_and_no_other(tmp_path: Path) -> Non
     )
     pod.work()
     assert pod.rows() == [{"a": 2, "b": "😀"}]
-    assert [(row["line"], row["error"]) for row in pod.bad()] == [
+    assert [(row["position"], row["message"]) for row in pod.bad()] == [
         (1, "a lone surrogate, \\ud83d, stands in a text: half a character")
     ]
 
@@ -266,7 +266,7 @@ def test_parquet_rows_are_numbered(tmp_path: Path) -> None:
     pq.write_table(table, pod.data / "a.parquet")
     report = pod.work()
     assert report.datasets[0].counts.balanced
-    assert [(row["line"], json.loads(row["payload"])["a"]) for row in pod.bad()] == [(70_001, 2**40)]
+    assert [(row["position"], json.loads(row["payload"])["a"]) for row in pod.bad()] == [(70_001, 2**40)]
 
 
 def test_a_file_that_is_not_parquet_is_told(tmp_path: Path) -> None:
@@ -284,4 +284,4 @@ def test_nanoseconds_in_a_zone_are_read_where_nothing_is_lost(tmp_path: Path) ->
     pq.write_table(pa.table({"t": moments}), pod.data / "a.parquet")
     pod.work()
     assert [str(row["t"]) for row in pod.rows()] == ["2017-07-14 02:40:00+00:00"]
-    assert [row["error"] for row in pod.bad()] == ['t: "2017-07-14 02:40:00.000000001+00" is not a timestamptz']
+    assert [row["message"] for row in pod.bad()] == ['t: "2017-07-14 02:40:00.000000001+00" is not a timestamptz']

@@ -30,7 +30,7 @@ def test_every_reason_of_a_bad_row_is_told(tmp_path: Path) -> None:
     pod.work()
     assert len(pod.rows()) == 3
     (bad,) = pod.bad()
-    assert bad["error"] == (
+    assert bad["message"] == (
         'a: "11" is above the maximum 10; b: "z" is not one of the allowed values; '
         'c: "31.02.2013" is not a date; d: "1.999" is not a decimal(5,2)'
     )
@@ -44,7 +44,7 @@ def test_an_expression_that_fails_makes_its_row_bad_and_no_other(tmp_path: Path)
     (pod.data / "a.csv").write_text("year,month,day,name\n2013,1,5,abc\n2013,13,5,b\n2013,1.7,5,c\n2013,,5,\n")
     pod.work()
     assert [(str(row["day"]), row["part"]) for row in pod.rows()] == [("2013-01-05", "AB"), ("None", None)]
-    assert [(row["line"], row["error"]) for row in pod.bad()] == [
+    assert [(row["position"], row["message"]) for row in pod.bad()] == [
         (3, f"day: cannot be computed from {made}"),
         (4, f"day: cannot be computed from {made}"),
     ]
@@ -147,7 +147,7 @@ def test_a_sensitive_value_is_shown_nowhere(tmp_path: Path, capfd: pytest.Captur
     pod.dataset["quality"] = {"maxBadRatio": "100%"}
     pod.work("r2")
     assert CANARY not in str(pod.bad()).lower()
-    assert [row["line"] for row in pod.bad()] == [2, 3, 4]
+    assert [row["position"] for row in pod.bad()] == [2, 3, 4]
     pod.kind, pod.more = "preview", {"preview": {"rows": 10, "quarantined": True}}
     pod.work("r3")
     assert CANARY not in capfd.readouterr().out
@@ -179,8 +179,8 @@ def test_what_a_sensitive_field_is_made_from_is_shown_by_no_other_field(
     pod.kind, pod.more = "preview", {"preview": {"rows": 10, "quarantined": True}}
     shown += pod.work("r3").model_dump_json() + capfd.readouterr().out
     assert CANARY not in shown.lower()
-    assert f"{other['name']}: the value is" in pod.bad()[0]["error"]
-    assert 'id: "x" is not an int' in pod.bad()[0]["error"], "what is not sensitive is told as ever"
+    assert f"{other['name']}: the value is" in pod.bad()[0]["message"]
+    assert 'id: "x" is not an int' in pod.bad()[0]["message"], "what is not sensitive is told as ever"
 
 
 def test_the_engine_s_words_about_a_sensitive_value_are_kept_back(tmp_path: Path) -> None:

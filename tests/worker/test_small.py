@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from penstock.connectors.lake import ledger
 from worker.pods import APod, Json, a_pod, csv, field
 
 FIELDS = [
@@ -62,9 +61,8 @@ def _files(pod: APod, form: str, seed: int) -> None:
 
 def _told(pod: APod) -> tuple[Any, ...]:
     rows = sorted((row["id"], str(row)) for row in pod.rows())
-    bad = [(row["file"], row["line"], row["stage"], row["field"], row["error"], row["payload"]) for row in pod.bad()]
-    known = ledger.files(pod.warehouse / "catalog.db", "demo/things")
-    files = {url: entry.rows for (_, url), entry in known.items()}
+    bad = [(row["locator"], row["stage"], row["field"], row["message"], row["payload"]) for row in pod.bad()]
+    files = {entry.name: entry.rows for entry in pod.ledger.inputs("demo/things")}
     return rows, sorted(bad, key=str), files, pod.report().datasets[0].counts
 
 
@@ -75,7 +73,7 @@ def test_they_are_staged_as_large_ones_are(
 ) -> None:
     told = []
     for small in (1 << 20, -1):
-        monkeypatch.setattr("penstock.connectors.files.stores.SMALL", small)
+        monkeypatch.setattr("penstock.worker.rows.stage.SMALL", small)
         pod = a_pod(tmp_path / str(small), *FIELDS, connector={"format": connector})
         _files(pod, form, seed)
         assert pod.work().state == "Succeeded"
@@ -176,8 +174,9 @@ def test_a_run_that_is_ended_does_not_wait_for_the_rest_of_a_small_file_that_unp
     worker.communicate()
     whole = time.monotonic() - begun - first
     (pod.data / "a.csv.gz").touch()
+    committed = len([*staged.iterdir()])
     worker = pod.start("r2")
-    while len([*staged.iterdir()]) < 2:
+    while len([*staged.iterdir()]) <= committed:
         time.sleep(0.02)
     worker.send_signal(signal.SIGTERM)
     begun = time.monotonic()

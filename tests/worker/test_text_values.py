@@ -18,7 +18,7 @@ def loaded(root: Path, content: bytes, form: dict[str, Any], *fields: dict[str, 
     (pod.data / "a").write_bytes(content)
     report = pod.work()
     assert report.state == "Succeeded", report.message
-    return sorted([tuple(row.values()) for row in pod.rows()], key=str) + [(row["line"],) for row in pod.bad()]
+    return sorted([tuple(row.values()) for row in pod.rows()], key=str) + [(row["position"],) for row in pod.bad()]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_what_is_no_text_is_kept_byte_for_byte(written: bytes, tmp_path: Path) -
         (pod.data / "a.csv").write_bytes(b"a,b\n" + written + ending)
         pod.work()
         (bad,) = pod.bad()
-        assert (base64.b64decode(bad["payload"]), bad["error"]) == (written, "the row is not UTF-8")
+        assert (base64.b64decode(bad["payload"]), bad["message"]) == (written, "the row is not UTF-8")
 
 
 @pytest.mark.parametrize("written", [' "x" , y ,', '1,"a ""b""', "1,NA, ", '"1","2","3"', "x\ty,\t,", "1,2,\x00"])
@@ -128,7 +128,7 @@ def test_a_lone_surrogate_matters_where_a_field_reads_it_alone(tmp_path: Path) -
     (pod.data / "a.jsonl").write_text('{"a": "x\\ud83d"}\n{"a": "x", "b": "\\udc00"}\n{"a": "\\ud83d\\ude00"}\n')
     pod.work()
     assert sorted(row["a"] for row in pod.rows()) == ["x", "😀"]
-    assert [(row["payload"], row["error"]) for row in pod.bad()] == [
+    assert [(row["payload"], row["message"]) for row in pod.bad()] == [
         ('{"a": "x\\ud83d"}', "a lone surrogate, \\ud83d, stands in a text: half a character")
     ]
 
@@ -137,7 +137,7 @@ def test_a_trailing_delimiter_is_called_by_its_name(tmp_path: Path) -> None:
     pod = a_pod(tmp_path, field("id", "long"), field("name", "string"))
     (pod.data / "a.csv").write_text("id,name\n1,bob,,\n2,eve,\n3,x,y,\n4,z\n")
     pod.work()
-    assert [row["error"] for row in pod.bad()] == [
+    assert [row["message"] for row in pod.bad()] == [
         "4 columns where 2 are expected: the row ends in 2 delimiters more than the header",
         "3 columns where 2 are expected: the row ends in 1 delimiter more than the header",
         "4 columns where 2 are expected",
@@ -196,7 +196,7 @@ def test_equal_lines_have_equal_answers(tmp_path: Path) -> None:
         file.write('q,"' + "line, of text\n" * 270_000 + '"\nz,z\n')
     counts = pod.work(deadline=300).datasets[0].counts
     assert (counts.read, counts.loaded, counts.quarantined) == (12, 1, 11)
-    assert [row["line"] for row in pod.bad()] == [*range(2, 12), 12]
+    assert [row["position"] for row in pod.bad()] == [*range(2, 12), 12]
 
 
 @pytest.mark.parametrize("name", ["two empty", "one twice"])
@@ -227,7 +227,7 @@ def test_json_as_other_writers_write_it(tmp_path: Path) -> None:
     )
     pod.work()
     assert sorted(tuple(row.values()) for row in pod.rows()) == [(1, 1.5, "a"), (8, 3.0, None)]
-    assert [(row["line"], row["error"]) for row in pod.bad()] == [
+    assert [(row["position"], row["message"]) for row in pod.bad()] == [
         (2, "the line is not JSON: NaN is not a number in JSON"),
         (3, "the line is not JSON: Infinity is not a number in JSON"),
         (4, "the line is not JSON"),

@@ -193,7 +193,7 @@ def _names_that_stand_twice(given: Any) -> Iterator[InitErrorDetails]:
 
 
 class Quality(Model):
-    """Which share of bad rows is too large."""
+    """Which share of bad rows is too large, and what happens with inputs that cannot be read."""
 
     max_bad_ratio: Annotated[
         Percent,
@@ -203,6 +203,14 @@ class Quality(Model):
             'With "100%" no run fails for its bad rows.'
         ),
     ] = "50%"
+    refused_inputs: Annotated[
+        Literal["setAside", "fail"] | None,
+        Field(
+            description="What happens with an input that cannot be read at all, such as a file with another header. "
+            "setAside: it becomes an entry of the quarantine, the others are loaded, and it is read again when it or "
+            "the schema changes. fail: the run fails. With writeMode: replace the run always fails. Default: setAside."
+        ),
+    ] = None
 
 
 class ResourceList(Model):

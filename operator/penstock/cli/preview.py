@@ -196,14 +196,14 @@ def _shown(name: str, part: str, shown: Preview, console: Console) -> Iterator[R
 
 def _bad(shown: Preview) -> RenderableType:
     """Bad rows: where each was read and why it is bad, and below it the row as it was read."""
-    file, line, error, payload = (shown.columns.index(name) for name in ("file", "line", "error", "payload"))
-    where = [visible.line(f"{(row[file] or '').rpartition('/')[2]}:{row[line]}") for row in shown.rows]
+    locator, message, payload = (shown.columns.index(name) for name in ("locator", "message", "payload"))
+    where = [visible.line((row[locator] or "").rpartition("/")[2]) for row in shown.rows]
     wide = max(map(len, where), default=0)
     parts: list[RenderableType] = []
     for place, row in zip(where, shown.rows, strict=True):
         parts.append(
             Padding(
-                Text.assemble(f"{place:<{wide}}   ", (visible.line(row[error] or ""), "red")),
+                Text.assemble(f"{place:<{wide}}   ", (visible.line(row[message] or ""), "red")),
                 (0, 0, 0, _INDENT),
                 expand=False,
             )

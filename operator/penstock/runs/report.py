@@ -16,10 +16,15 @@ DETAILS_LIMIT = 256 * 1024
 
 
 class Counts(Model):
-    """Rows and bytes of one run for one Dataset: read = loaded + quarantined + ignored + superseded, always."""
+    """Rows and bytes of one run for one Dataset.
+
+    Always: read = loaded + unchanged + deletes + quarantined + ignored + superseded.
+    """
 
     read: int = 0
     loaded: int = 0
+    unchanged: int = 0
+    deletes: int = 0
     quarantined: int = 0
     ignored: int = 0
     superseded: int = 0
@@ -28,11 +33,14 @@ class Counts(Model):
     bytes: int = 0
     """Bytes of the input files as they lie at the source."""
     files: int = 0
+    refused: int = 0
+    """Inputs that could not be read as a whole and were set aside; their rows are in none of the counts."""
 
     @property
     def balanced(self) -> bool:
         """Whether every row read is accounted for."""
-        return self.read == self.loaded + self.quarantined + self.ignored + self.superseded
+        accounted = self.loaded + self.unchanged + self.deletes + self.quarantined + self.ignored + self.superseded
+        return self.read == accounted
 
 
 class Commit(Model):

@@ -27,7 +27,7 @@ _LETTERS = {"W": "Written", "U": "Unchanged", "F": "Failed", "R": "Ready"}
 _STATES = {state: letter for letter, state in _LETTERS.items()}
 _EPOCHS = range(1, 253_402_300_800)
 """The seconds since 1970 that have a date of four digits."""
-_SHOWN_COUNTS = ("ignored", "superseded", "replaced", "bytes", "files")
+_SHOWN_COUNTS = ("ignored", "superseded", "replaced", "bytes", "files", "refused", "unchanged", "deletes")
 
 
 class _Dataset(Model):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from penstock.connectors.registry import DESTINATIONS, SOURCES
 from penstock.language.errors import InvalidSpec
+from penstock.runs.order import DestinationOrder, SourceOrder
+from penstock.worker.pod import Pod
 
 if TYPE_CHECKING:
     from penstock.worker.ports.source import Source
@@ -39,6 +41,18 @@ class Connectors:
     def target(self, name: str) -> "type[Target]":
         """The Target of that name. Raises InvalidSpec where the connector receives nothing."""
         return cast("type[Target]", _loaded(self.targets, name, "receive deliveries"))
+
+    def source_of(self, order: SourceOrder, pod: Pod) -> "Source":
+        """The Source that an order describes. Raises InvalidSpec."""
+        return self.source(order.connector.choice)(order, pod)
+
+    def store_of(self, destination: DestinationOrder, pod: Pod) -> "TableStore":
+        """The TableStore that an order describes. Raises InvalidSpec."""
+        return self.store(destination.connector.choice)(destination, pod)
+
+    def target_of(self, destination: DestinationOrder, pod: Pod) -> "Target":
+        """The Target that an order describes. Raises InvalidSpec."""
+        return self.target(destination.connector.choice)(destination, pod)
 
 
 def _loaded(implementations: Mapping[str, str], name: str, ability: str) -> Any:

@@ -1,91 +1,35 @@
-"""What a run reads, decided once and then never changed: retries read the same versions of the same files."""
+"""What a run reads, decided once and then never changed: retries read the same versions of the same inputs. Pure."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 from penstock.api import checks
-from penstock.connectors.files import stores as storage
-from penstock.connectors.files.spec import Format
-from penstock.connectors.files.stores import Found, Store
-from penstock.connectors.lake import ledger
-from penstock.connectors.lake.ledger import Claim, FileEntry
 from penstock.language.errors import InvalidSpec
 from penstock.language.model import Model
-from penstock.runs.order import DatasetOrder, SourceOrder
-from penstock.worker.pod import Pod
+from penstock.runs.order import DatasetOrder
+from penstock.worker.ports import source
+from penstock.worker.ports.ledger import InputEntry
+from penstock.worker.ports.source import Input
 
 
-class PlannedFile(Model):
-    """One version of one file. `size` is in bytes, -1 where the server did not tell."""
+class PlannedInput(Model):
+    """One version of one input. `id` is what its rows will carry. `size` is in bytes, -1 where it is not known."""
 
-    url: str
-    etag: str
+    id: int
+    name: str
+    version: str
     size: int
-
-    @property
-    def found(self) -> Found:
-        """What a store opens."""
-        return Found(self.url, self.etag, self.size)
-
-
-class Shard(Model):
-    """What one process stages: files, each of which ends up in data files of its own."""
-
-    files: list[PlannedFile]
+    parts: list[Any]
+    """Opaque to all but the Source."""
 
 
 class Plan(Model):
     """The recorded plan of one run for one Dataset."""
 
     mode: Literal["append", "replace"]
-    shards: list[Shard]
-    changed: list[str] = []
-    """URLs that were read before in another version: their earlier rows leave with this commit."""
-
-    @property
-    def files(self) -> int:
-        """How many files the run reads."""
-        return sum(len(shard.files) for shard in self.shards)
-
-
-@dataclass(frozen=True)
-class Input:
-    """What a Dataset is loaded from: files of one format at one place."""
-
-    where: str
-    store: Store
-    glob: str | None
-    format: Format
-    compression: str
-
-
-def source(order: SourceOrder, pod: Pod) -> Input:
-    """The Source, ready to be listed and read. Raises InvalidSpec (SecretMissing)."""
-    files = order.connector.files
-    if files is None:
-        raise InvalidSpec(f"Source {order.name}: there is nothing to read; choose connector.files.")
-    subject = f"Source {order.name}"
-    store = storage.at(files, order.auth, pod, subject)
-    where = f"{subject}: {files.url}{files.glob or ''}"
-    return Input(where, store, files.glob, files.format, files.compression)
-
-
-def recorded(claim: Claim, identity: str, dataset: DatasetOrder, given: Input) -> Plan:
-    """The plan of this run: the one an earlier attempt recorded, or a new one, recorded before anything is read.
-
-    Raises InvalidSpec: AlreadyLoaded, and what `make` raises.
-    """
-    entries = ledger.files(claim.database, claim.subject)
-    plan = claim.plan
-    if plan is None:
-        check(dataset)
-        known = {url: entry for (by, url), entry in entries.items() if by == identity}
-        plan = claim.record(make(dataset, given.store.find(given.glob), known, given.where).model_dump_json())
-    decided = Plan.model_validate_json(plan)
-    if decided.mode == "append":
-        _check_not_doubled(dataset, decided, entries, identity)
-    return decided
+    inputs: list[PlannedInput]
+    state: Any = None
+    """The stream's state after this run, where the Source knew it before reading."""
 
 
 def check(dataset: DatasetOrder) -> None:
@@ -98,50 +42,78 @@ def check(dataset: DatasetOrder) -> None:
         raise InvalidSpec(message)
 
 
-def _check_not_doubled(
-    dataset: DatasetOrder, plan: Plan, entries: Mapping[tuple[str, str], FileEntry], identity: str
-) -> None:
-    """Raise InvalidSpec (AlreadyLoaded) if another identity has loaded rows of one of the plan's files before.
+def choose(
+    dataset: DatasetOrder, offered: source.Plan, entries: Iterable[InputEntry], schema: str, where: str
+) -> list[Input]:
+    """What of the offered inputs is to be read: all for a replace, what is new or changed for an append.
 
-    Whichever version of it: a URL names one file, since a claim's name is in the path where it is mounted.
+    `entries` are those of this identity and stream, `schema` the hash of the Dataset's schema. An input that was
+    refused is read again when it or the schema has changed. `where` names the Source and its place, for messages.
+    Raises InvalidSpec (ResourceNotFound) when a replace has nothing to read: a table is never emptied by a typo.
     """
-    planned = {file.url for shard in plan.shards for file in shard.files}
-    others = {by: url for (by, url), entry in entries.items() if by != identity and url in planned and entry.rows}
+    check(dataset)
+    if dataset.write_mode == "replace":
+        if not offered.inputs:
+            raise InvalidSpec(f"{where} has no matching input; the table stays as it is.", "ResourceNotFound")
+        return [*offered.inputs]
+    done = {(entry.name, entry.version) for entry in entries if entry.state == "loaded" or entry.schema == schema}
+    return [each for each in offered.inputs if not each.version or (each.name, each.version) not in done]
+
+
+def make(dataset: DatasetOrder, chosen: Sequence[Input], ids: range, state: Any) -> Plan:
+    """The plan to record, with an id for each chosen input."""
+    inputs = [
+        PlannedInput(id=number, name=each.name, version=each.version, size=each.size, parts=[*each.parts])
+        for number, each in zip(ids, chosen, strict=True)
+    ]
+    return Plan(mode=dataset.write_mode, inputs=inputs, state=state)
+
+
+def check_not_doubled(dataset: DatasetOrder, plan: Plan, entries: Iterable[InputEntry], identity: str) -> None:
+    """Raise InvalidSpec (AlreadyLoaded) if another identity has loaded rows of one of the plan's inputs before.
+
+    Whichever version of it: an input's name is the same for all that read it. Inputs without a version are never the
+    same as another.
+    """
+    if plan.mode != "append":
+        return
+    every = [*entries]
+    planned = {each.name for each in plan.inputs if each.version}
+    others = {
+        entry.identity: entry.name
+        for entry in every
+        if entry.identity != identity and entry.name in planned and entry.rows
+    }
     if not others:
         return
-    by, url = min(others.items())
-    known = any(own == identity for own, _ in entries)
+    other, name = min(others.items())
+    own = any(entry.identity == identity for entry in every)
     message = (
-        f"Dataset {dataset.owner.name}: identity {by} has loaded {url} already, and its rows would be loaded twice. "
-        f"Nothing was committed to {dataset.owner.name}. "
+        f"Dataset {dataset.owner.name}: identity {other} has loaded {name} already, and its rows would be loaded "
+        f"twice. Nothing was committed to {dataset.owner.name}. "
     ) + (
         "Choose a glob or a Source without that file, or load another Dataset."
-        if known or len(others) > 1
-        else f"If this Pipeline takes that one's place, set `identity: {by}`; else choose a glob or a Source without "
-        "that file, or load another Dataset."
+        if own or len(others) > 1
+        else f"If this Pipeline takes that one's place, set `identity: {other}`; else choose a glob or a Source "
+        "without that file, or load another Dataset."
     )
     raise InvalidSpec(message, "AlreadyLoaded")
 
 
-def make(dataset: DatasetOrder, found: Sequence[Found], known: Mapping[str, FileEntry], where: str) -> Plan:
-    """The plan: every file for a replace, files that are new or changed since for an append.
+def leaving(plan: Plan, entries: Sequence[InputEntry], identity: str, stream: str, refused: set[int]) -> list[int]:
+    """Ids of the inputs whose rows and quarantine entries leave with the plan's commit.
 
-    `known` are the files of earlier runs by URL. `where` names the Source and its URL, for messages.
-    Raises InvalidSpec (ResourceNotFound) when a replace finds nothing: a table is never emptied by a typo.
+    `entries` are all of the Dataset; `refused` are ids of planned inputs that could not be read. All leave for a
+    replace. For an append, a version that was read puts all earlier ones out; one that was refused only puts out what
+    was refused before: the rows of the version that was loaded stay.
     """
-    check(dataset)
-    if dataset.write_mode == "replace":
-        if not found:
-            raise InvalidSpec(f"{where} has no matching file; the table stays as it is.", "ResourceNotFound")
-        return Plan(mode="replace", shards=[_shard(found)])
-    fresh = [file for file in found if _differs(file, known.get(file.url))]
-    changed = [file.url for file in fresh if file.url in known]
-    return Plan(mode="append", shards=[_shard(fresh)] if fresh else [], changed=changed)
-
-
-def _differs(file: Found, entry: FileEntry | None) -> bool:
-    return entry is None or (entry.etag, entry.size) != (file.etag, file.size)
-
-
-def _shard(files: Sequence[Found]) -> Shard:
-    return Shard(files=[PlannedFile(url=file.url, etag=file.etag, size=file.size) for file in files])
+    if plan.mode == "replace":
+        return [entry.id for entry in entries]
+    read = {each.name for each in plan.inputs if each.version and each.id not in refused}
+    unread = {each.name for each in plan.inputs if each.id in refused}
+    return [
+        entry.id
+        for entry in entries
+        if (entry.identity, entry.stream) == (identity, stream)
+        and (entry.name in read or (entry.name in unread and entry.state == "refused"))
+    ]

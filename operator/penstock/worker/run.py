@@ -1,6 +1,6 @@
-"""The worker's line: claim, plan, stage, commit, report. One order in, one report out.
+"""The worker's process: one order in, one job carried out, one report out. It knows no system, only ports.
 
-What a job alone needs is imported where it begins: the lake takes half a second, and inspections go without.
+What a job alone needs is imported where it begins: a store may take half a second, and inspections go without.
 """
 
 import errno
@@ -8,33 +8,29 @@ import gc
 import logging
 import os
 import signal
-import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import duckdb
 
-from penstock.connectors.files import stores as storage
-from penstock.connectors.lake import ledger
 from penstock.language import visible
 from penstock.language.errors import InvalidSpec, NotYet, PenstockError
 from penstock.runs import places, summary
-from penstock.runs.order import DatasetOrder, OrderKind, RunOrder, SourceOrder
+from penstock.runs.order import DatasetOrder, OrderKind, RunOrder
 from penstock.runs.report import DatasetReport, RunReport, details
-from penstock.worker import planning, pod, report
+from penstock.worker import pod, report
+from penstock.worker.connectors import Connectors
 from penstock.worker.pod import Pod
-
-if TYPE_CHECKING:
-    from penstock.connectors.lake import tables as lake
 
 log = logging.getLogger("penstock.worker")
 
-_PATIENCE = 5.0
-"""Seconds that a migration waits for the lease when only descriptions have changed."""
+ALL = Connectors()
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a system says when no space is left, for the disk, the quota, or one file."""
 
 
 @dataclass
@@ -67,15 +63,15 @@ def program() -> NoReturn:
     os._exit(code)
 
 
-def main(environment: Mapping[str, str] = os.environ) -> int:
-    """Carry out the order of this Pod; the process's exit code, one of `places.EXIT_*`."""
+def main(environment: Mapping[str, str] = os.environ, connectors: Connectors = ALL) -> int:
+    """Carry out the order of this Pod with these connectors; the process's exit code, one of `places.EXIT_*`."""
     gc.set_threshold(100_000)  # data lies in Arrow, not in cycles: looking for them took 8 % of loading a million rows
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(visible.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for noisy in ("pyiceberg", "botocore", "aiobotocore", "s3fs", "fsspec"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    here, began = pod.here(environment), report.now()
+    here, began = pod.here(environment), report.timestamp()
     try:
         order = here.order()
     except PenstockError as error:
@@ -84,7 +80,7 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
     outcome = Outcome()
     try:
         with _bounds(order.deadline_seconds), _foreseen():
-            JOBS[order.kind](order, here, outcome)
+            JOBS[order.kind](order, here, connectors, outcome)
     except PenstockError as error:
         outcome.errors.append(error)
     except Ended as ended:
@@ -95,127 +91,74 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
     return _exit_code(outcome.errors)
 
 
-def ingest(order: RunOrder, here: Pod, outcome: Outcome) -> None:
+def ingest(order: RunOrder, here: Pod, connectors: Connectors, outcome: Outcome) -> None:
     """Load every Dataset of the order. Each commits alone; one that fails does not keep the others from it."""
-    source = order.source
-    if source is None:
-        raise InvalidSpec("The order names no Source.")
-    for dataset in order.datasets:
+    from penstock.worker.jobs import ingest as job
+
+    def guard(dataset: DatasetOrder, load: Callable[[], DatasetReport]) -> DatasetReport | None:
         try:
             with _foreseen():
-                outcome.datasets.append(load(order, source, dataset, here, outcome))
+                entry = load()
         except PenstockError as error:
             outcome.errors.append(error)
             outcome.datasets.append(report.failed(dataset.owner.name, error))
+            return None
+        job.log_result(entry)
+        outcome.datasets.append(entry)
+        return entry
+
+    def attempted(number: int) -> None:
+        outcome.attempt = max(outcome.attempt, number)
+
+    job.ingest(order, here, connectors, guard, attempted)
 
 
-def load(order: RunOrder, source: SourceOrder, dataset: DatasetOrder, here: Pod, outcome: Outcome) -> DatasetReport:
-    """THE LINE: one stream into one Dataset, exactly once for this run id."""
-    from penstock.connectors.lake import commit
-    from penstock.connectors.lake import tables as lake
-    from penstock.worker.rows import stage
-
-    home = lake.open(dataset.destination, here)
-    with ledger.claim(home.database, dataset.owner.marker, _bid(order, here)) as claim:  # fenced lease
-        outcome.attempt = max(outcome.attempt, claim.attempt)
-        if claim.report is not None:  # committed before: the same answer, told as earlier
-            return _told(report.of(claim, home, dataset.table))
-        tables = lake.describe(home, lake.ensure(home, dataset), dataset)
-        stage.sweep(claim, tables)  # what killed attempts of this run left behind
-        given = planning.source(source, here)
-        plan = planning.recorded(claim, order.identity, dataset, given)  # immutable: files and etags
-        work = stage.Work(claim, dataset, given, tables, here)
-        staged = [stage.shard(work, shard) for shard in plan.shards]  # read -> shape -> quality -> files in staging
-        own = commit.all(claim, tables, (dataset, order.identity), plan, staged)  # one transaction
-        return _told(report.of(claim, home, dataset.table, own))
-
-
-def _bid(order: RunOrder, here: Pod) -> ledger.Bid:
-    return ledger.Bid(here.run, here.name, f"{order.digest}/{here.attempt}")
-
-
-def migrate(order: RunOrder, here: Pod, outcome: Outcome) -> None:
+def migrate(order: RunOrder, here: Pod, connectors: Connectors, outcome: Outcome) -> None:
     """Create the Dataset's table and quarantine, or see that they are as its schema says."""
-    from penstock.connectors.lake import tables as lake
-    from penstock.worker.rows import shape
+    from penstock.worker.jobs import migrate as job
 
-    for dataset in order.datasets:
-        for column in dataset.schema_.fields:
-            if column.from_ is not None:
-                shape.check_expression(column.from_, f"field {column.name}")
-        home = lake.open(dataset.destination, here)
-        ledger.create(home.database)
-        _describe(home, lake.ensure(home, dataset), dataset, _bid(order, here))
-        entry = DatasetReport(name=dataset.owner.name, state="Ready")
-        tail = ledger.tail(home.database, dataset.owner.marker)
-        outcome.datasets.append(report.standing(home, dataset.table, entry).model_copy(update={"tail": tail}))
-        log.info("%s: table %s.%s is ready", dataset.owner.name, lake.NAMESPACE, dataset.table)
+    outcome.datasets.extend(job.migrate(order, here, connectors))
 
 
-def _describe(home: "lake.Lake", tables: "lake.Tables", dataset: DatasetOrder, bid: ledger.Bid) -> None:
-    """Update the table's descriptions, unless a run is writing: it is not worth waiting for, and the next run will."""
-    from penstock.connectors.lake import tables as lake
+def inspect_source(order: RunOrder, here: Pod, connectors: Connectors, outcome: Outcome) -> None:
+    """List the Source's streams and their columns."""
+    from penstock.worker.jobs import inspection as job
 
-    if lake.described(tables, dataset):
-        return
-    try:
-        with ledger.claim(home.database, dataset.owner.marker, bid, _PATIENCE):
-            lake.describe(home, lake.ensure(home, dataset), dataset)
-    except NotYet as held:
-        log.info("%s The table's descriptions are left to the next run.", held.message)
+    outcome.more["streams"] = job.inspect_source(order, here, connectors)
 
 
-def inspect_source(order: RunOrder, here: Pod, outcome: Outcome) -> None:
-    """List the Source's files and sniff their columns."""
-    from penstock.worker.jobs import inspection
-
-    outcome.more["streams"] = inspection.source(order, here)
-
-
-def inspect_destination(order: RunOrder, here: Pod, _: Outcome) -> None:
+def inspect_destination(order: RunOrder, here: Pod, connectors: Connectors, _: Outcome) -> None:
     """See whether the Destination can be written to."""
-    from penstock.worker.jobs import inspection
+    from penstock.worker.jobs import inspection as job
 
-    if order.destination is None:
-        raise InvalidSpec("The order names no Destination.")
-    inspection.destination(order.destination, here)
+    job.inspect_destination(order, here, connectors)
 
 
-def deliver(order: RunOrder, here: Pod, outcome: Outcome) -> None:
-    """Deliver the Dataset's current snapshot as files."""
-    from penstock.worker.jobs import delivery
+def deliver(order: RunOrder, here: Pod, connectors: Connectors, outcome: Outcome) -> None:
+    """Deliver the Dataset's current snapshot."""
+    from penstock.worker.jobs import deliver as job
 
-    outcome.more["delivery"], outcome.attempt = delivery.deliver(order, here)
+    outcome.more["delivery"], outcome.attempt = job.deliver(order, here, connectors)
 
 
-def show(order: RunOrder, here: Pod, outcome: Outcome) -> None:
+def preview(order: RunOrder, here: Pod, connectors: Connectors, outcome: Outcome) -> None:
     """Print the first rows of the Dataset or of the Source."""
-    from penstock.worker.jobs import preview
+    from penstock.worker.jobs import preview as job
 
     if order.source is not None:
-        preview.source(order, here)
+        job.source(order, here, connectors)
     else:
-        outcome.datasets.append(preview.dataset(order, here))
+        outcome.datasets.append(job.dataset(order, here, connectors))
 
 
-def _told(entry: DatasetReport) -> DatasetReport:
-    counts, earlier = entry.counts, " (by an earlier attempt)" if entry.earlier else ""
-    log.info(
-        "%s: %s%s: %s rows read = %s loaded + %s quarantined; %s rows in the table",
-        *(entry.name, entry.state, earlier),
-        *(f"{number:,}" for number in (counts.read, counts.loaded, counts.quarantined, entry.rows or 0)),
-    )
-    return entry
-
-
-Job = Callable[[RunOrder, Pod, Outcome], None]
+Job = Callable[[RunOrder, Pod, Connectors, Outcome], None]
 JOBS: Mapping[OrderKind, Job] = {
     "inspect-source": inspect_source,
     "inspect-destination": inspect_destination,
     "migrate": migrate,
     "ingest": ingest,
     "deliver": deliver,
-    "preview": show,
+    "preview": preview,
 }
 
 
@@ -264,11 +207,12 @@ def _foreseen() -> Iterator[None]:
 
 
 def _disk_full(error: Exception) -> bool:
-    if isinstance(error, OSError) and error.errno in storage.FULL:
+    """Whether it says that no space is left: an error of the system, or the words of a database or an engine."""
+    if isinstance(error, OSError) and error.errno in _FULL:
         return True
-    words = str(error).lower()
-    said = ("no space left on device", "disk is full", "disk full", "file too large", f"[errno {errno.ENOSPC}]")
-    return isinstance(error, OSError | sqlite3.Error | duckdb.Error) and any(phrase in words for phrase in said)
+    said = str(error).lower()
+    phrases = ("no space left on device", "disk is full", "disk full", "file too large", f"[errno {errno.ENOSPC}]")
+    return any(phrase in said for phrase in phrases)
 
 
 def _report(order: RunOrder, here: Pod, outcome: Outcome, began: str) -> RunReport:
@@ -281,7 +225,7 @@ def _report(order: RunOrder, here: Pod, outcome: Outcome, began: str) -> RunRepo
         message=first.message if first else None,
         attempt=outcome.attempt,
         started_at=began,
-        finished_at=report.now(),
+        finished_at=report.timestamp(),
         datasets=outcome.datasets,
         **outcome.more,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import pyarrow as pa
 from pyiceberg.schema import Schema
 from pyiceberg.types import (
     BooleanType,
@@ -20,6 +21,8 @@ from pyiceberg.types import (
 from penstock.api.dataset import SchemaField
 from penstock.language.errors import InvalidSpec
 from penstock.runs.order import DatasetOrder
+from penstock.worker.ports import tablestore
+from penstock.worker.ports.tablestore import Change
 
 _TYPES: Mapping[str, IcebergType] = {
     "string": StringType(),
@@ -31,24 +34,37 @@ _TYPES: Mapping[str, IcebergType] = {
     "timestamp": TimestampType(),
     "timestamptz": TimestamptzType(),
 }
-
-QUARANTINE = Schema(
-    NestedField(1, "file", StringType(), required=True, doc="URL of the file the row came from"),
-    NestedField(2, "line", LongType(), required=True, doc="its first line in the file, from 1; Parquet: its row"),
-    NestedField(3, "stage", StringType(), required=True, doc="where it failed: read, shape (types), quality (rules)"),
-    NestedField(4, "field", StringType(), doc="the first field that failed; none when the line cannot be read"),
-    NestedField(5, "error", StringType(), required=True, doc="every reason"),
-    NestedField(6, "payload", StringType(), required=True, doc="the row as it was read; sensitive values are masked"),
-    NestedField(7, "run", StringType(), required=True, doc="the run that read it"),
-    NestedField(8, "at", TimestamptzType(), required=True, doc="when it was read"),
-    NestedField(9, "schema", StringType(), required=True, doc="hash of the Dataset's schema then"),
-)
-"""The columns of every quarantine table."""
+_OF_ARROW: Mapping[pa.DataType, IcebergType] = {
+    pa.string(): StringType(),
+    pa.int64(): LongType(),
+    pa.bool_(): BooleanType(),
+    pa.timestamp("us", "UTC"): TimestamptzType(),
+}
+_LINEAGE = {
+    tablestore.INPUT_ID: "Penstock's id of the input that the row came from, in penstock_inputs",
+    tablestore.LOAD_ID: "the load that last changed the row's values; only grows",
+    tablestore.LOADED_AT: "when that was",
+}
 
 
-def of(dataset: DatasetOrder) -> Schema:
-    """The Iceberg schema that the Dataset's fields describe."""
-    return Schema(*(_column(number, field) for number, field in enumerate(dataset.schema_.fields, start=1)))
+def table(dataset: DatasetOrder) -> Schema:
+    """The Iceberg schema that the Dataset's fields describe, and the columns of lineage after them."""
+    own = [_column(number, field) for number, field in enumerate(dataset.schema_.fields, start=1)]
+    return Schema(*own, *_from_arrow(tablestore.LINEAGE, len(own) + 1))
+
+
+def quarantine() -> Schema:
+    """The Iceberg schema of every quarantine table."""
+    return Schema(*_from_arrow(tablestore.QUARANTINE, 1))
+
+
+def _from_arrow(schema: pa.Schema, first: int) -> list[NestedField]:
+    return [
+        NestedField(
+            number, field.name, _OF_ARROW[field.type], required=not field.nullable, doc=_LINEAGE.get(field.name)
+        )
+        for number, field in enumerate(schema, start=first)
+    ]
 
 
 def _column(number: int, field: SchemaField) -> NestedField:
@@ -63,17 +79,19 @@ def _decimal(written: str) -> DecimalType:
     return DecimalType(int(precision), int(scale))
 
 
-def differences(there: Schema, wanted: Schema) -> list[str]:
-    """What distinguishes the table's columns from the wanted ones; descriptions do not count."""
+def changes(there: Schema, wanted: Schema) -> list[Change]:
+    """How the table's columns differ from the wanted ones; descriptions do not count."""
     old = {field.name: field for field in there.fields}
     new = {field.name: field for field in wanted.fields}
-    found = [f"{name} is not in the table" for name in new if name not in old]
-    found += [f"{name} is in the table only" for name in old if name not in new]
+    differences = [Change("AddColumn", name, after=str(new[name].field_type)) for name in new if name not in old]
+    differences += [Change("DropColumn", name, before=str(old[name].field_type)) for name in old if name not in new]
     for name, field in new.items():
-        if name in old and old[name].field_type != field.field_type:
-            found.append(f"{name} is {old[name].field_type} there and {field.field_type} here")
-        elif name in old and old[name].required != field.required:
-            found.append(f"{name} is {'' if old[name].required else 'not '}required there")
-    if not found and [*old] != [*new]:
-        found.append("the order of the columns")
-    return found
+        if name not in old:
+            continue
+        if old[name].field_type != field.field_type:
+            differences.append(Change("Retype", name, str(old[name].field_type), str(field.field_type)))
+        elif old[name].required != field.required:
+            differences.append(Change("Require" if field.required else "Relax", name))
+    if not differences and [*old] != [*new]:
+        differences.append(Change("Reorder"))
+    return differences

@@ -1,5 +1,7 @@
 """Data files: Parquet as the table wants it, written by several threads at once."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
@@ -9,52 +11,71 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from penstock.connectors.lake import tables as lake
-
 _SAMPLE = 50_000
-"""Rows that tell which columns repeat themselves."""
-_WIDE = 100
-"""Columns from which small pieces are gathered."""
-_ROW_GROUP = 16 << 20
-"""Bytes of a row group of a wide table."""
+"""Rows of which is decided which columns repeat themselves."""
 _FEW = 1000
-"""Rows fewer than which are not worth the question."""
+"""Rows fewer than which are not worth that."""
+_GROUP_ROWS, _GROUP_BYTES = 65_536, 8 << 20
+"""Rows or bytes that are gathered before they are written: each write is a row group."""
+_WIDE = 100
+"""Columns from which row groups are larger."""
+_FILE_ROWS = 4_000_000
+"""Rows after which a new file begins."""
 
 
-class _Writer:
-    """One Parquet file. Small pieces of a wide table are gathered: a row group costs a kilobyte a column."""
+@dataclass
+class _OpenFile:
+    """A file being written by one thread at a time."""
 
-    def __init__(self, file: pq.ParquetWriter, target: BinaryIO) -> None:
-        self._file, self._target = file, target
-        self._waiting: list[pa.Table] = []
+    path: Path
+    target: BinaryIO | None = None
+    writer: pq.ParquetWriter | None = None
+    waiting: list[pa.Table] = field(default_factory=list)
+    waiting_rows: int = 0
+    waiting_bytes: int = 0
+    rows: int = 0
 
     def write(self, rows: pa.Table) -> None:
-        """Write the rows, now or with later ones."""
-        self._waiting.append(rows)
-        size = sum(table.nbytes for table in self._waiting)
-        if rows.num_columns < _WIDE or size >= _ROW_GROUP:
-            self._flush()
+        self.waiting.append(rows)
+        self.waiting_rows += rows.num_rows
+        self.waiting_bytes += rows.nbytes
+        wide = rows.num_columns >= _WIDE  # a row group costs a kilobyte a column
+        if self.waiting_bytes >= (2 * _GROUP_BYTES if wide else _GROUP_BYTES) or (
+            self.waiting_rows >= _GROUP_ROWS and not wide
+        ):
+            self.flush()
 
-    def _flush(self) -> None:
-        if self._waiting:
-            self._file.write_table(pa.concat_tables(self._waiting).combine_chunks())
-            self._waiting = []
+    def flush(self) -> None:
+        if not self.waiting:
+            return
+        rows = pa.concat_tables(self.waiting)
+        if self.writer is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.target = self.path.open("xb")  # a name that is taken, also by a link, is refused, not written through
+            self.writer = pq.ParquetWriter(
+                self.target, rows.schema, compression="zstd", compression_level=1, use_dictionary=_repeating(rows)
+            )
+        self.writer.write_table(rows)
+        self.rows += rows.num_rows
+        self.waiting, self.waiting_rows, self.waiting_bytes = [], 0, 0
 
     def close(self) -> None:
-        """Write what waits, and the footer."""
-        self._flush()
-        self._file.close()
-        self._target.close()
+        self.flush()
+        if self.writer is not None:
+            self.writer.close()
+            self.writer = None
+        if self.target is not None:
+            self.target.close()
 
 
 class DataFiles:
-    """Parquet files with one name and a running number; one thread at a time writes to each."""
+    """Parquet files with one name and a running number; rows of several inputs may share a file."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.schema = schema
         self._path = path
-        self._idle: SimpleQueue[_Writer] = SimpleQueue()
-        self._all: list[tuple[Path, _Writer]] = []
+        self._idle: SimpleQueue[_OpenFile] = SimpleQueue()
+        self._files: list[_OpenFile] = []
         self._lock = Lock()
 
     def write(self, table: pa.Table) -> None:
@@ -62,30 +83,44 @@ class DataFiles:
         if not table.num_rows:
             return
         columns = [column.cast(wanted.type) for column, wanted in zip(table.columns, self.schema, strict=True)]
-        rows = pa.Table.from_arrays(columns, schema=self.schema)
-        writer = self._borrow(rows)
-        writer.write(rows)
-        self._idle.put(writer)
+        file = self._borrow()
+        file.write(pa.Table.from_arrays(columns, schema=self.schema))
+        if file.rows >= _FILE_ROWS:
+            file.close()
+        else:
+            self._idle.put(file)
 
-    def _borrow(self, first: pa.Table) -> "_Writer":
+    def _borrow(self) -> _OpenFile:
         with self._lock:
             if not self._idle.empty():
                 return self._idle.get()
-            path = self._path.with_name(f"{self._path.name}-{len(self._all):03d}.parquet")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            target = path.open("xb")  # a name that is taken, also by a link, is refused and not written through
-            writer = pq.ParquetWriter(
-                target, self.schema, compression="zstd", compression_level=1, use_dictionary=_repeating(first)
-            )
-            self._all.append((path, _Writer(writer, target)))
-            return self._all[-1][1]
+            file = _OpenFile(self._path.with_name(f"{self._path.name}-{len(self._files):03d}.parquet"))
+            self._files.append(file)
+            return file
 
-    def close(self) -> tuple[tuple[Path, ...], int]:
+    def close(self) -> tuple[list[Path], int]:
         """The files and the rows in them, as their own footers say."""
-        for _, writer in self._all:
-            writer.close()
-        paths = tuple(path for path, _ in self._all)
-        return paths, sum(lake.footer_rows(path) for path in paths)
+        for file in self._files:
+            file.close()
+        paths = [file.path for file in self._files if file.rows]
+        return paths, sum(footer_rows(path) for path in paths)
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        for file in self._files:
+            file.waiting = []
+            file.close()
+            file.path.unlink(missing_ok=True)
+
+
+def footer_rows(path: Path) -> int:
+    """Rows of a Parquet file, by its own footer."""
+    return int(pq.read_metadata(path).num_rows)
+
+
+def rows_in(paths: Sequence[Path]) -> int:
+    """Rows of Parquet files, by their footers."""
+    return sum(footer_rows(path) for path in paths)
 
 
 def _repeating(rows: pa.Table) -> list[str] | bool:

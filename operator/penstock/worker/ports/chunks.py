@@ -29,6 +29,12 @@ ANY = Columns((), (), open=True, as_written=True)
 """What JSON lines have: whatever a line holds."""
 
 
+class Measure(str):
+    """The key of values that are read as numbers, days or times alone: how a number is written makes no difference."""
+
+    __slots__ = ()
+
+
 class Positions(Protocol):
     """Where the records of a chunk stand in their input."""
 

@@ -19,7 +19,9 @@ Json = Any
 class Cursor(Protocol):
     """A cursor of a database transaction. Parameters stand as `?` in the SQL, whatever the driver's own style is."""
 
-    rowcount: int
+    @property
+    def rowcount(self) -> int:
+        """How many rows the newest statement changed."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Any:
         """Execute one statement."""

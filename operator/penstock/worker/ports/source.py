@@ -97,6 +97,8 @@ class Reader:
     close: Callable[[], None] = lambda: None
     rows: int | None = None
     """The number of rows, where it is known before they are read: a run may then end early when too many are bad."""
+    bytes_read: Callable[[], int] = lambda: 0
+    """How many bytes of the part have been read at the source so far; for progress."""
     state: Callable[[], Json] = field(default=lambda: None)
     """The state after the last work was done, where only reading tells it; else None."""
 

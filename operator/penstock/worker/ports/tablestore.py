@@ -113,7 +113,8 @@ class Scan:
     rows: pa.RecordBatchReader
     total: int
     """How many rows there are in all, by the store's own count."""
-    snapshot: str
+    snapshot: str | None
+    """What was scanned, to be scanned again; None where there is no data yet."""
 
 
 class Writer(Protocol):
@@ -150,6 +151,7 @@ class Publication:
 
     dataset: DatasetOrder
     identity: str
+    stream: str
     mode: WriteMode
     staged: tuple[Staged, ...]
     inputs: tuple[InputEntry, ...]
@@ -209,7 +211,7 @@ class TableStore(Protocol):
     def scan(self, dataset: DatasetOrder, columns: Sequence[str], at: str | None = None) -> Scan:
         """The rows of a snapshot, by default the newest; only these columns, which may be those of `LINEAGE`.
 
-        Raises NotYet (DatasetNotReady) when there is no table or no data.
+        Raises NotYet (DatasetNotReady) when there is no table, or the snapshot is gone.
         """
 
     def scan_quarantine(self, dataset: DatasetOrder) -> Scan:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from penstock.runs.order import DeliveryOrder
+from penstock.runs.order import DeliveryOrder, DestinationOrder
 from penstock.runs.report import DeliveryReport
 from penstock.worker.pod import Pod
 from penstock.worker.ports.tablestore import Scan
@@ -28,28 +28,26 @@ class Batch:
     identity: str
     dataset: str
     table: str
+    snapshot: str
+    order: DeliveryOrder
+    """Where and how: the Subscription's settings."""
     columns: tuple[DeliveredColumn, ...]
     scan: Callable[[], Scan]
-    """The rows, of the same snapshot at each call, with the columns' source names in their order."""
+    """The rows, of the same snapshot and in the same order at each call; the columns have their source names."""
     require: Callable[[], None]
     """Raises NotYet when another worker has taken the run over; called before anything becomes visible."""
 
 
-@dataclass(frozen=True)
-class Delivered:
-    """What a Target made visible; `earlier` when an earlier attempt of the same batch had."""
-
-    report: DeliveryReport
-    snapshot: str
-
-
 class Target(Protocol):
-    """A system that receives deliveries. Made as `Implementation(delivery, pod)`. Raises InvalidSpec and NotYet."""
+    """A system that receives deliveries. Made as `Implementation(destination, pod)`. Raises InvalidSpec and NotYet."""
 
-    def __init__(self, order: DeliveryOrder, pod: Pod) -> None: ...
+    def __init__(self, destination: DestinationOrder, pod: Pod) -> None: ...
 
     def check(self) -> None:
         """Raise InvalidSpec or NotYet unless deliveries can be made here."""
 
-    def deliver(self, batch: Batch) -> Delivered:
-        """Deliver the batch as a whole, at most once for its id where the system allows it."""
+    def deliver(self, batch: Batch) -> DeliveryReport:
+        """Deliver the batch as a whole, once for its id where the system allows it.
+
+        The report is marked as earlier when an earlier attempt of the same batch had delivered it.
+        """

@@ -4,9 +4,7 @@ import logging
 import time
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import BinaryIO, cast
 
-from penstock.connectors.files.stores import Found, Open
 from penstock.runs import places
 from penstock.runs.report import Progress
 
@@ -47,34 +45,3 @@ class Meter:
                 total_bytes=self.total,
             )
         log.info("%s%s", places.PROGRESS_LINE, state.model_dump_json(by_alias=True, exclude_none=True))
-
-    def metered(self, opened: Open) -> Open:
-        """What opens an input, such that its bytes are counted as they are read."""
-        return lambda found: cast(BinaryIO, _Metered(opened(found), self))
-
-    def passed(self, inputs: list[Found]) -> None:
-        """Count the bytes of inputs that were read as a whole."""
-        self.count(read=sum(max(found.size, 0) for found in inputs))
-
-
-class _Metered:
-    """A stream whose bytes are counted."""
-
-    def __init__(self, stream: BinaryIO, meter: Meter) -> None:
-        self._stream, self._meter = stream, meter
-
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes, at most `size` of them."""
-        block = self._stream.read(size)
-        self._meter.count(read=len(block))
-        return block
-
-    def close(self) -> None:
-        """Close the stream."""
-        self._stream.close()
-
-    def __enter__(self) -> "_Metered":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

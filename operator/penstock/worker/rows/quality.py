@@ -29,7 +29,9 @@ _PIECE_CELLS = 1 << 18
 """Cells of bad rows that are settled at once: rows may be wide."""
 _PREPARED = 200
 """Questions that stay planned; planning takes longer than asking. More are planned whenever they are asked."""
-BAD = ["line", "stage", "field", "error", "kind", "payload", "payload_encoding", "complete"]
+_OF_FIRST = ("stage", "field", "reason", "kind")
+"""What is said of the first fault of a row alone."""
+BAD = ["line", "stage", "field", "reason", "error", "kind", "payload", "payload_encoding", "complete"]
 """The columns of bad rows: `kind` is what is wrong in general; the rest is as in the quarantine."""
 
 
@@ -133,7 +135,7 @@ class Judge:
     def _settled(self, ask: Questions, rows: pa.Table, values: Sequence[pa.Array]) -> pa.Table:
         """Stage, field, kind and error of bad rows, and their payload where it is made of the chunk's columns."""
         answers = [self._answer(question, _given(question, rows, values), ask.masked) for question in ask.reasons]
-        columns = {name: pc.coalesce(*(answer[name] for answer in answers)) for name in ("stage", "field", "kind")}
+        columns = {name: pc.coalesce(*(answer[name] for answer in answers)) for name in _OF_FIRST}
         errors = [pc.if_else(pc.equal(answer["error"], ""), None, answer["error"]) for answer in answers]
         columns["error"] = pc.binary_join_element_wise(*errors, "; ", null_handling="skip")
         if ask.payload is not None:
@@ -254,6 +256,7 @@ def _of_broken(broken: pa.Table, masked: bool) -> pa.Table:
             "line": broken["line"],
             "stage": pa.repeat("read", count),
             "field": pa.nulls(count, pa.string()),
+            "reason": broken["reason"],
             "error": broken["error"],
             "kind": broken["error"],
             "payload": pa.repeat(MASK, count) if masked else broken["payload"],

@@ -48,7 +48,7 @@ class Questions:
     verdicts: tuple[Question, ...]
     """Each yields `bad`, and the values of those of its fields that are not always read directly."""
     reasons: tuple[Question, ...]
-    """Each yields stage, field, kind and error; null, null, null and "" where the row is good as far as it goes."""
+    """Each yields stage, field, reason, kind and error; nulls and "" where the row is good as far as it goes."""
     payload: Question | None
     """Yields the row as it was read."""
     readings: tuple[direct.Reading | None, ...]
@@ -117,9 +117,8 @@ def _reasons(table: str, fields: tuple[ShapedField, ...]) -> Question:
         return f"CASE {whens} END AS {part}"
 
     every = ", ".join(f"CASE WHEN {fault.condition} THEN {fault.message} END" for fault in faults)
-    return _question(
-        table, fields, f"{first('stage')}, {first('field')}, {first('kind')}, concat_ws('; ', {every}) AS error"
-    )
+    parts = ", ".join(first(part) for part in ("stage", "field", "reason", "kind"))
+    return _question(table, fields, f"{parts}, concat_ws('; ', {every}) AS error")
 
 
 def _payload(shaped: Shape) -> Question | None:

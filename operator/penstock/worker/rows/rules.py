@@ -17,24 +17,25 @@ def faults(shaped: ShapedField) -> Iterator[Fault]:
     """The ways in which the field's value can break its rules. Raises InvalidSpec for a bound of another type."""
     field, value = shaped.field, shaped.value
 
-    def broken(condition: str, rule: str, with_value: bool = True) -> Fault:
+    def broken(reason: str, condition: str, rule: str, with_value: bool = True) -> Fault:
         text = f"{engine.text(field.name + ': ')} || {shaped.shown} || {engine.text(' ' + rule)}"
         message = text if with_value else engine.text(f"{field.name}: {rule}")
-        return Fault("quality", field.name, condition, message, f"{field.name} {rule}")
+        return Fault("quality", field.name, reason, condition, message, f"{field.name} {rule}")
 
     if field.required:
         computed = f" AND {shaped.expression} IS NOT NULL" if shaped.expression_sql else ""
         exact = f" AND {shaped.exact} IS NULL" if shaped.may_be_exact else ""
-        yield broken(f"{shaped.source} IS NULL{computed}{exact}", "has no value and is required", with_value=False)
+        missing = f"{shaped.source} IS NULL{computed}{exact}"
+        yield broken("NoValue", missing, "has no value and is required", with_value=False)
     if field.enum is not None:
         allowed = lossless.one_of(f"CAST({value} AS VARCHAR)", [_text_of(field, entry, "enum") for entry in field.enum])
-        yield broken(f"NOT {allowed}", "is not one of the allowed values")
+        yield broken("NotAllowed", f"NOT {allowed}", "is not one of the allowed values")
     if field.minimum is not None:
         bound = _literal(field, field.minimum, "minimum")
-        yield broken(f"{value} < {bound}", f"is below the minimum {field.minimum}")
+        yield broken("BelowMinimum", f"{value} < {bound}", f"is below the minimum {field.minimum}")
     if field.maximum is not None:
         bound = _literal(field, field.maximum, "maximum")
-        yield broken(f"{value} > {bound}", f"is above the maximum {field.maximum}")
+        yield broken("AboveMaximum", f"{value} > {bound}", f"is above the maximum {field.maximum}")
 
 
 def with_rules(shaped: ShapedField) -> direct.Reading | None:

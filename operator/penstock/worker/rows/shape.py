@@ -41,10 +41,14 @@ _NEVER = ("No function matches", "does not support the supplied arguments")
 
 @dataclass(frozen=True)
 class Fault:
-    """One way a row can be bad: an SQL condition over the shaped columns, what to say, and what it is in general."""
+    """One way a row can be bad: an SQL condition over the shaped columns, what to say, and what it is in general.
+
+    `reason` is a code, `kind` the same as a sentence with the field's name; neither holds a value of a row.
+    """
 
     stage: str
     field: str
+    reason: str
     condition: str
     message: str
     kind: str
@@ -414,12 +418,15 @@ def faults(shaped: ShapedField) -> Iterable[Fault]:
     if shaped.expression_sql is not None:
         message = f"cannot be computed from {field.from_}"
         text = engine.text(f"{field.name}: {message}")
-        yield Fault("shape", field.name, f"{shaped.expression} IS NULL", text, f"{field.name} {message}")
+        kind = f"{field.name} {message}"
+        yield Fault("shape", field.name, "NotComputable", f"{shaped.expression} IS NULL", text, kind)
     not_one = f"is not {'an' if field.type == 'int' else 'a'} {field.type}"
     message = f"{engine.text(field.name + ': ')} || {shaped.shown} || {engine.text(' ' + not_one)}"
     kind = f"{field.name} {not_one}"
-    yield Fault("shape", field.name, f"{shaped.source} IS NOT NULL AND {shaped.value} IS NULL", message, kind)
+    no_value = f"{shaped.source} IS NOT NULL AND {shaped.value} IS NULL"
+    yield Fault("shape", field.name, "WrongType", no_value, message, kind)
     if shaped.may_be_exact and not shaped.exact_is_value:
         reason = "lies outside what can be computed with" if shaped.expression_sql else not_one
         message = f"{engine.text(field.name + ': ')} || {shaped.shown} || {engine.text(' ' + reason)}"
-        yield Fault("shape", field.name, f"{shaped.exact} IS NOT NULL", message, f"{field.name} {reason}")
+        kind = f"{field.name} {reason}"
+        yield Fault("shape", field.name, "OutOfRange", f"{shaped.exact} IS NOT NULL", message, kind)

@@ -7,33 +7,23 @@ writes `.5` for the decimals that are all fraction, and `NaN` and `Infinity`, wh
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.connectors.files.spec import Format
+from penstock.worker.ports.target import DeliveredColumn as Column
 from penstock.worker.rows import engine, lossless
 
 _FORMULA = r"^([\t\r\n]|\s*[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}])"
 """How a text begins that a spreadsheet runs as a formula: also after blanks, and in the wide letters of East Asia."""
 
 
-@dataclass(frozen=True)
-class Column:
-    """One column of a delivery: its name in the Dataset, its name in the files, its type."""
-
-    source: str
-    target: str
-    type: str
-
-
-def statement(columns: Sequence[Column], paths: Sequence[Path], form: Format, compression: str, target: Path) -> str:
-    """The SQL that writes the rows of the Parquet files `paths` into the file `target`."""
-    listed = ", ".join(engine.text(str(path)) for path in paths)
+def statement(columns: Sequence[Column], form: Format, compression: str, target: Path) -> str:
+    """The SQL that writes the rows of the relation `delivered` into the file `target`."""
     if form.choice == "json_":
         values = _line(columns, form)
     else:
         values = ", ".join(f"{_value(column, form)} AS {engine.name(column.target)}" for column in columns)
-    rows = f"SELECT {values} FROM read_parquet([{listed}])"
+    rows = f"SELECT {values} FROM delivered"
     return f"COPY ({rows}) TO {engine.text(str(target))} ({_options(form, compression)})"
 
 

@@ -1,0 +1,210 @@
+"""The lake as a TableStore: what the worker asks of it, carried out by the modules beside this one."""
+
+import hashlib
+import re
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyarrow.fs import LocalFileSystem
+from pyiceberg.expressions import AlwaysTrue
+from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
+from pyiceberg.table import Table
+
+from penstock.api import checks
+from penstock.connectors.files.stores import beneath, trouble
+from penstock.connectors.lake import commit, locations, snapshots, tables
+from penstock.connectors.lake.datafiles import DataFiles
+from penstock.connectors.lake.tables import Tables
+from penstock.language.errors import NotYet
+from penstock.runs.order import DatasetOrder, DestinationOrder
+from penstock.runs.report import ColumnReport, DatasetReport
+from penstock.worker.ledger import LEASE, SqlLedger
+from penstock.worker.pod import Pod
+from penstock.worker.ports.ledger import Attempt, Claim, Ledger
+from penstock.worker.ports.tablestore import LINEAGE, Change, Publication, Scan, Staged, Standing, Traits
+
+_ABANDONED = 24 * 3600.0
+"""Seconds after which what another run has staged, and not committed, is waste."""
+_STAGED = re.compile(r"[0-9a-f]{16}-\d+-[0-9a-z]+-\d{3}\.parquet$")
+"""The names that staging gives."""
+
+
+class LakeStore:
+    """Iceberg tables under one warehouse."""
+
+    traits = Traits(
+        write_modes=frozenset({"append", "replace"}),
+        snapshots=True,
+        access="by the statistics of the data files; files that hold other rows too are rewritten",
+    )
+    ledger: Ledger
+
+    def __init__(self, destination: DestinationOrder, pod: Pod) -> None:
+        """Raises InvalidSpec (ResourceNotFound) when the claim is not mounted."""
+        self._subject = f"Destination {destination.name}"
+        self._warehouse = destination.connector.lake.warehouse if destination.connector.lake else ""
+        self._pod = pod
+        self.lake = tables.connect(destination, pod)
+        self.ledger = SqlLedger(self.lake.database)
+        self._loaded: dict[str, Tables] = {}
+
+    def check(self) -> None:
+        """Write a file into the warehouse and remove it again."""
+        self.ledger.create()
+        probe = f"penstock-probe-{self._pod.name}"
+        with trouble(self._subject, self._warehouse), beneath.written(self.lake.root, probe) as (file, _):
+            file.write(b"Penstock wrote this to see whether it may. It can be deleted.\n")
+
+    def claim(self, dataset: DatasetOrder, attempt: Attempt, lease: float = LEASE) -> AbstractContextManager[Claim]:
+        """The right to write the Dataset."""
+        return self.ledger.claim(dataset.owner.marker, attempt, lease)
+
+    def ensure(self, dataset: DatasetOrder) -> None:
+        """Create the Dataset's two tables where they are missing, and the ledger."""
+        self.ledger.create()
+        self._loaded[dataset.table] = tables.ensure(self.lake, dataset)
+
+    def changes(self, dataset: DatasetOrder) -> list[Change]:
+        """How the table differs from the Dataset's schema."""
+        return tables.changes(self.lake, dataset)
+
+    def describe(self, dataset: DatasetOrder, claim: Claim | None) -> bool:
+        """Bring the descriptions to what the Dataset says; without a claim, say whether they differ."""
+        differ = tables.describe(self.lake, dataset, write=claim is not None)
+        self._loaded.pop(dataset.table, None)
+        return differ
+
+    def sweep(self, claim: Claim, dataset: DatasetOrder) -> int:
+        """Remove what killed attempts have staged; how many files it was.
+
+        That is everything of this uncommitted run, and of runs that were never tried again what is older than a day
+        and of no snapshot. Nobody else is writing: the claim is held.
+        """
+        own, mine = _prefix(claim.run), f"{_prefix(claim.run)}{claim.load_id}-"
+        swept = 0
+        for table in self._tables(dataset).both:
+            there = [path for path in tables.folder(table).glob("*.parquet") if not path.name.startswith(mine)]
+            others = [path for path in there if not path.name.startswith(own) and _STAGED.match(path.name)]
+            old = {path for path in others if _age(path) > _ABANDONED}
+            gone = {path for path in there if path.name.startswith(own)}
+            gone |= old - snapshots.all_paths(table) if old else set()
+            for path in gone:
+                path.unlink(missing_ok=True)
+            swept += len(gone)
+        return swept
+
+    def writer(self, claim: Claim, dataset: DatasetOrder, part: str) -> "LakeWriter":
+        """Files beside the tables that no snapshot names yet."""
+        return LakeWriter(self._tables(dataset), f"{_prefix(claim.run)}{claim.load_id}-{part}")
+
+    def publish(self, claim: Claim, publication: Publication) -> DatasetReport:
+        """Commit in one transaction of the catalog's database."""
+        name = f"{_prefix(claim.run)}{claim.load_id}-kept"
+        report = commit.publish(self.lake, claim, self._tables(publication.dataset), publication, name)
+        self._loaded.pop(publication.dataset.table, None)
+        return report
+
+    def standing(self, dataset: DatasetOrder) -> Standing | None:
+        """How the tables stand; None while there is none."""
+        data, quarantine = self.lake.table(dataset.table), self.lake.table(checks.quarantine_table(dataset.table))
+        if data is None:
+            return None
+        snapshot = data.current_snapshot()
+        return Standing(
+            table=f"{tables.NAMESPACE}.{dataset.table}",
+            rows=tables.total(data, "total-records"),
+            bytes=tables.total(data, "total-files-size"),
+            quarantined=tables.total(quarantine, "total-records") if quarantine is not None else 0,
+            snapshot=str(snapshot.snapshot_id) if snapshot is not None else None,
+            columns=tuple(
+                ColumnReport(name=field.name, type=str(field.field_type))
+                for field in data.schema().fields
+                if field.name not in LINEAGE.names
+            ),
+        )
+
+    def scan(self, dataset: DatasetOrder, columns: Sequence[str], at: str | None = None) -> Scan:
+        """The rows of a snapshot, in the order of the names of the files."""
+        return _scan(tables.existing(self.lake, dataset).data, columns, at)
+
+    def scan_quarantine(self, dataset: DatasetOrder) -> Scan:
+        """The entries of the quarantine."""
+        table = tables.existing(self.lake, dataset).quarantine
+        return _scan(table, table.schema().column_names, None)
+
+    def _tables(self, dataset: DatasetOrder) -> Tables:
+        if dataset.table not in self._loaded:
+            self._loaded[dataset.table] = tables.ensure(self.lake, dataset)
+        return self._loaded[dataset.table]
+
+
+class LakeWriter:
+    """Stages rows and quarantine entries as Parquet files."""
+
+    def __init__(self, into: Tables, name: str) -> None:
+        self._good = DataFiles(tables.folder(into.data) / name, into.data_schema)
+        self._bad = DataFiles(tables.folder(into.quarantine) / name, into.quarantine_schema)
+        self.schema: pa.Schema = into.data_schema
+
+    def write(self, rows: pa.Table) -> None:
+        """Stage rows; any thread may."""
+        self._good.write(rows)
+
+    def reject(self, rows: pa.Table) -> None:
+        """Stage entries of the quarantine; any thread may."""
+        self._bad.write(rows)
+
+    def close(self) -> Staged:
+        """The files, and the rows in them as their footers say."""
+        data, rows = self._good.close()
+        quarantine, rejected = self._bad.close()
+        content = {
+            "data": [locations.location(path) for path in data],
+            "quarantine": [locations.location(path) for path in quarantine],
+        }
+        return Staged(content, rows, rejected)
+
+    def discard(self) -> None:
+        """Remove what was staged."""
+        self._good.discard()
+        self._bad.discard()
+
+
+def _prefix(run: str) -> str:
+    """How the names of a run's staged files begin."""
+    return f"{hashlib.sha256(run.encode()).hexdigest()[:16]}-"
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:  # a worker that was taken over is sweeping too
+        return 0.0
+
+
+def _scan(table: Table, columns: Sequence[str], at: str | None) -> Scan:
+    """Rows of a snapshot. Files with delete files, which other engines write, are read by pyiceberg."""
+    current = table.current_snapshot()
+    number = int(at) if at is not None else (current.snapshot_id if current is not None else None)
+    schema = schema_to_pyarrow(table.schema().select(*columns), include_field_ids=False)
+    schema = pa.schema([schema.field(name) for name in columns])
+    if number is None:
+        return Scan(pa.RecordBatchReader.from_batches(schema, []), 0, None)
+    if table.snapshot_by_id(number) is None:
+        name = table.name()[-1]
+        raise NotYet(f"Snapshot {number} of table {name} has expired. The next run takes a new one.", "DatasetNotReady")
+    tasks = sorted(table.scan(snapshot_id=number).plan_files(), key=lambda task: task.file.file_path)
+    if any(task.delete_files for task in tasks):
+        arrow = ArrowScan(table.metadata, table.io, table.schema().select(*columns), AlwaysTrue())
+        rows = pa.Table.from_batches(arrow.to_record_batches(tasks)).select(list(columns)).cast(schema)
+        return Scan(rows.to_reader(), rows.num_rows, str(number))
+    if not tasks:
+        return Scan(pa.RecordBatchReader.from_batches(schema, []), 0, str(number))
+    paths = [str(locations.path(task.file.file_path)) for task in tasks]
+    dataset = ds.dataset(paths, schema=schema, format="parquet", filesystem=LocalFileSystem())
+    reader = dataset.scanner(columns=list(columns)).to_reader()
+    return Scan(reader, sum(task.file.record_count for task in tasks), str(number))

@@ -1,0 +1,188 @@
+"""Loading: streams of a Source into Datasets, exactly once for a run id. The line that one row goes is `load`."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from penstock.language.errors import InvalidSpec, NotYet
+from penstock.runs.order import DatasetOrder, RunOrder, SourceOrder
+from penstock.runs.report import DatasetReport
+from penstock.worker import planning, report, steps
+from penstock.worker.connectors import Connectors
+from penstock.worker.planning import Plan
+from penstock.worker.pod import Pod
+from penstock.worker.ports.ledger import Attempt, Claim, InputEntry
+from penstock.worker.ports.source import Json, Session, StreamRequest
+from penstock.worker.ports.tablestore import Publication, TableStore
+from penstock.worker.rows import accounts, shape, stage
+from penstock.worker.rows.stage import StagedRun
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Load:
+    """One stream into one Dataset."""
+
+    order: RunOrder
+    source: SourceOrder
+    dataset: DatasetOrder
+    store: TableStore
+    session: Session
+    pod: Pod
+    state: Json
+    """The stream's state when the session began."""
+
+    @property
+    def stream(self) -> str:
+        """The stream's name."""
+        return self.dataset.stream or self.source.name
+
+    @property
+    def schema(self) -> str:
+        """The hash of the Dataset's schema."""
+        return shape.digest(self.dataset.schema_.fields)
+
+
+Guard = Callable[[DatasetOrder, Callable[[], DatasetReport]], DatasetReport | None]
+"""Carries out the loading of one Dataset, and enters its report or its failure; None for a failure."""
+
+
+def ingest(order: RunOrder, pod: Pod, connectors: Connectors, guard: Guard, attempt: Callable[[int], None]) -> None:
+    """Load every Dataset of the order. Each commits alone; one that fails does not keep the others from it.
+
+    The Source may forget what it has delivered only when all of them have committed. `attempt` is called with how
+    often this run id has been claimed.
+    """
+    source = order.source
+    if source is None:
+        raise InvalidSpec("The order names no Source.")
+    stores = [connectors.store_of(dataset.destination, pod) for dataset in order.datasets]
+    states = [_state(order, dataset, store) for dataset, store in zip(order.datasets, stores, strict=True)]
+    requests = [
+        StreamRequest(dataset.stream or source.name, dataset.sync or "full", state)
+        for dataset, state in zip(order.datasets, states, strict=True)
+    ]
+    committed = 0
+    with connectors.source_of(source, pod).session(requests) as session:
+        for dataset, store, state in zip(order.datasets, stores, states, strict=True):
+            job = Load(order, source, dataset, store, session, pod, state)
+            committed += guard(dataset, partial(load, job, attempt)) is not None
+        if committed == len(order.datasets):
+            _acknowledge(order, source, stores, session)
+
+
+def load(job: Load, attempted: Callable[[int], None] = lambda _: None) -> DatasetReport:
+    """THE LINE: one stream into one Dataset, exactly once for this run id."""
+    attempt = Attempt(job.pod.run, job.pod.name, f"{job.order.digest}/{job.pod.attempt}")
+    with job.store.claim(job.dataset, attempt) as claim:  # a lease with a fencing token
+        attempted(claim.attempt)
+        steps.reached("claimed")
+        if claim.report is not None:  # committed before: the same report, marked as earlier
+            return report.complete(claim, job.store, job.dataset, report.earlier(claim))
+        job.store.ensure(job.dataset)
+        job.store.describe(job.dataset, claim)
+        job.store.sweep(claim, job.dataset)  # what killed attempts of this run left behind
+        entries = job.store.ledger.inputs(claim.subject)
+        plan = _plan(job, claim, entries)  # immutable: inputs and their versions
+        steps.reached("planned")
+        staged = stage.stage(stage.Job(claim, job.dataset, job.stream, job.session, job.store, job.pod), plan)
+        steps.reached("staged")
+        own = job.store.publish(claim, _publication(job, plan, entries, staged))  # one transaction
+        return report.complete(claim, job.store, job.dataset, own)
+
+
+def _state(order: RunOrder, dataset: DatasetOrder, store: TableStore) -> Json:
+    store.ledger.create()
+    stream = dataset.stream or (order.source.name if order.source else "")
+    return store.ledger.state(dataset.owner.marker, order.identity, stream)
+
+
+def _acknowledge(order: RunOrder, source: SourceOrder, stores: list[TableStore], session: Session) -> None:
+    """Tell the Source what all Datasets have committed; an earlier attempt may have done so before."""
+    states = {
+        dataset.stream or source.name: _state(order, dataset, store)
+        for dataset, store in zip(order.datasets, stores, strict=True)
+    }
+    steps.reached("before the acknowledgement")
+    session.acknowledge({stream: state for stream, state in states.items() if state is not None})
+    steps.reached("acknowledged")
+
+
+def _plan(job: Load, claim: Claim, entries: list[InputEntry]) -> Plan:
+    """The plan of this run: the one an earlier Pod recorded, or a new one, recorded before anything is read."""
+    ledger, identity = job.store.ledger, job.order.identity
+    if ledger.state(claim.subject, identity, job.stream) != job.state:
+        message = f"{claim.subject}: another run has moved the state of stream {job.stream} meanwhile."
+        raise NotYet(f"{message} The run is tried again.", "LeaseHeld")
+    recorded = claim.plan
+    if recorded is None:
+        planning.check(job.dataset)
+        offered = job.session.plan(job.stream)
+        own = [entry for entry in entries if (entry.identity, entry.stream) == (identity, job.stream)]
+        where = f"Source {job.source.name}: stream {job.stream}"
+        chosen = planning.choose(job.dataset, offered, own, job.schema, where)
+        ids = ledger.new_input_ids(claim, len(chosen))
+        recorded = ledger.record(claim, planning.make(job.dataset, chosen, ids, offered.state).model_dump_json())
+    plan = Plan.model_validate_json(recorded)
+    planning.check_not_doubled(job.dataset, plan, entries, identity)
+    return plan
+
+
+def _publication(job: Load, plan: Plan, entries: list[InputEntry], staged: StagedRun) -> Publication:
+    """What is to be committed. Raises InvalidSpec (TooManyBadRows, a refusal) and NotYet (CountMismatch)."""
+    dataset, identity = job.dataset, job.order.identity
+    _require_something_readable(job, entries, staged)
+    rows, rejected = (sum(getattr(part, name) for part in staged.staged) for name in ("rows", "rejected"))
+    accounts.check_balance(dataset, staged.inputs, (rows, rejected))
+    counts = accounts.counts(staged.inputs)
+    if accounts.too_many(dataset, counts.quarantined, counts.read):
+        raise accounts.too_many_bad_rows(dataset, staged.faults, counts.read, counts.quarantined, whole=True)
+    refused = {account.planned.id for account in staged.inputs if account.refusal is not None}
+    return Publication(
+        dataset=dataset,
+        identity=identity,
+        stream=job.stream,
+        mode=plan.mode,
+        staged=staged.staged,
+        inputs=tuple(_entry(job, account) for account in staged.inputs),
+        leaving=tuple(planning.leaving(plan, entries, identity, job.stream, refused)),
+        state=staged.state,
+        report=DatasetReport(name=dataset.owner.name, state="Written" if plan.inputs else "Unchanged", counts=counts),
+    )
+
+
+def _require_something_readable(job: Load, entries: list[InputEntry], staged: StagedRun) -> None:
+    """Where nothing has ever been read and nothing can be, the manifest is wrong rather than all of the inputs."""
+    refusals = [account.refusal for account in staged.inputs if account.refusal is not None]
+    loaded = any(entry.state == "loaded" and entry.identity == job.order.identity for entry in entries)
+    if refusals and len(refusals) == len(staged.inputs) and not loaded:
+        raise InvalidSpec(refusals[0], "WrongSpecification")
+
+
+def _entry(job: Load, account: accounts.InputAccount) -> InputEntry:
+    planned = account.planned
+    return InputEntry(
+        id=planned.id,
+        identity=job.order.identity,
+        stream=job.stream,
+        name=planned.name,
+        version=planned.version,
+        size=planned.size,
+        rows=account.loaded,
+        quarantined=account.quarantined,
+        state="loaded" if account.refusal is None else "refused",
+        schema=job.schema,
+    )
+
+
+def log_result(entry: DatasetReport) -> None:
+    """Say in the log what became of a Dataset."""
+    counts, earlier = entry.counts, " (by an earlier attempt)" if entry.earlier else ""
+    log.info(
+        "%s: %s%s: %s rows read = %s loaded + %s quarantined + %s ignored; %s rows in the table",
+        *(entry.name, entry.state, earlier),
+        *(f"{number:,}" for number in (counts.read, counts.loaded, counts.quarantined, counts.ignored)),
+        f"{entry.rows or 0:,}",
+    )

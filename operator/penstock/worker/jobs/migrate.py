@@ -1,0 +1,50 @@
+"""Migrating: a Dataset's table and quarantine are created, or seen to be as its schema says."""
+
+import logging
+
+from penstock.language.errors import NotYet
+from penstock.runs.order import DatasetOrder, RunOrder
+from penstock.runs.report import DatasetReport
+from penstock.worker import report
+from penstock.worker.connectors import Connectors
+from penstock.worker.pod import Pod
+from penstock.worker.ports.ledger import Attempt
+from penstock.worker.ports.tablestore import TableStore
+from penstock.worker.rows import shape
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 5.0
+"""Seconds that a migration waits for the lease when only descriptions have changed."""
+
+
+def migrate(order: RunOrder, pod: Pod, connectors: Connectors) -> list[DatasetReport]:
+    """Bring every Dataset's table to what its schema says; how each stands.
+
+    Raises InvalidSpec: an expression that can work over no columns, TableConflict, SchemaChanged.
+    """
+    return [_migrate(order, dataset, pod, connectors) for dataset in order.datasets]
+
+
+def _migrate(order: RunOrder, dataset: DatasetOrder, pod: Pod, connectors: Connectors) -> DatasetReport:
+    for field in dataset.schema_.fields:
+        if field.from_ is not None:
+            shape.check_expression(field.from_, f"field {field.name}")
+    store = connectors.store_of(dataset.destination, pod)
+    store.ensure(dataset)
+    _describe(order, dataset, store, pod)
+    entry = report.standing(store, dataset, DatasetReport(name=dataset.owner.name, state="Ready"))
+    log.info("%s: table %s is ready", dataset.owner.name, entry.table)
+    return entry.model_copy(update={"tail": store.ledger.tail(dataset.owner.marker)})
+
+
+def _describe(order: RunOrder, dataset: DatasetOrder, store: TableStore, pod: Pod) -> None:
+    """Update the table's descriptions, unless a run is writing: it is not worth waiting for, and the next run will."""
+    if not store.describe(dataset, None):
+        return
+    attempt = Attempt(pod.run, pod.name, f"{order.digest}/{pod.attempt}")
+    try:
+        with store.claim(dataset, attempt, PATIENCE) as claim:
+            store.describe(dataset, claim)
+    except NotYet as busy:
+        log.info("%s The table's descriptions are left to the next run.", busy.message)

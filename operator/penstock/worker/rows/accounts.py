@@ -1,0 +1,131 @@
+"""Accounting: what became of each row of each input, what is wrong with bad ones, and when too many are bad."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+
+import pyarrow as pa
+
+from penstock.language import words
+from penstock.language.errors import InvalidSpec, NotYet
+from penstock.language.scalars import ratio
+from penstock.runs.order import DatasetOrder
+from penstock.runs.report import Counts
+from penstock.worker.planning import PlannedInput
+
+_SAMPLES = 3
+"""Rules that a message names."""
+
+
+@dataclass
+class InputAccount:
+    """The rows of one input. Several threads may add."""
+
+    planned: PlannedInput
+    read: int = 0
+    loaded: int = 0
+    quarantined: int = 0
+    ignored: int = 0
+    refusal: str | None = None
+    """Why the input could not be read as a whole; then it has no rows."""
+    _lock: Lock = field(default_factory=Lock)
+
+    def add(self, read: int, loaded: int, quarantined: int, ignored: int) -> None:
+        """Count some of its rows."""
+        with self._lock:
+            self.read += read
+            self.loaded += loaded
+            self.quarantined += quarantined
+            self.ignored += ignored
+
+    def refuse(self, why: str) -> None:
+        """It cannot be read: what was counted of it counts no more."""
+        with self._lock:
+            self.read = self.loaded = self.quarantined = self.ignored = 0
+            self.refusal = why
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every row that was read is accounted for."""
+        return self.read == self.loaded + self.quarantined + self.ignored
+
+
+@dataclass
+class Faults:
+    """What is wrong with bad rows: how often each rule is broken, and where first; never a value."""
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    _first: dict[str, tuple[str, int, str]] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def add(self, kinds: list[str], entries: pa.Table) -> None:
+        """Count bad rows: their kinds and their quarantine entries, in the same order; any thread may."""
+        columns = [entries[name].to_pylist() for name in ("input", "position", "locator")]
+        with self._lock:
+            for kind, input_, position, locator in zip(kinds, *columns, strict=True):
+                self.kinds[kind] += 1
+                place = (input_, position or 0, locator)
+                self._first[kind] = min(self._first.get(kind, place), place)
+
+    def samples(self) -> str:
+        """The rules that most rows break, with the place of the first row of each."""
+        places = {kind: locator for kind, (_, _, locator) in self._first.items()}
+        frequent = sorted(self.kinds, key=lambda kind: (-self.kinds[kind], places[kind]))[:_SAMPLES]
+        parts = [f"{words.count(self.kinds[kind], 'row')}: {kind[:100]}, first in {places[kind]}" for kind in frequent]
+        more = len(self.kinds) - len(parts)
+        return "; ".join(parts) + (f"; and {words.count(more, 'other reason')}." if more else ".")
+
+
+def counts(accounts: Sequence[InputAccount]) -> Counts:
+    """The sums over all inputs; `replaced` is the store's to say."""
+    return Counts(
+        read=sum(account.read for account in accounts),
+        loaded=sum(account.loaded for account in accounts),
+        quarantined=sum(account.quarantined for account in accounts),
+        ignored=sum(account.ignored for account in accounts),
+        refused=sum(account.refusal is not None for account in accounts),
+        bytes=sum(max(account.planned.size, 0) for account in accounts if account.refusal is None),
+        files=sum(account.refusal is None for account in accounts),
+    )
+
+
+def check_balance(dataset: DatasetOrder, accounts: Sequence[InputAccount], staged: tuple[int, int]) -> None:
+    """Raise NotYet (CountMismatch) unless every row of every input is accounted for.
+
+    `staged` are the rows and quarantine entries that the store counted: one entry for each bad row and each refused
+    input.
+    """
+    total = counts(accounts)
+    uneven = [account for account in accounts if not account.balanced]
+    if not uneven and total.balanced and staged == (total.loaded, total.quarantined + total.refused):
+        return
+    name, where = dataset.owner.name, f" The first of these inputs is {uneven[0].planned.name}." if uneven else ""
+    message = (
+        f"Dataset {name}: {total.read} rows were read, {total.loaded} of them are good and {total.quarantined} bad; "
+        f"{staged[0]} and {staged[1]} were staged. Nothing was committed to {name}. This is a defect of Penstock; "
+        f"please report it.{where}"
+    )
+    raise NotYet(message, "CountMismatch")
+
+
+def too_many(dataset: DatasetOrder, bad: int, rows: int) -> bool:
+    """Whether so many bad ones of so many rows are more than the Dataset allows."""
+    return bad > rows * ratio(dataset.quality.max_bad_ratio)
+
+
+def read_and_bad(accounts: Iterable[InputAccount]) -> tuple[int, int]:
+    """Rows read so far, and how many of them are bad."""
+    every = [*accounts]
+    return sum(account.read for account in every), sum(account.quarantined for account in every)
+
+
+def too_many_bad_rows(dataset: DatasetOrder, faults: Faults, rows: int, bad: int, *, whole: bool) -> InvalidSpec:
+    """What is said of `bad` bad rows of `rows` that were read; `whole` says that there are no more."""
+    name = dataset.owner.name
+    message = (
+        f"Dataset {name}: {bad:,} of {'' if whole else 'the first '}{words.count(rows, 'row')} "
+        f"{'is' if bad == 1 else 'are'} bad, and quality.maxBadRatio allows {dataset.quality.max_bad_ratio}. "
+        f"Nothing was committed to {name}. {faults.samples()}"
+    )
+    return InvalidSpec(message, "TooManyBadRows")

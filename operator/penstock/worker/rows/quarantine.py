@@ -1,0 +1,87 @@
+"""Entries of the quarantine: one shape for every Source, for rows and for inputs that cannot be read as a whole."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from penstock.worker.planning import PlannedInput
+from penstock.worker.ports.chunks import Chunk
+from penstock.worker.ports.ledger import Claim
+from penstock.worker.ports.tablestore import QUARANTINE
+
+UNREADABLE = "UnreadableInput"
+"""The reason code of an input that cannot be read as a whole."""
+_LONGEST = 2000
+"""Characters of a message that are kept."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all entries of one run have in common. `schema` is the hash of the Dataset's schema."""
+
+    claim: Claim
+    stream: str
+    schema: str
+
+    def of_rows(self, bad: pa.Table, planned: PlannedInput, chunk: Chunk) -> pa.Table:
+        """Entries of the bad rows of a chunk, as `quality.Split` has them."""
+        keys = _keys(bad, chunk)
+        columns: dict[str, Any] = {
+            **self._common(planned, bad.num_rows),
+            "locator": pa.array(
+                [
+                    f"{planned.name}:{position}" if key is None else f"{planned.name} key {key}"
+                    for position, key in zip(bad["line"].to_pylist(), keys, strict=True)
+                ],
+                pa.string(),
+            ),
+            "position": bad["line"],
+            "key": pa.array(keys, pa.string()),
+            "stage": bad["stage"],
+            "field": bad["field"],
+            "reason": bad["reason"],
+            "message": bad["error"],
+            "payload": bad["payload"],
+            "payload_encoding": bad["payload_encoding"],
+            "complete": bad["complete"],
+        }
+        return pa.table([columns[name] for name in QUARANTINE.names], schema=QUARANTINE)
+
+    def of_input(self, planned: PlannedInput, message: str) -> pa.Table:
+        """The one entry of an input that cannot be read."""
+        columns: dict[str, Any] = {
+            **self._common(planned, 1),
+            "locator": pa.array([planned.name]),
+            "stage": pa.array(["input"]),
+            "reason": pa.array([UNREADABLE]),
+            "message": pa.array([message[:_LONGEST]]),
+            "payload_encoding": pa.array(["utf-8"]),
+            "complete": pa.array([False]),
+        }
+        arrays = [columns.get(field.name, pa.nulls(1, field.type)) for field in QUARANTINE]
+        return pa.table(arrays, schema=QUARANTINE)
+
+    def _common(self, planned: PlannedInput, count: int) -> dict[str, pa.Array]:
+        now = pa.scalar(datetime.now(UTC), pa.timestamp("us", "UTC"))
+        return {
+            "run": pa.repeat(self.claim.run, count),
+            "load_id": pa.repeat(pa.scalar(self.claim.load_id, pa.int64()), count),
+            "input_id": pa.repeat(pa.scalar(planned.id, pa.int64()), count),
+            "stream": pa.repeat(self.stream, count),
+            "input": pa.repeat(planned.name, count),
+            "schema": pa.repeat(self.schema, count),
+            "at": pa.repeat(now, count),
+            "state": pa.repeat("open", count),
+            "resolved_by": pa.nulls(count, pa.int64()),
+        }
+
+
+def _keys(bad: pa.Table, chunk: Chunk) -> list[str | None]:
+    """The keys of the bad rows, None where the stream has none."""
+    if chunk.keys is None:
+        return [None] * bad.num_rows
+    positions = chunk.lines_of(range(chunk.table.num_rows))
+    by_position = dict(zip(positions, chunk.keys.to_pylist(), strict=True))
+    return [by_position.get(position) for position in bad["line"].to_pylist()]
