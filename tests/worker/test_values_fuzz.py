@@ -99,6 +99,8 @@ def moment_of(text: str, written: str, kind: str) -> Any:
         value = datetime.strptime(text + "00" if offset else text, written)
     except ValueError:
         return BAD
+    if "%j" in written and f"{value.year:04d}" != text[:4]:  # 2027-366: Python counts on into the next year
+        return BAD
     for directive in ("%a", "%A"):
         if directive in written and not text.lower().startswith(value.strftime(directive).lower()):
             return BAD
