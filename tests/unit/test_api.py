@@ -12,7 +12,7 @@ import yaml
 
 from penstock.api import manifests, validation
 
-_EXAMPLES = Path(__file__).parents[3] / "examples"
+_EXAMPLES = Path(__file__).parents[2] / "examples"
 _SEED = int(os.environ.get("PENSTOCK_SEED", "11"))
 _ODD: list[Any] = [
     None, True, 0, -1, 10**300, 1e308, 0.5, "", " ", "x" * 5_000, "\x00", "\x1b[31m", "\u202e", "\U0001f600",
