@@ -103,16 +103,30 @@ class Block:
         blank = (b"\n", b"\r\n")
         return [(start, end) for start, end in every if end - start > 2 or self.data[start:end] not in blank]
 
+    @cached_property
+    def _ends(self) -> memoryview | None:
+        """The offsets of all line ends, where each ends a record: finding a few records then needs no list of all."""
+        if self.record is not None:
+            return None
+        ends = pc.indices_nonzero(line_ends(self.data))
+        return memoryview(ends.buffers()[1]).cast("Q") if len(ends) == self.records else None
+
+    def span(self, record: int) -> tuple[int, int]:
+        """Where the record of this index begins and ends in `data`."""
+        if self._ends is None:
+            return self.spans[record]
+        return (self._ends[record - 1] + 1 if record else 0), self._ends[record] + 1
+
     def written(self, record: int) -> bytes:
         """The record of this index without its line end."""
-        start, end = self.spans[record]
+        start, end = self.span(record)
         return without_line_end(self.data[start:end])
 
     def of(self, records: Iterable[int]) -> list[int]:
         """The lines on which the records with these indices, ascending, begin."""
         lines, line, at, gap = list[int](), self.first, 0, 0
         for record in records:
-            start = self.spans[record][0]
+            start = self.span(record)[0]
             line += self.data.count(b"\n", at, start)
             at = start
             while gap < len(self.gaps) and self.gaps[gap][0] <= start:
