@@ -99,11 +99,13 @@ def moment_of(text: str, written: str, kind: str) -> Any:
         value = datetime.strptime(text + "00" if offset else text, written)
     except ValueError:
         return BAD
-    if "%j" in written and f"{value.year:04d}" != text[:4]:  # 2027-366: Python counts on into the next year
+    begins = {
+        "%a": value.strftime("%a"),
+        "%A": value.strftime("%A"),
+        "%Y-%j": f"{value.year:04d}",
+    }  # no day 366 of 2027
+    if any(key in written and not text.lower().startswith(word.lower()) for key, word in begins.items()):
         return BAD
-    for directive in ("%a", "%A"):
-        if directive in written and not text.lower().startswith(value.strftime(directive).lower()):
-            return BAD
     if kind == "date":
         return value.date()
     return value.astimezone(UTC) if kind == "timestamptz" else value
