@@ -1,5 +1,6 @@
 """Data files: Parquet as the table wants it, written by several threads at once."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,7 +110,11 @@ class DataFiles:
         """Remove what was written."""
         for file in self._files:
             file.waiting = []
-            file.close()
+            with contextlib.suppress(OSError):  # the disk may be full, which is why it is removed
+                file.close()
+            if file.target is not None:
+                with contextlib.suppress(OSError):
+                    file.target.close()
             file.path.unlink(missing_ok=True)
 
 

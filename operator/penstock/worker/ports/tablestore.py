@@ -133,7 +133,7 @@ class Writer(Protocol):
         """End staging, and count what is really there. Called once."""
 
     def discard(self) -> None:
-        """Remove what was staged."""
+        """Remove what was staged, also after `close` or another `discard`; never raises for a full disk."""
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,14 @@ def stage(job: Job, plan: Plan) -> StagedRun:
     Raises InvalidSpec: TooManyBadRows as soon as no rows to come can help; the refusal of an input, where the Dataset
     does not set refused inputs aside. Any other failure of the Source fails the run.
     """
-    with Pool(job.dataset.schema_.fields, job.claim, job.pod) as pool:
-        return _Staging(job, plan, pool).run()
+    pool = Pool(job.dataset.schema_.fields, job.claim, job.pod)
+    staging = _Staging(job, plan, pool)
+    try:
+        with pool:
+            return staging.run()
+    except BaseException:  # no thread writes any more
+        staging.discard()
+        raise
 
 
 def _is_small(session: Session, planned: PlannedInput) -> bool:
@@ -93,6 +99,7 @@ class _Staging:
         self._bound = _Bound(sum(len(planned.parts) for planned in plan.inputs))
         self._staged: list[Staged] = []
         self._numbers = itertools.count()
+        self._writers: list[Writer] = []
         self._state: Json = None
         self._lock = Lock()
 
@@ -116,7 +123,14 @@ class _Staging:
 
     def _writer(self) -> Writer:
         with self._lock:
-            return self.job.store.writer(self.job.claim, self.job.dataset, f"{next(self._numbers):05d}")
+            writer = self.job.store.writer(self.job.claim, self.job.dataset, f"{next(self._numbers):05d}")
+            self._writers.append(writer)
+            return writer
+
+    def discard(self) -> None:
+        """Remove all that was staged, closed or not: the run has failed."""
+        for writer in self._writers:
+            writer.discard()
 
     def _large(self, planned: PlannedInput) -> None:
         """Stage an input by itself: this thread cuts it, and the others do what is cut."""
