@@ -11,7 +11,7 @@ from penstock.language.errors import InvalidSpec
 from penstock.runs import places
 from penstock.runs.report import BadRows, Preview
 
-BAD = ["file", "line", "error", "payload"]
+BAD = ["locator", "message", "payload"]
 
 
 def _printed(shown: Any) -> str:
@@ -24,7 +24,7 @@ def _printed(shown: Any) -> str:
 
 
 def _of(payload: str) -> Preview:
-    return Preview(columns=BAD, rows=[["s3://b/a.jsonl", "7", "n: is bad", payload]], total=1)
+    return Preview(columns=BAD, rows=[["s3://b/a.jsonl:7", "n: is bad", payload]], total=1)
 
 
 @pytest.mark.parametrize("value", ["a\u0085b", "a\u2028b", "a\u2029b", "a\rb", "a\nb"])
