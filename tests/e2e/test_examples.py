@@ -1,9 +1,11 @@
 """Every example, run as its README says: with kubectl, real data, and counts that must come out exactly."""
 
+import contextlib
 import csv
 import gzip
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pyarrow.parquet
@@ -18,7 +20,7 @@ FLIGHTS = 336_776
 
 def test_every_example_is_tested_here() -> None:
     folders = {folder.name for folder in EXAMPLES.iterdir() if folder.is_dir()}
-    assert folders == {"01-quickstart", "02-s3", "03-json-lines"}
+    assert folders == {"01-quickstart", "02-s3", "03-json-lines", "04-sqlite"}
 
 
 def test_the_quickstart_loads_a_year_of_flights_and_delivers_it(session: Session, tmp_path: Path) -> None:
@@ -81,6 +83,22 @@ def test_json_lines_replace_a_snapshot(session: Session) -> None:
     delivered = sorted(session.fetch("readings", "out").rglob("*.json*"))
     lines = [line for file in delivered if "manifest" not in file.name for line in file.read_text().splitlines()]
     assert len([json.loads(line) for line in lines]) == first["rowsLoaded"]
+
+
+def test_sqlite_reads_a_table_and_a_query_of_one_moment(session: Session, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with contextlib.closing(sqlite3.connect(tmp_path / "data/shop.db")) as database:
+        database.executescript((EXAMPLES / "04-sqlite" / "data" / "shop.sql").read_text(encoding="utf-8"))
+    session.put("shop", "data", tmp_path / "data")
+    session.kubectl("apply", "-f", str(EXAMPLES / "04-sqlite"))
+    run = session.last_run("pipeline", "shop", "nonce/first")
+    assert run["state"] == "Succeeded", run
+    assert (run["rowsRead"], run["rowsLoaded"], run["rowsQuarantined"]) == (10, 7, 3)
+    session.until_rows("shop-orders", 4)
+    session.until_rows("shop-countries", 3)
+    session.wait("source", "shop", "Discovered")
+    streams = session.get("source", "shop")["status"]["streams"]
+    assert [(stream["name"], stream["fields"]) for stream in streams] == [("orders", 4), ("countries", 2)]
 
 
 def _csv(file: Path) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ from penstock.language.traits import ConnectorSpec
 SYSTEMS = (
     "files",
     "lake",
+    "sqlite",
 )
 
 

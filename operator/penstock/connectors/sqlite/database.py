@@ -1,0 +1,129 @@
+"""A SQLite database, opened to be read and nothing else."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from penstock.connectors.sqlite.cells import Row
+
+_CHUNK_BYTES = 16 << 20
+"""Bytes of text and blobs after which a batch of rows ends."""
+_BUSY_SECONDS = 5.0
+_READ_ONLY = frozenset(
+    {
+        sqlite3.SQLITE_SELECT,
+        sqlite3.SQLITE_READ,
+        sqlite3.SQLITE_FUNCTION,
+        sqlite3.SQLITE_RECURSIVE,
+        sqlite3.SQLITE_TRANSACTION,
+    }
+)
+_FORBIDDEN_FUNCTIONS = frozenset({"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"})
+
+_Result = TypeVar("_Result")
+
+
+class Database:
+    """A read-only connection, whose statements a signal's handler can end by raising."""
+
+    def __init__(self, file: Path) -> None:
+        if not file.is_file():
+            raise IsADirectoryError if file.is_dir() else FileNotFoundError
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
+        self._connection = self._in_thread(partial(_connect, file))
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """All rows of a statement of ours."""
+        return self._in_thread(lambda: self._connection.execute(sql, parameters).fetchall())
+
+    def columns(self, sql: str) -> tuple[str, ...]:
+        """The names of a query's columns. Raises sqlite3.Error unless it is one statement that reads."""
+        self._in_thread(partial(self._read, f"EXPLAIN {_statement(sql)}"))  # by itself, before it stands in brackets
+        empty = f"SELECT * FROM ({_statement(sql)}) LIMIT 0"  # noqa: S608 - the authorizer allows reading alone
+        cursor = self._in_thread(partial(self._read, empty))
+        return tuple(str(column[0]) for column in cursor.description or ())
+
+    def batches(self, sql: str, rows: int) -> Iterator[list[Row]]:
+        """The rows of a query, at most so many at once, and about _CHUNK_BYTES of text."""
+        cursor = self._in_thread(partial(self._read, _statement(sql)))
+        while batch := self._in_thread(partial(_fetch, cursor, rows)):
+            yield batch
+
+    def _read(self, sql: str) -> sqlite3.Cursor:
+        """Begin a statement that may be a user's."""
+        self._connection.set_authorizer(_authorize)
+        try:
+            return self._connection.execute(sql)
+        finally:
+            self._connection.set_authorizer(None)
+
+    def close(self) -> None:
+        """Close the connection."""
+        with suppress(sqlite3.Error):
+            self._in_thread(self._connection.close)
+        self._executor.shutdown(wait=True)
+
+    def _in_thread(self, call: Callable[[], _Result]) -> _Result:
+        """Do it in the connection's own thread, interrupted when this thread is ended by a signal's handler."""
+        running = self._executor.submit(call)
+        try:
+            return running.result()
+        except BaseException:
+            while not running.done():
+                self._connection.interrupt()
+                with suppress(TimeoutError):
+                    running.exception(timeout=0.1)
+            raise
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"file:{quote(str(file))}?mode=ro", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
+    )
+    connection.text_factory = _text
+    connection.execute("PRAGMA query_only = ON")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    return connection
+
+
+def _authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:
+    """Allow what reads: no ATTACH, no PRAGMA, no function that reaches outside of the database."""
+    del first
+    if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in _FORBIDDEN_FUNCTIONS:
+        return sqlite3.SQLITE_DENY
+    return sqlite3.SQLITE_OK if action in _READ_ONLY else sqlite3.SQLITE_DENY
+
+
+def _text(data: bytes) -> str | bytes:
+    """Text that is not UTF-8 stays bytes, so that the row is bad and not the whole read."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
+def _fetch(cursor: sqlite3.Cursor, rows: int) -> list[Row]:
+    batch: list[Row] = []
+    size = 0
+    while len(batch) < rows and size < _CHUNK_BYTES:
+        more = cursor.fetchmany(min(256, rows - len(batch)))
+        if not more:
+            break
+        batch += more
+        size += sum(len(value) for row in more for value in row if isinstance(value, str | bytes))
+    return batch
+
+
+def name(name: str) -> str:
+    """A quoted identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _statement(sql: str) -> str:
+    return sql.strip().removesuffix(";")
