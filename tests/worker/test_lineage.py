@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from penstock.worker.ports.tablestore import INPUT_ID, LINEAGE, LOAD_ID, LOADED_AT
@@ -175,3 +176,13 @@ def test_where_nothing_was_ever_read_the_manifest_is_taken_to_be_wrong(tmp_path:
     report = pod.work("r1")
     assert (report.reason, pod.code) == ("WrongSpecification", 2)
     assert 'needs the column "a"' in (report.message or "")
+
+
+def test_a_run_ends_as_soon_as_no_rows_to_come_can_help(tmp_path: Path) -> None:
+    """Of a Parquet file it is known how many rows it has; the last ones are not read."""
+    pod = a_pod(tmp_path, field("a", "int", maximum="9"), form={"parquet": {}}, quality={"maxBadRatio": "10%"})
+    count = 2_000_000
+    pq.write_table(pa.table({"a": pa.array([99] * count, pa.int32())}), pod.data / "a.parquet", row_group_size=50_000)
+    report = pod.work()
+    assert (report.reason, pod.code, pod.rows()) == ("TooManyBadRows", 2, [])
+    assert "of the first" in (report.message or "")

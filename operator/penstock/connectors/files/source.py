@@ -98,7 +98,9 @@ class FilesSession:
     def _open(self, found: Found, opened: Open) -> Reader:
         counter = _Counter()
         reader = self._reader(found, lambda file: cast(BinaryIO, _Counted(opened(file), counter)))
-        return Reader(reader.columns, partial(_works, reader), reader.close, bytes_read=lambda: counter.bytes)
+        return Reader(
+            reader.columns, partial(_works, reader), reader.close, reader.rows, bytes_read=lambda: counter.bytes
+        )
 
     def acknowledge(self, states: Mapping[str, Json]) -> None:
         """Files stay as they are."""

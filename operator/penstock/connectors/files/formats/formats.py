@@ -21,6 +21,8 @@ class Reader:
     close: Callable[[], None] = lambda: None
     partial_works: Callable[[Sequence[str]], Iterator[Work]] | None = None
     """The works that read the columns of these names, where others can be left out."""
+    rows: int | None = None
+    """How many rows there are, where the file says so before they are read."""
 
     def works_for(self, names: Sequence[str]) -> Iterator[Work]:
         """The works; `names` are those of the columns that are needed, in the order that chunks are to have them."""
@@ -51,4 +53,4 @@ def reader(opened: Open, found: Found, form: Format, compression: str, scratch: 
 
 def _parquet(opened: Open, found: Found, scratch: Path) -> Reader:
     file = parquet.ParquetFile(opened, found, scratch)
-    return Reader(file.columns, iter(()), file.close, file.works)
+    return Reader(file.columns, iter(()), file.close, file.works, file.rows)

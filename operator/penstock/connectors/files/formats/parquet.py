@@ -71,6 +71,7 @@ class ParquetFile:
             self._carriers.append(carriers.carrier(field.type, leaf.physical_type, leaf.logical_type.type))
         names = tuple(field.name for field in self._fields)
         self.columns = Columns(names, tuple(carrier.name for carrier in self._carriers), partial=True)
+        self.rows = int(self._metadata.num_rows)
 
     def close(self) -> None:
         """Remove the copy."""
