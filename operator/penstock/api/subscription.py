@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from penstock.api.dataset import DestinationRef
 from penstock.api.pipeline import DatasetRef, Run
-from penstock.connectors.files.spec import Format
+from penstock.connectors.files.spec import Format, check_delivered
 from penstock.language.conditions import Conditions
 from penstock.language.model import Model
 from penstock.language.scalars import Cron, FieldName, Generation, Nonce, Time, TimeZone
@@ -27,6 +27,12 @@ class Settings(Model):
         ),
     ] = None
     format: Annotated[Format | None, Field(description="Format of the files. Default: that of the Destination.")] = None
+
+    @model_validator(mode="after")
+    def _options_are_those_of_writing(self) -> Self:
+        if self.format is not None:
+            check_delivered(self.format)
+        return self
 
 
 class SubscriptionField(Model):

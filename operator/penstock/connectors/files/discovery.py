@@ -10,6 +10,7 @@ from penstock.connectors.files import formats
 from penstock.connectors.files.spec import Format
 from penstock.connectors.files.stores import Found
 from penstock.language.errors import InvalidSpec
+from penstock.worker.ports.chunks import NumberFormat
 from penstock.worker.ports.source import StreamField
 from penstock.worker.rows import engine, lossless
 
@@ -62,11 +63,12 @@ def sniff(found: Found, form: Format, opened: Callable[[], formats.Reader], scra
             names = chunk.names
         sample = work(names, connection).table
         sample = sample.slice(0, min(_SAMPLE, max(_CELLS // max(len(names), 1), _FIRST)))
-        types = _suggested([sample[f"c{index}"] for index in range(len(names))], connection)
+        texts = [sample[f"c{index}"] for index in range(len(names))]
+        types = _suggested(texts, reader.columns.numbers, connection)
         return [StreamField(name=name, type=kind) for name, kind in zip(names, types, strict=True)]
 
 
-def _suggested(columns: Sequence[pa.ChunkedArray], connection: engine.Connection) -> list[str]:
+def _suggested(columns: Sequence[pa.ChunkedArray], numbers: NumberFormat, connection: engine.Connection) -> list[str]:
     """For each column the narrowest type that every value is, by the rules of loading; `string` for one without values.
 
     All columns are asked about together: a question costs as much as some thousand values.
@@ -75,14 +77,20 @@ def _suggested(columns: Sequence[pa.ChunkedArray], connection: engine.Connection
     fitting = {index: frozenset(_CANDIDATES) for index, column in enumerate(values) if len(column)}
     for most in (_FIRST, _SAMPLE):  # the first few values rule most types out
         asked = {index: values[index].slice(0, most) for index, kinds in fitting.items() if kinds}
-        fitting |= _fitting(asked, connection)
+        fitting |= _fitting(asked, numbers, connection)
     narrowest = [[kind for kind in _CANDIDATES if kind in fitting.get(index, ())] for index in range(len(values))]
     return [kinds[0] if kinds else "string" for kinds in narrowest]
 
 
-def _fitting(values: Mapping[int, pa.Array], connection: engine.Connection) -> dict[int, frozenset[str]]:
+def _fitting(
+    values: Mapping[int, pa.Array], numbers: NumberFormat, connection: engine.Connection
+) -> dict[int, frozenset[str]]:
     """The types that all of these values are, by the index of their column."""
-    casts = [lossless.from_text(kind, "x", f"t{number}") for number, kind in enumerate(_CANDIDATES)]
+    plain = lossless.plain_number("x", numbers)
+    casts = [
+        lossless.from_text(kind, plain if lossless.is_number(kind) else "x", f"t{number}")
+        for number, kind in enumerate(_CANDIDATES)
+    ]
     attempts = ", ".join(f"{cast.attempt} AS t{number}" for number, cast in enumerate(casts))
     accepted = ", ".join(f"count({cast.accept}) = count(*)" for cast in casts)
     fitting = dict[int, frozenset[str]]()

@@ -16,6 +16,14 @@ _HOST = r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$"
 _FOLDER = r"^(file://|s3://[^/?#@]+)/([^?#]*/)?$"
 
 Compression = Literal["none", "gzip"]
+Encoding = Literal[
+    "utf-8", "utf-16", "utf-16le", "utf-16be", "ascii", "latin-1", "iso-8859-1", "iso-8859-2", "iso-8859-3",
+    "iso-8859-4", "iso-8859-5", "iso-8859-6", "iso-8859-7", "iso-8859-8", "iso-8859-9", "iso-8859-10", "iso-8859-13",
+    "iso-8859-14", "iso-8859-15", "iso-8859-16", "windows-874", "windows-1250", "windows-1251", "windows-1252",
+    "windows-1253", "windows-1254", "windows-1255", "windows-1256", "windows-1257", "windows-1258", "koi8-r", "koi8-u",
+    "ibm437", "ibm850", "ibm852", "ibm866", "gbk", "gb18030", "euc-kr", "euc-jp", "shift_jis",
+]  # fmt: skip
+"""Encodings that give back the very bytes that they decode, by their IANA names, and latin-1."""
 
 
 class CsvFormat(Model):
@@ -42,6 +50,37 @@ class CsvFormat(Model):
         Field(max_length=32, description="Unquoted texts that mean no value. A delivery writes the first of them."),
     ] = [""]
 
+    encoding: Annotated[
+        Encoding | None,
+        Field(
+            description="For files that are read: how they encode text, by its IANA name. utf-16 needs a byte order "
+            "mark; utf-16le and utf-16be do not. Default: utf-8."
+        ),
+    ] = None
+    skip_lines: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=10_000,
+            description="For files that are read: how many lines to leave out before the header, or before the first "
+            "row where there is none. Default: 0.",
+        ),
+    ] = None
+    decimal: Annotated[
+        Literal[".", ","] | None,
+        Field(
+            description="For files that are read: the character before the fraction of a number, for fields of a "
+            "number type and casts to one. A string stays as it is written. Default: a point."
+        ),
+    ] = None
+    thousands: Annotated[
+        Literal[".", ",", " ", "'", "_", "\u00a0", "\u202f", "\u2019"] | None,
+        Field(
+            description="For files that are read: the character between groups of three digits of a number: 1.234.567. "
+            "Numbers without it are read too. Default: none."
+        ),
+    ] = None
+
     escape_formulas: Annotated[
         bool | None,
         Field(
@@ -55,7 +94,20 @@ class CsvFormat(Model):
     def _told_apart(self) -> Self:
         if self.delimiter in (self.quote, self.escape):
             raise ValueError("delimiter must differ from quote and escape")
+        if self.thousands == (self.decimal or "."):
+            raise ValueError("thousands must differ from decimal, which is a point by default")
         return self
+
+    @property
+    def for_reading(self) -> str | None:
+        """The name of an option that is set and has a meaning for files that are read alone; None without any."""
+        options = {
+            "encoding": self.encoding,
+            "skipLines": self.skip_lines,
+            "decimal": self.decimal,
+            "thousands": self.thousands,
+        }
+        return next((name for name, value in options.items() if value is not None), None)
 
 
 class JsonFormat(Model):
@@ -252,6 +304,17 @@ class FilesDestination(Located):
     compression: Annotated[
         Compression, Field(description="How delivered CSV and JSON files are compressed; Parquet compresses itself.")
     ] = "none"
+
+    @model_validator(mode="after")
+    def _options_are_those_of_writing(self) -> Self:
+        check_delivered(self.format)
+        return self
+
+
+def check_delivered(form: Format) -> None:
+    """Raise ValueError where an option of the format is for files that are read."""
+    if form.csv is not None and (option := form.csv.for_reading) is not None:
+        raise ValueError(f"csv.{option} is for files that are read; leave it out of a delivery")
 
 
 SOURCE = FilesSource

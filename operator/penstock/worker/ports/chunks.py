@@ -9,6 +9,17 @@ import pyarrow as pa
 
 
 @dataclass(frozen=True)
+class NumberFormat:
+    """How texts write numbers: the character before the fraction, and between groups of three digits ("": none)."""
+
+    decimal: str = "."
+    thousands: str = ""
+
+
+PLAIN_NUMBERS = NumberFormat()
+
+
+@dataclass(frozen=True)
 class Columns:
     """The columns of a stream in order, with their DuckDB types.
 
@@ -16,6 +27,7 @@ class Columns:
     that a row lacks is null in it, and names that differ in case are different. `partial` means that chunks have only
     the columns that fields are made of; a name may then stand twice, as long as no field uses it. `as_written` means
     that chunks keep their records as they were written; without it, a payload is made of the chunk's columns.
+    `numbers` is how texts write numbers.
     """
 
     names: tuple[str, ...]
@@ -23,6 +35,7 @@ class Columns:
     open: bool = False
     partial: bool = False
     as_written: bool = False
+    numbers: NumberFormat = PLAIN_NUMBERS
 
 
 ANY = Columns((), (), open=True, as_written=True)
@@ -81,6 +94,7 @@ BROKEN = pa.schema(
 
 BrokenReason = Literal[
     "NotUtf8",
+    "NotDecodable",
     "WrongColumnCount",
     "RowTooLong",
     "BrokenQuoting",

@@ -12,6 +12,7 @@ import sqlglot
 from sqlglot import exp
 
 from penstock.language.errors import InvalidSpec
+from penstock.worker.ports.chunks import PLAIN_NUMBERS, NumberFormat
 from penstock.worker.rows import grammar, growth, lossless, parsetree
 
 _MARK = "__penstock"
@@ -131,11 +132,12 @@ def _sql(tree: exp.Expr) -> str:
     return tree.sql(dialect="duckdb", identify=True, comments=False)
 
 
-def sql(parsed: Parsed, columns: Mapping[str, tuple[str, bool]]) -> str:
+def sql(parsed: Parsed, columns: Mapping[str, tuple[str, bool]], numbers: NumberFormat = PLAIN_NUMBERS) -> str:
     """DuckDB's SQL for the expression.
 
     `columns` gives for each column it names the SQL that stands for it and whether it is text; casts of text become
-    exact, and fail where they are not. Raises InvalidSpec when what sqlglot prints is not what was checked.
+    exact, and fail where they are not. `numbers` is how texts write numbers. Raises InvalidSpec when what sqlglot
+    prints is not what was checked.
     """
     stands_for: list[str] = []
 
@@ -145,7 +147,7 @@ def sql(parsed: Parsed, columns: Mapping[str, tuple[str, bool]]) -> str:
 
     def translate(node: exp.Expr) -> exp.Expr:
         if isinstance(node, exp.Cast) and isinstance(node.this, exp.Column) and columns[node.this.name][1]:
-            return placeholder(lossless.guarded(_target(node.to), columns[node.this.name][0]))
+            return placeholder(lossless.guarded(_target(node.to), columns[node.this.name][0], numbers))
         if isinstance(node, exp.Column) and not node.name.startswith(_MARK):
             return placeholder(columns[node.name][0])
         return node

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from penstock.language import literals
+from penstock.worker.ports.chunks import PLAIN_NUMBERS, NumberFormat
 from penstock.worker.rows import engine, patterns
 
 INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
@@ -109,6 +110,25 @@ def from_text(kind: str, x: str, t: str, formats: Sequence[str] = ()) -> Cast:  
     return _decimal(target, x, t)
 
 
+def plain_number(x: str, numbers: NumberFormat) -> str:
+    """SQL for the text `x`, which writes a number in that format, as Python and SQL write it; NULL where it does not.
+
+    Groups have three digits each: `1.5` is no number where the point stands between thousands.
+    """
+    if numbers == PLAIN_NUMBERS:
+        return x
+    point, comma = re.escape(numbers.decimal), re.escape(numbers.thousands)
+    digits_ = r"\d+" if not comma else rf"(\d+|\d{{1,3}}({comma}\d{{3}})+)"
+    written = rf"\s*[+-]?({digits_}({point}\d*)?|{point}\d+)([eE][+-]?\d+)?\s*"
+    plain = f"replace(trim({x}), {engine.text(numbers.thousands)}, '')" if comma else x
+    return f"CASE WHEN {_full(x, written)} THEN replace({plain}, {engine.text(numbers.decimal)}, '.') END"
+
+
+def is_number(kind: str) -> bool:
+    """Whether a type of the language, or DuckDB's name of one, is a number's."""
+    return kind.lower().partition("(")[0] in ("int", "long", "integer", "bigint", "double", "decimal")
+
+
 def from_type(source: str, kind: str, x: str, t: str) -> Cast | None:  # noqa: PLR0911 - one case a pair
     """Read `x`, of the source type `source`, as `kind`; None where no value of that type can be one."""
     target, given = sql_type(kind), "DECIMAL" if source.startswith("DECIMAL") else source
@@ -166,8 +186,10 @@ def one_of(text: str, values: Sequence[str]) -> str:
     return f"(NOT contains({text}, {quoted}) AND contains({listed}, {quoted} || {text} || {quoted}))"
 
 
-def guarded(target: str, x: str) -> str:
+def guarded(target: str, x: str, numbers: NumberFormat = PLAIN_NUMBERS) -> str:
     """A cast of the text `x` inside an expression: exact, or an error that the TRY around the expression sees."""
+    if is_number(target):
+        x = plain_number(x, numbers)
     kinds = {sql: kind for kind, sql in _SQL.items()}
     kind = kinds.get(target) or target.lower()
     cast = from_text(kind, x, from_text(kind, x, "").attempt)

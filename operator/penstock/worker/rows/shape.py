@@ -19,7 +19,7 @@ import duckdb
 
 from penstock.api.dataset import SchemaField
 from penstock.language.errors import InvalidSpec
-from penstock.worker.ports.chunks import Columns
+from penstock.worker.ports.chunks import PLAIN_NUMBERS, Columns, NumberFormat
 from penstock.worker.rows import direct, engine, lossless
 
 if TYPE_CHECKING:
@@ -333,12 +333,12 @@ def _shaped(number: int, field: SchemaField, origin: _Origin, columns: Columns, 
     )
     if origin.expression is None:
         place = places[origin.columns[0]]
-        column = _from_column(shaped, columns.types[place], origin.written, where)
+        column = _from_column(shaped, columns.types[place], columns.numbers, origin.written, where)
         return _with_exponents(column) if columns.open and field.type in ("int", "long") else column
     return _from_expression(shaped, origin.expression, places, columns, where)
 
 
-def _from_column(shaped: ShapedField, source: str, written: str, where: str) -> ShapedField:
+def _from_column(shaped: ShapedField, source: str, numbers: NumberFormat, written: str, where: str) -> ShapedField:
     """The field as one column of the source type."""
     field, column = shaped.field, shaped.chunk_columns[0]
     value = column
@@ -347,8 +347,13 @@ def _from_column(shaped: ShapedField, source: str, written: str, where: str) -> 
         value = f"coalesce({shaped.exact}, {lossless.as_text(source, column)})"
         source = _TEXT
     value = _without_null_values(value, source, field)
-    cast = _cast(shaped, source, written, where)
-    reader = None if exact_is_text or field.formats else direct.reader(source, field.type)
+    other = source == _TEXT and numbers != PLAIN_NUMBERS and lossless.is_number(field.type)
+    if other:
+        plain = lossless.plain_number(shaped.source, numbers)
+        cast = lossless.from_text(field.type, plain, shaped.attempt)
+    else:
+        cast = _cast(shaped, source, written, where)
+    reader = None if exact_is_text or other or field.formats else direct.reader(source, field.type)
     reading = None
     if reader is not None:
         read, always = reader
@@ -372,7 +377,9 @@ def _from_expression(
     from penstock.worker.rows import expressions
 
     texts = {name: lossless.comes_as_text(columns.types[place]) for name, place in places.items()}
-    sql = expressions.sql(expression, {name: (f"c{place}", texts[name]) for name, place in places.items()})
+    sql = expressions.sql(
+        expression, {name: (f"c{place}", texts[name]) for name, place in places.items()}, columns.numbers
+    )
     source = _type_of(sql, columns, shaped.field, expression.written)
     value = _without_null_values(f"{shaped.expression}.v", source, shaped.field)
     cast = _cast(shaped, source, expression.written, where)

@@ -1,6 +1,5 @@
 """Whole records of a text file as bytes, and where each of them stands."""
 
-import base64
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,8 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from penstock.worker.ports.chunks import BASE64, BROKEN, UTF8, BrokenReason, Chunk
+from penstock.connectors.files.formats.charsets import UTF_8, Charset
+from penstock.worker.ports.chunks import BROKEN, BrokenReason, Chunk
 from penstock.worker.rows import engine
 
 SHOWN = 4096
@@ -19,7 +19,8 @@ SHOWN = 4096
 class BrokenLines:
     """Collects records that are no rows, in the order of their lines."""
 
-    def __init__(self) -> None:
+    def __init__(self, charset: Charset = UTF_8) -> None:
+        self._charset = charset
         self._columns: dict[str, list[object]] = {name: [] for name in BROKEN.names}
 
     def __len__(self) -> int:
@@ -27,21 +28,13 @@ class BrokenLines:
 
     def add(self, line: int, reason: BrokenReason, error: str, written: bytes, *, complete: bool = True) -> None:
         """Add the record that begins on this line; `written` is all of it, or its beginning."""
-        payload, encoding = payload_of(written if complete else _whole_characters(written))
+        payload, encoding = self._charset.payload(written if complete else _whole_characters(written))
         for name, value in zip(BROKEN.names, (line, reason, error, payload, encoding, complete), strict=True):
             self._columns[name].append(value)
 
     def table(self) -> pa.Table:
         """What was added, with the schema `BROKEN`."""
         return pa.table(self._columns, schema=BROKEN)
-
-
-def payload_of(written: bytes) -> tuple[str, str]:
-    """The bytes as text and its encoding: as they are where they are UTF-8, else in base64."""
-    try:
-        return written.decode(), UTF8
-    except UnicodeDecodeError:
-        return base64.b64encode(written).decode(), BASE64
 
 
 def _whole_characters(written: bytes) -> bytes:
@@ -77,7 +70,8 @@ class Block:
 
     `data` holds them, blank lines among them included; the lines that are part of no record are left out of it and
     stand in `gaps`: (offset in `data`, how many lines lie before it). `first` is the line on which `data` begins.
-    `record` is the expression of one record; None where each line that is not blank is one.
+    `record` is the expression of one record; None where each line that is not blank is one. `charset` is how the file
+    encodes what is UTF-8 here.
     """
 
     data: bytes
@@ -86,6 +80,7 @@ class Block:
     gaps: tuple[tuple[int, int], ...] = ()
     broken: BrokenLines = field(default_factory=BrokenLines)
     record: re.Pattern[bytes] | None = None
+    charset: Charset = UTF_8
 
     @property
     def read(self) -> int:
@@ -140,7 +135,7 @@ class Block:
         end = self.spans[0][1]
         gaps = tuple((offset - end, lines) for offset, lines in self.gaps)
         first = self.first + self.data.count(b"\n", 0, end)
-        return Block(self.data[end:], self.records - 1, first, gaps, self.broken, self.record)
+        return Block(self.data[end:], self.records - 1, first, gaps, self.broken, self.record, self.charset)
 
 
 @dataclass(frozen=True)
@@ -156,7 +151,7 @@ class WrittenRecords:
         for record in records:
             written = self.block.written(record)
             shown = self.mask(written, hidden) if hidden else written
-            payload, encoding = payload_of(shown)
+            payload, encoding = self.block.charset.payload(shown)
             payloads.append(payload)
             encodings.append(encoding)
             complete.append(shown == written)

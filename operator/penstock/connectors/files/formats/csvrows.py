@@ -42,7 +42,7 @@ def chunk(block: Block, layout: Layout) -> Chunk:
     faults: dict[int, _Fault] = {}
     data, indices = block.data, range(block.records)
     if not _is_utf8(data):
-        faults = dict.fromkeys(_not_utf8(block), ("NotUtf8", "the row is not UTF-8"))
+        faults = dict.fromkeys(_not_utf8(block), _not_text(block))
         indices = [index for index in indices if index not in faults]  # type: ignore[assignment] # or a list
         data = b"".join(block.data[start:end] for start, end in (block.spans[index] for index in indices))
     ragged: list[tuple[int, int]] = []
@@ -55,12 +55,18 @@ def chunk(block: Block, layout: Layout) -> Chunk:
 def with_faults(block: Block, table: pa.Table, faults: dict[int, _Fault], written: WrittenRecords) -> Chunk:
     """The chunk, whose table lacks the block's records with these indices: they are added to its broken lines."""
     missing = tuple(sorted(faults))
-    broken = BrokenLines()
+    broken = BrokenLines(block.charset)
     for index, line in zip(missing, block.of(missing) if missing else [], strict=True):
         broken.add(line, *faults[index], block.written(index))
     tables = [lines.table() for lines in (block.broken, broken) if len(lines)]
     every = pa.concat_tables(tables).sort_by("line") if tables else None
     return Chunk(table, block.read, block, every, missing, written=written)
+
+
+def _not_text(block: Block) -> _Fault:
+    if block.charset.is_utf8:
+        return "NotUtf8", "the row is not UTF-8"
+    return "NotDecodable", f"the row has bytes that mean nothing in {block.charset.name}"
 
 
 def _is_utf8(data: bytes) -> bool:

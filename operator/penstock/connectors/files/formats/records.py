@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import pyarrow.compute as pc
 
 from penstock.connectors.files.formats.block import SHOWN, Block, BrokenLines, line_ends, without_line_end
+from penstock.connectors.files.formats.charsets import UTF_8, Charset
 from penstock.connectors.files.formats.dialect import Dialect
 from penstock.worker.ports.chunks import BrokenReason
 
@@ -44,9 +45,32 @@ JSON_LIMITS = Limits(block=2 << 20, rows=1 << 13)
 """Lines of JSON may lack most keys that are asked for: fewer of them bound the cells of a chunk."""
 
 
-def csv_blocks(content: Iterator[bytes], speaking: Dialect, limits: Limits = CSV_LIMITS) -> Iterator[Block]:
+@dataclass(frozen=True)
+class Beginning:
+    """Where a text begins: the number of its first line; and how the file encodes it."""
+
+    line: int = 1
+    charset: Charset = UTF_8
+
+
+START = Beginning()
+
+
+def csv_blocks(
+    content: Iterator[bytes], speaking: Dialect, limits: Limits = CSV_LIMITS, beginning: Beginning = START
+) -> Iterator[Block]:
     """Blocks of whole CSV records. Blank lines are no records and are not counted."""
-    return _Cutter(speaking, limits).blocks(content)
+    return _Cutter(speaking, limits, beginning).blocks(content)
+
+
+def after_lines(content: Iterator[bytes], lines: int) -> Iterator[bytes]:
+    """The content after so many lines, whatever stands in them."""
+    for piece in content:
+        at = 0
+        while lines and (end := piece.find(b"\n", at) + 1):
+            at, lines = end, lines - 1
+        if not lines:
+            yield piece[at:] if at else piece
 
 
 def line_blocks(content: Iterator[bytes], limits: Limits = JSON_LIMITS) -> Iterator[Block]:
@@ -72,9 +96,9 @@ def _pieces(content: Iterator[bytes], size: int) -> Iterator[tuple[bytes, bool]]
 class _Cutter:
     """Cuts one file; its state is the number of the next line and the records of the block in the making."""
 
-    def __init__(self, speaking: Dialect | None, limits: Limits) -> None:
+    def __init__(self, speaking: Dialect | None, limits: Limits, beginning: Beginning = START) -> None:
         self._speaking, self._limits = speaking, limits
-        self._line = 1
+        self._line, self._charset = beginning.line, beginning.charset
         self._skipping = False
         self._buffer, self._last = b"", False
         self._begin()
@@ -83,7 +107,7 @@ class _Cutter:
         self._first, self._records, self._size, self._flat = self._line, 0, 0, True
         self._spans: list[bytes] = []
         self._gaps: list[tuple[int, int]] = []
-        self._broken = BrokenLines()
+        self._broken = BrokenLines(self._charset)
 
     def blocks(self, content: Iterator[bytes]) -> Iterator[Block]:
         """The file's records, in order."""
@@ -101,7 +125,7 @@ class _Cutter:
     def _block(self) -> Block:
         data = self._spans[0] if len(self._spans) == 1 else b"".join(self._spans)
         record = self._speaking.record if self._speaking is not None and not self._flat else None
-        block = Block(data, self._records, self._first, tuple(self._gaps), self._broken, record)
+        block = Block(data, self._records, self._first, tuple(self._gaps), self._broken, record, self._charset)
         self._begin()
         return block
 

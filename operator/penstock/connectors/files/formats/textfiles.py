@@ -3,19 +3,21 @@
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from penstock.connectors.files.formats import csvrows, jsonlines, packed, records, streams
+from penstock.connectors.files.formats import charsets, csvrows, jsonlines, packed, records, streams
 from penstock.connectors.files.formats.block import Block, Work
+from penstock.connectors.files.formats.charsets import Charset
 from penstock.connectors.files.formats.dialect import dialect
 from penstock.connectors.files.spec import CsvFormat, Format
 from penstock.language.errors import InvalidSpec
-from penstock.worker.ports.chunks import ANY, Columns
+from penstock.worker.ports.chunks import ANY, Columns, NumberFormat
 
 
 def read(stream: BinaryIO, url: str, form: Format, compression: str) -> tuple[Columns, Iterator[Work]]:
     """The columns of a file, and what parses its blocks. Raises InvalidSpec (WrongSpecification)."""
-    content = streams.text(packed.content(stream, url, compression), url)
+    content = packed.content(stream, url, compression)
     if form.csv is not None:
         return _csv(content, form.csv, url)
+    content = streams.text(content, url)
     return ANY, (_json_work(block) for block in records.line_blocks(content))
 
 
@@ -24,8 +26,10 @@ def _json_work(block: Block) -> Work:
 
 
 def _csv(content: Iterator[bytes], form: CsvFormat, url: str) -> tuple[Columns, Iterator[Work]]:
-    speaking = dialect(form)
-    blocks = records.csv_blocks(content, speaking)
+    speaking, skipped = dialect(form), form.skip_lines or 0
+    charset, content = charsets.text(content, form.encoding or "utf-8", url)
+    beginning = records.Beginning(skipped + 1, charset)
+    blocks = records.csv_blocks(records.after_lines(content, skipped), speaking, beginning=beginning)
     first = next(blocks, None)
     if first is None:
         return Columns((), ()), iter(())
@@ -33,7 +37,7 @@ def _csv(content: Iterator[bytes], form: CsvFormat, url: str) -> tuple[Columns, 
     cells = csvrows.header(first.data[slice(*first.spans[0])], speaking)
     if form.header:
         first = first.without_first()
-        names = _names(cells, url)
+        names = _names(cells, charset, url)
     else:
         names = tuple(f"column{index}" for index in range(len(cells)))
     layout = csvrows.Layout(form, speaking, names)
@@ -43,7 +47,8 @@ def _csv(content: Iterator[bytes], form: CsvFormat, url: str) -> tuple[Columns, 
         for block in blocks:
             yield _csv_work(block, layout)
 
-    return Columns(names, ("VARCHAR",) * len(names), as_written=True), works()
+    numbers = NumberFormat(form.decimal or ".", form.thousands or "")
+    return Columns(names, ("VARCHAR",) * len(names), as_written=True, numbers=numbers), works()
 
 
 def _csv_work(block: Block, layout: csvrows.Layout) -> Work:
@@ -64,9 +69,10 @@ def _check_beginning(first: Block, form: CsvFormat, url: str) -> None:
         raise InvalidSpec(message, "WrongSpecification")
 
 
-def _names(cells: Sequence[bytes], url: str) -> tuple[str, ...]:
+def _names(cells: Sequence[bytes], charset: Charset, url: str) -> tuple[str, ...]:
     try:
         return tuple(cell.decode() for cell in cells)
     except UnicodeDecodeError:
-        message = f"{url}: the first line is not UTF-8. Convert the file, or have it exported as UTF-8."
+        remedy = "Set format.csv.encoding" if charset.is_utf8 else "Check format.csv.encoding"
+        message = f"{url}: the header is not {charset.name.upper()}. {remedy}, or have the file exported as UTF-8."
         raise InvalidSpec(message, "WrongSpecification") from None
