@@ -73,6 +73,9 @@ def test_the_fields_of_built_in_kinds_are_as_kubernetes_says() -> None:
     assert fieldsfile.FILE.read_text(encoding="utf-8") == fieldsfile.text(fieldsfile.sources())
 
 
+SCHEMES = ("s3", "gs", "http", "https", "file")
+
+
 @pytest.mark.parametrize("end", ["k:s@b/x/", "k@b/", "b/x/?token=s", "b/x/#s", "b?s"])
 def test_no_definition_takes_a_url_with_credentials(end: str) -> None:
     """The API server stores nothing that it refuses, so nobody can read it there."""
@@ -83,9 +86,10 @@ def test_no_definition_takes_a_url_with_credentials(end: str) -> None:
         if path.startswith("spec.") and path.rpartition(".")[2].lower() in ("url", "endpointurl", "warehouse")
     ]
     assert len(patterns) == 5
-    for pattern, scheme in itertools.product(patterns, ("s3", "http", "https", "file")):
+    for pattern, scheme in itertools.product(patterns, SCHEMES):
         assert not re.search(pattern, f"{scheme}://{end}")
-    assert sum(bool(re.search(pattern, "s3://bucket/x@y/")) for pattern in patterns) == 2
+    for scheme in ("s3", "gs"):
+        assert sum(bool(re.search(pattern, f"{scheme}://bucket/x@y/")) for pattern in patterns) == 2
 
 
 def test_no_definition_takes_a_duration_of_nothing() -> None:

@@ -1,7 +1,12 @@
 """S3: a real server. Read with its prefix and glob, refused credentials, a changed object, deliveries put once."""
 
+import json
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import s3fs
@@ -108,3 +113,41 @@ def test_folder_markers_and_odd_keys(server: s3.Server, tmp_path: Path) -> None:
     report = pod.work()
     assert report.message is None
     assert sorted(row["a"] for row in pod.rows()) == [*range(1, len(keys) + 2)]
+
+
+def test_the_identity_of_the_pod(server: s3.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without secretRef the keys are those that AWS gives the Pod, here from the address that EKS puts into it."""
+    put(server, "own", "in/1.csv", "a,b\n1,x\n")
+    pod = of_bucket(tmp_path, server, "own")
+    pod.auth = {"aws": {}}
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    report = pod.work("none")
+    assert (report.reason, pod.code) == ("WrongCredentials", 2)
+    assert "Check the role of the Pod's service account" in (report.message or "")
+    given = {"AccessKeyId": s3.ACCESS, "SecretAccessKey": s3.SECRET, "Token": "", "Expiration": "2099-01-01T00:00:00Z"}
+    with answering(json.dumps(given).encode()) as port:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"http://127.0.0.1:{port}/credentials")
+        assert pod.work("given").message is None
+    assert pod.rows() == [{"a": 1, "b": "x"}]
+
+
+@contextmanager
+def answering(body: bytes) -> Iterator[int]:
+    """The port of a web server that answers each request with this body."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        yield web.server_port
+        web.shutdown()

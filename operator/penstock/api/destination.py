@@ -31,7 +31,7 @@ class DestinationSpec(Model):
 
     @model_validator(mode="after")
     def _auth_fits(self) -> Self:
-        fault = self.connector.spec.auth_fault(self.auth.choice if self.auth is not None else None)
+        fault = self.connector.spec.auth_fault(self.auth.member if self.auth is not None else None)
         if fault is not None:
             raise ValueError(fault)
         return self

@@ -1,6 +1,7 @@
 """Files: what Sources and Destinations say of the place, the format and the compression of files."""
 
 import posixpath
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -11,9 +12,14 @@ from penstock.language.traits import ConnectorSpec, Traits
 from penstock.language.volumes import Volume
 
 _ENDPOINT = r"^https?://[^/?#@]+(/[^?#]*)?$"
-_READABLE = r"^(file://|(https?|s3)://[^/?#@]+)(/[^?#]*)?$"
+_READABLE = r"^(file://|(https?|s3|gs)://[^/?#@]+)(/[^?#]*)?$"
 _HOST = r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$"
-_FOLDER = r"^(file://|s3://[^/?#@]+)/([^?#]*/)?$"
+_FOLDER = r"^(file://|(s3|gs)://[^/?#@]+)/([^?#]*/)?$"
+_BUCKETS = ("s3", "gs")
+"""Schemes whose URL begins with the name of a bucket."""
+_AUTH: Mapping[str, tuple[str, ...]] = {"s3": ("aws",), "gs": ("googleServiceAccount",)}
+"""The members of `auth` that go with a URL, by its scheme; none with the others."""
+_AUTH_MEMBERS = tuple(member for members in _AUTH.values() for member in members)
 
 Compression = Literal["none", "gzip"]
 Encoding = Literal[
@@ -24,6 +30,16 @@ Encoding = Literal[
     "ibm437", "ibm850", "ibm852", "ibm866", "gbk", "gb18030", "euc-kr", "euc-jp", "shift_jis",
 ]  # fmt: skip
 """Encodings that give back the very bytes that they decode, by their IANA names, and latin-1."""
+
+_SOURCE_NOTES = (
+    "`s3://`: each range of an object is read on condition that its ETag is still the one that was listed.",
+    "`gs://`: each range is read from the generation that was listed, so a run never reads two versions of an object.",
+)
+_DESTINATION_NOTES = (
+    "`s3://`: the manifest is put on condition that there is none (If-None-Match). Servers that ignore the condition "
+    "do not keep two workers of one run apart.",
+    "`gs://`: the manifest is put on condition that it has no generation (ifGenerationMatch=0).",
+)
 
 
 class CsvFormat(Model):
@@ -143,8 +159,8 @@ class Located(ConnectorSpec):
         Field(
             pattern=_ENDPOINT,
             json_schema_extra={"pattern": _ENDPOINT},
-            description="Address of an S3-compatible server, for s3:// URLs that are not on AWS; "
-            "for instance http://minio:9000.",
+            description="Address of the server, for s3:// URLs that are not on AWS and gs:// URLs that are not on "
+            "Google's; for instance http://minio:9000.",
         ),
     ] = None
 
@@ -162,9 +178,11 @@ class Located(ConnectorSpec):
         return () if self.volume is None else (self.volume.claim_name,)
 
     def auth_fault(self, member: str | None) -> str | None:
-        if member is not None and self.scheme != "s3":
-            return f"auth.{member} goes with an s3:// url, not with {self.scheme}://"
-        return super().auth_fault(member)
+        fault = super().auth_fault(member)
+        if fault is not None or member is None or member in _AUTH.get(self.scheme, ()):
+            return fault
+        schemes = [f"{scheme}://" for scheme, members in _AUTH.items() if member in members]
+        return f"auth.{member} goes with a url that begins with {' or '.join(schemes)}, not with {self.scheme}://"
 
     def delivery_place(self, suffix: str | None, namespace: str) -> str | None:
         """The folder of the deliveries. A `file://` URL is that of a claim, and claims belong to a namespace."""
@@ -184,8 +202,8 @@ class Located(ConnectorSpec):
                 raise ValueError(f"a file:// url must lie beneath its volume: file://{self.volume.mount_path}/…")
         elif self.volume is not None:
             raise ValueError(f"volume goes with a file:// url, not with {self.scheme}://")
-        if self.endpoint_url is not None and self.scheme != "s3":
-            raise ValueError("endpointUrl goes with an s3:// url")
+        if self.endpoint_url is not None and self.scheme not in _BUCKETS:
+            raise ValueError("endpointUrl goes with an s3:// or gs:// url")
         return self
 
 
@@ -209,9 +227,10 @@ class FilesSource(Located):
         title="Files",
         description="Files in a folder, on a web server or in a bucket.",
         source="penstock.connectors.files.source:FilesSource",
-        auth=("aws",),
+        auth=_AUTH_MEMBERS,
         streams="one",
         sync=("full", "incremental"),
+        notes=_SOURCE_NOTES,
         example="examples/01-quickstart",
     )
 
@@ -220,7 +239,8 @@ class FilesSource(Located):
         Field(
             pattern=_READABLE,
             json_schema_extra={"pattern": _READABLE},
-            description="Where the files lie: file:///volumes/<claimName>/…, http(s)://…, or s3://bucket/prefix/. "
+            description="Where the files lie: file:///volumes/<claimName>/…, http(s)://…, "
+            "s3://bucket/prefix/ or gs://bucket/prefix/. "
             "A URL that ends in / is a folder; any other is one file.",
         ),
     ]
@@ -268,7 +288,7 @@ class FilesSource(Located):
         folder = self.url.endswith("/")
         if self.glob is not None and not folder:
             raise ValueError("glob goes with a url that ends in /")
-        if self.scheme == "s3" and "/" not in self.url.removeprefix("s3://"):
+        if self.scheme in _BUCKETS and "/" not in self.url.partition("://")[2]:
             raise ValueError(f"{self.url} names a bucket and no file; for all that is in it, end it in /: {self.url}/")
         if folder and self.scheme in ("http", "https"):
             raise ValueError("an http(s) server cannot list files; name one file in url")
@@ -284,8 +304,9 @@ class FilesDestination(Located):
         title="Files",
         description="Delivered files; what Subscriptions write.",
         target="penstock.connectors.files.target:FilesTarget",
-        auth=("aws",),
+        auth=_AUTH_MEMBERS,
         guarantee="Exactly once for readers that read what a manifest names: the manifest is written last.",
+        notes=_DESTINATION_NOTES,
         example="examples/01-quickstart",
     )
 
@@ -294,8 +315,8 @@ class FilesDestination(Located):
         Field(
             pattern=_FOLDER,
             json_schema_extra={"pattern": _FOLDER},
-            description="The folder that receives files: file:///volumes/<claimName>/…/ or s3://bucket/prefix/. "
-            "It ends in /.",
+            description="The folder that receives files: file:///volumes/<claimName>/…/, s3://bucket/prefix/ or "
+            "gs://bucket/prefix/. It ends in /.",
         ),
     ]
     format: Annotated[

@@ -1,5 +1,6 @@
 """S3, and whatever speaks its protocol."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, BinaryIO, cast
 import s3fs
 from botocore import exceptions as errors  # type: ignore[import-untyped]  # botocore ships no types
 
+from penstock.connectors.files.stores.credentials import SecretKeys
 from penstock.connectors.files.stores.port import BLOCK, Found, gone, matcher, status, trouble, unreachable
 from penstock.language.errors import InvalidSpec, NotYet
 
@@ -26,26 +28,54 @@ class Keys:
     region: str | None
 
 
+@dataclass(frozen=True)
+class PodIdentity:
+    """What AWS gives the Pod itself: a role of its service account, of its container, or of its node."""
+
+
+def keys_of(secret: SecretKeys) -> Keys:
+    """The access keys in the Secret. Raises InvalidSpec (SecretMissing)."""
+    return Keys(
+        secret.name,
+        secret.required("access_key_id"),
+        secret.required("secret_access_key"),
+        secret.optional("session_token"),
+        secret.optional("region"),
+    )
+
+
+def _remedy(identity: Keys | PodIdentity | None) -> str:
+    match identity:
+        case Keys():
+            return f"Check access_key_id and secret_access_key in Secret {identity.source}, and what they may do there."
+        case PodIdentity():
+            return "Check the role of the Pod's service account, or name a Secret in auth.aws.secretRef."
+    return "It was asked without any: name a Secret in auth.aws."
+
+
 class Bucket:
     """A prefix of a bucket, or one object in it."""
 
     def __init__(
-        self, url: str, endpoint: str | None, keys: Keys | None, subject: str, ignore: Sequence[str] = ()
+        self,
+        url: str,
+        endpoint: str | None,
+        identity: Keys | PodIdentity | None,
+        subject: str,
+        ignore: Sequence[str] = (),
     ) -> None:
         self._ignore = ignore
         self.url, self._endpoint, self._subject = url, endpoint, subject
-        self._remedy = (
-            f"Check access_key_id and secret_access_key in Secret {keys.source}, and what they may do there."
-            if keys is not None
-            else "It was asked without any: name a Secret in auth.aws."
-        )
+        self._remedy = _remedy(identity)
+        keys = identity if isinstance(identity, Keys) else None
+        region = keys.region if keys is not None else os.environ.get("AWS_REGION")
         self._files: Any = s3fs.S3FileSystem(
-            anon=keys is None,
+            anon=identity is None,
             key=keys and keys.access,
             secret=keys and keys.secret,
             token=keys and keys.token,
             endpoint_url=endpoint,
-            client_kwargs={"region_name": (keys and keys.region) or "us-east-1"},
+            client_kwargs={"region_name": region or "us-east-1"},
             config_kwargs={"connect_timeout": 15, "read_timeout": 60, "retries": {"max_attempts": 3}},
             skip_instance_cache=True,
             use_listings_cache=False,
@@ -57,7 +87,9 @@ class Bucket:
         cause = (
             (error.__cause__ or error) if isinstance(error, OSError) else error
         )  # botocore's SSLError is an OSError too
-        if isinstance(error, PermissionError) or isinstance(cause, errors.NoCredentialsError):
+        if isinstance(error, PermissionError) or isinstance(
+            cause, errors.NoCredentialsError | errors.CredentialRetrievalError
+        ):
             return status(self._subject, self.url, 403, self._remedy)
         if isinstance(cause, errors.ReadTimeoutError | errors.ConnectTimeoutError):
             return NotYet(f"{self._subject}: {self.url} did not answer in time.", "Timeout")

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from penstock.connectors.files.spec import FilesSource, Located
+from penstock.connectors.files.stores.credentials import SecretKeys
 from penstock.connectors.files.stores.folder import Folder
 from penstock.connectors.files.stores.port import Store
 from penstock.language.auth import Auth
@@ -10,7 +11,7 @@ from penstock.language.errors import InvalidSpec
 from penstock.worker.pod import Pod
 
 if TYPE_CHECKING:
-    from penstock.connectors.files.stores.bucket import Keys
+    from collections.abc import Sequence
 
 
 def at(place: Located, auth: Auth | None, pod: Pod, subject: str) -> Store:
@@ -19,41 +20,37 @@ def at(place: Located, auth: Auth | None, pod: Pod, subject: str) -> Store:
     Raises InvalidSpec with SecretMissing when the Secret, or a key in it, is not there.
     """
     ignore = place.ignore if isinstance(place, FilesSource) else []
-    if place.volume is not None:
-        mount = pod.path(place.volume.mount_path)
-        if not mount.is_dir():
-            message = f"{subject}: claim {place.volume.claim_name} is not mounted. Create it."
-            raise InvalidSpec(message, "ResourceNotFound")
-        inside = place.url.removeprefix("file://").removeprefix(place.volume.mount_path)
-        return Folder(place.url, mount, inside, subject, ignore)
-    # Imported only where they are needed: s3fs and aiohttp take a third of a second, which most runs do not need.
-    if place.scheme == "s3":
-        from penstock.connectors.files.stores.bucket import Bucket
+    secret = auth.secret if auth is not None else None
+    keys = SecretKeys(pod, secret, subject) if secret is not None else None
+    match place.scheme:
+        case "file":
+            return _folder(place, pod, subject, ignore)
+        case "http" | "https":
+            from penstock.connectors.files.stores.web import Web
 
-        return Bucket(place.url, place.endpoint_url, _keys(auth, pod, subject), subject, ignore)
-    from penstock.connectors.files.stores.web import Web
-
-    hosts = place.redirects.hosts if isinstance(place, FilesSource) and place.redirects is not None else []
-    return Web(place.url, subject, hosts)
+            hosts = place.redirects.hosts if isinstance(place, FilesSource) and place.redirects is not None else []
+            return Web(place.url, subject, hosts)
+    return _remote(place, auth, keys, subject, ignore)
 
 
-def _keys(auth: Auth | None, pod: Pod, subject: str) -> "Keys | None":
-    from penstock.connectors.files.stores.bucket import Keys
+def _folder(place: Located, pod: Pod, subject: str, ignore: "Sequence[str]") -> Store:
+    assert place.volume is not None  # noqa: S101 - the spec wants one with every file:// URL
+    mount = pod.path(place.volume.mount_path)
+    if not mount.is_dir():
+        message = f"{subject}: claim {place.volume.claim_name} is not mounted. Create it."
+        raise InvalidSpec(message, "ResourceNotFound")
+    inside = place.url.removeprefix("file://").removeprefix(place.volume.mount_path)
+    return Folder(place.url, mount, inside, subject, ignore)
 
-    if auth is None or auth.aws is None:
-        return None
-    secret = auth.aws.secret_ref.name
 
-    def needed(key: str) -> str:
-        value = pod.secret(secret, key)
-        if not value:
-            raise InvalidSpec(f'{subject}: Secret {secret} has no key "{key}". Add it.', "SecretMissing")
-        return value
+def _remote(place: Located, auth: Auth | None, keys: SecretKeys | None, subject: str, ignore: "Sequence[str]") -> Store:
+    """A store of objects, or a server of files. Its libraries take up to a second, so only its own are imported."""
+    if place.scheme == "gs":
+        from penstock.connectors.files.stores import gcs
 
-    return Keys(
-        secret,
-        needed("access_key_id"),
-        needed("secret_access_key"),
-        pod.secret(secret, "session_token"),
-        pod.secret(secret, "region"),
-    )
+        account = gcs.service_account_of(keys) if keys is not None else None
+        return gcs.GoogleBucket(place.url, place.endpoint_url, account, subject, ignore)
+    from penstock.connectors.files.stores import bucket
+
+    identity = bucket.keys_of(keys) if keys is not None else None if auth is None else bucket.PodIdentity()
+    return bucket.Bucket(place.url, place.endpoint_url, identity, subject, ignore)

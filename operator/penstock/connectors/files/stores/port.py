@@ -110,7 +110,7 @@ def _system(subject: str, url: str, error: OSError) -> InvalidSpec | NotYet:
         return NotYet(f"{subject}: no space is left at {url}. Free some space.", "StorageFull")
     if error.errno == errno.EROFS:
         return InvalidSpec(f"{subject}: {url} is read only. Check the volume.", "WrongCredentials")
-    return NotYet(f"{subject}: {url}: {error.strerror or type(error).__name__}.", "Unreachable")
+    return NotYet(f"{subject}: {url}: {error.strerror or 'the system does not say why'}.", "Unreachable")
 
 
 def unreachable(subject: str, url: str, server: str, error: BaseException) -> NotYet:
@@ -129,11 +129,11 @@ def unreachable(subject: str, url: str, server: str, error: BaseException) -> No
         case ssl.SSLError():
             cause = f"no TLS with {origin}. Perhaps it speaks plain http: check the URL."
         case ConnectionError():
-            cause = f"{origin} broke off the connection."
+            cause = f"{origin} closed the connection."
         case OSError() as other if other.strerror:
             cause = f"{origin}: {other.strerror}."
-        case other:
-            cause = f"{origin} did not answer as it should ({type(other).__name__})."
+        case _:
+            cause = f"{origin} closed the connection before its answer was complete, or does not speak the protocol."
     return NotYet(f"{subject}: {url} cannot be reached: {cause}", "Unreachable")
 
 

@@ -1,0 +1,62 @@
+"""A relay in front of a test server: connections that are slow, and connections that are cut."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+
+@dataclass
+class Relay:
+    """Where the relay listens, and what it does to the bytes that the server sends. Settings may change meanwhile."""
+
+    port: int
+    delay: float = 0.0
+    """Seconds before each piece that the server sends is handed on."""
+    cut_after: int | None = None
+    """Bytes of the server, over all connections, after which each connection is closed."""
+    connections: int = 0
+    sent: int = 0
+    """Bytes of the server that were handed on since `cut_after` was set."""
+
+    def cut(self, after: int | None) -> None:
+        """Close connections after so many more bytes; None: no more."""
+        self.sent, self.cut_after = 0, after
+
+
+@contextmanager
+def relay(port: int) -> Iterator[Relay]:
+    """A relay to that port of this machine."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        state = Relay(listening.getsockname()[1])
+        threading.Thread(target=_accept, args=(listening, port, state), daemon=True).start()
+        yield state
+
+
+def _accept(listening: socket.socket, port: int, state: Relay) -> None:
+    while True:
+        try:
+            client, _ = listening.accept()
+        except OSError:
+            return
+        state.connections += 1
+        server = socket.create_connection(("127.0.0.1", port))
+        threading.Thread(target=_copy, args=(client, server, None), daemon=True).start()
+        threading.Thread(target=_copy, args=(server, client, state), daemon=True).start()
+
+
+def _copy(source: socket.socket, target: socket.socket, state: Relay | None) -> None:
+    with suppress(OSError):
+        while block := source.recv(1 << 16):
+            if state is not None:
+                time.sleep(state.delay)
+                state.sent += len(block)
+                if state.cut_after is not None and state.sent > state.cut_after:
+                    break
+            target.sendall(block)
+    for end in (source, target):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+        end.close()
