@@ -105,6 +105,7 @@ def observed(name: str = "cities-ingest-1", **changes: Any) -> Observed:
         "target": "",
         "interval_end": BEGAN,
         "attempt": 1,
+        "failures": changes.get("attempt", 1) - 1,
         "order": "an-older-order",
         "state": "Succeeded",
         "created": BEGAN,

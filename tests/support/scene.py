@@ -10,7 +10,7 @@ from typing import Any
 
 from penstock.api import objects
 from penstock.api.objects import Key
-from penstock.control import resolve
+from penstock.control import harvest, resolve
 from penstock.control.cluster.port import Manifest, Ref
 from penstock.control.cluster.store import Store
 from penstock.control.gate import Gate
@@ -33,6 +33,7 @@ class Scene:
     cluster: FakeCluster = field(default_factory=FakeCluster)
     store: Store = field(default_factory=Store)
     settings: Settings = field(default_factory=Settings)
+    logs: harvest.Logs = field(default_factory=harvest.Logs)
 
     @property
     def now(self) -> datetime:
@@ -75,7 +76,7 @@ class Scene:
 
     def reconcile(self, kind: Any, name: str) -> datetime | None:
         """One reconciliation of one object."""
-        world = World(self.cluster, self.store, self.settings)
+        world = World(self.cluster, self.store, self.settings, self.logs)
         return asyncio.run(reconcile(Key(kind, "default", name), world, self.now))
 
     def admit(self) -> bool:
@@ -104,7 +105,7 @@ class Scene:
 
     def restarted(self) -> "Scene":
         """The same cluster after the operator has lost its memory."""
-        return replace(self, store=Store())
+        return replace(self, store=Store(), logs=harvest.Logs())
 
     # ── the other controllers, and the workers ──
 

@@ -32,6 +32,8 @@ TRIGGER = f"{GROUP}/trigger"
 TARGET = f"{GROUP}/target"
 ORDER = f"{GROUP}/order"
 DATASETS = f"{GROUP}/datasets"
+USES = f"{GROUP}/uses"
+FAILURES = f"{GROUP}/failures"
 
 # Annotations that people set.
 REQUESTED_AT = f"{GROUP}/requestedAt"

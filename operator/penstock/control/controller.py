@@ -16,7 +16,7 @@ from penstock.api.objects import Key
 from penstock.control import resolve
 from penstock.control.cluster.fence import Fenced
 from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Listing, Manifest, NotFound, Ref
-from penstock.control.cluster.store import SELECTOR, Store, datasets_of, version_of
+from penstock.control.cluster.store import SELECTOR, Store, datasets_of, finished, uses_of, version_of
 from penstock.control.gate import Gate
 from penstock.control.heap import Heap
 from penstock.control.notices import Notices
@@ -148,7 +148,8 @@ class Controller:
         changed = self.store.remove_child(manifest) if deleted else self.store.put_child(manifest)
         if not changed:
             return
-        for key in [*([owner] if owner is not None else []), *datasets_of(manifest)]:
+        used = uses_of(manifest) if finished(manifest) else []  # what it met there may contradict what status says
+        for key in [*([owner] if owner is not None else []), *datasets_of(manifest), *used]:
             self.queue.add(key)
             self.gate.notify(key)
 

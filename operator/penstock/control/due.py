@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -11,6 +12,7 @@ from penstock.api.destination import DestinationStatus
 from penstock.api.pipeline import PipelineSpec, PipelineStatus, Run
 from penstock.api.source import Inspection, SourceStatus
 from penstock.api.subscription import SubscriptionStatus
+from penstock.control import observe
 from penstock.control.desired import orders
 from penstock.control.desired import runs as runs_of
 from penstock.control.desired.runs import Start
@@ -56,6 +58,9 @@ is read from the ledger. Their first repetitions come quickly."""
 
 QUICK_SECONDS = (2, 4, 8)
 """The delays of those first repetitions."""
+
+UNANSWERED: frozenset[Reason] = frozenset({"Unreachable", "Timeout", "WrongCredentials", "SecretMissing"})
+"""Failures that mean that a Source or a Destination did not let us in."""
 
 UPKEEP_HISTORY = 2
 PREVIEW_SECONDS = 600
@@ -171,7 +176,7 @@ def held(graph: Graph, purpose: OrderKind, rivals: Iterable[Observed]) -> str | 
     for node in graph.nodes:
         reachable, ready = node.condition("Reachable"), node.condition("Ready")
         if reachable is not None and reachable.status == "False":
-            return node.saying(reachable.message)
+            return f"{node.title} is not reachable: {reachable.message}"
         if node.key.kind == "Dataset" and (ready is None or ready.status != "True"):
             return f"Dataset {node.name} is not ready yet"
     writer = next((rival for rival in rivals if purpose == "ingest" and rival.purpose in ("ingest", "migrate")), None)
@@ -193,14 +198,16 @@ def expired(graph: Graph, seen: Seen, now: datetime) -> list[Observed]:
 # ── inspections and migrations ──
 
 
+@dataclass(frozen=True)
 class _Last:
-    """How the newest attempt at an inspection or migration ended, from its Job or else from status.
+    """How the newest attempt at an inspection or migration ended, from its Job or else from status."""
 
-    `again`: it is done once more, at `retry` or (None) now.
-    """
-
-    def __init__(self, attempt: int, *, again: bool, retry: datetime | None) -> None:
-        self.attempt, self.again, self.retry = attempt, again, retry
+    attempt: int
+    again: bool
+    """Whether it is done once more, at `retry` or (None) now."""
+    retry: datetime | None
+    failures: int | None = None
+    """How many attempts in a row have failed, where that is not all of them."""
 
 
 def _upkeep(graph: Graph, order: RunOrder, seen: Seen, now: datetime) -> list[Start]:
@@ -212,19 +219,52 @@ def _upkeep(graph: Graph, order: RunOrder, seen: Seen, now: datetime) -> list[St
     attempt = last.attempt + 1 if last is not None else 1
     slot = f"{target(graph, order)}/{attempt}"
     wanted = target(graph, order)
-    return [Start(order, slot, f"{graph.identity}/{slot}", times.text(now), attempt, target=wanted)]
+    failures = last.failures if last is not None else None
+    start = Start(order, slot, f"{graph.identity}/{slot}", times.text(now), attempt, target=wanted, failures=failures)
+    return [start]
 
 
 def _last_upkeep(graph: Graph, order: RunOrder, seen: Seen) -> _Last | None:
     job = upkeep_job(graph, seen)
     if job is not None:
-        return _Last(job.attempt, again=repeated(job), retry=retry_time(job, graph.settings))
+        if (doubt := _recheck_time(graph, job.state, job.finished)) is not None:
+            return _Last(job.attempt, again=True, retry=doubt, failures=0)
+        failures = job.failures + 1 if job.failures != job.attempt - 1 else None
+        return _Last(job.attempt, again=repeated(job), retry=retry_time(job, graph.settings), failures=failures)
     known = upkeep_status(graph)
     if known is None or known.order != target(graph, order):
         return None
+    if (doubt := _recheck_time(graph, known.state, checked_at(graph.status))) is not None:
+        return _Last(known.attempt, again=True, retry=doubt, failures=0)
     retry = times.parse(known.retry_time) if known.retry_time else None
     done = known.reason in PERMANENT or (known.state == "Succeeded" and known.reason != "ReportLost")
     return _Last(known.attempt, again=not done, retry=retry)
+
+
+def _recheck_time(graph: Graph, state: str, checked: str | None) -> datetime | None:
+    """When to inspect again what the newest inspection found in order, because a run has failed to use it since.
+
+    `state` and `checked` are how and when (RFC 3339) that inspection ended. None: no run contradicts it.
+    """
+    use = newest_use(graph)
+    if state != "Succeeded" or use is None or use.state != "Failed" or checked is None:
+        return None
+    contradicts = use.reason in UNANSWERED or (graph.key.kind == "Source" and use.reason == "ResourceNotFound")
+    if not contradicts or (use.finished or "") <= checked:
+        return None
+    return times.parse(checked) + timedelta(seconds=graph.settings.retry_seconds)
+
+
+def newest_use(graph: Graph) -> Observed | None:
+    """The run that used this Source or Destination and ended last."""
+    return next(iter(observe.runs(graph.last_use, graph.pods).runs), None)
+
+
+def checked_at(status: Model) -> str | None:
+    """When a Source or a Destination was last inspected, RFC 3339, as status has it."""
+    return (
+        cast("SourceStatus | DestinationStatus", status).last_check_time if hasattr(status, "last_check_time") else None
+    )
 
 
 def repeated(job: Observed) -> bool:
@@ -320,10 +360,10 @@ def retry_time(run: Observed, settings: Settings) -> datetime | None:
     if run.finished is None:
         return None
     quick = QUICK_SECONDS if run.reason in QUICK else ()
-    if run.attempt <= len(quick):
-        delay = min(float(quick[run.attempt - 1]), settings.retry_seconds)
+    if run.failures < len(quick):
+        delay = min(float(quick[run.failures]), settings.retry_seconds)
     else:
-        doubled = settings.retry_seconds * 2 ** min(run.attempt - len(quick) - 1, 16)
+        doubled = settings.retry_seconds * 2 ** min(run.failures - len(quick), 16)
         delay = min(doubled, settings.retry_limit_seconds)
     return times.parse(run.finished) + timedelta(seconds=delay)
 

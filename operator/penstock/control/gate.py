@@ -160,8 +160,8 @@ class Gate:
             return
         slot, end = seen.slot, seen.interval_end or times.text(self._clock())
         run = seen.run or due.run_id(graph, slot)
-        if seen.order != desired_runs.fingerprint(graph, order):
-            # A waiting Job's volumes cannot be changed, and it was made with an older order.
+        if not desired_runs.is_current(job, graph, order):
+            # The Pod template of a Job cannot be changed, and this one was made from an older order or image.
             start = Start(order, slot, run, end, seen.attempt + bool(seen.run), suspended=True, trigger=seen.trigger)
             await apply.create(graph, desired_runs.job(graph, start), self._cluster, self._store)
             await apply.delete(job, self._cluster, self._store)

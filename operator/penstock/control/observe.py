@@ -44,6 +44,8 @@ class Observed:
     """What an inspection or migration is for; empty for all others."""
     interval_end: str | None
     attempt: int
+    failures: int
+    """How many attempts in a row failed before this one."""
     order: str
     state: State
     created: str
@@ -164,8 +166,9 @@ def job(manifest: Manifest, pods: Sequence[Manifest]) -> Observed:
         trigger=annotations.get(objects.TRIGGER) or ("schedule" if scheduled else "" if is_upkeep else "manual"),
         target=annotations.get(objects.TARGET, ""),
         run=annotations.get(objects.RUN_ID, ""),
-        interval_end=annotations.get(objects.INTERVAL_END) or scheduled,
+        interval_end=_readable_time(annotations.get(objects.INTERVAL_END, "")) or scheduled,
         attempt=_attempt(annotations),
+        failures=_failures(annotations),
         order=annotations.get(objects.ORDER, ""),
         state=state,
         created=metadata["creationTimestamp"],
@@ -185,8 +188,18 @@ def job(manifest: Manifest, pods: Sequence[Manifest]) -> Observed:
 
 def _attempt(annotations: Mapping[str, str]) -> int:
     """Which attempt a Job is, from 1; 1 where its annotation is no number."""
-    text = annotations.get(objects.ATTEMPT, "")
-    return max(int(text), 1) if text.isascii() and text.isdigit() and len(text) < 10 else 1
+    return max(_number(annotations.get(objects.ATTEMPT, "")) or 1, 1)
+
+
+def _failures(annotations: Mapping[str, str]) -> int:
+    """How many attempts in a row failed before a Job's: all earlier ones, where it does not say."""
+    number = _number(annotations.get(objects.FAILURES, ""))
+    return number if number is not None else _attempt(annotations) - 1
+
+
+def _number(text: str) -> int | None:
+    """A number of up to nine digits; None for any other text."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def slot(manifest: Manifest) -> str:
@@ -198,6 +211,15 @@ def slot(manifest: Manifest) -> str:
     if (scheduled := _scheduled_time(annotations)) is not None:
         return f"schedule/{scheduled}"
     return f"manual/{metadata['uid']}"
+
+
+def _readable_time(text: str) -> str | None:
+    """A time from an annotation, which anybody can change; None for what is none."""
+    try:
+        times.parse(text)
+    except ValueError:
+        return None
+    return text
 
 
 def _scheduled_time(annotations: Mapping[str, str]) -> str | None:

@@ -56,10 +56,10 @@ class Node(Generic[S]):
         """Its name."""
         return self.key.name
 
-    def saying(self, message: str) -> str:
-        """A message of its own, with whose it is, once."""
-        subject = f"{self.key.kind} {self.name}"
-        return message if message.startswith(f"{subject}:") else f"{subject}: {message}"
+    @property
+    def title(self) -> str:
+        """Its kind and name, as a message names it."""
+        return f"{self.key.kind} {self.name}"
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,8 @@ class Graph:
     """Jobs, anyone's, that write or wrote this Dataset's table, as far as status does not have their reports yet."""
     rivals: tuple[Manifest, ...] = ()
     """Jobs, anyone's, that run and write the Datasets of this Pipeline: one writes at a time."""
+    last_use: tuple[Manifest, ...] = ()
+    """The Job, anyone's, that used this Source or Destination and ended last; one or none."""
     pods: Mapping[str, tuple[Manifest, ...]] = field(default_factory=dict)
     """Pods by the name of their Job, oldest first."""
     derived: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
@@ -197,13 +199,15 @@ def with_children(graph: Graph, store: Store) -> Graph:
     children = tuple(child for child in store.children(graph.key) if not _left_over(child, graph.key, graph.meta))
     dataset_jobs = _dataset_jobs(graph, store)
     rivals = tuple(job for entry in graph.entries for job in store.writing_jobs(entry.dataset.key))
-    jobs = [child for child in (*children, *dataset_jobs) if child["kind"] == "Job"]
+    user = store.last_use(graph.key)
+    last_use = (user,) if user is not None else ()
+    jobs = [child for child in (*children, *dataset_jobs, *last_use) if child["kind"] == "Job"]
     pods = {job["metadata"]["name"]: tuple(store.pods(job)) for job in jobs}
-    now, before = (children, dataset_jobs, rivals, pods), (graph.children, graph.dataset_jobs, graph.rivals, graph.pods)
-    if now == before:
+    now = (children, dataset_jobs, rivals, last_use, pods)
+    if now == (graph.children, graph.dataset_jobs, graph.rivals, graph.last_use, graph.pods):
         return graph
     # What was derived from the spec and the nodes stays: it does not depend on children.
-    return replace(graph, children=children, dataset_jobs=dataset_jobs, rivals=rivals, pods=pods)
+    return replace(graph, children=children, dataset_jobs=dataset_jobs, rivals=rivals, last_use=last_use, pods=pods)
 
 
 def _dataset_jobs(graph: Graph, store: Store) -> tuple[Manifest, ...]:

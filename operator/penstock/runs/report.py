@@ -84,10 +84,11 @@ class DatasetReport(Model):
 
 
 class StreamReport(Model):
-    """A stream that an inspection found."""
+    """A stream as an inspection found it, or as a load listed it."""
 
     name: str
-    fields: int
+    fields: int | None = None
+    """None: it was listed for a load, which does not look at all of its fields."""
     files: int | None = None
 
 

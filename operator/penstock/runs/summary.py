@@ -90,13 +90,21 @@ def encode(report: RunReport, names: Sequence[str]) -> str:
         counts=totals if any(totals) else [],
         delivery=_Delivery(**done.model_dump(exclude={"manifest"})) if done is not None else None,
     )
-    streams: list[StreamReport] = []
-    for stream in report.streams:
-        if _size(summary.model_copy(update={"streams": [*streams, stream], "message": None})) > LIMIT:
-            break
-        streams.append(stream)
-    summary = summary.model_copy(update={"streams": streams})
+    if report.kind == "ingest":  # its streams are only shown, so the message comes first
+        summary = summary.model_copy(update={"message": _cut(summary, report.message)})
+        return _text(summary.model_copy(update={"streams": _fitting(summary, report.streams)}))
+    summary = summary.model_copy(update={"streams": _fitting(summary, report.streams)})
     return _text(summary.model_copy(update={"message": _cut(summary, report.message)}))
+
+
+def _fitting(summary: _Summary, streams: Sequence[StreamReport]) -> list[StreamReport]:
+    """The first of `streams` that there is room for beside the rest of the message."""
+    fitting: list[StreamReport] = []
+    for stream in streams:
+        if _size(summary.model_copy(update={"streams": [*fitting, stream]})) > LIMIT:
+            break
+        fitting.append(stream)
+    return fitting
 
 
 def decode(text: str, run: str = "", names: Sequence[str] = ()) -> RunReport | None:

@@ -21,7 +21,7 @@ from penstock.language import visible
 from penstock.language.errors import InvalidSpec, NotYet, PenstockError
 from penstock.runs import places, summary
 from penstock.runs.order import DatasetOrder, OrderKind, RunOrder
-from penstock.runs.report import DatasetReport, RunReport, details
+from penstock.runs.report import DatasetReport, RunReport, StreamReport, details
 from penstock.worker import pod, report
 from penstock.worker.connectors import Connectors
 from penstock.worker.pod import Pod
@@ -110,7 +110,12 @@ def ingest(order: RunOrder, here: Pod, connectors: Connectors, outcome: Outcome)
     def attempted(number: int) -> None:
         outcome.attempt = max(outcome.attempt, number)
 
-    job.ingest(order, here, connectors, guard, attempted)
+    def listed(stream: str, inputs: int) -> None:
+        streams = outcome.more.setdefault("streams", [])
+        if all(known.name != stream for known in streams):
+            streams.append(StreamReport(name=stream, files=inputs))
+
+    job.ingest(order, here, connectors, guard, job.Progress(attempted, listed))
 
 
 def migrate(order: RunOrder, here: Pod, connectors: Connectors, outcome: Outcome) -> None:

@@ -38,6 +38,11 @@ class Ordered(Generic[G, M]):
         members = self._groups.get(group)
         return members[0][1] if members else None
 
+    def last(self, group: G) -> M | None:
+        """The last member of `group`, if there is any."""
+        members = self._groups.get(group)
+        return members[-1][1] if members else None
+
     def members(self, group: G, since: str = "") -> list[M]:
         """The members of `group` in order, from the text `since` on."""
         members = self._groups.get(group, [])

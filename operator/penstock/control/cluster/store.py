@@ -30,6 +30,9 @@ SELECTOR = f"{objects.MANAGED_BY}={objects.FIELD_MANAGER}"
 WRITERS = ("ingest", "migrate")
 """The purposes of Jobs that write a Dataset's table."""
 
+USERS = ("ingest", "deliver", "migrate")
+"""The purposes of Jobs that use Sources and Destinations; inspections only look at them."""
+
 _REMEMBERED = 10_000
 """How many deleted objects are remembered; an event of an older version comes within seconds of the deletion."""
 
@@ -56,6 +59,8 @@ class Store:
         self._waiting_writers: Ordered[Key, Ref] = Ordered()
         self._writing: Ordered[Key, Ref] = Ordered()
         self._written: Ordered[Key, Ref] = Ordered()
+        self._used: Ordered[Key, Ref] = Ordered()
+        """Runs that have ended, by each Source and Destination that they connected to."""
         self._released: set[Key] = set()
         self._gone: dict[str, int] = {}
 
@@ -222,6 +227,11 @@ class Store:
         """Our Jobs that wrote a Dataset's table and ended at `since` (RFC 3339) or later, in the order of their end."""
         return self._ours(self._written.members(dataset, since))
 
+    def last_use(self, key: Key) -> Manifest | None:
+        """Our Job that used a Source or a Destination and ended last."""
+        ref = self._used.last(key)
+        return next(iter(self._ours([ref])), None) if ref is not None else None
+
     def take_released(self) -> set[Key]:
         """The Datasets that a Job has ceased to write since the last call."""
         released, self._released = self._released, set()
@@ -310,6 +320,9 @@ class Store:
             index = self._written if finished(manifest) else self._writing
             for dataset in datasets_of(manifest):
                 yield index, dataset, finish_time(manifest) or "~"
+        if finished(manifest) and owners.labels(manifest).get(objects.PURPOSE) in USERS:
+            for key in uses_of(manifest):
+                yield self._used, key, finish_time(manifest) or ""
 
     def _unlink(self, ref: Ref, manifest: Manifest) -> None:
         for ordered, group, text in self._places(manifest):
@@ -359,6 +372,14 @@ def datasets_of(job: Mapping[str, Any]) -> list[Key]:
     metadata = job["metadata"]
     names = (metadata.get("annotations") or {}).get(objects.DATASETS, "")
     return [Key("Dataset", metadata["namespace"], name) for name in names.split(",") if name]
+
+
+def uses_of(job: Mapping[str, Any]) -> list[Key]:
+    """The Source and the Destinations that a Job connects to, by its annotation."""
+    metadata = job["metadata"]
+    words = (metadata.get("annotations") or {}).get(objects.USES, "").split(",")
+    pairs = [word.split("/") for word in words if word.count("/") == 1]
+    return [Key(kind, metadata["namespace"], name) for kind, name in pairs if kind in ("Source", "Destination")]
 
 
 def references(manifest: Mapping[str, Any]) -> set[Key]:

@@ -43,6 +43,8 @@ class Start:
     """What starts it: nonce, requested, schedule, manual or first; empty for inspections and migrations."""
     target: str = ""
     """What an inspection or migration is for, see `due.target`."""
+    failures: int | None = None
+    """How many attempts in a row failed before this one, where that is not all of them."""
 
 
 def labels(graph: Graph, purpose: OrderKind) -> dict[str, str]:
@@ -97,8 +99,9 @@ def job(graph: Graph, start: Start) -> Manifest:
         objects.ATTEMPT: str(start.attempt),
     }
     annotations = {**template_annotations(graph, start.order), **stamps, objects.SLOT: start.slot}
-    said = {objects.TRIGGER: start.trigger, objects.TARGET: start.target}
-    annotations |= {name: value for name, value in said.items() if value}
+    failures = str(start.failures) if start.failures is not None else ""
+    optional = {objects.TRIGGER: start.trigger, objects.TARGET: start.target, objects.FAILURES: failures}
+    annotations |= {name: value for name, value in optional.items() if value}
     return render.manifest(
         "job",
         metadata=owned(graph, f"{short(graph.key.name, 40)}-{_VERB[purpose]}-{digest}", purpose, annotations),
@@ -107,9 +110,22 @@ def job(graph: Graph, start: Start) -> Manifest:
 
 
 def fingerprint(graph: Graph, order: RunOrder) -> str:
-    """What a Job was made from, order and Pod: 16 hex digits that change when either does."""
-    spec = json.dumps(job_spec(graph, order, {}, suspend=True), sort_keys=True)
-    return hashlib.sha256(f"{order.digest}\n{spec}".encode()).hexdigest()[:16]
+    """What people wrote that a Job was made from: 16 hex digits that change when any of it does.
+
+    What the operator adds is not in it, such as the worker's image: another version of the operator retries nothing.
+    """
+    written: dict[str, Any] = {"worker": _worker(graph).to_object()}
+    if isinstance(graph.spec, PipelineSpec) and "retries" in graph.spec.model_fields_set:
+        written["retries"] = graph.spec.retries
+    text = json.dumps(written, sort_keys=True)
+    return hashlib.sha256(f"{order.digest}\n{text}".encode()).hexdigest()[:16]
+
+
+def is_current(job: Manifest, graph: Graph, order: RunOrder) -> bool:
+    """Whether a waiting Job can carry out `order`: made from what is written now, with the operator's worker image."""
+    annotations = job["metadata"].get("annotations") or {}
+    images = [container.get("image") for container in job["spec"]["template"]["spec"].get("containers") or []]
+    return annotations.get(objects.ORDER) == fingerprint(graph, order) and graph.settings.worker_image in images
 
 
 def template_annotations(graph: Graph, order: RunOrder) -> dict[str, str]:
@@ -117,7 +133,15 @@ def template_annotations(graph: Graph, order: RunOrder) -> dict[str, str]:
     return {
         objects.ORDER: fingerprint(graph, order),
         objects.DATASETS: ",".join(entry.owner.name for entry in order.datasets),
+        objects.USES: ",".join(_used_systems(order)),
     }
+
+
+def _used_systems(order: RunOrder) -> list[str]:
+    """The Source and the Destinations that a run connects to, as `Kind/name`."""
+    used = [] if order.source is None else [f"Source/{order.source.name}"]
+    names = {place.name for place in _places(order) if isinstance(place, DestinationOrder)}
+    return used + [f"Destination/{name}" for name in sorted(names)]
 
 
 def job_spec(graph: Graph, order: RunOrder, stamps: dict[str, str], *, suspend: bool) -> dict[str, Any]:

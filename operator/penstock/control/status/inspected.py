@@ -13,9 +13,7 @@ from penstock.control.status import verdicts
 from penstock.language import times, words
 from penstock.language.conditions import Reason, Verdict
 from penstock.language.model import Model
-
-UNANSWERED: frozenset[Reason] = frozenset({"Unreachable", "Timeout", "WrongCredentials", "SecretMissing"})
-"""Failed inspections after which nothing is started: the remote did not let us in."""
+from penstock.runs.report import StreamReport
 
 ANSWERED: frozenset[Reason] = frozenset({"ResourceNotFound", "WrongSpecification", "InvalidSpec"})
 """Failed inspections after which a Source still counts as reachable."""
@@ -25,22 +23,42 @@ def status(graph: Graph, seen: Seen, now: datetime, trouble: Problem | None) -> 
     """The status of a Source or a Destination."""
     run = due.upkeep_job(graph, seen)
     newest = inspection(graph, run, due.upkeep_status(graph))
-    found = [verdicts.accepted(graph, trouble, "accepted"), _reachable(graph, run)]
+    conditions = [verdicts.accepted(graph, trouble, "accepted"), _reachable(graph, run)]
     fields: dict[str, Any] = {"observed_generation": graph.meta.generation, "inspection": newest}
     fields["location"] = _location(graph)
     fields["last_check_time"] = run.finished if run is not None and run.over else _last_check(graph)
     if graph.key.kind == "Destination":
-        return DestinationStatus(conditions=verdicts.published(graph, found, now), **fields), []
-    found.append(_discovered(graph, run))
+        return DestinationStatus(conditions=verdicts.published(graph, conditions, now), **fields), []
+    streams = _streams(graph, run)
+    conditions.append(_discovered(graph, run, streams))
     before = cast(SourceStatus, graph.status)
-    told = run.report if run is not None and run.state == "Succeeded" else None
-    if told is not None and not told.streams:  # too many for a short report
-        told = None
-    streams = before.streams if told is None else [Stream(**entry.model_dump()) for entry in told.streams]
-    catalog = before.catalog if told is None else desired_objects.catalog_name(graph)
+    catalog = before.catalog if _newly_inspected(graph, run) is None else desired_objects.catalog_name(graph)
     return SourceStatus(
-        conditions=verdicts.published(graph, found, now), streams=streams, catalog=catalog, **fields
+        conditions=verdicts.published(graph, conditions, now), streams=streams, catalog=catalog, **fields
     ), []
+
+
+def _newly_inspected(graph: Graph, run: Observed | None) -> list[StreamReport] | None:
+    """The streams of an inspection that status does not have yet; None where there is none."""
+    if run is None or run.state != "Succeeded" or run.report is None or not run.report.streams:
+        return None  # no streams: too many for a short report
+    before = cast(SourceStatus, graph.status)
+    is_published = before.last_check_time == run.finished and bool(before.streams)
+    return None if is_published else run.report.streams
+
+
+def _streams(graph: Graph, run: Observed | None) -> list[Stream]:
+    """The streams as last inspected, with the number of files that a load has listed since then."""
+    inspected = _newly_inspected(graph, run)
+    streams = cast(SourceStatus, graph.status).streams
+    if inspected is not None:
+        streams = [Stream(name=entry.name, fields=entry.fields or 0, files=entry.files) for entry in inspected]
+    checked = run.finished if run is not None and run.over else _last_check(graph)
+    use = due.newest_use(graph)
+    if use is None or use.report is None or (use.finished or "") < (checked or ""):
+        return streams
+    listed = {entry.name: entry.files for entry in use.report.streams if entry.files is not None}
+    return [stream.model_copy(update={"files": listed.get(stream.name, stream.files)}) for stream in streams]
 
 
 def _location(graph: Graph) -> str | None:
@@ -99,25 +117,23 @@ def _reachable(graph: Graph, run: Observed | None) -> Verdict:
     reason, message = run.reason or "UnknownError", run.message or "the inspection failed"
     if reason in ANSWERED and graph.key.kind == "Source":
         return verdicts.true("Reachable", "answered the inspection")
-    if reason in UNANSWERED or graph.key.kind == "Destination":
+    if reason in due.UNANSWERED or graph.key.kind == "Destination":
         return verdicts.false("Reachable", reason, message)
     return verdicts.unknown("Reachable", reason, message)
 
 
-def _discovered(graph: Graph, run: Observed | None) -> Verdict:
+def _discovered(graph: Graph, run: Observed | None, streams: list[Stream]) -> Verdict:
     if run is None or not run.over:
         return _before_it_ends(graph, "Discovered", run)
     if run.reason == "ReportLost":
         return verdicts.unknown("Discovered", run.reason, run.message or "")
     if run.state == "Failed" or run.report is None:
         return verdicts.false("Discovered", run.reason or "UnknownError", run.message or "the inspection failed")
-    streams = run.report.streams
-    if not streams:
+    if not run.report.streams:
         return verdicts.true("Discovered", "the log that names the streams could not be read")
-    told = ", ".join(_stream_in_words(entry.name, entry.fields, entry.files) for entry in streams[:3])
-    return verdicts.true("Discovered", told)
+    return verdicts.true("Discovered", ", ".join(_stream_in_words(stream) for stream in streams[:3]))
 
 
-def _stream_in_words(name: str, fields: int, files: int | None) -> str:
-    where = f" in {words.count(files, 'file')}" if files is not None else ""
-    return f"{name}: {words.count(fields, 'field')}{where}"
+def _stream_in_words(stream: Stream) -> str:
+    where = f" in {words.count(stream.files, 'file')}" if stream.files is not None else ""
+    return f"{stream.name}: {words.count(stream.fields, 'field')}{where}"

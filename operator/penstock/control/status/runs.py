@@ -84,7 +84,7 @@ def _not_ready(graph: Graph) -> Verdict | None:
         if ready is None or ready.reason == "Progressing":
             return verdicts.false("Ready", "Progressing", f"Dataset {entry.dataset.name} is being made")
         if ready.status != "True":
-            return verdicts.false("Ready", "DatasetNotReady", entry.dataset.saying(ready.message))
+            return verdicts.false("Ready", "DatasetNotReady", f"{entry.dataset.title} is not ready: {ready.message}")
     return None
 
 

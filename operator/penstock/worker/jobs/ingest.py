@@ -45,15 +45,25 @@ class Load:
         return shape.digest(self.dataset.schema_.fields)
 
 
+Listed = Callable[[str, int], None]
+"""Called with a stream and how many inputs its Source lists for it."""
 Guard = Callable[[DatasetOrder, Callable[[], DatasetReport]], DatasetReport | None]
 """Carries out the loading of one Dataset, and enters its report or its failure; None for a failure."""
 
 
-def ingest(order: RunOrder, pod: Pod, connectors: Connectors, guard: Guard, attempt: Callable[[int], None]) -> None:
+@dataclass(frozen=True)
+class Progress:
+    """What is called while a load is under way."""
+
+    attempted: Callable[[int], None] = lambda _: None
+    """How often this run id has been claimed."""
+    listed: Listed = lambda _stream, _inputs: None
+
+
+def ingest(order: RunOrder, pod: Pod, connectors: Connectors, guard: Guard, progress: Progress) -> None:
     """Load every Dataset of the order. Each commits alone; one that fails does not keep the others from it.
 
-    The Source may forget what it has delivered only when all of them have committed. `attempt` is called with how
-    often this run id has been claimed.
+    The Source may forget what it has delivered only when all of them have committed.
     """
     source = order.source
     if source is None:
@@ -68,16 +78,16 @@ def ingest(order: RunOrder, pod: Pod, connectors: Connectors, guard: Guard, atte
     with connectors.source_of(source, pod).session(requests) as session:
         for dataset, store, state in zip(order.datasets, stores, states, strict=True):
             job = Load(order, source, dataset, store, session, pod, state)
-            committed += guard(dataset, partial(load, job, attempt)) is not None
+            committed += guard(dataset, partial(load, job, progress)) is not None
         if committed == len(order.datasets):
             _acknowledge(order, source, stores, session)
 
 
-def load(job: Load, attempted: Callable[[int], None] = lambda _: None) -> DatasetReport:
+def load(job: Load, progress: Progress = Progress()) -> DatasetReport:
     """THE LINE: one stream into one Dataset, exactly once for this run id."""
     attempt = Attempt(job.pod.run, job.pod.name, f"{job.order.digest}/{job.pod.attempt}")
     with job.store.claim(job.dataset, attempt) as claim:  # a lease with a fencing token
-        attempted(claim.attempt)
+        progress.attempted(claim.attempt)
         steps.reached("claimed")
         if claim.report is not None:  # committed before: the same report, marked as earlier
             return report.complete(claim, job.store, job.dataset, report.earlier(claim))
@@ -85,7 +95,7 @@ def load(job: Load, attempted: Callable[[int], None] = lambda _: None) -> Datase
         job.store.describe(job.dataset, claim)
         job.store.sweep(claim, job.dataset)  # what killed attempts of this run left behind
         entries = job.store.ledger.inputs(claim.subject)
-        plan = _plan(job, claim, entries)  # immutable: inputs and their versions
+        plan = _plan(job, claim, entries, progress.listed)  # immutable: inputs and their versions
         steps.reached("planned")
         staged = stage.stage(stage.Job(claim, job.dataset, job.stream, job.session, job.store, job.pod), plan)
         steps.reached("staged")
@@ -110,7 +120,7 @@ def _acknowledge(order: RunOrder, source: SourceOrder, stores: list[TableStore],
     steps.reached("acknowledged")
 
 
-def _plan(job: Load, claim: Claim, entries: list[InputEntry]) -> Plan:
+def _plan(job: Load, claim: Claim, entries: list[InputEntry], listed: Listed) -> Plan:
     """The plan of this run: the one an earlier Pod recorded, or a new one, recorded before anything is read."""
     ledger, identity = job.store.ledger, job.order.identity
     if ledger.state(claim.subject, identity, job.stream) != job.state:
@@ -120,6 +130,7 @@ def _plan(job: Load, claim: Claim, entries: list[InputEntry]) -> Plan:
     if recorded is None:
         planning.check(job.dataset)
         offered = job.session.plan(job.stream)
+        listed(job.stream, len(offered.inputs))
         own = [entry for entry in entries if (entry.identity, entry.stream) == (identity, job.stream)]
         where = f"Source {job.source.name}: stream {job.stream}"
         chosen = planning.choose(job.dataset, offered, own, job.schema, where)

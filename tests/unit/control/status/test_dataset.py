@@ -58,15 +58,7 @@ def test_a_dataset_waits_for_a_lake_that_does_not_answer() -> None:
         "lastTransitionTime": jobs.BEGAN,
     }
     stage.cluster.change(Ref("Destination", "default", "lake"), {"status": {"conditions": [down]}})
-    assert _condition(stage, "Ready") == ("False", "Unreachable", "Destination lake: it hangs")
-
-
-def test_a_message_that_names_its_destination_is_not_given_the_name_again() -> None:
-    stage = scene.quickstart()
-    down = {"type": "Reachable", "status": "False", "reason": "Timeout", "message": "Destination lake: it hangs"}
-    down["lastTransitionTime"] = jobs.BEGAN
-    stage.cluster.change(Ref("Destination", "default", "lake"), {"status": {"conditions": [down]}})
-    assert _condition(stage, "Ready") == ("False", "Unreachable", "Destination lake: it hangs")
+    assert _condition(stage, "Ready") == ("False", "Unreachable", "Destination lake is not reachable: it hangs")
 
 
 def test_the_newest_report_tells_of_the_table_in_whatever_order_they_come() -> None:
