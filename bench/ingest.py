@@ -1,8 +1,9 @@
-"""Ingest against raw DuckDB and dlt: a dirty CSV typed, its bad rows quarantined, committed to a lake.
+"""Ingest against raw DuckDB and dlt: files typed, their bad rows quarantined, committed to a lake.
 
-The other two read the same file without its bad rows, which neither of them can set aside, with explicit types: raw
-COPY is `COPY … TO Parquet` by DuckDB alone, dlt loads an Iceberg table as we do (dltload.py). All are whole processes,
-alternating; ratios are of medians within this run. Data: 10 columns, about 2 % bad values and ragged rows, fixed seed.
+A case is `[KIND:]ROWS[/FILES]`. `dirty` (the default) is CSV of 10 columns with about 2 % bad values and ragged rows,
+fixed seed; `clean`, `json` and `parquet` are the same rows without the bad ones. The other two read the clean rows of
+the same format, with explicit types: raw COPY is `COPY … TO Parquet` by DuckDB alone, dlt loads an Iceberg table as we
+do (dltload.py), from CSV only. All are whole processes, alternating; ratios are of medians within this run.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -34,11 +36,14 @@ COLUMNS = {
     "item": "VARCHAR",
     "note": "VARCHAR",
 }
+CASES = ["clean:5000000", "dirty:5000000", "json:1000000", "parquet:5000000", "dirty:100000/1000"]
 TYPES = {"BIGINT": "long", "TIMESTAMP": "timestamp", "BOOLEAN": "boolean", "VARCHAR": "string"}
+KINDS = {"dirty": "csv", "clean": "csv", "json": "jsonl", "parquet": "parquet"}
+"""The kinds of cases, with the ending of their files."""
 RAW = """
 import duckdb, sys
-duckdb.execute("COPY (SELECT * FROM read_csv(?, columns={columns}, header=true, auto_detect=false)) TO '{to}' "
-               "(FORMAT parquet)".format(columns=sys.argv[2], to=sys.argv[3]), [sys.argv[1]])
+duckdb.execute(f"COPY (SELECT * FROM {sys.argv[1]}) TO '{sys.argv[2]}' (FORMAT parquet, CODEC zstd, "
+               "COMPRESSION_LEVEL 1)")
 """
 
 
@@ -84,17 +89,55 @@ def write(folder: Path, rows: int, files: int, dirty: bool) -> None:
     part.rename(folder)
 
 
-def prepare(rows: int, files: int) -> tuple[Path, Path]:
-    """A Pod's folder with the dirty files, and the folder of the clean ones."""
-    pod, clean = FOLDER / f"pod-{rows}-{files}", FOLDER / f"clean-{rows}-{files}"
+def _converted(clean: Path, folder: Path, kind: str) -> None:
+    """The clean rows as files of another format, unless they are there."""
+    if folder.exists():
+        return
+    part = folder.with_name(f"{folder.name}.part")
+    part.mkdir(parents=True, exist_ok=True)
+    form = "FORMAT parquet" if kind == "parquet" else "FORMAT json"
+    for file in sorted(clean.glob("*.csv")):
+        target = part / file.with_suffix(f".{KINDS[kind]}").name
+        duckdb.execute(f"COPY (SELECT * FROM {_scan('csv', str(file))}) TO '{target}' ({form})")
+    part.rename(folder)
+
+
+def _scan(ending: str, files: str) -> str:
+    """What reads the files in DuckDB, with explicit types."""
+    if ending == "parquet":
+        return f"read_parquet('{files}')"
+    if ending == "jsonl":
+        return f"read_json('{files}', format='newline_delimited', columns={COLUMNS})"
+    return f"read_csv('{files}', columns={COLUMNS}, header=true, auto_detect=false)"
+
+
+def prepare(rows: int, files: int, kind: str = "dirty") -> tuple[Path, Path]:
+    """A Pod's folder with the files of that kind, and the folder of the clean ones."""
+    pod, clean = FOLDER / f"pod-{kind}-{rows}-{files}", FOLDER / f"clean-{rows}-{files}"
     for folder in ("etc/penstock/order", "volumes/lake", "dev"):
         (pod / folder).mkdir(parents=True, exist_ok=True)
-    write(pod / "volumes/data", rows, files, dirty=True)
     write(clean, rows, files, dirty=False)
+    data = pod / "volumes/data"
+    if kind == "dirty":
+        write(data, rows, files, dirty=True)
+    else:
+        other = clean
+        if kind != "clean":
+            other = FOLDER / f"{kind}-{rows}-{files}"
+            _converted(clean, other, kind)
+        if not data.exists():
+            shutil.copytree(other, data, copy_function=os.link)
+        clean = other
+    form = "json" if kind == "json" else "parquet" if kind == "parquet" else "csv"
+    (pod / "etc/penstock/order/order.json").write_text(json.dumps(_order(form)))
+    return pod, clean
+
+
+def _order(form: str) -> dict[str, Any]:
     fields = [{"name": name, "type": TYPES.get(kind, kind.lower())} for name, kind in COLUMNS.items()]
     lake = {"warehouse": "file:///volumes/lake/wh", "volume": {"claimName": "lake"}}
-    source = {"url": "file:///volumes/data/", "volume": {"claimName": "data"}, "format": {"csv": {}}}
-    order = {
+    source = {"url": "file:///volumes/data/", "volume": {"claimName": "data"}, "format": {form: {}}}
+    return {
         "version": "penstock.dev/order-v1",
         "kind": "ingest",
         "subject": {"kind": "Pipeline", "namespace": "bench", "name": "orders"},
@@ -114,8 +157,6 @@ def prepare(rows: int, files: int) -> tuple[Path, Path]:
             }
         ],
     }
-    (pod / "etc/penstock/order/order.json").write_text(json.dumps(order))
-    return pod, clean
 
 
 def measured(command: list[str], environment: dict[str, str]) -> tuple[float, float, float]:
@@ -128,12 +169,14 @@ def measured(command: list[str], environment: dict[str, str]) -> tuple[float, fl
     return time.perf_counter() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def compare(rows: int, files: int, dlt: str | None) -> list[tuple[str, ...]]:
+def compare(rows: int, files: int, kind: str, dlt: str | None) -> list[tuple[str, ...]]:
     """A line for each: medians, and how often that of raw COPY goes into them."""
-    pod, clean = prepare(rows, files)
+    pod, clean = prepare(rows, files, kind)
+    dlt = dlt if KINDS[kind] == "csv" else None
     lake, table, other = pod / "volumes/lake", FOLDER / "raw.parquet", FOLDER / "dlt"
     types = json.dumps(COLUMNS)
-    commands = {"raw COPY": [sys.executable, "-c", RAW, f"{clean}/*.csv", types.replace('"', "'"), str(table)]}
+    scan = _scan(KINDS[kind], f"{clean}/*.{KINDS[kind]}")
+    commands = {"raw COPY": [sys.executable, "-c", RAW, scan, str(table)]}
     if dlt is not None:
         commands["dlt"] = [dlt, "-Wignore", str(Path(__file__).with_name("dltload.py")), str(clean), str(other), types]
     commands["penstock"] = [sys.executable, "-m", "penstock.worker"]
@@ -155,6 +198,7 @@ def compare(rows: int, files: int, dlt: str | None) -> list[tuple[str, ...]]:
     wall, cpu, _ = medians["raw COPY"]
     return [
         (
+            kind,
             f"{rows:,}",
             f"{files:,}",
             name,
@@ -174,15 +218,16 @@ def _rows(files: Path) -> int:
 def main(arguments: Sequence[str]) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench", epilog="PENSTOCK_BENCH_ROUNDS: how many rounds, 3")
-    parser.add_argument("cases", nargs="*", metavar="ROWS[/FILES]", default=["1000000", "5000000", "100000/1000"])
+    parser.add_argument("cases", nargs="*", metavar="[KIND:]ROWS[/FILES]", default=CASES)
     parser.add_argument(
         "--dlt", metavar="PYTHON", help="one that has dlt, as `make bench` makes it; else dlt is left out"
     )
     options = parser.parse_args(arguments)
-    table: list[tuple[str, ...]] = [("rows", "files", "what", "wall s", "ratio", "cpu s", "ratio", "peak MB")]
+    table: list[tuple[str, ...]] = [("kind", "rows", "files", "what", "wall s", "ratio", "cpu s", "ratio", "peak MB")]
     for case in options.cases:
-        rows, _, files = case.partition("/")
-        table += compare(int(rows), int(files or 1), options.dlt)
+        kind, _, size = case.rpartition(":")
+        rows, _, files = size.partition("/")
+        table += compare(int(rows), int(files or 1), kind or "dirty", options.dlt)
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     for line in table:
         print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))

@@ -59,13 +59,16 @@ class Faults:
     _first: dict[str, tuple[str, int, str]] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
-    def add(self, kinds: list[str], entries: pa.Table) -> None:
-        """Count bad rows: their kinds and their quarantine entries, in the same order; any thread may."""
-        columns = [entries[name].to_pylist() for name in ("input", "position", "locator")]
+    def add(self, kinds: pa.ChunkedArray, entries: pa.Table) -> None:
+        """Count bad rows of one input: their kinds and their quarantine entries, in the same order; any thread may."""
+        rows = pa.table({"kind": kinds, "row": pa.array(range(len(kinds)), pa.int64())})
+        counted = rows.group_by("kind").aggregate([("row", "count"), ("row", "min")])
+        first = entries.select(["input", "position", "locator"]).take(counted["row_min"]).to_pylist()
+        columns = [counted[name].to_pylist() for name in ("kind", "row_count")]
         with self._lock:
-            for kind, input_, position, locator in zip(kinds, *columns, strict=True):
-                self.kinds[kind] += 1
-                place = (input_, position or 0, locator)
+            for kind, count, row in zip(*columns, first, strict=True):
+                self.kinds[kind] += count
+                place = (row["input"], row["position"] or 0, row["locator"])
                 self._first[kind] = min(self._first.get(kind, place), place)
 
     def samples(self) -> str:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from penstock.worker.planning import PlannedInput
 from penstock.worker.ports.chunks import Chunk
@@ -30,15 +31,9 @@ class Context:
         keys = _keys(bad, chunk)
         columns: dict[str, Any] = {
             **self._common(planned, bad.num_rows),
-            "locator": pa.array(
-                [
-                    f"{planned.name}:{position}" if key is None else f"{planned.name} key {key}"
-                    for position, key in zip(bad["line"].to_pylist(), keys, strict=True)
-                ],
-                pa.string(),
-            ),
+            "locator": _locators(planned.name, bad["line"], keys),
             "position": bad["line"],
-            "key": pa.array(keys, pa.string()),
+            "key": keys,
             "stage": bad["stage"],
             "field": bad["field"],
             "reason": bad["reason"],
@@ -78,10 +73,18 @@ class Context:
         }
 
 
-def _keys(bad: pa.Table, chunk: Chunk) -> list[str | None]:
-    """The keys of the bad rows, None where the stream has none."""
+def _locators(name: str, lines: pa.ChunkedArray, keys: pa.Array) -> pa.ChunkedArray:
+    """Where each row stands, in words: after its input, its position or, where it has one, its key."""
+    placed = pc.binary_join_element_wise(name, lines.cast(pa.string()), ":")
+    if keys.null_count == len(keys):
+        return placed
+    return pc.coalesce(pc.binary_join_element_wise(name, keys, " key "), placed)
+
+
+def _keys(bad: pa.Table, chunk: Chunk) -> pa.Array:
+    """The keys of the bad rows, null where the stream has none."""
     if chunk.keys is None:
-        return [None] * bad.num_rows
+        return pa.nulls(bad.num_rows, pa.string())
     positions = chunk.lines_of(range(chunk.table.num_rows))
     by_position = dict(zip(positions, chunk.keys.to_pylist(), strict=True))
-    return [by_position.get(position) for position in bad["line"].to_pylist()]
+    return pa.array([by_position.get(position) for position in bad["line"].to_pylist()], pa.string())

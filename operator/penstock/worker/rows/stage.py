@@ -42,6 +42,9 @@ _TOGETHER = 64
 _HELD = 8 << 20
 """Bytes of parsed rows that a group of small inputs, or one of them, keeps before they are written."""
 
+_ENTRIES = 8192
+"""Quarantine entries that are made and written at once."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -338,15 +341,16 @@ class _Target:
         if good.num_rows:
             self.writer.write(staging.lineage.beside(good, self.planned.id))
             steps.reached("first bytes staged")
-        entries, kinds = None, list[str]()
+        bad = 0 if split.bad is None else split.bad.num_rows
         if split.bad is not None:
-            entries = staging.context.of_rows(split.bad, self.planned, chunk)
-            kinds = split.bad["kind"].to_pylist()
-            self.writer.reject(entries)
-        staging.accounts[self.planned.id].add(chunk.read, good.num_rows, len(kinds), 0)
-        staging.meter.count(rows=chunk.read, bad=len(kinds))
-        if entries is not None:
-            staging.faults.add(kinds, entries)
+            for start in range(0, bad, _ENTRIES):
+                some = split.bad.slice(start, _ENTRIES)
+                entries = staging.context.of_rows(some, self.planned, chunk)
+                self.writer.reject(entries)
+                staging.faults.add(some["kind"], entries)
+        staging.accounts[self.planned.id].add(chunk.read, good.num_rows, bad, 0)
+        staging.meter.count(rows=chunk.read, bad=bad)
+        if bad:
             staging.end_early()
 
 

@@ -106,6 +106,11 @@ class Block:
         ends = pc.indices_nonzero(line_ends(self.data))
         return memoryview(ends.buffers()[1]).cast("Q") if len(ends) == self.records else None
 
+    @property
+    def has_rows_alone(self) -> bool:
+        """Whether each line of `data` is a record: no line is blank, and no record has several."""
+        return self._ends is not None
+
     def span(self, record: int) -> tuple[int, int]:
         """Where the record of this index begins and ends in `data`."""
         if self._ends is None:
@@ -119,15 +124,19 @@ class Block:
 
     def of(self, records: Iterable[int]) -> list[int]:
         """The lines on which the records with these indices, ascending, begin."""
-        lines, line, at, gap = list[int](), self.first, 0, 0
+        lines, line, between, at, gap = list[int](), self.first, 0, 0, 0
+        whole = self._ends is not None  # then each line is a record, and nothing need be counted
         for record in records:
             start = self.span(record)[0]
-            line += self.data.count(b"\n", at, start)
-            at = start
+            if whole:
+                line = self.first + record
+            else:
+                line += self.data.count(b"\n", at, start)
+                at = start
             while gap < len(self.gaps) and self.gaps[gap][0] <= start:
-                line += self.gaps[gap][1]
+                between += self.gaps[gap][1]
                 gap += 1
-            lines.append(line)
+            lines.append(line + between)
         return lines
 
     def without_first(self) -> "Block":
@@ -147,18 +156,8 @@ class WrittenRecords:
 
     def payloads(self, records: Sequence[int], hidden: frozenset[str]) -> pa.Table:
         """See `chunks.Written`."""
-        payloads, encodings, complete = list[str](), list[str](), list[bool]()
-        for record in records:
-            written = self.block.written(record)
-            shown = self.mask(written, hidden) if hidden else written
-            payload, encoding = self.block.charset.payload(shown)
-            payloads.append(payload)
-            encodings.append(encoding)
-            complete.append(shown == written)
-        return pa.table(
-            {
-                "payload": pa.array(payloads, pa.string()),
-                "payload_encoding": pa.array(encodings, pa.string()),
-                "complete": pa.array(complete, pa.bool_()),
-            }
-        )
+        written = [self.block.written(record) for record in records]
+        shown = [self.mask(record, hidden) for record in written] if hidden else written
+        payloads, encodings = self.block.charset.payloads(shown)
+        complete = pa.array([after == before for after, before in zip(shown, written, strict=True)], pa.bool_())
+        return pa.table({"payload": payloads, "payload_encoding": encodings, "complete": complete})

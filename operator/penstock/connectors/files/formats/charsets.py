@@ -7,8 +7,10 @@ UTF-8 file with wrong bytes, and the same bytes are made of them again.
 
 import base64
 import codecs
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import pyarrow as pa
 
 from penstock.connectors.files.spec import Encoding
 from penstock.language.errors import InvalidSpec
@@ -56,6 +58,16 @@ class Charset:
         except UnicodeDecodeError:
             pass
         return base64.b64encode(original).decode(), BASE64
+
+    def payloads(self, records: Sequence[bytes]) -> tuple[pa.Array, pa.Array]:
+        """As `payload`, for many records: an array of texts and one of encodings."""
+        if self.is_utf8:
+            try:
+                return pa.array(records, pa.binary()).cast(pa.string()), pa.repeat(UTF8, len(records))
+            except pa.ArrowInvalid:  # some of them are no UTF-8
+                pass
+        shown = [self.payload(record) for record in records]
+        return pa.array([text for text, _ in shown], pa.string()), pa.array([kind for _, kind in shown], pa.string())
 
     def as_utf8(self, blocks: Iterator[bytes], where: str) -> Iterator[bytes]:
         """The blocks, decoded, as UTF-8. Raises InvalidSpec where they end in half a unit of UTF-16."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 from pyarrow import csv
 
-from penstock.connectors.files.formats.block import Block, BrokenLines, WrittenRecords
+from penstock.connectors.files.formats.block import Block, WrittenRecords
 from penstock.connectors.files.formats.dialect import Dialect
 from penstock.connectors.files.spec import CsvFormat
 from penstock.language import words
-from penstock.worker.ports.chunks import MASK, BrokenReason, Chunk
+from penstock.worker.ports.chunks import BROKEN, MASK, BrokenReason, Chunk
 
 _MARK = b"\xef\xbb\xbf"
 _Fault = tuple[BrokenReason, str]
@@ -55,10 +55,14 @@ def chunk(block: Block, layout: Layout) -> Chunk:
 def with_faults(block: Block, table: pa.Table, faults: dict[int, _Fault], written: WrittenRecords) -> Chunk:
     """The chunk, whose table lacks the block's records with these indices: they are added to its broken lines."""
     missing = tuple(sorted(faults))
-    broken = BrokenLines(block.charset)
-    for index, line in zip(missing, block.of(missing) if missing else [], strict=True):
-        broken.add(line, *faults[index], block.written(index))
-    tables = [lines.table() for lines in (block.broken, broken) if len(lines)]
+    tables = [block.broken.table()] if len(block.broken) else []
+    if missing:
+        payloads, encodings = block.charset.payloads([block.written(index) for index in missing])
+        reasons = pa.array([faults[index][0] for index in missing], pa.string())
+        errors = pa.array([faults[index][1] for index in missing], pa.string())
+        lines, complete = pa.array(block.of(missing), pa.int64()), pa.repeat(True, len(missing))
+        columns = [lines, reasons, errors, payloads, encodings, complete]
+        tables.append(pa.table(columns, schema=BROKEN))
     every = pa.concat_tables(tables).sort_by("line") if tables else None
     return Chunk(table, block.read, block, every, missing, written=written)
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from penstock.connectors.files.formats import alike
 from penstock.connectors.files.formats.block import Block, WrittenRecords
 from penstock.connectors.files.formats.csvrows import with_faults
 from penstock.worker.ports.chunks import MASK, BrokenReason, Chunk
@@ -21,6 +23,8 @@ DEEPEST = 200
 """How deep objects and lists may be nested in a line."""
 _NAMED, _NAMES = 1000, 10_000
 """Of how many rows of a block the names are listed, and how many of them, about."""
+_CELLS = 1 << 17
+"""Cells of lines read one by one that are Python's texts together."""
 _BLANKS = " \t\r\n"
 _STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -142,29 +146,97 @@ def masked(record: bytes, hidden: frozenset[str]) -> bytes:
 
 def chunk(block: Block, keys: Sequence[str]) -> Chunk:
     """The block's lines as columns of text c0, c1, …, one for each key."""
+    parts: list[alike.Part] = []
+    others: Sequence[int] = range(block.records)
+    if block.has_rows_alone:
+        parts, others = alike.read(block.data, block.records, layout)
+    read = _one_by_one(block, others, keys)
+    absent = frozenset(keys).difference(read.seen, *(part.names for part in parts))
+    listed = [part.names for part in parts if part.rows[0].as_py() < _NAMED]
+    names = (*dict.fromkeys(name for names in (*listed, read.names) for name in names),)[:_NAMES]
+    # without a key there is still a row for each line
+    table = pa.table({"line": pa.nulls(block.records - len(read.faults))})
+    if keys:
+        table = _in_order(parts, read, keys)
+    parsed = with_faults(block, table, read.faults, WrittenRecords(block, masked))
+    return replace(parsed, names=names, absent=absent)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Lines that were read one by one: the indices of those that are rows, and a column of texts for each key."""
+
+    rows: pa.Array
+    columns: list[pa.Array]
+    faults: dict[int, tuple[BrokenReason, str]]
+    seen: frozenset[str]
+    """Those of the keys that some line has."""
+    names: tuple[str, ...]
+    """The names that the first lines have."""
+
+
+def _one_by_one(block: Block, indices: Sequence[int], keys: Sequence[str]) -> _Read:
+    """The lines with these indices, ascending."""
     faults: dict[int, tuple[BrokenReason, str]] = {}
+    rows, wanted, names = list[int](), frozenset(keys), dict[str, None]()
+    absent, pieces = set(wanted), list[list[pa.Array]]()
     columns: list[list[str | None]] = [[] for _ in keys]
-    appends = [(key, column.append) for key, column in zip(keys, columns, strict=True)]
-    wanted = frozenset(keys)
-    absent, names = set(wanted), dict[str, None]()
-    for index, (start, end) in enumerate(block.spans):
+    step = max(1, _CELLS // max(len(keys), 1))
+    for index in indices:
+        start, end = block.span(index)
         try:
             found, values = _row(block.data[start:end], wanted)
         except NotARow as bad:
             faults[index] = bad.reason, bad.error
             continue
-        for key, append in appends:
-            append(values.get(key))
+        rows.append(index)
+        for key, column in zip(keys, columns, strict=True):
+            column.append(values.get(key))
         if absent:
             absent.difference_update(values)
         if index < _NAMED and len(names) < _NAMES:
             names.update(dict.fromkeys(found))
-    arrays = [pa.array(column, pa.string()) for column in columns]
-    # without a key there is still a row for each line
-    table = pa.table(arrays, names=[f"c{index}" for index in range(len(keys))])
-    table = table if keys else pa.table({"line": pa.nulls(block.records - len(faults))})
-    parsed = with_faults(block, table, faults, WrittenRecords(block, masked))
-    return replace(parsed, names=(*names,), absent=frozenset(absent))
+        if len(rows) % step == 0:
+            pieces.append([pa.array(column, pa.string()) for column in columns])
+            columns = [[] for _ in keys]
+    pieces.append([pa.array(column, pa.string()) for column in columns])
+    together = [pa.concat_arrays(column) for column in zip(*pieces, strict=True)]
+    return _Read(pa.array(rows, pa.int64()), together, faults, wanted - absent, (*names,))
+
+
+def _in_order(parts: Sequence[alike.Part], read: _Read, keys: Sequence[str]) -> pa.Table:
+    """The rows of all parts in the order of their lines; null where a part lacks a key."""
+    if not parts:
+        return pa.table(read.columns, names=[f"c{index}" for index in range(len(keys))])
+    places = [{name: place for place, name in enumerate(part.names)} for part in parts]
+    order = None
+    if len(parts) > 1 or len(read.rows):
+        order = pc.array_sort_indices(pa.concat_arrays([*(part.rows for part in parts), read.rows]))
+    columns = []
+    for number, key in enumerate(keys):
+        pieces = [
+            part.columns[place[key]] if key in place else pa.nulls(len(part.rows), pa.string())
+            for part, place in zip(parts, places, strict=True)
+        ]
+        column = pa.concat_arrays([*pieces, read.columns[number]])
+        columns.append(column if order is None else column.take(order))
+    return pa.table(columns, names=[f"c{index}" for index in range(len(keys))])
+
+
+def layout(written: bytes) -> alike.LineLayout | None:
+    """What stands around the line's values; None where it is no object of plain values under different names."""
+    try:
+        found = parse(written)
+    except NotARow:
+        return None
+    if not found or isinstance(found, _Repeated) or any(isinstance(value, dict | list) for value in found.values()):
+        return None
+    line, at, names, before = written.decode(), 0, list[str](), list[str]()
+    for member in _members(line):
+        names.append(member.name)
+        before.append(line[at : member.start])
+        at = member.end
+    return alike.LineLayout((*names,), (*before,), line[at:])
 
 
 def _row(written: bytes, wanted: frozenset[str]) -> tuple[dict[str, Any], dict[str, str | None]]:

@@ -41,7 +41,7 @@ class Limits:
 
 
 CSV_LIMITS = Limits()
-JSON_LIMITS = Limits(block=2 << 20, rows=1 << 13)
+JSON_LIMITS = Limits(block=4 << 20, rows=1 << 14)
 """Lines of JSON may lack most keys that are asked for: fewer of them bound the cells of a chunk."""
 
 
