@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet
 
 from penstock.cli import sample
-from support import s3
+from support import mysql, s3
 from support.clusters import ROOT, Session
 
 EXAMPLES = ROOT / "examples"
@@ -20,7 +20,7 @@ FLIGHTS = 336_776
 
 def test_every_example_is_tested_here() -> None:
     folders = {folder.name for folder in EXAMPLES.iterdir() if folder.is_dir()}
-    assert folders == {"01-quickstart", "02-s3", "03-json-lines", "04-sqlite"}
+    assert folders == {"01-quickstart", "02-s3", "03-json-lines", "04-sqlite", "08-mysql"}
 
 
 def test_the_quickstart_loads_a_year_of_flights_and_delivers_it(session: Session, tmp_path: Path) -> None:
@@ -99,6 +99,23 @@ def test_sqlite_reads_a_table_and_a_query_of_one_moment(session: Session, tmp_pa
     session.wait("source", "shop", "Discovered")
     streams = session.get("source", "shop")["status"]["streams"]
     assert [(stream["name"], stream["fields"]) for stream in streams] == [("orders", 4), ("countries", 2)]
+
+
+def test_mysql_reads_a_table(session: Session, tmp_path: Path) -> None:
+    with mysql.serve(tmp_path / "mariadb", session.cluster.place) as server:
+        server.database("shop")
+        script = (EXAMPLES / "08-mysql" / "data" / "shop.sql").read_text(encoding="utf-8")
+        server.execute(*filter(str.strip, script.split(";\n")), database="shop")
+        keys = (f"--from-literal=username={mysql.USER}", f"--from-literal=password={mysql.PASSWORD}")
+        session.kubectl("create", "secret", "generic", "mysql-shop", *keys)
+        manifests = (EXAMPLES / "08-mysql" / "shop.yaml").read_text(encoding="utf-8")
+        place = f"host: {server.host}, port: {server.port}"
+        session.kubectl("apply", "-f", "-", stdin=manifests.replace("host: 127.0.0.1, port: 3306", place))
+        run = session.last_run("pipeline", "mysql-shop", "nonce/first")
+        assert run["state"] == "Succeeded", run
+        assert (run["rowsRead"], run["rowsLoaded"], run["rowsQuarantined"]) == (3, 2, 1)
+        session.until_rows("mysql-orders", 2)
+        assert mysql.PASSWORD not in session.kubectl("get", "penstock,jobs,configmaps,events,pods", "-o", "yaml")
 
 
 def _csv(file: Path) -> list[dict[str, str]]:

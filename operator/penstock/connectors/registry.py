@@ -12,6 +12,8 @@ from penstock.language.traits import ConnectorSpec
 SYSTEMS = (
     "files",
     "lake",
+    "mysql",
+    "mysql",
     "sqlite",
 )
 

@@ -36,6 +36,18 @@ class GoogleServiceAccount(Model):
     ]
 
 
+class Basic(Model):
+    """A user and a password."""
+
+    secret_ref: Annotated[
+        SecretRef,
+        Field(
+            description="Secret with the keys `username` and `password`, as Kubernetes has them in its type "
+            "kubernetes.io/basic-auth."
+        ),
+    ]
+
+
 class Auth(OneOf):
     """How to authenticate; at most one member. Without it, requests are anonymous."""
 
@@ -45,6 +57,10 @@ class Auth(OneOf):
     ] = None
     google_service_account: Annotated[
         GoogleServiceAccount | None, Field(description="For gs:// URLs: the key of a service account.")
+    ] = None
+    basic: Annotated[
+        Basic | None,
+        Field(description="User and password, from a Secret of this namespace. Never shown, never logged."),
     ] = None
 
     @property

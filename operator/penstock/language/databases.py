@@ -1,5 +1,6 @@
 """What manifests say of databases, whichever it is: which tables are read, and queries that are read like tables."""
 
+import fnmatch
 from typing import Annotated
 
 from pydantic import Field
@@ -24,6 +25,11 @@ class TableSelection(Model):
         list[TableName],
         Field(max_length=256, description="Names or patterns (`*`, `?`) of tables that are no streams."),
     ] = []
+
+    def selects(self, name: str) -> bool:
+        """Whether a table of that name is a stream."""
+        included = not self.include or any(fnmatch.fnmatchcase(name, pattern) for pattern in self.include)
+        return included and not any(fnmatch.fnmatchcase(name, pattern) for pattern in self.exclude)
 
 
 class Query(Model):

@@ -1,6 +1,5 @@
 """SQLite as a Source: tables, views and queries, all read in one transaction."""
 
-import fnmatch
 import os
 import sqlite3
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -122,17 +121,12 @@ class SqliteSource:
                 "ESCAPE '\\' ORDER BY name"
             )
         queries = [query.name for query in self._spec.queries]
-        selected = [str(name) for (name,) in rows if self._selected(str(name))]
+        selected = [str(name) for (name,) in rows if self._spec.tables.selects(str(name))]
         both = sorted({*queries} & {*selected})
         if both:
             message = f'{self._subject}: "{both[0]}" is a table and a query. Give the query another name.'
             raise InvalidSpec(message, "WrongSpecification")
         return selected + queries
-
-    def _selected(self, name: str) -> bool:
-        tables = self._spec.tables
-        included = not tables.include or any(fnmatch.fnmatchcase(name, pattern) for pattern in tables.include)
-        return included and not any(fnmatch.fnmatchcase(name, pattern) for pattern in tables.exclude)
 
     def _stream(self, database: Database, name: str) -> Stream:
         relation = self.relation(database, name)

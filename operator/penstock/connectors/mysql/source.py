@@ -1,0 +1,170 @@
+"""MySQL and MariaDB as a Source: tables, views and queries, all read in one transaction."""
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+from penstock.connectors.mysql import columns
+from penstock.connectors.mysql.columns import Column
+from penstock.connectors.mysql.server import Server, statement
+from penstock.connectors.mysql.spec import MysqlSource as MysqlSpec
+from penstock.language.errors import InvalidSpec
+from penstock.runs.order import SourceOrder
+from penstock.worker.pod import Pod
+from penstock.worker.ports.chunks import Columns
+from penstock.worker.ports.source import (
+    Input,
+    Json,
+    OpenReader,
+    Plan,
+    Reader,
+    Stream,
+    StreamField,
+    StreamRequest,
+    Work,
+)
+
+_CHUNK_CELLS = 200_000
+"""Cells of one chunk: a list of Python values takes about 60 bytes a cell."""
+
+_COLUMNS = """
+SELECT column_name, column_type, column_key = 'PRI' FROM information_schema.columns
+WHERE table_schema = DATABASE() AND table_name = %s ORDER BY ordinal_position"""
+_TABLES = """
+SELECT table_name FROM information_schema.tables
+WHERE table_schema = DATABASE() AND table_type IN ('BASE TABLE', 'VIEW') ORDER BY table_name"""
+
+
+@dataclass(frozen=True)
+class _Relation:
+    """A table, view or query: what stands after FROM, its columns, its primary key."""
+
+    where: str
+    sql: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
+
+    def select(self, wanted: Sequence[Column]) -> str:
+        """The statement that reads these columns and then those of the key."""
+        listed = [column.sql for column in wanted] + [columns.name(each) for each in self.key]
+        return f"SELECT {', '.join(listed) or '1'} FROM {self.sql}"  # noqa: S608 - quoted names, a checked query
+
+
+class MysqlSource:
+    """A database of a server."""
+
+    def __init__(self, order: SourceOrder, pod: Pod) -> None:
+        self.spec = cast(MysqlSpec, order.connector.spec)
+        self._subject = f"Source {order.name}"
+        auth = order.auth.basic if order.auth is not None else None
+        if auth is None:
+            raise InvalidSpec(f"{self._subject}: auth.basic is missing.", "SecretMissing")
+        self._credentials = self._read(pod, auth.secret_ref.name)
+
+    def _read(self, pod: Pod, secret: str) -> tuple[str, str, str | None]:
+        user, password = (pod.secret(secret, key) for key in ("username", "password"))
+        if user is None or password is None:
+            missing = "username" if user is None else "password"
+            message = f"{self._subject}: Secret {secret} has no key {missing}. Add it."
+            raise InvalidSpec(message, "SecretMissing")
+        return user, password, pod.secret(secret, "ca.crt")
+
+    def check(self) -> None:
+        with self._connected() as server:
+            self._streams(server)
+
+    def discover(self) -> list[Stream]:
+        with self._connected() as server:
+            return [self._stream(server, stream) for stream in self._streams(server)]
+
+    @contextmanager
+    def session(self, requests: Sequence[StreamRequest]) -> Iterator["_Session"]:
+        del requests  # full reads only: a state is not needed
+        with self._connected() as server:
+            yield _Session(self, server)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Server]:
+        server = Server(self.spec, self._credentials, self._subject)
+        try:
+            yield server
+        finally:
+            server.close()
+
+    def _streams(self, server: Server) -> list[str]:
+        """The names of all streams: the tables and views that are selected, then the queries."""
+        tables = [str(name) for (name,) in server.rows(_TABLES) if self.spec.tables.selects(str(name))]
+        queries = [query.name for query in self.spec.queries]
+        both = sorted({*queries} & {*tables})
+        if both:
+            message = f'{self._subject}: "{both[0]}" is a table and a query. Give the query another name.'
+            raise InvalidSpec(message, "WrongSpecification")
+        return tables + queries
+
+    def _stream(self, server: Server, name: str) -> Stream:
+        relation = self.relation(server, name)
+        fields = tuple(StreamField(column.name, column.field_type) for column in relation.columns)
+        return Stream(name, fields, relation.key)
+
+    def relation(self, server: Server, stream: str) -> _Relation:
+        """The table, view or query of that name. Raises InvalidSpec (ResourceNotFound, WrongSpecification)."""
+        query = next((query for query in self.spec.queries if query.name == stream), None)
+        if query is not None:
+            named = server.columns(query.sql, f"query {stream}")
+            sql = f"({statement(query.sql)}) AS penstock"
+            return _Relation(f"query {stream}", sql, tuple(columns.text(name) for name in named))
+        there = self._streams(server)
+        if stream not in there:
+            listed = ", ".join(there[:20]) or "no table"
+            message = (
+                f'{self._subject}: database {self.spec.database} has no table "{stream}" that is selected and that the '
+                f"user may read; it has {listed}."
+            )
+            raise InvalidSpec(message, "ResourceNotFound")
+        rows = server.rows(_COLUMNS, (stream,))
+        key = tuple(str(name) for name, _, keyed in rows if keyed == "1")
+        named_columns = tuple(columns.column(str(name), str(declared)) for name, declared, _ in rows)
+        return _Relation(f"table {stream}", columns.name(stream), named_columns, key)
+
+    def input_name(self, stream: str) -> str:
+        """The name of a stream's input, which no other Source has."""
+        return f"{self.spec.location}/{stream}"
+
+
+class _Session:
+    """Streams of one database in one transaction."""
+
+    ordered = True  # one connection reads
+
+    def __init__(self, source: MysqlSource, server: Server) -> None:
+        self._source, self._server = source, server
+
+    def plan(self, stream: str) -> Plan:
+        self._source.relation(self._server, stream)
+        return Plan((Input(self._source.input_name(stream), "", ({"stream": stream},)),))
+
+    def readers(self, stream: str, parts: Sequence[Json]) -> Generator[OpenReader, None, None]:
+        del stream
+        for part in parts:
+            yield partial(self._open, str(part["stream"]))
+
+    def _open(self, stream: str) -> Reader:
+        relation = self._source.relation(self._server, stream)
+        names = tuple(column.name for column in relation.columns)
+        types = tuple(column.duckdb_type for column in relation.columns)
+        return Reader(Columns(names, types, partial=True), partial(self._works, relation))
+
+    def _works(self, relation: _Relation, names: Sequence[str]) -> Iterator[Work]:
+        by_name = {column.name: column for column in relation.columns}
+        wanted = [by_name[name] for name in names]
+        key = range(len(wanted), len(wanted) + len(relation.key))
+        first = 1
+        count = max(1, _CHUNK_CELLS // max(1, len(wanted)))
+        for rows in self._server.batches(relation.select(wanted), count, relation.where):
+            yield partial(columns.chunk, rows, wanted, key, first)
+            first += len(rows)
+
+    def acknowledge(self, states: Mapping[str, Json]) -> None:
+        del states  # nothing is kept at the source
