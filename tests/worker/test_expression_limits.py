@@ -81,6 +81,57 @@ def test_validate_shows_each_of_them_at_its_own_place(tmp_path: Path) -> None:
     assert {path[-2] for path in found} == set(range(len(TOO_LARGE)))
 
 
+DROPPED = [
+    "date_diff('day', a, b, c)",
+    "strptime(a, '%Y', '%d')",
+    "regexp_replace(a, 'x', 'y', 'g', 'z')",
+    "interval '1 day; select 1'",
+    "a::date + interval '1 day 2'",
+    "a::date + interval '1 day -- x'",
+    "a::varchar(5)",
+    "to_timestamp(a, 3)",
+    "'a' 'b'",
+    "lpad(a, 3)",
+    "{fn upper(a)}",
+    "case when a then b",
+    "case when a then b else c",
+    "coalesce(a, b) ignore nulls",
+    "a div 2",
+    "nvl(a, b)",
+]
+SPELLINGS = [
+    ("substr(a, 1, 2)", "substring(a, 1, 2)"),
+    ("len(a) + ceiling(1.5)", "length(a) + ceil(1.5)"),
+    ("a IS NOT NULL", "NOT a IS NULL"),
+    ("a notnull and b isnull", "a IS NOT NULL AND b IS NULL"),
+    ("b::bool is not true", "NOT b::boolean IS TRUE"),
+    ("interval '3 days'", "INTERVAL 3 DAYS"),
+    ("interval '2 centuries'", "INTERVAL '2' CENTURIES"),
+    ("extract(year from a::date)", "extract(YEAR FROM CAST(a AS date))"),
+    ("mod(a::int8, 1_000) == 2", "a::bigint % 1000 = 2"),
+    ("if(a = 'x', 1, 2)", "case when a = 'x' then 1 else 2 end"),
+    ("trim(leading 'x' from a) /* a comment */", "ltrim(a, 'x') -- another"),
+    ("a::numeric || ucase(b)", "a::decimal(18, 3) || upper(b)"),
+]
+
+
+@pytest.mark.parametrize("written", DROPPED)
+def test_what_a_parser_would_drop_is_refused(written: str) -> None:
+    with pytest.raises(InvalidSpec, match=r"^field v: .*(not the same|cannot read|not allowed|not an SQL expression)"):
+        expressions.parse(written, "field v")
+
+
+@pytest.mark.parametrize(("one", "other"), SPELLINGS)
+def test_spellings_of_one_meaning_are_the_same(one: str, other: str) -> None:
+    assert expressions.parse(one, "field v").tree == expressions.parse(other, "field v").tree
+
+
+@pytest.mark.parametrize("name", ["random", "now", "today", "uuid", "pow", "string_split"])
+def test_a_function_off_the_list_is_called_by_the_name_that_was_written(name: str) -> None:
+    with pytest.raises(InvalidSpec, match=rf"^field v: the function {name} is not allowed"):
+        expressions.parse(f"upper({name}(a, b))" if name in ("pow", "string_split") else f"{name}()", "field v")
+
+
 SEEDS = [
     "make_date(year::int, month::int, day::int)",
     "coalesce(nullif(trim(city), ''), 'unknown')",

@@ -1,11 +1,13 @@
 """Expressions in `from`: parsed by sqlglot, refused unless every part is on a list, casts of text made exact.
 
 What is written is parsed and checked by `grammar`, printed, parsed again, and checked to be the same. At last DuckDB
-parses the SQL that it is to run: it must be one statement that calls nothing else than the functions on the list.
+parses the SQL that it is to run: it must be one statement that calls nothing else than the functions on the list, and
+mean the same to DuckDB as what was written.
 """
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import sqlglot
@@ -13,7 +15,9 @@ from sqlglot import exp
 
 from penstock.language.errors import InvalidSpec
 from penstock.worker.ports.chunks import PLAIN_NUMBERS, NumberFormat
-from penstock.worker.rows import grammar, growth, lossless, parsetree
+from penstock.worker.rows import agreement, engine, grammar, growth, lossless, parsetree
+
+logging.getLogger("sqlglot").setLevel(logging.CRITICAL)  # it logs what it drops; here that is refused with a message
 
 _MARK = "__penstock"
 """Begins the names that stand in for columns, exact casts and guards while sqlglot writes the SQL."""
@@ -31,6 +35,8 @@ class Parsed:
     written: str
     tree: exp.Expr
     columns: tuple[str, ...]
+    where: str
+    """The field that it belongs to, for messages."""
 
     @property
     def column(self) -> str | None:
@@ -59,13 +65,29 @@ def parse(written: str, where: str) -> Parsed:
             raise _Fault("is read in two ways; write it in a simpler way")
         if found := parsetree.fault(_sql(again)) or parsetree.constant_fault(again):
             raise _Fault(found)
+        _require_agreement(written, again)
     except RecursionError:
         raise InvalidSpec(f"{where}: {_too_deep(written)}") from None
     except _Fault as fault:
         said = str(fault)
         raise InvalidSpec(f"{where}: {said}{'' if said.endswith(('.', '?')) else '.'}") from None
     names = dict.fromkeys(column.name for column in again.find_all(exp.Column))
-    return Parsed(written, again, tuple(names))
+    return Parsed(written, again, tuple(names), where)
+
+
+def _require_agreement(written: str, tree: exp.Expr) -> None:
+    """Raise _Fault where the checked tree is not all that DuckDB reads in what was written."""
+    if isinstance(tree, exp.Column) and written.strip() in (tree.name, engine.name(tree.name)):
+        return  # a bare name may be a word of SQL, such as "desc"
+    printed = _sql(tree)
+    read = parsetree.selected(written)
+    if isinstance(read, str):
+        raise _Fault(f"{shown(written)} is not allowed: {read}")
+    if not agreement.agree(written, printed):
+        raise _Fault(
+            f"{shown(written)} would be read as {shown(printed)}, which is not the same. If that is what you mean, "
+            "write it so; docs/expressions.md lists what is allowed"
+        )
 
 
 class _Fault(Exception):
@@ -118,7 +140,7 @@ def _checked(tree: exp.Expr, written: str) -> exp.Expr:
         if level > grammar.DEEPEST:
             raise RecursionError
         node.comments = None
-        if found := grammar.fault(node):
+        if found := grammar.fault(node, written):
             raise _Fault(found)
         levels += [(child, level + 1) for child in node.iter_expressions()]
     grown = growth.measure(tree)
@@ -132,39 +154,64 @@ def _sql(tree: exp.Expr) -> str:
     return tree.sql(dialect="duckdb", identify=True, comments=False)
 
 
-def sql(parsed: Parsed, columns: Mapping[str, tuple[str, bool]], numbers: NumberFormat = PLAIN_NUMBERS) -> str:
+def sql(
+    parsed: Parsed,
+    columns: Mapping[str, tuple[str, bool]],
+    type_of: Callable[[str], str] | None = None,
+    numbers: NumberFormat = PLAIN_NUMBERS,
+) -> str:
     """DuckDB's SQL for the expression.
 
-    `columns` gives for each column it names the SQL that stands for it and whether it is text; casts of text become
-    exact, and fail where they are not. `numbers` is how texts write numbers. Raises InvalidSpec when what sqlglot
-    prints is not what was checked.
+    `columns` gives for each column it names the SQL that stands for it and whether it is text. Casts become exact, and
+    fail where they are not. `type_of` gives the DuckDB type of SQL over these columns, of which a cast's exactness
+    depends; without it, only casts of text columns are exact: enough to see whether it can be computed at all.
+    `numbers` is how columns of text write numbers. Raises InvalidSpec for a cast that there is none for, and when what sqlglot prints is not what was checked.
     """
     stands_for: list[str] = []
-
-    def placeholder(replacement: str) -> exp.Expr:
-        stands_for.append(replacement)
-        return exp.column(f"{_MARK}_{len(stands_for) - 1}", quoted=True)
-
-    def translate(node: exp.Expr) -> exp.Expr:
-        if isinstance(node, exp.Cast) and isinstance(node.this, exp.Column) and columns[node.this.name][1]:
-            return placeholder(lossless.guarded(_target(node.to), columns[node.this.name][0], numbers))
-        if isinstance(node, exp.Column) and not node.name.startswith(_MARK):
-            return placeholder(columns[node.name][0])
-        return node
 
     def printed(node: exp.Expr) -> str:
         return _STANDS_FOR.sub(lambda match: stands_for[int(match.group(1))], _verified(node, parsed.written))
 
+    def translated(node: exp.Expr) -> str | None:
+        if isinstance(node, exp.Column):
+            return columns[node.name][0]
+        if id(node) in guarded:
+            return growth.guard(node, printed)
+        if not isinstance(node, exp.Cast):
+            return None
+        if id(node) in of_columns:
+            return lossless.guarded(_target(node.to), printed(node.this), numbers, try_=isinstance(node, exp.TryCast))
+        return None if type_of is None else _cast(node, printed(node.this), type_of, parsed)
+
     tree = parsed.tree.copy()
-    guarded = growth.measure(tree).guarded
-    tree = tree.transform(translate, copy=False)
-    for node in guarded:
-        replacement = placeholder(growth.guard(node, printed))
+    guarded = {id(node) for node in growth.measure(tree).guarded}
+    of_columns = {
+        id(node) for node in tree.find_all(exp.Cast) if isinstance(node.this, exp.Column) and columns[node.this.name][1]
+    }
+    for node in reversed([*tree.bfs()]):  # what it is made of comes first
+        replacement = translated(node)
+        if replacement is None:
+            continue
+        stands_for.append(replacement)
+        name = exp.column(f"{_MARK}_{len(stands_for) - 1}", quoted=True)
         if node is tree:
-            tree = replacement
+            tree = name
         else:
-            node.replace(replacement)
+            node.replace(name)
     return printed(tree)
+
+
+def _cast(node: exp.Cast, given: str, type_of: Callable[[str], str], parsed: Parsed) -> str:
+    """SQL for a cast of what `given` computes. Raises InvalidSpec for a pair of types that no value fits."""
+    target, source = _target(node.to), type_of(given)
+    cast = lossless.computed(source, target, given, try_=isinstance(node, exp.TryCast))
+    if cast is not None:
+        return cast
+    remedy = ""
+    if source in lossless.MOMENTS:
+        remedy = " Name the zone: write AT TIME ZONE 'UTC', or another, before the cast."
+    message = f"{parsed.where}: {shown(parsed.written)} casts {source} to {target}, which can change the value.{remedy}"
+    raise InvalidSpec(message, "WrongSpecification")
 
 
 def _verified(tree: exp.Expr, written: str) -> str:

@@ -135,14 +135,14 @@ def names() -> list[str]:
     return sorted({*given, *_BY_NAME, "coalesce", "nullif", "greatest", "least"})
 
 
-def fault(node: exp.Expr) -> str | None:
-    """What is not allowed about this node by itself, for a message; None if nothing is."""
+def fault(node: exp.Expr, written: str) -> str | None:
+    """What is not allowed about this node by itself, for a message; None if nothing is. `written` is the whole."""
     kind = type(node)
     if kind is exp.Anonymous:
         return None if node.name.lower() in _BY_NAME else _unknown(node.name)
     arguments = _OPERATORS.get(kind) or (FUNCTIONS[kind][1] if kind in FUNCTIONS else None)
     if arguments is None and kind is not exp.Null:
-        return _refused(node)
+        return _refused(node, written)
     for name, value in node.args.items():
         if name not in (arguments or ()) and value is not None and not isinstance(value, bool) and value != []:
             return _extra(node, name)
@@ -150,10 +150,17 @@ def fault(node: exp.Expr) -> str | None:
     return check(node) if check is not None else None
 
 
-def _refused(node: exp.Expr) -> str:
+def _refused(node: exp.Expr, written: str) -> str:
     if isinstance(node, exp.Func):
-        return _unknown(node.sql_name().lower())
+        return _unknown(_called(node, written.lower()))
     return f'"{_written(node)}" is not allowed in expressions'
+
+
+def _called(node: exp.Func, written: str) -> str:
+    """The function's name as it was written, where that can be seen: sqlglot knows pow as power."""
+    name = node.sql_name().lower()
+    off_list = [called for called in re.findall(r"(\w+)\s*\(", written) if called not in names()]
+    return off_list[0] if name not in written and len(off_list) == 1 else name
 
 
 def _extra(node: exp.Expr, name: str) -> str:

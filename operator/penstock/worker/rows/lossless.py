@@ -186,14 +186,61 @@ def one_of(text: str, values: Sequence[str]) -> str:
     return f"(NOT contains({text}, {quoted}) AND contains({listed}, {quoted} || {text} || {quoted}))"
 
 
-def guarded(target: str, x: str, numbers: NumberFormat = PLAIN_NUMBERS) -> str:
-    """A cast of the text `x` inside an expression: exact, or an error that the TRY around the expression sees."""
+def guarded(target: str, x: str, numbers: NumberFormat = PLAIN_NUMBERS, *, try_: bool = False) -> str:
+    """A cast of the text `x` inside an expression: exact, else an error that the TRY around the expression sees.
+
+    With `try_` it is NULL instead. `x` is written several times: it should be short. `numbers` is how it writes them.
+    """
     if is_number(target):
         x = plain_number(x, numbers)
+    return _or_fail(_text_inside(target, x), target, x, try_=try_)
+
+
+def computed(source: str, target: str, x: str, *, try_: bool = False) -> str | None:
+    """The same of `x`, computed from other things and of the type `source`; None where no value of it can be one.
+
+    A list of one entry binds `x`, so that it is computed once.
+    """
+    if source in ('"NULL"', "NULL"):
+        return f"CAST({x} AS {target})"
+    cast = _inside(source, target, "w.x")
+    if cast is None:
+        return None
+    return f"list_transform([struct_pack(x := {x})], lambda w: {_or_fail(cast, target, 'w.x', try_=try_)})[1]"
+
+
+def _inside(source: str, target: str, x: str) -> Cast | None:
+    """The cast of an expression's part, its attempt written out in what accepts it."""
+    if source == "VARCHAR":
+        return _text_inside(target, x)
+    if source == "INTERVAL" and target == "VARCHAR":
+        return Cast("", f"CAST({x} AS VARCHAR)")
+    if (source == "BOOLEAN") != (target == "BOOLEAN") and target != "VARCHAR" and source not in MOMENTS:
+        if target in MOMENTS:
+            return None
+        attempt = f"TRY_CAST({x} AS {target})"  # true is 1, and 1 is true
+        return Cast(attempt, f"CASE WHEN TRY_CAST({attempt} AS {source}) = {x} THEN {attempt} END")
+    kind = _kind(target)
+    cast = from_type(source, kind, x, "")
+    return None if cast is None else from_type(source, kind, x, f"({cast.attempt})")
+
+
+def _text_inside(target: str, x: str) -> Cast:
+    return from_text(_kind(target), x, f"({from_text(_kind(target), x, '').attempt})")
+
+
+def _kind(target: str) -> str:
+    """The language's name for a type of DuckDB."""
     kinds = {sql: kind for kind, sql in _SQL.items()}
-    kind = kinds.get(target) or target.lower()
-    cast = from_text(kind, x, from_text(kind, x, "").attempt)
-    return f"coalesce({cast.accept}, CAST('not ' || {x} AS {target}))"
+    return kinds.get(target) or target.lower()
+
+
+def _or_fail(cast: Cast, target: str, x: str, *, try_: bool) -> str:
+    if try_:
+        return cast.accept
+    text = f"'not ' || CAST({x} AS VARCHAR)"
+    fail = f"CAST(CAST({text} AS INTEGER) AS VARCHAR)" if target == "VARCHAR" else f"CAST({text} AS {target})"
+    return f"coalesce({cast.accept}, {fail})"
 
 
 def _double(x: str, t: str) -> str:

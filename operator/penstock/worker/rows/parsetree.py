@@ -56,6 +56,14 @@ _EMPTY: tuple[Any, ...] = (None, [], "", {})
 
 def fault(sql: str) -> str | None:
     """What DuckDB reads in the expression that is not allowed, as a sentence without its full stop; None if nothing."""
+    select = selected(sql)
+    if isinstance(select, str):
+        return select
+    return next((found for node in _nodes(select) if (found := _off_list(node))), None)
+
+
+def selected(sql: str) -> dict[str, Any] | str:
+    """DuckDB's tree of the one expression, or what is wrong as a sentence without its full stop."""
     with engine.small() as connection:
         ((answer,),) = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT {sql}"]).fetchall()
     read = json.loads(answer)
@@ -70,7 +78,8 @@ def fault(sql: str) -> str | None:
         return "it is more than one expression"
     if any(select.get(clause) not in _EMPTY for clause in clauses):
         return "it is a query"
-    return next((found for node in _nodes(select["select_list"]) if (found := _off_list(node))), None)
+    expression: dict[str, Any] = select["select_list"][0]
+    return expression
 
 
 def constant_fault(tree: exp.Expr) -> str | None:

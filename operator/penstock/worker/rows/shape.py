@@ -377,9 +377,12 @@ def _from_expression(
     from penstock.worker.rows import expressions
 
     texts = {name: lossless.comes_as_text(columns.types[place]) for name, place in places.items()}
-    sql = expressions.sql(
-        expression, {name: (f"c{place}", texts[name]) for name, place in places.items()}, columns.numbers
-    )
+    given = {name: (f"c{place}", texts[name]) for name, place in places.items()}
+
+    def type_of(part: str) -> str:
+        return _type_of(part, columns, shaped.field, expression.written)
+
+    sql = expressions.sql(expression, given, type_of, columns.numbers)
     source = _type_of(sql, columns, shaped.field, expression.written)
     value = _without_null_values(f"{shaped.expression}.v", source, shaped.field)
     cast = _cast(shaped, source, expression.written, where)
