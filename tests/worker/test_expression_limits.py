@@ -108,6 +108,7 @@ SPELLINGS = [
     ("interval '3 days'", "INTERVAL 3 DAYS"),
     ("interval '2 centuries'", "INTERVAL '2' CENTURIES"),
     ("extract(year from a::date)", "extract(YEAR FROM CAST(a AS date))"),
+    ("year(at) + day(day) + length(desc)", 'year("at") + day("day") + length("desc")'),
     ("mod(a::int8, 1_000) == 2", "a::bigint % 1000 = 2"),
     ("if(a = 'x', 1, 2)", "case when a = 'x' then 1 else 2 end"),
     ("trim(leading 'x' from a) /* a comment */", "ltrim(a, 'x') -- another"),
@@ -253,7 +254,7 @@ def test_a_row_whose_text_would_grow_without_bound_is_bad_and_no_other(tmp_path:
     report = pod.work()
     assert report.message is None
     assert sorted(row["n"] for row in pod.rows()) == [n for n in range(100) if n != 7]
-    assert [row["line"] for row in pod.bad()] == [9]
+    assert [row["locator"] for row in pod.bad()] == ["file:///volumes/data/a.csv:9"]
 
 
 @pytest.mark.parametrize(

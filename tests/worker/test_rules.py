@@ -56,7 +56,7 @@ def test_an_expression_that_fails_makes_its_row_bad_and_no_other(tmp_path: Path)
         ("sleep_ms(1000)", "the function sleep_ms is not allowed"),
         ("getvariable('x')", "the function getvariable is not allowed"),
         ("current_setting('memory_limit')", "the function current_setting is not allowed"),
-        ("random()", "the function rand is not allowed"),
+        ("random()", "the function random is not allowed"),
         ("now()", "its value changes from call to call"),
         ("uper(a)", "the function uper is not allowed in expressions. Did you mean upper?"),
         ("upper(current_date)", "its value changes from call to call"),

@@ -46,6 +46,16 @@ _TO_INTERVAL: Mapping[str, str] = {
     "millennia": "to_millennia",
 }
 """The function that makes an interval of a number, by the plural of its unit."""
+_UNITS: Mapping[str, str] = {
+    "dow": "dayofweek",
+    "doy": "dayofyear",
+    "dayofmonth": "day",
+    "dayofweekiso": "isodow",
+    "weekofyear": "week",
+    "centuries": "century",
+    "millennia": "millennium",
+}
+"""Other names of units in extract; those in -s are names too."""
 _SPAN = re.compile(r"(-?\d+) ?([a-z]+)", re.IGNORECASE)
 _LEFT_OUT = frozenset({"query_location", "query_location_length", "alias", "qualified_name", "is_operator"})
 """Members that say where something stands and how it is written, and not what it means."""
@@ -76,7 +86,8 @@ def _function(node: dict[str, Any]) -> Any:
     name = _ALIASES.get(node["function_name"].lower(), node["function_name"].lower())
     given = [_normal(argument["expression"]) for argument in node["arguments"]]
     if name in _BY_UNIT and given and given[0][0] == "text":
-        given[0] = ("text", given[0][1].lower())
+        unit = given[0][1].lower()
+        given[0] = ("text", _UNITS.get(unit, unit.removesuffix("s")))
     if name in _TO_INTERVAL.values() and len(given) == 1:
         return ("call", name, _number_of_interval(given[0]))
     if name == "if" and len(given) == 3:
@@ -90,6 +101,8 @@ def _number_of_interval(given: Any) -> Any:
     """What stands before the unit: DuckDB casts it to a number and cuts its fraction off."""
     match given:
         case ("cast", ("call", "trunc", ("cast", ("text" | "number", str(number)), *_)), *_):
+            return ("number", number.strip())
+        case ("cast", ("text" | "number", str(number)), "DOUBLE", *_):  # of seconds the fraction stays
             return ("number", number.strip())
     return given
 
@@ -108,7 +121,8 @@ def _cast(node: dict[str, Any]) -> Any:
     name = kind["type_name"].upper()
     if name == "INTERVAL" and child[0] == "text" and (span := _SPAN.fullmatch(child[1])):
         number, unit = span.group(1), span.group(2).lower()
-        return ("call", _TO_INTERVAL.get(f"{unit.removesuffix('s')}s", unit), ("number", number))
+        function = _TO_INTERVAL.get(unit) or _TO_INTERVAL.get(f"{unit.removesuffix('s')}s", unit)
+        return ("call", function, ("number", number))
     parameters = _normal(kind.get("children") or [])
     if _TYPES.get(name) == "DECIMAL":
         parameters = parameters or (("number", "18"), ("number", "3"))

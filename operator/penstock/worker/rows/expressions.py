@@ -7,7 +7,7 @@ mean the same to DuckDB as what was written.
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import sqlglot
@@ -79,15 +79,27 @@ def _require_agreement(written: str, tree: exp.Expr) -> None:
     """Raise _Fault where the checked tree is not all that DuckDB reads in what was written."""
     if isinstance(tree, exp.Column) and written.strip() in (tree.name, engine.name(tree.name)):
         return  # a bare name may be a word of SQL, such as "desc"
-    printed = _sql(tree)
-    read = parsetree.selected(written)
+    printed, read = _sql(tree), parsetree.selected(written)
     if isinstance(read, str):
-        raise _Fault(f"{shown(written)} is not allowed: {read}")
+        quoted = _with_names_quoted(written, {column.name for column in tree.find_all(exp.Column)})
+        if isinstance(parsetree.selected(quoted), str):
+            raise _Fault(f"{shown(written)} is not allowed: {read}")
+        written = quoted
     if not agreement.agree(written, printed):
         raise _Fault(
             f"{shown(written)} would be read as {shown(printed)}, which is not the same. If that is what you mean, "
             "write it so; docs/expressions.md lists what is allowed"
         )
+
+
+def _with_names_quoted(written: str, names: Collection[str]) -> str:
+    """The same with these names of columns in quotes, where they stand without: DuckDB reserves some, such as `at`."""
+    quoted, end = "", 0
+    for token in sqlglot.tokenize(written, dialect="duckdb"):
+        if token.text in names and written[token.start : token.end + 1] == token.text:
+            quoted += written[end : token.start] + engine.name(token.text)
+            end = token.end + 1
+    return quoted + written[end:]
 
 
 class _Fault(Exception):

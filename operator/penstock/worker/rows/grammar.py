@@ -121,6 +121,13 @@ UNITS = frozenset(
     }
 )
 """Parts of a date or time, for extract, date_trunc, date_diff and intervals."""
+_NO_SPAN = frozenset(
+    {
+        *("era", "epoch", "dow", "dayofweek", "isodow", "dayofweekiso", "doy", "dayofyear", "dayofmonth", "weekday"),
+        *("weekofyear", "isoyear", "yearweek"),
+    }
+)
+"""Those of which no interval is made."""
 _SPAN = re.compile(
     r"-?\d{1,6} ?[a-z]+( -?\d{1,6} ?[a-z]+){0,5}|-?\d{1,6}|\d{1,4}:\d\d(:\d\d(\.\d{1,6})?)?", re.IGNORECASE
 )
@@ -160,7 +167,7 @@ def _called(node: exp.Func, written: str) -> str:
     """The function's name as it was written, where that can be seen: sqlglot knows pow as power."""
     name = node.sql_name().lower()
     off_list = [called for called in re.findall(r"(\w+)\s*\(", written) if called not in names()]
-    return off_list[0] if name not in written and len(off_list) == 1 else name
+    return off_list[0] if name not in re.findall(r"\w+", written) and len(off_list) == 1 else name
 
 
 def _extra(node: exp.Expr, name: str) -> str:
@@ -231,12 +238,14 @@ def _unit(node: exp.Expr) -> str | None:
 
 def _interval(node: exp.Expr) -> str | None:
     span, unit = node.args.get("this"), node.args.get("unit")
-    if unit is not None and (found := _unit(node)):
-        return found
+    if unit is not None and (reason := _unit(node)):
+        return reason
     written = _text(span)
+    words = re.findall(r"[a-z]+", f"{written or ''} {unit.name if isinstance(unit, exp.Expr) else ''}".lower())
+    if not _NO_SPAN.isdisjoint(words):
+        return f"no INTERVAL is made of {words[0]}: write a unit such as day, hour or month"
     if written is not None:
-        words = re.findall(r"[a-z]+", written.lower())
-        if _SPAN.fullmatch(written) and all(word in UNITS for word in words):
+        if _SPAN.fullmatch(written) and UNITS.issuperset(words):
             return None
     elif unit is not None and isinstance(span, exp.Expr):
         return None
