@@ -177,7 +177,8 @@ def sql(
     `columns` gives for each column it names the SQL that stands for it and whether it is text. Casts become exact, and
     fail where they are not. `type_of` gives the DuckDB type of SQL over these columns, of which a cast's exactness
     depends; without it, only casts of text columns are exact: enough to see whether it can be computed at all.
-    `numbers` is how columns of text write numbers. Raises InvalidSpec for a cast that there is none for, and when what sqlglot prints is not what was checked.
+    `numbers` is how columns of text write numbers. Raises InvalidSpec for a cast that there is none for, and when what
+    sqlglot prints is not what was checked.
     """
     stands_for: list[str] = []
 

@@ -191,9 +191,8 @@ def guarded(target: str, x: str, numbers: NumberFormat = PLAIN_NUMBERS, *, try_:
 
     With `try_` it is NULL instead. `x` is written several times: it should be short. `numbers` is how it writes them.
     """
-    if is_number(target):
-        x = plain_number(x, numbers)
-    return _or_fail(_text_inside(target, x), target, x, try_=try_)
+    plain = plain_number(x, numbers) if is_number(target) else x
+    return _or_fail(_text_inside(target, plain), target, x, try_=try_)
 
 
 def computed(source: str, target: str, x: str, *, try_: bool = False) -> str | None:
