@@ -1,6 +1,6 @@
 """Sources for tests alone, which hold the ports honest: each reads a file of JSON that stands for a server.
 
-They take the place of `files` in a worker's connectors: an order names `files`, and the URL names the server's file.
+They take the place of `files` in a worker's connectors: an order names `files`, and the URL names the server's folder.
 
 - `ReadOnce`: rows that can be read once and in order; only the end of reading tells the state.
 - `ChangeStream`: one log of changes of several tables, one slot, which moves when all Datasets have committed.

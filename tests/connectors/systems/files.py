@@ -1,0 +1,178 @@
+"""Files: a Source in a folder and on a web server, and a Target."""
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Self
+
+import pyarrow.parquet as pq
+
+from connectors.contract.adapters import BAD, Cell, Fault, Json, Row, SourceAdapter, TargetAdapter
+
+_MATRIX = (
+    Cell("i", "long", "9223372036854775807", 2**63 - 1),
+    Cell("i", "long", "9223372036854775808", BAD),
+    Cell("i", "long", "1.0", 1),
+    Cell("s", "string", 'a "b", ä\U0001f600', 'a "b", ä\U0001f600'),
+    Cell("s", "string", "two\nlines", "two\nlines"),
+    Cell("r", "double", "-0.1", -0.1),
+    Cell("r", "double", "much", BAD),
+    Cell("n", "decimal(5,2)", "123.45", Decimal("123.45")),
+    Cell("n", "decimal(5,2)", "123.455", BAD),
+    Cell("d", "date", "2024-02-29", date(2024, 2, 29)),
+    Cell("d", "date", "2023-02-29", BAD),
+    Cell("ts", "timestamp", "2026-01-31T12:00:00.123456", datetime(2026, 1, 31, 12, 0, 0, 123456)),
+    Cell("tz", "timestamptz", "2026-01-31T12:00:00+02:00", datetime(2026, 1, 31, 10, tzinfo=UTC)),
+    Cell("b", "boolean", "true", True),
+    Cell("b", "boolean", "perhaps", BAD),
+)
+
+
+def _csv(rows: Sequence[Sequence[str | None]]) -> bytes:
+    """Each cell in quotes, but for nulls, which are empty."""
+    lines = [",".join(_quoted(cell) for cell in row) for row in rows]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _quoted(cell: str | None) -> str:
+    return "" if cell is None else '"' + cell.replace('"', '""') + '"'
+
+
+class Folder(SourceAdapter):
+    """A new file for what is added."""
+
+    system = "files"
+    streams = ("orders",)
+    matrix = _MATRIX
+    typed = False
+    hostile_columns = ('a "b"', "select", "x'y", "ä", "a.b", "line\nbreak", "$1", "%s", " ")
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.folder = self.claim("data")
+        self.connector = {"url": "file:///volumes/data/", "volume": {"claimName": "data"}, "format": {"csv": {}}}
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace a file as a whole, as a writer does who knows of readers."""
+        new = self.folder / f".{name}"
+        new.write_bytes(content)
+        new.replace(self.folder / name)
+
+    def fill(self, stream: str, rows: Sequence[Row]) -> None:
+        for path in self.folder.iterdir():
+            path.unlink()
+        self.add(stream, rows)
+
+    def add(self, _: str, rows: Sequence[Row]) -> None:
+        number = len([*self.folder.iterdir()])
+        self.write(f"{number:04d}.csv", _csv([("id", "word"), *((row["id"], row["word"]) for row in rows)]))
+
+    def fill_matrix(self) -> str:
+        self.fill("orders", [])
+        columns = [*dict.fromkeys(cell.column for cell in self.matrix)]
+        rows = [
+            [str(number), *(cell.written if cell.column == column else None for column in columns)]
+            for number, cell in enumerate(self.matrix)
+        ]
+        self.write("0000.csv", _csv([["id", *columns], *rows]))
+        return "orders"
+
+    def fill_hostile(self) -> str:
+        values = [f"v{number}" for number in range(len(self.hostile_columns))]
+        self.write("0000.csv", _csv([self.hostile_columns, values]))
+        return "orders"
+
+
+def _no_claim(adapter: Folder) -> None:
+    shutil.rmtree(adapter.folder)
+
+
+def _no_file(adapter: Folder) -> None:
+    adapter.connector["glob"] = "*.parquet"
+
+
+Folder.faults = (
+    Fault("no claim", "ResourceNotFound", _no_claim),
+    Fault("no file", "ResourceNotFound", _no_file, fails_runs=False),
+)
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Nothing is printed."""
+
+
+class Web(Folder):
+    """One file on a web server, which has another version when something is added."""
+
+    name = "files-web"
+    consistent = False
+    port: int
+    running_server: ThreadingHTTPServer
+
+    @classmethod
+    @contextmanager
+    def running(cls, root: Path) -> Iterator[Self]:
+        adapter = cls(root)
+        adapter.folder = root / "web"
+        adapter.folder.mkdir(exist_ok=True)
+        with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(adapter.folder))) as server:
+            adapter.port = server.server_address[1]
+            adapter.reach_through("127.0.0.1", adapter.port)
+            thread = threading.Thread(target=server.serve_forever, daemon=True)
+            thread.start()
+            try:
+                yield adapter
+            finally:
+                server.shutdown()
+                thread.join()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self.port
+
+    def reach_through(self, host: str, port: int) -> None:
+        self.connector = {"url": f"http://{host}:{port}/0000.csv", "format": {"csv": {}}}
+
+    def add(self, _: str, rows: Sequence[Row]) -> None:
+        path = self.folder / "0000.csv"
+        there = path.read_bytes() if path.exists() else _csv([("id", "word")])
+        self.write(path.name, there + _csv([(row["id"], row["word"]) for row in rows]))
+
+
+Web.faults = (Fault("no file", "ResourceNotFound", lambda adapter: (adapter.folder / "0000.csv").unlink()),)
+
+
+class Delivered(TargetAdapter):
+    """A folder."""
+
+    system = "files"
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.folder = self.claim("out")
+        self.connector = {"url": "file:///volumes/out/", "volume": {"claimName": "out"}}
+
+    def batches(self) -> list[list[Json]]:
+        manifests = [json.loads(path.read_bytes()) for path in self.folder.glob("manifest-*.json")]
+        return [
+            [row for entry in manifest["files"] for row in pq.read_table(self.folder / entry["name"]).to_pylist()]
+            for manifest in manifests
+        ]
+
+
+def _no_folder(adapter: Delivered) -> None:
+    shutil.rmtree(adapter.folder)
+
+
+Delivered.faults = (Fault("no claim", "ResourceNotFound", _no_folder),)
+
+SOURCES = (Folder, Web)
+TARGETS = (Delivered,)
