@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -17,9 +17,10 @@ class Relay:
     """Seconds before each piece that the server sends is handed on."""
     cut_after: int | None = None
     """Bytes of the server, over all connections, after which each connection is closed."""
-    connections: int = 0
     sent: int = 0
     """Bytes of the server that were handed on since `cut_after` was set."""
+
+    ends: list[socket.socket] = field(default_factory=list)
 
     def cut(self, after: int | None) -> None:
         """Close connections after so many more bytes; None: no more."""
@@ -33,6 +34,9 @@ def relay(port: int) -> Iterator[Relay]:
         state = Relay(listening.getsockname()[1])
         threading.Thread(target=_accept, args=(listening, port, state), daemon=True).start()
         yield state
+        listening.shutdown(socket.SHUT_RDWR)
+    for end in state.ends:
+        _close(end)
 
 
 def _accept(listening: socket.socket, port: int, state: Relay) -> None:
@@ -41,8 +45,8 @@ def _accept(listening: socket.socket, port: int, state: Relay) -> None:
             client, _ = listening.accept()
         except OSError:
             return
-        state.connections += 1
         server = socket.create_connection(("127.0.0.1", port))
+        state.ends += [client, server]
         threading.Thread(target=_copy, args=(client, server, None), daemon=True).start()
         threading.Thread(target=_copy, args=(server, client, state), daemon=True).start()
 
@@ -56,7 +60,11 @@ def _copy(source: socket.socket, target: socket.socket, state: Relay | None) -> 
                 if state.cut_after is not None and state.sent > state.cut_after:
                     break
             target.sendall(block)
-    for end in (source, target):
-        with suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
-        end.close()
+    _close(source)
+    _close(target)
+
+
+def _close(end: socket.socket) -> None:
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()

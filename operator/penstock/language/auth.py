@@ -1,8 +1,10 @@
 """Credentials: which Secret of the namespace a run uses, and how."""
 
+import base64
+import re
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from penstock.language.model import Model, OneOf
 from penstock.language.scalars import Name
@@ -48,6 +50,52 @@ class Basic(Model):
     ]
 
 
+def _host_keys(text: str) -> str:
+    """Lines of a known_hosts file, at least one of which names a key."""
+    lines = [line.split() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    if not lines:
+        raise ValueError("name at least one host key: the lines that ssh-keyscan prints for the server")
+    for words in lines:
+        entry = words[1:] if words[0].startswith("@") else words
+        if len(entry) < 3 or not _KEY_KIND.match(entry[1]) or not _is_base64(entry[2]):
+            raise ValueError(
+                f'"{" ".join(words)[:60]}" is no line of known_hosts: host, kind of key, and key in base64'
+            )
+    return text
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        return bool(base64.b64decode(text, validate=True))
+    except ValueError:
+        return False
+
+
+_KEY_KIND = re.compile(r"(ssh|ecdsa|sk|rsa)-[a-z0-9@.-]+$")
+
+
+class Ssh(Model):
+    """A login by SSH. The server's host key must be one of `knownHosts`: without it, anybody could be the server."""
+
+    secret_ref: Annotated[
+        SecretRef,
+        Field(
+            description="Secret with the key `username`, and `ssh-privatekey` (and `passphrase` where it is encrypted) "
+            "or `password`."
+        ),
+    ]
+    known_hosts: Annotated[
+        str,
+        AfterValidator(_host_keys),
+        Field(
+            min_length=1,
+            max_length=16384,
+            description="The host keys that are accepted, as lines of a known_hosts file, which ssh-keyscan prints. A "
+            "server on another port than 22 is `[host]:port`.",
+        ),
+    ]
+
+
 class Auth(OneOf):
     """How to authenticate; at most one member. Without it, requests are anonymous."""
 
@@ -62,6 +110,7 @@ class Auth(OneOf):
         Basic | None,
         Field(description="User and password, from a Secret of this namespace. Never shown, never logged."),
     ] = None
+    ssh: Annotated[Ssh | None, Field(description="For sftp:// URLs: a key or a password, and the known hosts.")] = None
 
     @property
     def member(self) -> str:

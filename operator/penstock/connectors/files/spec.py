@@ -1,6 +1,7 @@
 """Files: what Sources and Destinations say of the place, the format and the compression of files."""
 
 import posixpath
+import re
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -12,12 +13,16 @@ from penstock.language.traits import ConnectorSpec, Traits
 from penstock.language.volumes import Volume
 
 _ENDPOINT = r"^https?://[^/?#@]+(/[^?#]*)?$"
-_READABLE = r"^(file://|(https?|s3|gs)://[^/?#@]+)(/[^?#]*)?$"
+_READABLE = r"^(file://|(https?|s3|gs|sftp)://[^/?#@]+)(/[^?#]*)?$"
+_AUTHORITY = re.compile(
+    r"([A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])"
+    r"(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+)
 _HOST = r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$"
-_FOLDER = r"^(file://|(s3|gs)://[^/?#@]+)/([^?#]*/)?$"
+_FOLDER = r"^(file://|(s3|gs|sftp)://[^/?#@]+)/([^?#]*/)?$"
 _BUCKETS = ("s3", "gs")
 """Schemes whose URL begins with the name of a bucket."""
-_AUTH: Mapping[str, tuple[str, ...]] = {"s3": ("aws",), "gs": ("googleServiceAccount",)}
+_AUTH: Mapping[str, tuple[str, ...]] = {"s3": ("aws",), "gs": ("googleServiceAccount",), "sftp": ("ssh",)}
 """The members of `auth` that go with a URL, by its scheme; none with the others."""
 _AUTH_MEMBERS = tuple(member for members in _AUTH.values() for member in members)
 
@@ -34,11 +39,20 @@ Encoding = Literal[
 _SOURCE_NOTES = (
     "`s3://`: each range of an object is read on condition that its ETag is still the one that was listed.",
     "`gs://`: each range is read from the generation that was listed, so a run never reads two versions of an object.",
+    "`sftp://`: the protocol has no versions. A file has changed when its modification time, in whole seconds, or its "
+    "size is another; this is checked when it is opened and at its end, and a file that changes meanwhile fails the "
+    "run. Upload files under another name, such as one that begins with a dot, and rename them when they are whole.",
+    "`sftp://`: symbolic links at the server are not followed, and the server's host key must be one of "
+    "`auth.ssh.knownHosts`.",
 )
 _DESTINATION_NOTES = (
     "`s3://`: the manifest is put on condition that there is none (If-None-Match). Servers that ignore the condition "
     "do not keep two workers of one run apart.",
     "`gs://`: the manifest is put on condition that it has no generation (ifGenerationMatch=0).",
+    "`sftp://`: each file is written under a name that begins with a dot, and then renamed. The manifest takes its "
+    "name by a hard link (hardlink@openssh.com) where the server can make one, else by the protocol's rename, which "
+    "must fail when the name is taken. Servers without posix-rename@openssh.com have no manifest.json for a moment "
+    "while it is replaced; manifest-<run>.json is never replaced.",
 )
 
 
@@ -178,6 +192,8 @@ class Located(ConnectorSpec):
         return () if self.volume is None else (self.volume.claim_name,)
 
     def auth_fault(self, member: str | None) -> str | None:
+        if member is None and self.scheme == "sftp":
+            return "an sftp:// url needs auth.ssh: a Secret with the login, and knownHosts"
         fault = super().auth_fault(member)
         if fault is not None or member is None or member in _AUTH.get(self.scheme, ()):
             return fault
@@ -191,6 +207,19 @@ class Located(ConnectorSpec):
         if self.scheme == "file":
             return f"{namespace} file://{posixpath.normpath(folder.removeprefix('file://'))}/"
         return f"{self.endpoint_url or ''} {folder}"
+
+    @model_validator(mode="after")
+    def _names_a_path_at_its_server(self) -> Self:
+        if self.scheme != "sftp":
+            return self
+        host, slash, path = self.url.partition("://")[2].partition("/")
+        if not slash:
+            raise ValueError(f"{self.url} names a server and no file; for all that is there, end it in /: {self.url}/")
+        if ".." in path.split("/"):
+            raise ValueError("an sftp:// url has no .. in its path")
+        if not _AUTHORITY.fullmatch(host):
+            raise ValueError(f"{host} is no host, or host and port, for instance sftp.example.com:2222")
+        return self
 
     @model_validator(mode="after")
     def _volume_goes_with_file(self) -> Self:
@@ -240,7 +269,7 @@ class FilesSource(Located):
             pattern=_READABLE,
             json_schema_extra={"pattern": _READABLE},
             description="Where the files lie: file:///volumes/<claimName>/…, http(s)://…, "
-            "s3://bucket/prefix/ or gs://bucket/prefix/. "
+            "s3://bucket/prefix/, gs://bucket/prefix/ or sftp://host:port/folder/. "
             "A URL that ends in / is a folder; any other is one file.",
         ),
     ]
@@ -315,8 +344,8 @@ class FilesDestination(Located):
         Field(
             pattern=_FOLDER,
             json_schema_extra={"pattern": _FOLDER},
-            description="The folder that receives files: file:///volumes/<claimName>/…/, s3://bucket/prefix/ or "
-            "gs://bucket/prefix/. It ends in /.",
+            description="The folder that receives files: file:///volumes/<claimName>/…/, s3://bucket/prefix/, "
+            "gs://bucket/prefix/ or sftp://host:port/folder/. It ends in /.",
         ),
     ]
     format: Annotated[

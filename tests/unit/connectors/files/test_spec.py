@@ -8,15 +8,18 @@ from pydantic import ValidationError
 from penstock.api.destination import DestinationSpec
 from penstock.api.source import SourceSpec
 
+KNOWN = "[sftp.example.com]:2222 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7cK6d5fOAxQN5wEBtrHVpvzhiWgNnPRLKOqAbBBD2k"
 URLS = {
     "file": "file:///volumes/data/in/",
     "https": "https://example.org/a.csv",
     "s3": "s3://bucket/in/",
     "gs": "gs://bucket/in/",
+    "sftp": "sftp://sftp.example.com:2222/in/",
 }
 AUTH: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "aws": (("s3",), {"secretRef": {"name": "keys"}}),
     "googleServiceAccount": (("gs",), {"secretRef": {"name": "keys"}}),
+    "ssh": (("sftp",), {"secretRef": {"name": "keys"}, "knownHosts": KNOWN}),
 }
 
 
@@ -53,8 +56,9 @@ def test_an_endpoint_goes_with_object_stores(scheme: str) -> None:
     if scheme in ("s3", "gs"):
         source(scheme, endpointUrl="http://127.0.0.1:1")
     else:
+        auth = {"ssh": AUTH["ssh"][1]} if scheme == "sftp" else None
         with pytest.raises(ValidationError, match="endpointUrl goes with"):
-            source(scheme, endpointUrl="http://127.0.0.1:1")
+            source(scheme, auth, endpointUrl="http://127.0.0.1:1")
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
@@ -65,11 +69,47 @@ def test_a_bucket_alone_is_no_file(scheme: str) -> None:
 
 @pytest.mark.parametrize("scheme", URLS)
 def test_deliveries_go_to_folders(scheme: str) -> None:
-    def destination(url: str) -> None:
+    def destination(url: str, auth: dict[str, Any] | None = None) -> None:
         volume = {"volume": {"claimName": "data"}} if scheme == "file" else {}
-        DestinationSpec.model_validate({"connector": {"files": {"url": url, **volume}}})
+        DestinationSpec.model_validate({"connector": {"files": {"url": url, **volume}}, "auth": auth})
 
     if scheme != "https":
-        destination(URLS[scheme])
+        destination(URLS[scheme], {"ssh": AUTH["ssh"][1]} if scheme == "sftp" else None)
     with pytest.raises(ValidationError):
         destination(URLS[scheme].rstrip("/"))
+
+
+def test_an_sftp_server_is_asked_only_with_a_login_and_known_hosts() -> None:
+    with pytest.raises(ValidationError, match=r"needs auth\.ssh"):
+        source("sftp")
+    with pytest.raises(ValidationError, match="knownHosts"):
+        source("sftp", {"ssh": {"secretRef": {"name": "keys"}}})
+
+
+@pytest.mark.parametrize(
+    "lines", ["\n", "# comment", "host", "host ssh-ed25519", "host ssh-ed25519 !", "host key AAAA"]
+)
+def test_what_is_no_line_of_known_hosts(lines: str) -> None:
+    with pytest.raises(ValidationError, match=r"known_hosts|ssh-keyscan"):
+        source("sftp", {"ssh": {"secretRef": {"name": "keys"}, "knownHosts": lines}})
+
+
+@pytest.mark.parametrize(
+    "lines", [KNOWN, f"# c\n\n{KNOWN} comment\n", f"@cert-authority *.{KNOWN}", f"|1|a=|b= {KNOWN.partition(' ')[2]}"]
+)
+def test_lines_of_known_hosts(lines: str) -> None:
+    source("sftp", {"ssh": {"secretRef": {"name": "keys"}, "knownHosts": lines}})
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["sftp://host", "sftp://host:0/a", "sftp://host:65536/a", "sftp://host:x/a", "sftp://h/a/../b/", "sftp://u@h/a"],
+)
+def test_what_is_no_sftp_url(url: str) -> None:
+    with pytest.raises(ValidationError):
+        source("sftp", {"ssh": AUTH["ssh"][1]}, url=url)
+
+
+@pytest.mark.parametrize("url", ["sftp://host/", "sftp://[::1]:22/a", "sftp://10.0.0.1:65535/a b/ü%.csv"])
+def test_sftp_urls(url: str) -> None:
+    assert source("sftp", {"ssh": AUTH["ssh"][1]}, url=url).connector.spec.location == url

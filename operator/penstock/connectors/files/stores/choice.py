@@ -50,6 +50,11 @@ def _remote(place: Located, auth: Auth | None, keys: SecretKeys | None, subject:
 
         account = gcs.service_account_of(keys) if keys is not None else None
         return gcs.GoogleBucket(place.url, place.endpoint_url, account, subject, ignore)
+    if place.scheme == "sftp":
+        from penstock.connectors.files.stores import sftp
+
+        assert keys is not None and auth is not None and auth.ssh is not None  # noqa: S101, PT018 - the spec wants it
+        return sftp.SftpServer(place.url, sftp.login_of(keys, auth.ssh.known_hosts), subject, ignore)
     from penstock.connectors.files.stores import bucket
 
     identity = bucket.keys_of(keys) if keys is not None else None if auth is None else bucket.PodIdentity()

@@ -12,11 +12,19 @@ class RangeStream(io.RawIOBase):
     """One version of a file of `size` bytes, read in order.
 
     `fetch` returns the bytes from one offset (included) to another (excluded), of exactly that version; it raises
-    InvalidSpec or NotYet. An answer that is shorter raises NotYet: the connection was cut.
+    InvalidSpec or NotYet. An answer that is shorter raises NotYet: the connection was cut. `close` frees what is open.
     """
 
-    def __init__(self, subject: str, url: str, size: int, fetch: Callable[[int, int], bytes]) -> None:
-        self._subject, self._url, self._size, self._fetch = subject, url, size, fetch
+    def __init__(
+        self,
+        subject: str,
+        url: str,
+        size: int,
+        fetch: Callable[[int, int], bytes],
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._subject, self._url, self._size = subject, url, size
+        self._fetch, self._close = fetch, close
         self._block = memoryview(b"")
         self._end = 0
 
@@ -42,3 +50,8 @@ class RangeStream(io.RawIOBase):
             raise NotYet(message, "Unreachable")
         self._end = end
         return block
+
+    def close(self) -> None:
+        if not self.closed:
+            self._close()
+        super().close()
