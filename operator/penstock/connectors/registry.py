@@ -13,7 +13,7 @@ SYSTEMS = (
     "files",
     "lake",
     "mysql",
-    "mysql",
+    "postgres",
     "sqlite",
 )
 

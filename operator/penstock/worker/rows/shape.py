@@ -342,8 +342,9 @@ def _from_column(shaped: ShapedField, source: str, numbers: NumberFormat, writte
     """The field as one column of the source type."""
     field, column = shaped.field, shaped.chunk_columns[0]
     value = column
-    exact_is_text = field.type == "string" and source in lossless.MOMENTS and shaped.may_be_exact
-    if exact_is_text:  # the year 84107 is no date, and a text like any other
+    in_words = source in lossless.MOMENTS or source.startswith("DECIMAL")
+    exact_is_text = field.type == "string" and in_words and shaped.may_be_exact
+    if exact_is_text:  # the year 84107 is no date and NaN no decimal, and each a text like any other
         value = f"coalesce({shaped.exact}, {lossless.as_text(source, column)})"
         source = _TEXT
     value = _without_null_values(value, source, field)

@@ -1,0 +1,1 @@
+"""PostgreSQL: a Source of tables and queries, read in one snapshot over COPY."""

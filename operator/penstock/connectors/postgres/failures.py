@@ -1,0 +1,121 @@
+"""What PostgreSQL's errors mean: typed by SQLSTATE, never by the words of a server, which may be in any language.
+
+See https://www.postgresql.org/docs/current/errcodes-appendix.html.
+"""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from penstock.connectors.postgres.spec import Server
+from penstock.language.conditions import Reason
+from penstock.language.errors import InvalidSpec, NotYet, PenstockError
+
+_LONGEST = 300
+_PATIENCE = 5.0
+"""Seconds to see whether a server that libpq could not talk to answers at all."""
+
+Failure = Callable[[str, Reason], PenstockError]
+
+_MEANINGS: tuple[tuple[str, Failure, Reason, str], ...] = (
+    ("42501", InvalidSpec, "WrongCredentials", "GRANT what is missing to the user, or use another one"),
+    ("42P01", InvalidSpec, "ResourceNotFound", "Check the name, and whether the table was dropped meanwhile"),
+    ("3F000", InvalidSpec, "ResourceNotFound", "Create the schema, or name another one"),
+    ("42703", InvalidSpec, "WrongSpecification", "Check the columns, and whether the table was altered meanwhile"),
+    ("25006", InvalidSpec, "WrongSpecification", "Only reading is possible here"),
+    ("53100", NotYet, "StorageFull", "Free some space at the server; the run is tried again"),
+    ("53", NotYet, "Unreachable", "The server lacks memory or connections; the run is tried again"),
+    ("57014", NotYet, "Timeout", "The statement was cancelled; raise statement_timeout of the user, if it is set"),
+    ("57", NotYet, "Unreachable", "The server is starting, stopping or ended the connection; the run is tried again"),
+    ("08", NotYet, "Unreachable", "The connection was cut; the run is tried again"),
+    ("40", NotYet, "Unreachable", "Another transaction was in the way; the run is tried again"),
+    ("55P03", NotYet, "Unreachable", "A lock is held by another session; the run is tried again"),
+    ("58", NotYet, "Unreachable", "The server has trouble with its disk or its files; see its log"),
+    ("XX", NotYet, "Unreachable", "The server has an internal error, or damaged data; see its log"),
+    ("28", InvalidSpec, "WrongCredentials", "Check the Secret that auth.basic names, and pg_hba.conf"),
+    ("3D000", InvalidSpec, "ResourceNotFound", "Check `database`"),
+)
+"""What SQLSTATEs mean, by their beginning; the first that fits counts."""
+
+_REFUSALS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("password authentication failed", "no pg_hba.conf entry", "no password", "authentication failed"), "28000"),
+    (("does not exist",), "3D000"),
+    (("permission denied",), "28000"),
+    (("starting up", "shutting down", "in recovery mode", "not yet accepting"), "57P03"),
+    (("too many", "remaining connection slots"), "53300"),
+)
+"""What servers say in English when they refuse a connection: libpq keeps the SQLSTATE of that to itself."""
+
+
+@contextmanager
+def translated(subject: str) -> Iterator[None]:
+    """Raise what the errors of PostgreSQL within the block mean. `subject` says whose they are, and where."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise meaning(error, subject) from None
+
+
+def meaning(error: psycopg.Error, subject: str) -> PenstockError:
+    """The error of a statement, as one of ours."""
+    code = error.sqlstate
+    if code is None:
+        if isinstance(error, psycopg.OperationalError):
+            return NotYet(f"{subject}: the connection was cut. The run is tried again.", "Unreachable")
+        return InvalidSpec(f"{subject}: {_said(error)}.", "WrongSpecification")
+    for beginning, failure, reason, remedy in _MEANINGS:
+        if code.startswith(beginning):
+            return failure(f"{subject}: {_said(error)}. {remedy}.", reason)
+    return InvalidSpec(f"{subject}: {_said(error)}.", "WrongSpecification")
+
+
+def refusal(error: psycopg.Error, spec: Server, subject: str) -> PenstockError:
+    """Why no connection came about.
+
+    Whether the host is there is looked at apart; what libpq says for itself is in English.
+    """
+    where = f"{subject}: {spec.location}"
+    if (unreachable := _unreachable(spec)) is not None:
+        return NotYet(f"{where}: {unreachable} The run is tried again.", "Unreachable")
+    said = _said(error)
+    if "does not support SSL" in said:
+        message = f"{where}: the server does not speak TLS. Turn on ssl there, or set `sslMode: disable`."
+        return InvalidSpec(message, "WrongSpecification")
+    if any(word in said for word in ("certificate", "SSL error", "root.crt", "does not match host name")):
+        message = f"{where}: its certificate was refused: {said}. Give the right `ca.crt` in the Secret of auth.basic."
+        return InvalidSpec(message, "WrongCredentials")
+    if "timeout expired" in said:
+        return NotYet(f"{where}: the server does not answer in time. The run is tried again.", "Timeout")
+    said = said.rpartition("FATAL:")[2].strip()
+    code = next((code for words, code in _REFUSALS if any(word in said for word in words)), None)
+    if code is None:
+        pgconn = error.pgconn
+        failure, reason = (InvalidSpec, "WrongCredentials") if pgconn and pgconn.used_password else (NotYet, None)
+        message = f"{where}: the server refused the connection: {said}."
+        return failure(message, reason or "Unreachable")  # type: ignore[arg-type]
+    known = next(entry for entry in _MEANINGS if code.startswith(entry[0]))
+    return known[1](f"{where}: {said}. {known[3]}.", known[2])
+
+
+def _unreachable(spec: Server) -> str | None:
+    """Why nothing listens there, as a sentence; None where something does."""
+    try:
+        socket.getaddrinfo(spec.host, spec.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return f"there is no host {spec.host}. Check `host`."
+    try:
+        socket.create_connection((spec.host, spec.port), timeout=_PATIENCE).close()
+    except ConnectionRefusedError:
+        return f"nothing listens on port {spec.port}. Check `port`, and whether the server runs."
+    except OSError:
+        return "the server does not answer. Check `host` and the network."
+    return None
+
+
+def _said(error: psycopg.Error) -> str:
+    """The first sentence of the server's message, and its detail's; without the statement, which may be long."""
+    diagnosis = error.diag.message_primary
+    said = diagnosis or str(error)
+    return " ".join(said.split())[:_LONGEST].rstrip(".")
