@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet
 
 from penstock.cli import sample
-from support import mysql, s3
+from support import mysql, postgres, s3
 from support.clusters import ROOT, Session
 
 EXAMPLES = ROOT / "examples"
@@ -20,7 +20,7 @@ FLIGHTS = 336_776
 
 def test_every_example_is_tested_here() -> None:
     folders = {folder.name for folder in EXAMPLES.iterdir() if folder.is_dir()}
-    assert folders == {"01-quickstart", "02-s3", "03-json-lines", "04-sqlite", "08-mysql"}
+    assert folders == {"01-quickstart", "02-s3", "03-json-lines", "04-sqlite", "05-postgres", "08-mysql"}
 
 
 def test_the_quickstart_loads_a_year_of_flights_and_delivers_it(session: Session, tmp_path: Path) -> None:
@@ -116,6 +116,27 @@ def test_mysql_reads_a_table(session: Session, tmp_path: Path) -> None:
         assert (run["rowsRead"], run["rowsLoaded"], run["rowsQuarantined"]) == (3, 2, 1)
         session.until_rows("mysql-orders", 2)
         assert mysql.PASSWORD not in session.kubectl("get", "penstock,jobs,configmaps,events,pods", "-o", "yaml")
+
+
+def test_postgres_reads_a_table_and_a_query_in_one_snapshot(session: Session) -> None:
+    example = EXAMPLES / "05-postgres"
+    with postgres.serve(session.cluster.place) as server:
+        server.database("shop", (example / "data/shop.sql").read_text(encoding="utf-8"))
+        keys = ("--from-literal=username=reporting", "--from-literal=password=change-me-in-production")
+        session.kubectl("create", "secret", "generic", "pgshop-reader", *keys)
+        manifests = (example / "shop.yaml").read_text(encoding="utf-8")
+        here = manifests.replace("host: 127.0.0.1", f"host: {server.host}").replace("5432", str(server.port))
+        session.kubectl("apply", "-f", "-", stdin=here)
+        run = session.last_run("pipeline", "pgshop", "nonce/first")
+        assert run["state"] == "Succeeded", run
+        assert (run["rowsRead"], run["rowsLoaded"], run["rowsQuarantined"]) == (7, 6, 1)
+        session.until_rows("pgshop-orders", 3)
+        session.until_rows("pgshop-totals", 3)
+        session.wait("source", "pgshop", "Discovered")
+        streams = session.get("source", "pgshop")["status"]["streams"]
+        assert [(stream["name"], stream["fields"]) for stream in streams] == [("sales.orders", 7), ("totals", 2)]
+        everything = session.kubectl("get", "penstock,jobs,configmaps,events,pods", "-o", "yaml")
+        assert "change-me-in-production" not in everything
 
 
 def _csv(file: Path) -> list[dict[str, str]]:

@@ -59,6 +59,7 @@ class PostgresSource(Server):
         source="penstock.connectors.postgres.source:PostgresSource",
         auth=("basic",),
         sync=("full",),
+        example="examples/05-postgres",
         types=(
             ("`smallint`, `integer`", "`int`", "everything fits"),
             ("`bigint`, `oid`", "`long`", "everything fits"),
