@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from penstock.language.errors import NotYet
-from penstock.worker import run
+from penstock.worker import watch
 from penstock.worker.rows import engine
 from worker.pods import APod, a_pod, csv, field
 
@@ -223,7 +223,7 @@ def test_an_unknown_field_is_told(name: str, said: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("seconds", [0.1, 0.5])
 def test_a_signal_ends_a_long_statement_with_what_its_handler_raises(tmp_path: Path, seconds: float) -> None:
     def cancelled(*_: object) -> None:
-        raise run.Ended(NotYet("asked to end", "Cancelled"))
+        raise watch.Ended(NotYet("asked to end", "Cancelled"))
 
     def begin(connection: engine.Connection) -> None:
         timer.start()
@@ -233,7 +233,7 @@ def test_a_signal_ends_a_long_statement_with_what_its_handler_raises(tmp_path: P
     timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM))
     begun, target = time.monotonic(), tmp_path / "x.csv"
     try:
-        with engine.connect(256 << 20, 2, tmp_path, [tmp_path]) as connection, pytest.raises(run.Ended):
+        with engine.connect(256 << 20, 2, tmp_path, [tmp_path]) as connection, pytest.raises(watch.Ended):
             begin(connection)
     finally:
         timer.cancel()

@@ -214,6 +214,10 @@ class Quality(Model):
     ] = None
 
 
+SCRATCH_SIZE = "20Gi"
+"""The most that a run may write into its scratch folder where `worker.resources` does not say."""
+
+
 class ResourceList(Model):
     """Amounts of compute resources in Kubernetes notation."""
 
@@ -221,7 +225,11 @@ class ResourceList(Model):
     memory: Annotated[Quantity | None, Field(description='Bytes: "512Mi", "4Gi".')] = None
     ephemeral_storage: Annotated[
         Quantity | None,
-        Field(alias="ephemeral-storage", description='Scratch on disk, for spilling, in bytes: "10Gi".'),
+        Field(
+            alias="ephemeral-storage",
+            description='Scratch on disk, for spilling and for copies of Parquet files, in bytes: "10Gi". The limit is '
+            f"also that of the scratch folder; without one, a run may write {SCRATCH_SIZE} into it.",
+        ),
     ] = None
 
 

@@ -134,9 +134,13 @@ def _canonical(value: Any, path: tuple[str, ...] = ()) -> Any:
         return {key: member for key, member in members.items() if member not in ({}, [], None, "")}
     if isinstance(value, list):
         return [_canonical(member, path) for member in value]
-    if isinstance(value, str) and len(path) > 1 and path[-2] in ("requests", "limits"):
+    if isinstance(value, str) and _is_quantity(path):
         return scalars.quantity(value)
     return value
+
+
+def _is_quantity(path: tuple[str, ...]) -> bool:
+    return path[-2:] == ("emptyDir", "sizeLimit") or path[-2:-1] in (("requests",), ("limits",))
 
 
 def _is_old_order(child: Manifest, now: datetime) -> bool:

@@ -7,12 +7,11 @@ import errno
 import gc
 import logging
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NoReturn
 
 import duckdb
@@ -25,6 +24,7 @@ from penstock.runs.report import DatasetReport, RunReport, StreamReport, details
 from penstock.worker import pod, report
 from penstock.worker.connectors import Connectors
 from penstock.worker.pod import Pod
+from penstock.worker.watch import Ended, Watch
 
 log = logging.getLogger("penstock.worker")
 
@@ -41,14 +41,6 @@ class Outcome:
     datasets: list[DatasetReport] = field(default_factory=list)
     errors: list[PenstockError] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)
-
-
-class Ended(BaseException):
-    """The run is ended from outside; not an Exception, so that nothing on the way takes it for a failure of its own."""
-
-    def __init__(self, error: PenstockError) -> None:
-        super().__init__(error.message)
-        self.error = error
 
 
 def program() -> NoReturn:
@@ -78,17 +70,15 @@ def main(environment: Mapping[str, str] = os.environ, connectors: Connectors = A
         log.error("%s", error.message)
         return places.EXIT_CONFIGURATION
     outcome = Outcome()
+    watch = Watch(order.deadline_seconds, partial(_leave, order, here, outcome, began))
     try:
-        with _bounds(order.deadline_seconds), _foreseen():
+        with watch.over(), _foreseen():
             JOBS[order.kind](order, here, connectors, outcome)
     except PenstockError as error:
         outcome.errors.append(error)
     except Ended as ended:
         outcome.errors.append(ended.error)
-    done = _report(order, here, outcome, began)
-    here.leave(summary.encode(done, [dataset.owner.name for dataset in order.datasets]))
-    print(details(done), flush=True)  # the last line of the log
-    return _exit_code(outcome.errors)
+    return _leave(order, here, outcome, began)
 
 
 def ingest(order: RunOrder, here: Pod, connectors: Connectors, outcome: Outcome) -> None:
@@ -168,31 +158,6 @@ JOBS: Mapping[OrderKind, Job] = {
 
 
 @contextmanager
-def _bounds(deadline: float) -> Iterator[None]:
-    """End the block with Ended on SIGTERM, and when it takes longer than `deadline` seconds."""
-
-    def cancelled(*_: object) -> None:
-        raise Ended(
-            NotYet("The run was stopped before it had finished. Nothing was committed after that.", "Cancelled")
-        )
-
-    def late(*_: object) -> None:
-        message = f"The run took longer than its deadline, {deadline:.0f} s. Raise deadline, or load less at once."
-        raise Ended(InvalidSpec(message, "DeadlineExceeded"))
-
-    before = signal.signal(signal.SIGTERM, cancelled), signal.signal(signal.SIGUSR1, late)
-    watch = threading.Timer(deadline, os.kill, (os.getpid(), signal.SIGUSR1))
-    watch.daemon = True
-    watch.start()
-    try:
-        yield
-    finally:
-        watch.cancel()
-        signal.signal(signal.SIGTERM, before[0])
-        signal.signal(signal.SIGUSR1, before[1])
-
-
-@contextmanager
 def _foreseen() -> Iterator[None]:
     """Translate what engines and disks raise into our two words; the unforeseen keeps its message."""
     try:
@@ -218,6 +183,15 @@ def _disk_full(error: Exception) -> bool:
     said = str(error).lower()
     phrases = ("no space left on device", "disk is full", "disk full", "file too large", f"[errno {errno.ENOSPC}]")
     return any(phrase in said for phrase in phrases)
+
+
+def _leave(order: RunOrder, here: Pod, outcome: Outcome, began: str, error: PenstockError | None = None) -> int:
+    """Leave the report, with `error` beside those of the outcome; the exit code that goes with it."""
+    every = replace(outcome, errors=[*outcome.errors, *([error] if error else [])])
+    done = _report(order, here, every, began)
+    here.leave(summary.encode(done, [dataset.owner.name for dataset in order.datasets]))
+    print(details(done), flush=True)  # the last line of the log
+    return _exit_code(every.errors)
 
 
 def _report(order: RunOrder, here: Pod, outcome: Outcome, began: str) -> RunReport:

@@ -44,6 +44,8 @@ def _live(wanted: Manifest, uid: str = "uid-live") -> Manifest:
     for volume in pod["volumes"]:
         if "configMap" in volume:
             volume["configMap"]["defaultMode"] = 420
+        if "emptyDir" in volume:
+            volume["emptyDir"] = {"sizeLimit": "20480Mi"}
     return live
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.api import objects
-from penstock.api.dataset import Worker
+from penstock.api.dataset import SCRATCH_SIZE, Resources, Worker
 from penstock.api.pipeline import PipelineSpec
 from penstock.control.cluster.port import Manifest
 from penstock.control.desired import render
@@ -146,8 +146,9 @@ def _used_systems(order: RunOrder) -> list[str]:
 
 def job_spec(graph: Graph, order: RunOrder, stamps: dict[str, str], *, suspend: bool) -> dict[str, Any]:
     """The spec of a Job that carries out `order`; `stamps` are the Pod's annotations, which an admission may add to."""
-    mounts, volumes = _mounts(graph, order)
     worker = _worker(graph)
+    resources = worker.resources or graph.settings.resources
+    mounts, volumes = _mounts(graph, order, _scratch_size(resources))
     template = render.manifest(
         "pod",
         labels=labels(graph, order.kind),
@@ -157,7 +158,7 @@ def job_spec(graph: Graph, order: RunOrder, stamps: dict[str, str], *, suspend: 
         tolerations=[toleration.to_object() for toleration in worker.tolerations or []],
         image=graph.settings.worker_image,
         pull_policy=graph.settings.image_pull_policy,
-        resources=(worker.resources or graph.settings.resources).to_object(),
+        resources=resources.to_object(),
         mounts=mounts,
         volumes=volumes,
     )
@@ -184,14 +185,20 @@ def _worker(graph: Graph) -> Worker:
     return next((wish for wish in wishes if wish is not None), Worker())
 
 
-def _mounts(graph: Graph, order: RunOrder) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _scratch_size(resources: Resources) -> str:
+    """The most that a run may write into its scratch folder: what its limits say, else a default."""
+    stated = resources.limits and resources.limits.ephemeral_storage
+    return stated or SCRATCH_SIZE
+
+
+def _mounts(graph: Graph, order: RunOrder, scratch: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     mounts: list[dict[str, Any]] = [
         {"name": "order", "mountPath": places.ORDER.rpartition("/")[0], "readOnly": True},
         {"name": "scratch", "mountPath": places.SCRATCH},
     ]
     volumes: list[dict[str, Any]] = [
         {"name": "order", "configMap": {"name": order_name(graph, order)}},
-        {"name": "scratch", "emptyDir": {}},
+        {"name": "scratch", "emptyDir": {"sizeLimit": scratch}},
     ]
     for number, secret in enumerate(_secrets(order)):
         mounts.append({"name": f"secret-{number}", "mountPath": f"{places.SECRETS}/{secret}", "readOnly": True})

@@ -146,3 +146,18 @@ def test_values_cannot_break_out_of_the_template() -> None:
 def _container(template: Manifest) -> Manifest:
     container: Manifest = template["spec"]["containers"][0]
     return container
+
+
+@pytest.mark.parametrize(
+    ("resources", "size"),
+    [
+        ({}, "20Gi"),
+        ({"resources": {"limits": {"memory": "1Gi"}}}, "20Gi"),
+        ({"resources": {"limits": {"ephemeral-storage": "3Gi"}}}, "3Gi"),
+    ],
+)
+def test_scratch_has_a_size_limit(resources: dict[str, Any], size: str) -> None:
+    stage = scene.quickstart()
+    stage.apply(manifests.dataset(worker=resources))
+    volumes = _job(stage.graph("Pipeline", "cities"))["spec"]["template"]["spec"]["volumes"]
+    assert [volume["emptyDir"] for volume in volumes if "emptyDir" in volume] == [{"sizeLimit": size}]
