@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -83,12 +84,28 @@ class Bench:
 
     def health(self) -> str:
         """What the operator says of itself: the longest block of its work loop since it started."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/healthz", timeout=5) as answer:
-            return str(answer.read().decode().strip().partition("; ")[2])
+        return self._answer("healthz").partition("; ")[2]
+
+    def until_ready(self) -> None:
+        """Wait until the operator has listed everything and acts."""
+        while True:
+            with contextlib.suppress(urllib.error.URLError, ConnectionError):
+                if "acts" in self._answer("readyz"):
+                    return
+            time.sleep(0.1)
+
+    def _answer(self, probe: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/{probe}", timeout=5) as answer:
+            return str(answer.read().decode().strip())
 
     def until_quiet(self) -> float | None:
-        """Wait until the operator has written nothing for `QUIET_SECONDS`; the time of its last write, monotonic."""
-        began, last, seen = time.monotonic(), None, _writes(self.calls())
+        """Wait until the operator acts and has then written nothing for `QUIET_SECONDS`; the time of its last write.
+
+        That time is monotonic.
+        """
+        seen = _writes(self.calls())
+        self.until_ready()
+        began, last = time.monotonic(), None
         while time.monotonic() - (last or began) < QUIET_SECONDS:
             time.sleep(0.25)
             if (now := _writes(self.calls())) != seen:

@@ -82,7 +82,11 @@ def _check_events(events: Iterator[yaml.Event]) -> None:
             total += 1
             if event.anchor is not None:
                 sizes[event.anchor] = 1
-        if total > NODES:
-            raise errors.bad_request(f"the request body cannot be read: more than {NODES} values")
-        if len(stack) > DEPTH:
-            raise errors.bad_request(f"the request body cannot be read: more than {DEPTH} levels of objects and lists")
+        _check_size(total, len(stack))
+
+
+def _check_size(values: int, levels: int) -> None:
+    if values > NODES:
+        raise errors.bad_request(f"the request body cannot be read: more than {NODES} values")
+    if levels > DEPTH:
+        raise errors.bad_request(f"the request body cannot be read: more than {DEPTH} levels of objects and lists")

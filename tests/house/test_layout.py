@@ -1,6 +1,7 @@
 """The layout: what must lie where, and how long a module and a function may be."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from house import tree
 
 MODULE_LINES = 500
 FUNCTION_LINES = 50
+COMPLEXITY = 10
 VAGUE = {"utils", "util", "common", "helpers", "helper", "misc", "base"}
 
 
@@ -44,6 +46,14 @@ def test_every_module_says_what_it_is() -> None:
 def test_modules_and_functions_are_short(module: Path) -> None:
     assert len(module.read_text(encoding="utf-8").splitlines()) <= MODULE_LINES
     assert not [f"{name}: {lines} lines" for name, lines in tree.functions(module) if lines > FUNCTION_LINES]
+
+
+def test_no_function_is_complex() -> None:
+    """By ruff's C901, on its own so that no other rule hides it; an exception is a noqa with its reason."""
+    command = [sys.executable, "-m", "ruff", "check", "--quiet", "--select=C901", "--output-format=concise"]
+    bound = f"lint.mccabe.max-complexity={COMPLEXITY}"
+    found = subprocess.run([*command, "--config", bound, tree.ROOT], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
 
 def test_tests_are_no_packages_and_patch_nothing() -> None:

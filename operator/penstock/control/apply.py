@@ -50,8 +50,8 @@ async def changes(graph: Graph, wanted: Changes, starts: Sequence[Start], cluste
         await create(graph, desired_runs.job(graph, start), cluster, store)
     for job in wanted.relabel:
         await _with_labels(job, owners.labels(job), cluster, store)
-    for bell in wanted.suspend:
-        store.put_child(await cluster.patch(Ref.of(bell), {"spec": {"suspend": True}}))
+    for cronjob in wanted.suspend:
+        store.put_child(await cluster.patch(Ref.of(cronjob), {"spec": {"suspend": True}}))
 
 
 async def prune(wanted: Changes, cluster: Cluster, store: Store) -> None:
@@ -77,18 +77,18 @@ async def catalog(graph: Graph, seen: Seen, cluster: Cluster, store: Store) -> N
     if order is None or newest.order != desired_runs.fingerprint(graph, order):
         return
     name = desired_objects.catalog_name(graph)
-    known = store.child(Ref("ConfigMap", graph.key.namespace, name))
-    if known is not None and (known["metadata"].get("annotations") or {}).get(desired_objects.CATALOG_OF) == newest.uid:
+    live = store.child(Ref("ConfigMap", graph.key.namespace, name))
+    if live is not None and (live["metadata"].get("annotations") or {}).get(desired_objects.CATALOG_OF) == newest.uid:
         return
     try:
         text = await cluster.log(graph.key.namespace, newest.pod)
     except ClusterError as error:  # the Pod or its node is gone: no reason to hold up the status
         log.info("%s: no catalog: %s", graph.key, error.message)
         return
-    found = report.marked(text, places.CATALOG_LINE)
-    if found is not None:
-        manifest = desired_objects.catalog_map(graph, newest.uid, found)
-        await _apply(graph, Change(manifest, () if known is None else ("data",)), cluster, store)
+    line = report.marked(text, places.CATALOG_LINE)
+    if line is not None:
+        manifest = desired_objects.catalog_map(graph, newest.uid, line)
+        await _apply(graph, Change(manifest, () if live is None else ("data",)), cluster, store)
 
 
 async def create(graph: Graph, manifest: Manifest, cluster: Cluster, store: Store) -> None:
@@ -120,7 +120,7 @@ async def recover(graph: Graph, cluster: Cluster, store: Store) -> bool:
     One call for each such run; there is none but when a Job was deleted or lost its labels. Returns whether one was
     found.
     """
-    found = False
+    restored = False
     seen = {child["metadata"]["name"] for child in graph.children if child["kind"] == "Job"}
     missing = [run.job for run in getattr(graph.status, "runs", []) if not run.over and run.job not in (None, *seen)]
     for name in missing:
@@ -128,8 +128,8 @@ async def recover(graph: Graph, cluster: Cluster, store: Store) -> bool:
             live = await cluster.get(Ref("Job", graph.key.namespace, str(name)))
             if store.owner_of(live) == graph.key:
                 await _with_labels(live, owners.labels(live), cluster, store)
-                found = True
-    return found
+                restored = True
+    return restored
 
 
 async def delete(child: Manifest, cluster: Cluster, store: Store) -> None:

@@ -39,9 +39,10 @@ class Controller:
     def __init__(self, cluster: Cluster, settings: Settings) -> None:
         self.store = Store()
         self.queue: WorkQueue[Key] = WorkQueue(time.monotonic)
-        self._pace = Pace()
+        self.pace = Pace()
+        """How all work in this loop gives way to the rest of it."""
         self._heap = Heap()
-        self.gate = Gate(cluster, self.store, settings, _utc_now, self._pace)
+        self.gate = Gate(cluster, self.store, settings, _utc_now, self.pace)
         self._cluster = cluster
         self._settings = settings
         self._world = World(cluster, self.store, settings)
@@ -138,7 +139,7 @@ class Controller:
             changed, self._changed = self._changed, {}
             for key in changed:
                 for referrer in self.store.referrers(key):
-                    await self._pace.turn()
+                    await self.pace.turn()
                     self.queue.add(referrer)
                     for second in self.store.referrers(referrer):
                         self.queue.add(second)
@@ -166,10 +167,10 @@ class Controller:
     async def _sweep_children(self, kind: str, namespace: str | None, listing: Listing) -> None:
         listed = {Ref.of(item) for item in listing.items}
         for item in listing.items:
-            await self._pace.turn()
+            await self.pace.turn()
             self._seen_child(item)
         for ref in self.store.refs(kind) - listed:
-            await self._pace.turn()
+            await self.pace.turn()
             child = self.store.child(ref)
             if child is not None and namespace in (None, ref.namespace) and _older(child, listing):
                 self._seen_child(child, deleted=True)
@@ -182,7 +183,7 @@ class Controller:
                     raise ClusterError(event.object.get("code", 0), "Expired", event.object.get("message", ""))
                 version = event.object["metadata"]["resourceVersion"]
                 if event.type != "BOOKMARK":
-                    await self._pace.turn()
+                    await self.pace.turn()
                     self._seen_child(event.object, deleted=event.type == "DELETED")
 
     async def _sweep(self) -> None:
@@ -195,7 +196,7 @@ class Controller:
         """List the five kinds once, and have every object reconciled."""
         await self._see_all()
         for key in self.store.object_keys():
-            await self._pace.turn()
+            await self.pace.turn()
             self.queue.add(key)
         self._heap.loaded(self.store.size)
 
@@ -221,10 +222,10 @@ class Controller:
     async def _sweep_kind(self, kind: str, namespace: str | None, listing: Listing) -> None:
         listed = {objects.key_of(item) for item in listing.items}
         for item in listing.items:
-            await self._pace.turn()
+            await self.pace.turn()
             self.seen(item)
         for key in self.store.object_keys():
-            await self._pace.turn()
+            await self.pace.turn()
             manifest = self.store.get(key)
             if manifest is None or key in listed or key.kind != kind or namespace not in (None, key.namespace):
                 continue
@@ -241,7 +242,7 @@ class Controller:
         while True:
             key = await self.queue.get()
             try:
-                await self._pace.turn()  # now, not before: all workers may have waited for a key, and wake together
+                await self.pace.turn()  # now, not before: all workers may have waited for a key, and wake together
                 await self._reconcile(key)
             except Exception as error:
                 self._later(key, error)

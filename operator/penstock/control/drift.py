@@ -62,25 +62,38 @@ def between(wanted: Sequence[Manifest] | None, children: Iterable[Manifest], now
     relabel = tuple(job for job in jobs if owners.lost_labels(job))
     if wanted is None:
         return Changes(relabel=relabel)
-    names = {Ref.of(manifest) for manifest in wanted}
-    changes = [change for manifest in wanted if (change := _change(manifest, live.get(Ref.of(manifest)))) is not None]
-    orphans = [child for ref, child in live.items() if ref not in names]
-    bells = [child for child in orphans if child["kind"] == "CronJob"]
-    busy = [bell for bell in bells if any(_rung_by(job, bell) and not finished(job) for job in jobs)]
-    idle = [bell for bell in bells if bell not in busy]
-    orders = [child for child in orphans if _is_old_order(child, now) and not _named(child, live.values())]
+    changes = [_change(manifest, live.get(Ref.of(manifest))) for manifest in wanted]
+    unwanted = [live[ref] for ref in live.keys() - {Ref.of(manifest) for manifest in wanted}]
+    unwanted.sort(key=Ref.of)
+    cronjobs = [child for child in unwanted if child["kind"] == "CronJob"]
+    busy = [cronjob for cronjob in cronjobs if _has_unfinished(cronjob, jobs)]
+    idle = [cronjob for cronjob in cronjobs if cronjob not in busy]
     return Changes(
-        apply=tuple(changes),
-        suspend=tuple(bell for bell in busy if not bell["spec"].get("suspend")),
-        delete=(*idle, *orders),
+        apply=tuple(change for change in changes if change is not None),
+        suspend=_not_suspended(busy),
+        delete=(*idle, *_unused_orders(unwanted, live.values(), now)),
         relabel=relabel,
     )
 
 
 def going(children: Iterable[Manifest]) -> Changes:
     """What to do when the object itself is being deleted: its CronJobs make no more Jobs. All else goes with it."""
-    cronjobs = [child for child in children if child["kind"] == "CronJob" and not child["spec"].get("suspend")]
-    return Changes(suspend=tuple(cronjobs))
+    return Changes(suspend=_not_suspended(child for child in children if child["kind"] == "CronJob"))
+
+
+def _not_suspended(cronjobs: Iterable[Manifest]) -> tuple[Manifest, ...]:
+    return tuple(cronjob for cronjob in cronjobs if not cronjob["spec"].get("suspend"))
+
+
+def _has_unfinished(cronjob: Manifest, jobs: Iterable[Manifest]) -> bool:
+    """Whether a CronJob made one of `jobs` that has not ended."""
+    return any(owners.cronjob(job) == cronjob["metadata"]["uid"] and not finished(job) for job in jobs)
+
+
+def _unused_orders(unwanted: Iterable[Manifest], children: Iterable[Manifest], now: datetime) -> list[Manifest]:
+    """Orders old enough that no Job is about to be made for them, and that no Job or CronJob mounts."""
+    every = [*children]
+    return [child for child in unwanted if _is_old_order(child, now) and not _is_mounted(child, every)]
 
 
 def _change(manifest: Manifest, live: Manifest | None) -> Change | None:
@@ -149,7 +162,7 @@ def _is_old_order(child: Manifest, now: datetime) -> bool:
     return times.parse(child["metadata"]["creationTimestamp"]) + ORDER_GRACE <= now
 
 
-def _named(order: Manifest, children: Iterable[Manifest]) -> bool:
+def _is_mounted(order: Manifest, children: Iterable[Manifest]) -> bool:
     """Whether a Job or CronJob mounts an order."""
     name = order["metadata"]["name"]
     return any(name in _mounted_maps(child) for child in children if child["kind"] in ("Job", "CronJob"))
@@ -159,8 +172,3 @@ def _mounted_maps(child: Manifest) -> set[str]:
     spec = child["spec"]["jobTemplate"]["spec"] if child["kind"] == "CronJob" else child["spec"]
     volumes = spec["template"]["spec"].get("volumes") or []
     return {volume["configMap"]["name"] for volume in volumes if "configMap" in volume}
-
-
-def _rung_by(job: Manifest, bell: Manifest) -> bool:
-    owners = job["metadata"].get("ownerReferences") or []
-    return any(owner["uid"] == bell["metadata"]["uid"] for owner in owners)

@@ -82,11 +82,11 @@ def runs(graph: Graph, seen: Seen, now: datetime) -> list[Start]:
     if order.kind in UPKEEP:
         return _upkeep(graph, order, seen, now)
     events = _asked_for(graph) or _first_delivery(graph, seen)
-    told = {run.id for run in getattr(graph.status, "runs", [])}  # one whose Job is gone was cancelled, and stays so
+    begun = {run.id for run in getattr(graph.status, "runs", [])}  # one whose Job is gone was cancelled, and stays so
     starts = [
         Start(order, slot, identity, times.text(now), suspended=True, trigger=trigger)
         for slot, trigger in events.items()
-        if (identity := run_id(graph, slot)) not in told and seen.by_id(identity) is None
+        if (identity := run_id(graph, slot)) not in begun and seen.by_id(identity) is None
     ]
     return starts or _again(graph, order, seen, now)
 
@@ -108,8 +108,8 @@ def asked(graph: Graph) -> dict[str, str]:
 
 def handled(status: Model) -> dict[str, str | None]:
     """What was asked for and has come to its end, as a status echoes it."""
-    told = cast("PipelineStatus | SubscriptionStatus", status)
-    return {"nonce": told.handled_run_nonce, "requested": told.handled_requested_at}
+    published = cast("PipelineStatus | SubscriptionStatus", status)
+    return {"nonce": published.handled_run_nonce, "requested": published.handled_requested_at}
 
 
 def target(graph: Graph, order: RunOrder) -> str:
@@ -162,7 +162,7 @@ def next_attempt(graph: Graph, seen: Seen) -> datetime | None:
     return retry_time(failed, graph.settings) if failed is not None and startable else None
 
 
-def held(graph: Graph, purpose: OrderKind, rivals: Iterable[Observed]) -> str | None:
+def why_waiting(graph: Graph, purpose: OrderKind, rivals: Iterable[Observed]) -> str | None:
     """What keeps a waiting run from starting, in words; None when it may start.
 
     `rivals` are the runs under way on the same Datasets: one writer at a time.
@@ -231,18 +231,18 @@ def _last_upkeep(graph: Graph, order: RunOrder, seen: Seen) -> _Last | None:
             return _Last(job.attempt, again=True, retry=doubt, failures=0)
         failures = job.failures + 1 if job.failures != job.attempt - 1 else None
         return _Last(job.attempt, again=repeated(job), retry=retry_time(job, graph.settings), failures=failures)
-    known = upkeep_status(graph)
-    if known is None or known.order != target(graph, order):
+    published = upkeep_status(graph)
+    if published is None or published.order != target(graph, order):
         return None
-    if (doubt := _recheck_time(graph, known.state, checked_at(graph.status))) is not None:
-        return _Last(known.attempt, again=True, retry=doubt, failures=0)
-    retry = times.parse(known.retry_time) if known.retry_time else None
-    done = known.reason in PERMANENT or (known.state == "Succeeded" and known.reason != "ReportLost")
-    return _Last(known.attempt, again=not done, retry=retry)
+    if (doubt := _recheck_time(graph, published.state, checked_at(graph.status))) is not None:
+        return _Last(published.attempt, again=True, retry=doubt, failures=0)
+    retry = times.parse(published.retry_time) if published.retry_time else None
+    done = published.reason in PERMANENT or (published.state == "Succeeded" and published.reason != "ReportLost")
+    return _Last(published.attempt, again=not done, retry=retry)
 
 
 def _recheck_time(graph: Graph, state: str, checked: str | None) -> datetime | None:
-    """When to inspect again what the newest inspection found in order, because a run has failed to use it since.
+    """When to inspect again what succeeded when it was last inspected, because a run has failed to use it since.
 
     `state` and `checked` are how and when (RFC 3339) that inspection ended. None: no run contradicts it.
     """
@@ -273,17 +273,17 @@ def repeated(job: Observed) -> bool:
 
 
 def upkeep_job(graph: Graph, seen: Seen) -> Observed | None:
-    """The newest attempt at what the spec now asks for, by its Job; None where status tells more than Jobs still do."""
+    """The newest attempt at what the spec now asks for, by its Job; None where status has more than Jobs still do."""
     order = orders.of(graph)
     if order is None:
         return None
     wanted = target(graph, order)
     job = next((run for run in seen.of(order.kind) if run.target == wanted), None)
-    known = upkeep_status(graph)
-    if job is None or known is None or known.order != wanted or known.state == "Running":
+    published = upkeep_status(graph)
+    if job is None or published is None or published.order != wanted or published.state == "Running":
         return job
-    harvested = known.attempt == job.attempt and not job.whole and known.reason != "ReportLost"
-    return None if known.attempt > job.attempt or harvested else job
+    harvested = published.attempt == job.attempt and not job.whole and published.reason != "ReportLost"
+    return None if published.attempt > job.attempt or harvested else job
 
 
 def upkeep_status(graph: Graph) -> Inspection | None:

@@ -142,7 +142,7 @@ class Gate:
         ):
             return
         seen = next(iter(observe.runs([job], {}).runs), None)
-        if seen is not None and due.held(graph, seen.purpose, self._rivals(job)) is None:
+        if seen is not None and due.why_waiting(graph, seen.purpose, self._rivals(job)) is None:
             await self._start(graph, job, seen)
 
     def _rivals(self, job: Manifest) -> list[Observed]:

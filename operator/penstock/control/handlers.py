@@ -17,15 +17,19 @@ from typing import Any
 import kopf
 
 from penstock.api import objects
-from penstock.control import lease, prerequisites, probes
+from penstock.control import lease, prerequisites, probes, threads
 from penstock.control.cluster import client
 from penstock.control.cluster.fence import Fence
 from penstock.control.cluster.port import Cluster
 from penstock.control.controller import Controller
+from penstock.control.inbox import Inbox
 from penstock.control.probes import Health
 from penstock.control.settings import Settings
 
 log = logging.getLogger(__name__)
+
+_PAGE = 100
+"""How many objects one answer of a list has."""
 
 
 class Ended(Exception):
@@ -78,36 +82,84 @@ async def _until_lost(leading: "asyncio.Future[None]") -> None:
 async def _act(cluster: client.HttpCluster, settings: Settings, health: Health, ready: asyncio.Event | None) -> None:
     """Watch, decide and write until cancelled; then let what is under way finish."""
     controller = Controller(cluster, settings)
-    stop = asyncio.Event()
-    watching = kopf.operator(
-        registry=_registry(controller, cluster),
-        settings=_settings(),
-        standalone=True,
-        clusterwide=not settings.namespaces,
-        namespaces=settings.namespaces,
-        stop_flag=stop,
-        ready_flag=ready,
-    )
+    inbox = Inbox(lambda manifest, deleted: controller.seen(manifest, deleted=deleted), controller.pace)
+    with threads.running("kopf") as thread:
+        watch = _Watch(thread, _registry(inbox, cluster), settings, ready)
+        await _work(controller, inbox, watch, health)
+
+
+async def _work(controller: Controller, inbox: Inbox, watching: "_Watch", health: Health) -> None:
+    """Work until cancelled. Raises `Ended` when the watch does not continue."""
     work = asyncio.create_task(controller.run(), name="controller")
-    watch = asyncio.create_task(watching, name="kopf")
+    watch = asyncio.create_task(watching.ended(), name="watch")
+    taking = asyncio.create_task(inbox.keep(), name="inbox")
     synced = asyncio.create_task(controller.synced.wait(), name="synced")
     synced.add_done_callback(lambda task: None if task.cancelled() else health.report("acts", ready=True))
     health.silence = lambda: controller.silence
     health.report("lists what there is", ready=False)
     try:
-        ended, _ = await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+        ended, _ = await asyncio.wait({work, watch, taking}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         health.report("ends", ready=False)
         synced.cancel()
         await controller.end()
         work.cancel()
-        await asyncio.wait({work})  # first: kopf waits 5 s for tasks that are not its own
-        stop.set()
-        await asyncio.gather(work, watch, return_exceptions=True)
+        taking.cancel()
+        watching.stop()
+        await asyncio.gather(work, taking, watch, return_exceptions=True)
     if watch in ended and (error := watch.exception()) is not None:
         raise Ended(f"the watch of the five kinds has ended: {error}") from error
-    if work in ended:
-        work.result()
+    for task in ended & {work, taking}:
+        task.result()
+
+
+class _Watch:
+    """kopf's watch of the five kinds, in a thread of its own: it makes a task for each object that it lists."""
+
+    def __init__(
+        self,
+        thread: threads.LoopThread,
+        registry: kopf.OperatorRegistry,
+        settings: Settings,
+        ready: asyncio.Event | None,
+    ) -> None:
+        self._thread = thread
+        self._stop = asyncio.Event()
+        self._future = thread.submit(self._watch(registry, settings, ready, asyncio.get_running_loop()))
+
+    async def _watch(
+        self,
+        registry: kopf.OperatorRegistry,
+        settings: Settings,
+        ready: asyncio.Event | None,
+        work_loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        begun = asyncio.Event()
+        telling = asyncio.create_task(begun.wait(), name="ready")
+        if ready is not None:
+            telling.add_done_callback(
+                lambda task: None if task.cancelled() else work_loop.call_soon_threadsafe(ready.set)
+            )
+        try:
+            await kopf.operator(
+                registry=registry,
+                settings=_settings(),
+                standalone=True,
+                clusterwide=not settings.namespaces,
+                namespaces=settings.namespaces,
+                stop_flag=self._stop,
+                ready_flag=begun,
+            )
+        finally:
+            telling.cancel()
+
+    def stop(self) -> None:
+        """End it soon."""
+        self._thread.call_soon(self._stop.set)
+
+    async def ended(self) -> None:
+        """Return when it has ended. Raises what ended it."""
+        await asyncio.wrap_future(self._future)
 
 
 def main(settings: Settings, connection: Connection) -> None:
@@ -116,13 +168,8 @@ def main(settings: Settings, connection: Connection) -> None:
 
 
 async def _until_signal(settings: Settings, connection: Connection) -> None:
-    ready = asyncio.Event()
-    operating = asyncio.create_task(operate(settings, connection, ready), name="operate")
+    operating = asyncio.create_task(operate(settings, connection), name="operate")
     _on_signals(operating.cancel)
-    watching = asyncio.create_task(ready.wait(), name="ready")
-    await asyncio.wait({operating, watching}, return_when=asyncio.FIRST_COMPLETED)
-    watching.cancel()
-    _on_signals(operating.cancel)  # kopf has taken them for itself
     with contextlib.suppress(asyncio.CancelledError):
         await operating
 
@@ -132,11 +179,11 @@ def _on_signals(act: Callable[[], object]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, act)
 
 
-def _registry(controller: Controller, cluster: client.HttpCluster) -> kopf.OperatorRegistry:
+def _registry(inbox: Inbox, cluster: client.HttpCluster) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     async def seen(event: Mapping[str, Any], **_: Any) -> None:
-        controller.seen(dict(event["object"]), deleted=event["type"] == "DELETED")
+        inbox.put(dict(event["object"]), deleted=event["type"] == "DELETED")
 
     def login(**_: Any) -> kopf.ConnectionInfo:
         return kopf.ConnectionInfo(**cluster.login)
@@ -150,6 +197,7 @@ def _registry(controller: Controller, cluster: client.HttpCluster) -> kopf.Opera
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
+    settings.watching.chunk_size = _PAGE
     settings.scanning.disabled = True  # our CRDs are there before kopf starts
     settings.queueing.idle_timeout = 0.05  # a task per object for 5 s costs 50 MB at 5,000 objects
     logging.getLogger("kopf").setLevel(logging.WARNING)

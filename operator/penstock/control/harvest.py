@@ -73,8 +73,10 @@ def _is_news(run: Observed, graph: Graph) -> bool:
     if not run.over or run.report is None or run.report.complete or run.pod is None:
         return False
     if run.purpose in due.RUNS and graph.key.kind in ("Pipeline", "Subscription"):
-        return all((known.job, known.state) != (run.job, run.state) for known in getattr(graph.status, "runs", []))
+        return all(
+            (published.job, published.state) != (run.job, run.state) for published in getattr(graph.status, "runs", [])
+        )
     if graph.key.kind == "Dataset":
         return run.report.finished_at > (cast(DatasetStatus, graph.status).last_report_time or "")
-    known = due.upkeep_status(graph)
-    return known is None or known.state == "Running" or known.attempt != run.attempt
+    published = due.upkeep_status(graph)
+    return published is None or published.state == "Running" or published.attempt != run.attempt

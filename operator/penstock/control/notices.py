@@ -14,15 +14,15 @@ class Notices:
     def __init__(self, log: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._clock = clock
-        self._said: dict[str, tuple[str, float]] = {}
+        self._last: dict[str, tuple[str, float]] = {}
 
     def warn(self, topic: str, message: str) -> None:
         """Say it, unless just that is what was said on this topic within `REPEAT_SECONDS`."""
-        before, at = self._said.get(topic, ("", 0.0))
+        before, at = self._last.get(topic, ("", 0.0))
         if message != before or self._clock() - at >= REPEAT_SECONDS:
-            self._said[topic] = (message, self._clock())
+            self._last[topic] = (message, self._clock())
             self._log.warning("%s", message)
 
     def over(self, topic: str) -> None:
         """It has passed: should it come back, that is news again."""
-        self._said.pop(topic, None)
+        self._last.pop(topic, None)

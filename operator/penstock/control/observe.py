@@ -22,7 +22,7 @@ from penstock.runs.order import OrderKind
 from penstock.runs.report import RunReport
 
 CRON_TIME = "batch.kubernetes.io/cronjob-scheduled-timestamp"
-"""Annotation that the CronJob controller puts on its Jobs: when the bell was due."""
+"""Annotation that the CronJob controller puts on its Jobs: when the CronJob was due."""
 
 _TOO_LONG = "the run took longer than its deadline and was ended"
 
@@ -102,8 +102,8 @@ def _remembered(observed: Observed, status: Model) -> Observed:
         return replace(observed, waits=waits, message=waits.text if waits is not None else None)
     if not observed.over or observed.whole:
         return observed
-    known: list[Run] = getattr(status, "runs", [])
-    for run in known:
+    published: list[Run] = getattr(status, "runs", [])
+    for run in published:
         if (run.job, run.state) == (observed.job, observed.state) and run.reason != "ReportLost":
             return replace(observed, reason=run.reason, message=run.message, harvested=run)
     if observed.reason == "DeadlineExceeded" and observed.report is None and observed.waits is None:
@@ -114,8 +114,8 @@ def _remembered(observed: Observed, status: Model) -> Observed:
 
 def _waited_before(observed: Observed, status: Model) -> PodWaits | None:
     """What kept its newest Pod from starting, as status has it of the time when the Job was not over yet."""
-    known: list[Run] = getattr(status, "runs", [])
-    for run in known:
+    published: list[Run] = getattr(status, "runs", [])
+    for run in published:
         if (run.job, run.state) == (observed.job, "Running"):
             return run.pod_waits
     upkeep: Inspection | None = getattr(status, "inspection", None) or getattr(status, "migration", None)
@@ -142,19 +142,19 @@ def purpose(manifest: Manifest) -> OrderKind | None:
 
 
 def job(manifest: Manifest, pods: Sequence[Manifest]) -> Observed:
-    """What one Job did. Its purpose must be known, see `purpose`."""
+    """What one Job did. It must have a purpose, see `purpose`."""
     metadata, spec, status = manifest["metadata"], manifest["spec"], manifest.get("status") or {}
     annotations = metadata.get("annotations") or {}
     state, failure = _state(spec, status)
     work = purpose(manifest)
     assert work is not None  # noqa: S101 - see above
     names = [name for name in annotations.get(objects.DATASETS, "").split(",") if name]
-    told = _newest_report(pods, annotations.get(objects.RUN_ID, ""), names)
-    if state == "Succeeded" and told is not None and told.state == "Failed":
-        told = None  # it is that of an earlier Pod, and the last one's is gone
-    waits = _waiting(pods) if told is None and state in ("Running", "Failed") else None
-    reason, message = _cause(state, failure, told, pods)
-    if state == "Succeeded" and told is None and work == "inspect-source":
+    report = _newest_report(pods, annotations.get(objects.RUN_ID, ""), names)
+    if state == "Succeeded" and report is not None and report.state == "Failed":
+        report = None  # it is that of an earlier Pod, and the last one's is gone
+    waits = _waiting(pods) if report is None and state in ("Running", "Failed") else None
+    reason, message = _cause(state, failure, report, pods)
+    if state == "Succeeded" and report is None and work == "inspect-source":
         state = "Failed"  # an inspection is what it reports
     event, scheduled = slot(manifest), _scheduled_time(annotations)
     is_upkeep = work not in ("ingest", "deliver")
@@ -176,13 +176,13 @@ def job(manifest: Manifest, pods: Sequence[Manifest]) -> Observed:
         finished=_finish_time(status),
         pods=sum(status.get(count) or 0 for count in ("active", "succeeded", "failed")),
         pod=pods[-1]["metadata"]["name"] if pods else None,
-        report=told,
+        report=report,
         reason=reason,
         message=message,
         waits=waits,
         admitted=objects.ADMITTED in annotations,
-        whole=told is not None if reason == "DeadlineExceeded" else _whole(state, status, pods, told),
-        podless=not pods or (_terminated(pods[-1]) is not None and told is None),
+        whole=report is not None if reason == "DeadlineExceeded" else _whole(state, status, pods, report),
+        podless=not pods or (_terminated(pods[-1]) is not None and report is None),
     )
 
 
@@ -203,7 +203,7 @@ def _number(text: str) -> int | None:
 
 
 def slot(manifest: Manifest) -> str:
-    """Which event a Job answers: our own annotation, the bell's time, or the Job itself where a person made it."""
+    """Which event a Job answers: our own annotation, the CronJob's time, or the Job itself where a person made it."""
     metadata = manifest["metadata"]
     annotations = metadata.get("annotations") or {}
     if objects.SLOT in annotations:
@@ -259,8 +259,8 @@ def _all_there(status: Mapping[str, Any], pods: Sequence[Manifest]) -> bool:
     return ended >= max((status.get("succeeded") or 0) + (status.get("failed") or 0), 1)
 
 
-def _whole(state: State, status: Mapping[str, Any], pods: Sequence[Manifest], told: RunReport | None) -> bool:
-    return _all_there(status, pods) or (state == "Succeeded" and told is not None)
+def _whole(state: State, status: Mapping[str, Any], pods: Sequence[Manifest], report: RunReport | None) -> bool:
+    return _all_there(status, pods) or (state == "Succeeded" and report is not None)
 
 
 def _newest_report(pods: Sequence[Manifest], run: str, datasets: Sequence[str]) -> RunReport | None:
@@ -272,21 +272,21 @@ def _newest_report(pods: Sequence[Manifest], run: str, datasets: Sequence[str]) 
 
 
 def _cause(
-    state: State, failure: Mapping[str, Any] | None, told: RunReport | None, pods: Sequence[Manifest]
+    state: State, failure: Mapping[str, Any] | None, report: RunReport | None, pods: Sequence[Manifest]
 ) -> tuple[str | None, str | None]:
     """Why it failed, or what holds it up."""
     if failure is not None:
-        return _failure(failure, told, pods)
-    if state == "Succeeded" and told is None:
+        return _failure(failure, report, pods)
+    if state == "Succeeded" and report is None:
         return "ReportLost", "the run succeeded; its report is gone with its Pod"
     waits = _waiting(pods) if state == "Running" else None
     return None, waits.text if waits is not None else None
 
 
-def _failure(failure: Mapping[str, Any], told: RunReport | None, pods: Sequence[Manifest]) -> tuple[str, str | None]:
+def _failure(failure: Mapping[str, Any], report: RunReport | None, pods: Sequence[Manifest]) -> tuple[str, str | None]:
     """The worker's own word first, then the Pod's, then the Job's."""
-    if told is not None and told.state == "Failed":
-        return told.reason or "UnknownError", told.message
+    if report is not None and report.state == "Failed":
+        return report.reason or "UnknownError", report.message
     ended = _terminated(pods[-1]) if pods else None
     late = failure.get("reason") == "DeadlineExceeded"
     if ended is not None and ended.get("exitCode") != places.EXIT_DONE and not (late and _never_ran(ended)):
@@ -328,8 +328,8 @@ def _waiting(pods: Sequence[Manifest]) -> PodWaits | None:
     name, status = pods[-1]["metadata"]["name"], pods[-1].get("status") or {}
     placed = [one for one in status.get("conditions") or [] if one["type"] == "PodScheduled"]
     started = [one.get("state", {}).get("waiting") for one in status.get("containerStatuses") or []]
-    held = [one for one in placed if one["status"] == "False"] + [one for one in started if one]
-    for why in held:
+    reasons = [one for one in placed if one["status"] == "False"] + [one for one in started if one]
+    for why in reasons:
         if why.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
             return PodWaits(pod=name, reason=why["reason"][:64], message=why.get("message", "")[:512])
     return None

@@ -111,8 +111,8 @@ def _not_granted(rules: Sequence[Manifest]) -> str:
 
 
 def _grants(rule: Manifest, group: str, resource: str, verb: str) -> bool:
-    def among(found: Iterable[str] | None, *wanted: str) -> bool:
-        return any(word in (found or ()) for word in ("*", *wanted))
+    def among(words: Iterable[str] | None, *wanted: str) -> bool:
+        return any(word in (words or ()) for word in ("*", *wanted))
 
     _, _, subresource = resource.partition("/")
     resources = (resource, f"*/{subresource}") if subresource else (resource,)

@@ -74,8 +74,8 @@ class Request:
     def of(cls, manifest: Manifest) -> "Request":
         """The request in an object; a member that cannot be what it should counts as absent."""
         spec = manifest.get("spec")
-        found = spec if isinstance(spec, dict) else {}
-        nonce, identity, history = (found.get(name) for name in ("runNonce", "identity", "history"))
+        members = spec if isinstance(spec, dict) else {}
+        nonce, identity, history = (members.get(name) for name in ("runNonce", "identity", "history"))
         is_number = isinstance(history, int) and not isinstance(history, bool)
         return cls(
             run_nonce=nonce if isinstance(nonce, str) and len(nonce) <= 128 else "",
@@ -135,23 +135,23 @@ class Graph:
     @property
     def nodes(self) -> list[Node[SourceSpec] | Node[DestinationSpec] | Node[DatasetSpec]]:
         """Everything the object refers to, each once."""
-        found: list[Node[SourceSpec] | Node[DestinationSpec] | Node[DatasetSpec] | None] = [
+        nodes: list[Node[SourceSpec] | Node[DestinationSpec] | Node[DatasetSpec] | None] = [
             self.source,
             self.destination,
             self.lake,
             self.dataset,
         ]
         for entry in self.entries:
-            found += [entry.dataset, entry.destination]
-        return list({node.key: node for node in found if node is not None}.values())
+            nodes += [entry.dataset, entry.destination]
+        return list({node.key: node for node in nodes if node is not None}.values())
 
     @property
     def suspended(self) -> str | None:
         """What keeps work from starting by `suspend: true`, in words; None if nothing does."""
         if getattr(self.spec, "suspend", False):
             return f"{self.key.kind} {self.key.name} is suspended"
-        held = next((node for node in self.nodes if node.spec.suspend), None)
-        return f"{held.key.kind} {held.name} is suspended" if held is not None else None
+        node = next((node for node in self.nodes if node.spec.suspend), None)
+        return f"{node.key.kind} {node.name} is suspended" if node is not None else None
 
     @property
     def identity(self) -> str:

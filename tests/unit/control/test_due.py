@@ -303,19 +303,19 @@ def _ready(stage: Scene) -> None:
 def test_a_run_may_start_when_all_it_needs_is_ready() -> None:
     stage = scene.quickstart()
     _ready(stage)
-    assert due.held(_graph(stage), "ingest", []) is None
+    assert due.why_waiting(_graph(stage), "ingest", []) is None
 
 
 def test_what_holds_a_run_back_is_told_in_words() -> None:
     stage = scene.quickstart()
-    assert due.held(_graph(stage), "ingest", []) == "Dataset cities is not ready yet"
+    assert due.why_waiting(_graph(stage), "ingest", []) == "Dataset cities is not ready yet"
     _ready(stage)
     _unreachable(stage, "lake")
-    assert due.held(_graph(stage), "ingest", []) == "Destination lake is not reachable: no route to host"
+    assert due.why_waiting(_graph(stage), "ingest", []) == "Destination lake is not reachable: no route to host"
     stage.apply(manifests.pipeline(suspend=True))
-    assert due.held(_graph(stage), "ingest", []) == "Pipeline cities is suspended"
+    assert due.why_waiting(_graph(stage), "ingest", []) == "Pipeline cities is suspended"
     stage.apply(manifests.dataset(writeMode="replace"))
-    assert "goes with writeMode append" in str(due.held(_graph(stage), "ingest", []))
+    assert "goes with writeMode append" in str(due.why_waiting(_graph(stage), "ingest", []))
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_what_holds_a_run_back_is_told_in_words() -> None:
 def test_a_dataset_has_one_writer_at_a_time_and_any_number_of_readers(purpose: Any, rival: Any, held: bool) -> None:
     stage = scene.quickstart()
     _ready(stage)
-    words = due.held(_graph(stage), purpose, [jobs.observed("other", purpose=rival, state="Running")])
+    words = due.why_waiting(_graph(stage), purpose, [jobs.observed("other", purpose=rival, state="Running")])
     assert words == ("Job other is writing the same Dataset" if held else None)
 
 

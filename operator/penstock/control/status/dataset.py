@@ -34,14 +34,14 @@ def status(graph: Graph, seen: Seen, now: datetime, trouble: Problem | None) -> 
     wanted = orders.of(graph)
     current = migration is not None and wanted is not None and migration.order == due.target(graph, wanted)
     news = _news(graph, seen)
-    found = [
+    conditions = [
         _table_ready(graph, trouble, migration if current else None),
         _schema_current(graph, migration if current else None),
         _quality(graph, news),
     ]
     status = DatasetStatus(
         observed_generation=graph.meta.generation,
-        conditions=verdicts.published(graph, found, now),
+        conditions=verdicts.published(graph, conditions, now),
         migration=migration,
         **_facts(before, news),
     )
@@ -71,10 +71,10 @@ def _table_ready(graph: Graph, trouble: Problem | None, migration: Inspection | 
 def _schema_current(graph: Graph, migration: Inspection | None) -> Verdict:
     if migration is None or migration.state == "Running":
         waiting = verdicts.unknown("SchemaCurrent", "Progressing", "not compared yet")
-        known = verdicts.as_before(graph, "SchemaCurrent", waiting)
+        before = verdicts.as_before(graph, "SchemaCurrent", waiting)
         if migration is None:
-            return known
-        return verdicts.held_up(known, migration.message, migration.last_failure)
+            return before
+        return verdicts.delayed(before, migration.message, migration.last_failure)
     if migration.state == "Succeeded":
         return verdicts.true("SchemaCurrent", "the table has the columns of the spec")
     return verdicts.false("SchemaCurrent", migration.reason or "UnknownError", migration.message or "")
@@ -102,7 +102,7 @@ def _news(graph: Graph, seen: Seen) -> list[_News]:
     A report goes with its Job, and older ones may outlive it.
     """
     before = cast(DatasetStatus, graph.status)
-    told = [
+    news = [
         _News(run.report.finished_at, run.purpose, entry, run.report.complete)
         for run in seen.of("ingest", "migrate")
         if run.report is not None
@@ -110,17 +110,17 @@ def _news(graph: Graph, seen: Seen) -> list[_News]:
         if entry.name == graph.key.name
     ]
     return sorted(
-        (news for news in told if not _stale(news, before)), key=lambda news: (news.at, news.purpose == "ingest")
+        (news for news in news if not _stale(news, before)), key=lambda news: (news.at, news.purpose == "ingest")
     )
 
 
 def _stale(news: _News, before: DatasetStatus) -> bool:
-    known, load = before.last_load_time or "", news.load.at if news.load is not None else ""
-    last = before.last_report_time or known
+    last_load, load = before.last_load_time or "", news.load.at if news.load is not None else ""
+    last = before.last_report_time or last_load
     if news.at == last:  # times have whole seconds: of two reports in one, the ledger's tail tells which is older
-        return load < known
+        return load < last_load
     # A migration may have looked at the table before a run that it overlapped had committed.
-    return news.at < last or (news.purpose == "migrate" and "" < load < known)
+    return news.at < last or (news.purpose == "migrate" and "" < load < last_load)
 
 
 def _quality(graph: Graph, news: list[_News]) -> Verdict:
@@ -146,7 +146,7 @@ def _share_in_words(graph: Graph, counts: Counts) -> str:
 
 
 def _facts(before: DatasetStatus, news: list[_News]) -> dict[str, Any]:
-    """What is known of the table: as published, and what the news add to it."""
+    """The facts about the table: as published, and what the news add to it."""
     facts = before.model_dump(include=_FACTS)
     for one in news:
         facts["last_report_time"] = one.at
@@ -158,7 +158,7 @@ def _facts(before: DatasetStatus, news: list[_News]) -> dict[str, Any]:
 def _standing(news: _News, *, again: bool) -> dict[str, Any]:
     """What a report says of the table; `again`: status has it already, maybe from a longer form of it.
 
-    What a short report does not tell of a table that has changed is not told at all: what was there is not so any more.
+    What a short report lacks of a table that has changed is left out: what was published before is not so any more.
     """
     entry, load = news.entry, news.load
     update: dict[str, Any] = {

@@ -18,15 +18,15 @@ _TOLD = ("Ready", "Reachable", "SchemaCurrent", "QualityOK")
 
 def of(graph: Graph, after: Model, now: datetime) -> list[Manifest]:
     """The events that turn the status as published into `after`."""
-    told = [*_conditions(graph, after), *_repetitions(graph, after), *_runs(graph, after)]
-    return [_event(graph, reason, message, now, warning=warning) for reason, message, warning in told]
+    transitions = [*_conditions(graph, after), *_repetitions(graph, after), *_runs(graph, after)]
+    return [_event(graph, reason, message, now, warning=warning) for reason, message, warning in transitions]
 
 
 def _conditions(graph: Graph, after: Model) -> Iterator[tuple[str, str, bool]]:
     before: list[Condition] = getattr(graph.status, "conditions", [])
     for condition in getattr(after, "conditions", []):
-        known = conditions.find(before, condition.type)
-        moved = known is None or known.status != condition.status or known.reason != condition.reason
+        published = conditions.find(before, condition.type)
+        moved = published is None or published.status != condition.status or published.reason != condition.reason
         if condition.type not in _TOLD or not moved or condition.reason in ("Progressing", "NeverRan"):
             continue
         if condition.status == "True":
@@ -36,7 +36,7 @@ def _conditions(graph: Graph, after: Model) -> Iterator[tuple[str, str, bool]]:
 
 
 def _repetitions(graph: Graph, after: Model) -> Iterator[tuple[str, str, bool]]:
-    """What was asked for again after it had been carried out: told when it is taken up, as `handled…` shows."""
+    """What was asked for again after it had been carried out: details when it is taken up, as `handled…` shows."""
     for event, words in runs.repeated(graph, getattr(after, "runs", [])).items():
         if due.handled(after)[event] != due.handled(graph.status)[event]:
             yield "AlreadyCarriedOut", words, True
@@ -44,16 +44,16 @@ def _repetitions(graph: Graph, after: Model) -> Iterator[tuple[str, str, bool]]:
 
 def _runs(graph: Graph, after: Model) -> Iterator[tuple[str, str, bool]]:
     before: list[Run] = getattr(graph.status, "runs", [])
-    known = {(run.id, run.job): run.state for run in before}
+    published = {(run.id, run.job): run.state for run in before}
     for run in getattr(after, "runs", []):
         words = {"Running": "RunStarted", "Succeeded": "RunSucceeded", "Failed": "RunFailed", "Cancelled": "Cancelled"}
-        if run.state not in words or run.state == known.get((run.id, run.job)):
+        if run.state not in words or run.state == published.get((run.id, run.job)):
             continue
         counts = (
             "" if run.rows_loaded is None else f": {run.rows_loaded:,} loaded, {run.rows_quarantined:,} quarantined"
         )
-        told = f": {run.message}" if run.message else counts
-        yield words[run.state], f"run {run.id}{told}", run.state in ("Failed", "Cancelled")
+        details = f": {run.message}" if run.message else counts
+        yield words[run.state], f"run {run.id}{details}", run.state in ("Failed", "Cancelled")
 
 
 def _event(graph: Graph, reason: str, message: str, now: datetime, *, warning: bool) -> Manifest:

@@ -72,10 +72,10 @@ def _last_check(graph: Graph) -> str | None:
     return cast("SourceStatus | DestinationStatus", graph.status).last_check_time
 
 
-def inspection(graph: Graph, run: Observed | None, known: Inspection | None) -> Inspection | None:
-    """How the newest attempt stands, by its Job or, where there is none to go by, as it was `known`."""
+def inspection(graph: Graph, run: Observed | None, published: Inspection | None) -> Inspection | None:
+    """How the newest attempt stands, by its Job or, where there is none to go by, as `published`."""
     if run is None:
-        return known
+        return published
     failed = run.state == "Failed"
     startable = graph.problem is None and graph.suspended is None
     retry = due.retry_time(run, graph.settings) if due.repeated(run) and startable else None
@@ -87,26 +87,26 @@ def inspection(graph: Graph, run: Observed | None, known: Inspection | None) -> 
         reason=run.reason if failed or run.reason == "ReportLost" else None,
         message=run.message[:1024] if run.message else None,
         pod_waits=run.waits if not run.over else None,
-        last_failure=_last_failure(run, known),
+        last_failure=_last_failure(run, published),
     )
 
 
-def _last_failure(run: Observed, known: Inspection | None) -> Failure | None:
-    """How the attempt before `run` failed, while that is under way; `known` is what status has."""
-    if run.over or known is None:
+def _last_failure(run: Observed, published: Inspection | None) -> Failure | None:
+    """How the attempt before `run` failed, while that is under way; `published` is what status has."""
+    if run.over or published is None:
         return None
-    if known.state == "Failed":
-        return Failure(reason=known.reason or "UnknownError", message=known.message or "the inspection failed")
-    return known.last_failure
+    if published.state == "Failed":
+        return Failure(reason=published.reason or "UnknownError", message=published.message or "the inspection failed")
+    return published.last_failure
 
 
 def _before_it_ends(graph: Graph, kind: str, run: Observed | None) -> Verdict:
-    """What is told while there is no new word: as before, of the spec that was inspected then."""
-    known = verdicts.as_before(graph, kind, verdicts.unknown(kind, "Progressing", "not inspected yet"))
+    """The condition while there is no new result: as before, of the spec that was inspected then."""
+    published = verdicts.as_before(graph, kind, verdicts.unknown(kind, "Progressing", "not inspected yet"))
     if run is None:
-        return known
+        return published
     failure = _last_failure(run, due.upkeep_status(graph))
-    return verdicts.of_then(graph, verdicts.held_up(known, run.message, failure))
+    return verdicts.of_then(graph, verdicts.delayed(published, run.message, failure))
 
 
 def _reachable(graph: Graph, run: Observed | None) -> Verdict:

@@ -38,10 +38,10 @@ def unforeseen(graph: Graph, error: Exception, now: datetime) -> Outcome:
     message = f"{type(error).__name__}: {_in_short(error)}; it is tried again. See the operator's log"
     before: list[Condition] = getattr(graph.status, "conditions", [])
     ready = verdicts.false("Ready", "UnknownError", message)
-    known = [verdicts.again(condition) for condition in before if condition.type not in _READINESS]
-    others = [verdicts.of_then(graph, verdict) for verdict in known]
-    told = verdicts.published(graph, [ready, *others], now)
-    update = {"observed_generation": graph.meta.generation, "conditions": told}
+    kept = [verdicts.again(condition) for condition in before if condition.type not in _READINESS]
+    others = [verdicts.of_then(graph, verdict) for verdict in kept]
+    conditions = verdicts.published(graph, [ready, *others], now)
+    update = {"observed_generation": graph.meta.generation, "conditions": conditions}
     return Outcome(graph.status.model_copy(update=update), None)
 
 
@@ -63,11 +63,11 @@ def patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
     """The JSON merge patch (RFC 7386) that turns one object into another; empty if they are equal."""
     changed: dict[str, Any] = {key: None for key in before if key not in after}
     for key, value in after.items():
-        known = before.get(key)
-        if isinstance(value, Mapping) and isinstance(known, Mapping):
-            if inner := patch(known, value):
+        live = before.get(key)
+        if isinstance(value, Mapping) and isinstance(live, Mapping):
+            if inner := patch(live, value):
                 changed[key] = inner
-        elif key not in before or known != value:
+        elif key not in before or live != value:
             changed[key] = value
     return changed
 

@@ -107,45 +107,49 @@ def _next_scheduled(graph: Graph, now: datetime) -> datetime | None:
         for child in graph.children
         if child["kind"] == "CronJob" and "deletionTimestamp" not in child["metadata"]
     ]
-    found = [
+    moments = [
         times.next_scheduled(spec["schedule"], spec.get("timeZone") or "Etc/UTC", now)
         for spec in specs
         if not spec.get("suspend")
     ]
-    return min((moment for moment in found if moment is not None), default=None)
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def _runs(graph: Graph, seen: Seen, before: list[Run]) -> list[Run]:
     """Every run we know of, newest first: as its Job tells, and as status remembers it where that is gone."""
-    told: dict[str, Run] = {}
+    by_id: dict[str, Run] = {}
     newest: dict[str, Observed] = {}
     for observed in seen.of(*due.RUNS):
         identity = observed.run or due.run_id(graph, observed.slot)
         newest.setdefault(identity, observed)
-        run = _run(_with_what_holds_it(observed, graph), identity)
-        told.setdefault(identity, _with_last_failure(_as_told(run, observed, before), before))
+        run = _run(_with_what_it_waits_for(observed, graph), identity)
+        by_id.setdefault(identity, _with_last_failure(_with_whole_message(run, observed, before), before))
     for run in before:
         if run.id not in newest or due.superseded(newest[run.id], run):
-            told[run.id] = _without_job(run)
-    return sorted(told.values(), key=_recency, reverse=True)
+            by_id[run.id] = _without_job(run)
+    return sorted(by_id.values(), key=_recency, reverse=True)
 
 
-def _as_told(run: Run, observed: Observed, before: list[Run]) -> Run:
-    """A run as a short report tells it, with the message that status has from the whole one."""
+def _with_whole_message(run: Run, observed: Observed, before: list[Run]) -> Run:
+    """A run as a short report has it, with the message that status has from the whole one."""
     if not run.over or observed.report is None or observed.report.complete:
         return run
-    known = next((one for one in before if (one.id, one.job, one.state) == (run.id, run.job, run.state)), None)
-    return run.model_copy(update={"message": known.message}) if known is not None else run
+    published = next((one for one in before if (one.id, one.job, one.state) == (run.id, run.job, run.state)), None)
+    return run.model_copy(update={"message": published.message}) if published is not None else run
 
 
 def _with_last_failure(run: Run, before: list[Run]) -> Run:
     """A run that is under way, with how the attempt before failed, as status has it."""
-    known = next((one for one in before if one.id == run.id), None)
-    if run.over or known is None:
+    published = next((one for one in before if one.id == run.id), None)
+    if run.over or published is None:
         return run
-    failed = known.state == "Failed"
-    failure = Failure(reason=known.reason or "UnknownError", message=known.message or known.state) if failed else None
-    return run.model_copy(update={"last_failure": failure or known.last_failure})
+    failed = published.state == "Failed"
+    failure = (
+        Failure(reason=published.reason or "UnknownError", message=published.message or published.state)
+        if failed
+        else None
+    )
+    return run.model_copy(update={"last_failure": failure or published.last_failure})
 
 
 def _kept(runs: list[Run], keep: int) -> list[Run]:
@@ -159,13 +163,13 @@ def _recency(run: Run) -> tuple[bool, str]:
     return run.state == "Waiting", run.started_at or run.scheduled_time or ""
 
 
-def _with_what_holds_it(observed: Observed, graph: Graph) -> Observed:
+def _with_what_it_waits_for(observed: Observed, graph: Graph) -> Observed:
     if observed.state != "Waiting":
         return observed
     others = observe.runs(graph.rivals, {}).runs
     rivals = [other for other in others if other.state == "Running" and other.uid != observed.uid]
-    held = "its Job is suspended" if observed.admitted else due.held(graph, observed.purpose, rivals)
-    return dataclasses.replace(observed, reason="Waiting", message=held)
+    why = "its Job is suspended" if observed.admitted else due.why_waiting(graph, observed.purpose, rivals)
+    return dataclasses.replace(observed, reason="Waiting", message=why)
 
 
 def _without_job(run: Run) -> Run:
@@ -207,12 +211,12 @@ def _run(observed: Observed, identity: str) -> Run:
 
 def _outcome_in_words(observed: Observed, before: str | None) -> str | None:
     delivery = observed.report.delivery if observed.report is not None else None
-    told = observed.message
+    message = observed.message
     if delivery is not None:
-        told = f"{words.count(delivery.rows, 'row')} delivered in {words.count(delivery.files, 'file')}"
+        message = f"{words.count(delivery.rows, 'row')} delivered in {words.count(delivery.files, 'file')}"
     if before is None:
-        return told
-    return f"already carried out at {before}" + (f": {told}" if told else "; the counts are those of that run")
+        return message
+    return f"already carried out at {before}" + (f": {message}" if message else "; the counts are those of that run")
 
 
 def _carried_out_before(observed: Observed) -> str | None:
@@ -220,14 +224,14 @@ def _carried_out_before(observed: Observed) -> str | None:
 
     What an earlier Pod of the same Job committed is the Job's own.
     """
-    told = observed.report
-    if told is None or observed.state != "Succeeded":
+    report = observed.report
+    if report is None or observed.state != "Succeeded":
         return None
-    ends = [entry.committed_at if entry.earlier else None for entry in told.datasets]
-    ends += [told.delivery.at if told.delivery.earlier else None] if told.delivery is not None else []
-    known = [end for end in ends if end is not None]
-    last = max(known, default=None)
-    return last if last is not None and len(known) == len(ends) and last < (observed.started or "") else None
+    ends = [entry.committed_at if entry.earlier else None for entry in report.datasets]
+    ends += [report.delivery.at if report.delivery.earlier else None] if report.delivery is not None else []
+    committed = [end for end in ends if end is not None]
+    last = max(committed, default=None)
+    return last if last is not None and len(committed) == len(ends) and last < (observed.started or "") else None
 
 
 def _last_run_succeeded(
@@ -243,8 +247,8 @@ def _last_run_succeeded(
         ended = verdicts.as_before(graph, "LastRunSucceeded", ended)
     elif ended.status == "False":
         failure = Failure(reason=ended.reason, message=ended.message[:1024])
-    told = verdicts.held_up(ended, next((run.message for run in newer if run.state == "Running"), None), failure)
-    return verdicts.of_then(graph, told) if _awaited(graph, runs, handled) else told
+    verdict = verdicts.delayed(ended, next((run.message for run in newer if run.state == "Running"), None), failure)
+    return verdicts.of_then(graph, verdict) if _awaited(graph, runs, handled) else verdict
 
 
 def _awaited(graph: Graph, runs: list[Run], handled: Mapping[str, str | None]) -> bool:
@@ -286,38 +290,40 @@ def _datasets(graph: Graph, seen: Seen, begun: Run | None, before: PipelineStatu
     )
     if newest is None or lost or not graph.entries:
         return before.datasets
-    told = {entry.name: entry for entry in newest.report.datasets} if newest.report is not None else {}
-    return [_dataset_state(entry.dataset.name, told.get(entry.dataset.name), newest) for entry in graph.entries]
+    reports = {entry.name: entry for entry in newest.report.datasets} if newest.report is not None else {}
+    return [_dataset_state(entry.dataset.name, reports.get(entry.dataset.name), newest) for entry in graph.entries]
 
 
 def _cancelled(entry: PipelineDatasetStatus) -> PipelineDatasetStatus:
     return entry if entry.state not in ("Waiting", "Running") else entry.model_copy(update={"state": "Cancelled"})
 
 
-def _dataset_state(name: str, told: DatasetReport | None, run: Observed) -> PipelineDatasetStatus:
-    if told is None:
+def _dataset_state(name: str, report: DatasetReport | None, run: Observed) -> PipelineDatasetStatus:
+    if report is None:
         state = {"Waiting": "Waiting", "Running": "Running", "Failed": "Failed"}.get(run.state, "Waiting")
         return PipelineDatasetStatus.model_validate({"name": name, "state": state})
-    state = "Written" if told.state == "Ready" else told.state
-    return PipelineDatasetStatus(name=name, state=state, rows=told.counts.loaded, quarantined=told.counts.quarantined)
+    state = "Written" if report.state == "Ready" else report.state
+    return PipelineDatasetStatus(
+        name=name, state=state, rows=report.counts.loaded, quarantined=report.counts.quarantined
+    )
 
 
 def _deliveries(seen: Seen, before: SubscriptionStatus) -> list[Delivery]:
-    told = {
+    by_run = {
         run.run: Delivery(run=run.run, **run.report.delivery.model_dump(exclude={"earlier"}))
         for run in seen.of("deliver")
         if run.report is not None and run.report.delivery is not None
     }
     for delivery in before.deliveries:
-        if delivery.run not in told or told[delivery.run].manifest is None:
-            told[delivery.run] = delivery
-    return sorted(told.values(), key=lambda delivery: delivery.at, reverse=True)[:20]
+        if delivery.run not in by_run or by_run[delivery.run].manifest is None:
+            by_run[delivery.run] = delivery
+    return sorted(by_run.values(), key=lambda delivery: delivery.at, reverse=True)[:20]
 
 
 def _handled(graph: Graph, seen: Seen, runs: list[Run]) -> dict[str, str | None]:
     """What was asked for and has come to its end, by event: as seen now or, where that tells nothing, as published."""
     before = due.handled(graph.status)
-    return {event: _ended(graph, seen, runs, event) or known for event, known in before.items()}
+    return {event: _ended(graph, seen, runs, event) or published for event, published in before.items()}
 
 
 def _ended(graph: Graph, seen: Seen, runs: list[Run], event: str) -> str | None:

@@ -30,22 +30,22 @@ def false(kind: str, reason: str, message: str) -> Verdict:
 
 
 def unknown(kind: str, reason: str, message: str) -> Verdict:
-    """It cannot be told yet."""
+    """It is not known yet."""
     return Verdict(type=kind, status="Unknown", reason=reason, message=message)
 
 
 def as_before(graph: Graph, kind: str, otherwise: Verdict) -> Verdict:
     """What was published last; or `otherwise` where that was nothing, or only what it waited for."""
-    known = conditions.find(getattr(graph.status, "conditions", []), kind)
-    if known is None or known.reason == "Waiting":
+    before = conditions.find(getattr(graph.status, "conditions", []), kind)
+    if before is None or before.reason == "Waiting":
         return otherwise
-    return again(known)
+    return again(before)
 
 
-def held_up(verdict: Verdict, why: str | None, failure: Failure | None) -> Verdict:
-    """A verdict on what has ended, while what comes next is under way and maybe held up.
+def delayed(verdict: Verdict, why: str | None, failure: Failure | None) -> Verdict:
+    """A verdict on what has ended, while what comes next is under way and may have to wait.
 
-    A failure stays in sight until that has ended: `failure` is what it was, `why` what holds up the attempt of now.
+    A failure stays in sight until that has ended: `failure` is what it was, `why` what the attempt of now waits for.
     """
     if verdict.status == "False":
         if failure is None:
@@ -56,14 +56,14 @@ def held_up(verdict: Verdict, why: str | None, failure: Failure | None) -> Verdi
 
 
 def of_then(graph: Graph, verdict: Verdict) -> Verdict:
-    """A verdict that the spec as it is now has no part in yet: of the generation that was told of last."""
-    known = conditions.find(getattr(graph.status, "conditions", []), verdict.type)
-    return verdict if known is None else verdict.model_copy(update={"generation": known.observed_generation})
+    """A verdict that the spec as it is now has no part in yet: of the generation that was published last."""
+    before = conditions.find(getattr(graph.status, "conditions", []), verdict.type)
+    return verdict if before is None else verdict.model_copy(update={"generation": before.observed_generation})
 
 
-def again(known: Condition) -> Verdict:
+def again(condition: Condition) -> Verdict:
     """The verdict that a published condition was."""
-    return Verdict(type=known.type, status=known.status, reason=known.reason, message=known.message)
+    return Verdict(type=condition.type, status=condition.status, reason=condition.reason, message=condition.message)
 
 
 def accepted(graph: Graph, trouble: Problem | None, message: str) -> Verdict:
