@@ -22,8 +22,16 @@ _VOLUMES = ("configMap", "secret", "emptyDir", "persistentVolumeClaim")
 
 
 def _shown(value: Any) -> str:
-    """A value as Go prints it in a message: JSON, but for control characters."""
-    return re.sub(r"\\u00([01][0-9a-f])", r"\\x\1", orjson.dumps(value).decode())
+    """A value as Go prints it in a message: JSON, but for characters that are not printable."""
+    text = re.sub(r"\\u00([01][0-9a-f])", r"\\x\1", orjson.dumps(value).decode())
+    return "".join(each if each.isprintable() else _escaped(ord(each)) for each in text)
+
+
+def _escaped(code: int) -> str:
+    """A character that is not printable, as Go's %q writes it."""
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 # ── Pods ─────────────────────────────────────────────────────────────────────
@@ -344,8 +352,9 @@ def _schedule(schedule: str) -> Iterator[Problem]:
 def _zone(name: str) -> Iterator[Problem]:
     if not name:
         yield Problem.invalid("spec.timeZone", _shown(name), "timeZone must be nil or non-empty string")
-    elif name.lower() == "local":
+        return
+    if name.lower() == "local":
         text = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
         yield Problem.invalid("spec.timeZone", _shown(name), text)
-    elif name not in kubecron.zones.names():
+    if name != "Local" and name not in kubecron.zones.names():  # Go knows that one
         yield Problem.invalid("spec.timeZone", _shown(name), f"unknown time zone {name}")

@@ -141,6 +141,8 @@ def _sentence(error: yaml.MarkedYAMLError) -> str:
         return said
     if "\\t" in said:
         return "is not YAML: indentation is made of spaces, and here is a tab"
+    if "cannot start any token" in said:
+        return f"is not YAML: {said}; a text that begins with one of % @ ` is written in quotes"
     return f"is not YAML: {said}"
 
 

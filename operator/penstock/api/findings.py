@@ -71,7 +71,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     if not names:
         return "nothing is set here"
     shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
-    return f"known here: {shown}"
+    return f"use {shown}" if len(names) == 1 else f"choose from {shown}"
 
 
 def of(error: ValidationError, model: type[Model], under: Path = ("spec",)) -> list[Finding]:
@@ -113,6 +113,8 @@ def _not_a_string(details: ErrorDetails, model: type[Model]) -> str:
     given = details["input"]
     if isinstance(given, bool):
         return BOOLEAN_FOR_STRING
+    if given is None:
+        return "must be a string, and is empty (null); write the words null and ~ in quotes"
     if not isinstance(given, int | float):
         return f"must be a string, not {_noun(given)}"
     field, quoted = _field_at(model, details["loc"]), json.dumps(given)

@@ -109,7 +109,8 @@ def _alone(manifest: Manifest) -> tuple[Model | None, list[Finding]]:
     ]
     version = manifest.object.get("apiVersion")
     if version != objects.API_VERSION:
-        faults.append(Finding(("apiVersion",), f'"{version or ""}" should be {objects.API_VERSION}'))
+        wrong_version = "is missing" if version is None else f'"{version}" is not served'
+        faults.append(Finding(("apiVersion",), f"{wrong_version}; write {objects.API_VERSION}"))
     spec, wrong = manifests.read(manifest.object)
     return spec, [*faults, *_metadata(manifest), *wrong]
 

@@ -201,4 +201,5 @@ def _settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True  # our CRDs are there before kopf starts
     settings.queueing.idle_timeout = 0.05  # a task per object for 5 s costs 50 MB at 5,000 objects
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)  # it warns that signals are not its own
     return settings

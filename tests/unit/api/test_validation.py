@@ -205,7 +205,7 @@ def test_metadata_is_checked_as_the_api_server_would(metadata: str, told: str) -
 
 def test_a_misspelled_group_is_not_left_to_kubectl() -> None:
     assert _told(SOURCE.replace("penstock.dev", "penstok.dev")) == [
-        'f.yaml:2: error: Source flights: apiVersion: "penstok.dev/v1alpha1" should be penstock.dev/v1alpha1'
+        'f.yaml:2: error: Source flights: apiVersion: "penstok.dev/v1alpha1" is not served; write penstock.dev/v1alpha1'
     ]
 
 

@@ -71,7 +71,7 @@ def test_two_names_are_told_how_one_object_is_named() -> None:
     with pytest.raises(InvalidSpec) as raised:
         _find("flights", "bom")
     assert raised.value.message == (
-        '"flights" is not a Penstock kind; known here: source, destination, dataset, pipeline, subscription. '
+        '"flights" is not a Penstock kind; choose from source, destination, dataset, pipeline, subscription. '
         "Name one object: NAME, KIND/NAME or KIND NAME"
     )
     with pytest.raises(InvalidSpec, match=r"did you mean pipeline\? Name one object: NAME"):

@@ -39,6 +39,15 @@ _NEVER = ("No function matches", "does not support the supplied arguments")
 """What DuckDB says of arguments that no column's type would make right."""
 
 
+_WRITTEN = {
+    "date": "2026-01-31",
+    "timestamp": "2026-01-31 13:45:00",
+    "timestamptz": "2026-01-31 13:45:00+01",
+}
+"""How dates and times are written where a field sets no `formats`."""
+_ISO_DATE = r"^\s*\d{4}-\d{2}-\d{2}"
+
+
 @dataclass(frozen=True)
 class Fault:
     """One way a row can be bad: an SQL condition over the shaped columns, what to say, and what it is in general.
@@ -423,6 +432,16 @@ def _type_of(sql: str, columns: Columns, field: SchemaField, written: str) -> st
     return str(row[1]) if row else _TEXT
 
 
+def _format_hint(shaped: ShapedField) -> str:
+    """SQL that continues a message about a text that is no date as we write them, where no `formats` are set."""
+    written = _WRITTEN.get(shaped.field.type)
+    if written is None or shaped.field.formats:
+        return ""
+    hint = engine.text(f"; set formats if the values are not written {written}")
+    as_we_do = f"regexp_matches(CAST({shaped.source} AS VARCHAR), {engine.text(_ISO_DATE)})"
+    return f" || CASE WHEN {as_we_do} THEN '' ELSE {hint} END"
+
+
 def faults(shaped: ShapedField) -> Iterable[Fault]:
     """What can go wrong in shaping the field."""
     field = shaped.field
@@ -433,6 +452,7 @@ def faults(shaped: ShapedField) -> Iterable[Fault]:
         yield Fault("shape", field.name, "NotComputable", f"{shaped.expression} IS NULL", text, kind)
     not_one = f"is not {'an' if field.type == 'int' else 'a'} {field.type}"
     message = f"{engine.text(field.name + ': ')} || {shaped.shown} || {engine.text(' ' + not_one)}"
+    message += _format_hint(shaped)
     kind = f"{field.name} {not_one}"
     no_value = f"{shaped.source} IS NOT NULL AND {shaped.value} IS NULL"
     yield Fault("shape", field.name, "WrongType", no_value, message, kind)
