@@ -156,15 +156,7 @@ def copy_out(connection: Connection, statement: sql.Composed) -> Iterator[tuple[
     psycopg's own reader takes three times as long for each row. Waiting is left to `select`, which a signal interrupts.
     """
     pgconn = connection.pgconn
-    command = statement.as_bytes(connection)
-    if connection.info.parameter_status("server_encoding") == _ANY_BYTES:  # else the server refuses what is no UTF-8
-        connection.execute(b"SET LOCAL client_encoding = 'SQL_ASCII'")
-    pgconn.send_query(command)
-    while pgconn.is_busy():
-        _await(connection)
-    result = pgconn.get_result()
-    if result is None or result.status != ExecStatus.COPY_OUT:
-        fail(connection, result)
+    _begin_copy(connection, statement.as_bytes(connection))
     rows: list[bytes | memoryview] = []
     size = 0
     while True:
@@ -185,6 +177,19 @@ def copy_out(connection: Connection, statement: sql.Composed) -> Iterator[tuple[
     if rows:
         yield b"".join(rows), len(rows)
     connection.execute(b"SET LOCAL client_encoding = 'UTF8'")
+
+
+def _begin_copy(connection: Connection, command: bytes) -> None:
+    """Send a COPY … TO STDOUT, and return when its rows are about to come."""
+    pgconn = connection.pgconn
+    if connection.info.parameter_status("server_encoding") == _ANY_BYTES:  # else the server refuses what is no UTF-8
+        connection.execute(b"SET LOCAL client_encoding = 'SQL_ASCII'")
+    pgconn.send_query(command)
+    while pgconn.is_busy():
+        _await(connection)
+    result = pgconn.get_result()
+    if result is None or result.status != ExecStatus.COPY_OUT:
+        fail(connection, result)
 
 
 def _await(connection: Connection, timeout: float | None = None) -> None:
