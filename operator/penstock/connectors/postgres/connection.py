@@ -89,7 +89,7 @@ class Place:
         try:
             return psycopg.connect(autocommit=True, **settings)
         except psycopg.Error as error:
-            raise failures.refusal(error, spec, self.subject) from None
+            raise failures.refusal(error, spec, self.subject, self._user) from None
 
     def _certificates(self) -> Path:
         file = self._pod.scratch / "postgres-ca.crt"

@@ -71,10 +71,11 @@ def meaning(error: psycopg.Error, subject: str) -> PenstockError:
     return InvalidSpec(f"{subject}: {_said(error)}.", "WrongSpecification")
 
 
-def refusal(error: psycopg.Error, spec: Server, subject: str) -> PenstockError:
+def refusal(error: psycopg.Error, spec: Server, subject: str, user: str) -> PenstockError:
     """Why no connection came about.
 
-    Whether the host is there is looked at apart; what libpq says for itself is in English.
+    Whether the host is there is looked at apart; what libpq says for itself is in English. `user` comes from a Secret
+    and is not shown.
     """
     where = f"{subject}: {spec.location}"
     if (unreachable := _unreachable(spec)) is not None:
@@ -88,7 +89,7 @@ def refusal(error: psycopg.Error, spec: Server, subject: str) -> PenstockError:
         return InvalidSpec(message, "WrongCredentials")
     if "timeout expired" in said:
         return NotYet(f"{where}: the server does not answer in time. The run is tried again.", "Timeout")
-    said = said.rpartition("FATAL:")[2].strip()
+    said = said.rpartition("FATAL:")[2].strip().replace(f'"{user}"', "of the Secret")
     code = next((code for words, code in _REFUSALS if any(word in said for word in words)), None)
     if code is None:
         pgconn = error.pgconn
