@@ -14,6 +14,7 @@ from localkube.writes import Writer
 SCHEDULED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 _BY = Options("kube-controller-manager")
 _STATUS = Options("kube-controller-manager", subresource="status")
+_TOO_MANY = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew"
 _MANY = 100  # missed times that are worth a warning
 
 
@@ -98,7 +99,7 @@ class CronJobs:
         for at in _scheduled(spec, since):
             if at > now:
                 if number > _MANY:
-                    self._tell(item, "TooManyMissedTimes", f"too many missed start times: {number}")
+                    self._tell(item, "TooManyMissedTimes", _TOO_MANY)
                 return latest, at
             latest, number = at, number + 1
         return latest, now + datetime.timedelta(days=1)

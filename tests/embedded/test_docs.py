@@ -37,11 +37,11 @@ def _restarting(kube: Kube) -> Answer:
     return kube.http("POST", "jobs?dryRun=All", job)
 
 
-def _replacing(kube: Kube) -> Answer:
+def _tried_cronjob(**spec: Any) -> Callable[[Kube], Answer]:
     template = {"spec": harness.job("j", "true")["spec"]}
-    spec = {"schedule": "0 0 1 1 *", "concurrencyPolicy": "Replace", "jobTemplate": template}
-    body = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "c"}, "spec": spec}
-    return kube.http("POST", "cronjobs?dryRun=All", body)
+    whole = {"schedule": "0 0 1 1 *", "jobTemplate": template} | spec
+    body = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "c"}, "spec": whole}
+    return lambda kube: kube.http("POST", "cronjobs?dryRun=All", body)
 
 
 def _defined(change: Callable[[Json], Any]) -> Callable[[Kube], Answer]:
@@ -81,7 +81,8 @@ _REFUSED: dict[str, Callable[[Kube], Answer]] = {
     "spec.ttlSecondsAfterFinished": _tried_job(ttlSecondsAfterFinished=5),
     "spec.successPolicy": _tried_job(successPolicy={"rules": [{"succeededCount": 1}]}),
     "Job spec.selector": _tried_job(manualSelector=True, selector={"matchLabels": {"a": "b"}}),
-    "CronJob spec.concurrencyPolicy Replace": _replacing,
+    "CronJob spec.concurrencyPolicy Replace": _tried_cronjob(concurrencyPolicy="Replace"),
+    "CronJob spec.schedule @every": _tried_cronjob(schedule="@every 1h"),
     "pods/exec": lambda kube: kube.http("POST", "pods/p/exec?command=true"),
     "pods/portforward": lambda kube: kube.http("POST", "pods/p/portforward"),
     "pods/attach": lambda kube: kube.http("POST", "pods/p/attach"),
