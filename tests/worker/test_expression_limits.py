@@ -1,7 +1,10 @@
 """What an expression may hold and cost: contents of nodes, depth, length, and the text that it makes from a row."""
 
 import json
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -281,3 +284,49 @@ def test_a_name_that_is_no_sql_is_a_column_that_is_missing(tmp_path: Path) -> No
     (pod.data / "a.csv").write_text("Kunden E-Mail,n\nx,1\n")
     message = pod.work().message or ""
     assert 'field v needs the column "Kunde E-Mail", which is not there; did you mean "Kunden E-Mail"?' in message
+
+
+def test_rows_that_all_make_long_texts_fit_into_memory(tmp_path: Path) -> None:
+    """400 rows make 750 kB each; a run that kept those of one chunk took 1.3 GB."""
+    times = 3
+    bomb = "replace(" * times + "a" + ", 'a', 'aaaaaaaaaaaaaaaaaaaa')" * times
+    pod = a_pod(tmp_path, field("v", "string", from_=f"{bomb} || lpad('', 99, 'x')"), field("n", "int"))
+    (pod.data / "a.csv").write_text(
+        "a,n\n" + "".join(f"{'a' * 95 if n % 500 > 100 else 'b'},{n}\n" for n in range(500))
+    )
+    pod.prepare()
+    environment = {
+        **os.environ,
+        "PENSTOCK_POD_ROOT": str(pod.root),
+        "PENSTOCK_RUN_ID": "r1",
+        "PENSTOCK_MEMORY_LIMIT": str(512 << 20),
+    }
+    process = subprocess.Popen([sys.executable, "-m", "penstock.worker"], env=environment, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    assert sorted(row["n"] for row in pod.rows()) == list(range(500))
+    assert usage.ru_maxrss * 1024 < 512 << 20
+
+
+def test_rows_before_and_after_long_texts_keep_their_places(tmp_path: Path) -> None:
+    """Parts of a chunk: short texts let them grow, and a long run of long ones makes them small again."""
+    bomb = "replace(" * 3 + "a" + f", 'a', '{'a' * 19}')" * 3
+    pod = a_pod(tmp_path, field("v", "string", from_=bomb), field("n", "int"))
+    texts = ["a" * 100 if 600 <= n < 680 else "a" * 200 if n == 900 else "b" for n in range(1000)]
+    lines = [f"{text},{'x' if n == 950 else n}" for n, text in enumerate(texts)]
+    (pod.data / "a.csv").write_text("a,n\n" + "\n".join([*lines[:400], "one,two,three", *lines[400:]]) + "\n")
+    report = pod.work()
+    assert report.message is None
+    assert report.datasets[0].counts.read == 1001
+    assert [row["n"] for row in pod.rows()] == [n for n in range(1000) if n not in (900, 950)]
+    lines_of_bad = sorted(int(row["locator"].rpartition(":")[2]) for row in pod.bad())
+    assert lines_of_bad == [402, 903, 953]
+
+
+def test_a_dataset_whose_expressions_together_make_too_much_text_is_refused(tmp_path: Path) -> None:
+    bomb = "replace(replace(a, 'a', 'aaaaaaaaaaaaaaaaaaaa'), 'a', 'aaaaaaaaaaaaaaaaaaaa')"
+    pod = a_pod(tmp_path, *[field(f"f{number}", "string", from_=bomb) for number in range(40)])
+    (pod.data / "a.csv").write_text("a\nx\n")
+    report = pod.work()
+    assert (report.reason, "of 40 fields, f0, f1" in (report.message or "")) == ("InvalidSpec", True)

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import pyarrow as pa
@@ -162,11 +162,30 @@ class Chunk:
     """For open columns: the names asked for that no row has."""
     written: Written | None = None
     """The records as they were written, where `Columns.as_written` says that the stream has them."""
+    first: int = 0
+    """How many rows of the chunk that was parsed come before this one's, which is a part of it."""
 
     def records_of(self, rows: Iterable[int]) -> list[int]:
         """The indices of the records that the table's rows of these indices are."""
         shifted = [index - position for position, index in enumerate(self.missing)]
-        return [row + bisect_right(shifted, row) for row in rows]
+        return [row + bisect_right(shifted, row) for row in (self.first + row for row in rows)]
+
+    def part(self, start: int, rows: int) -> "Chunk":
+        """The rows from `start` on, at most so many. What is no row comes with the first part."""
+        table = self.table.slice(start, rows)
+        rest = self.table.num_rows - table.num_rows
+        return replace(
+            self,
+            table=table,
+            read=table.num_rows if start else self.read - rest,
+            broken=None if start else self.broken,
+            exact=tuple(
+                replace(cell, row=cell.row - start) for cell in self.exact if 0 <= cell.row - start < table.num_rows
+            ),
+            keys=None if self.keys is None else self.keys.slice(start, table.num_rows),
+            deleted=None if self.deleted is None else self.deleted.slice(start, table.num_rows),
+            first=self.first + start,
+        )
 
     def lines_of(self, rows: Iterable[int]) -> list[int]:
         """The positions of the table's rows of these indices; ascending."""

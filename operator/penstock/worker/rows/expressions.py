@@ -23,7 +23,7 @@ _MARK = "__penstock"
 """Begins the names that stand in for columns, exact casts and guards while sqlglot writes the SQL."""
 _STANDS_FOR = re.compile(rf'"{_MARK}_(\d+)"')
 _SHOWN = 80
-_MOST_TEXTS = 256.0
+_MOST_TEXTS = 64.0
 """Times the bytes of a row that all steps of an expression together may make."""
 _MOST_GUARDED = 16
 
@@ -44,9 +44,9 @@ class Parsed:
         return self.columns[0] if isinstance(self.tree, exp.Column) else None
 
     @property
-    def rows_at_once(self) -> int | None:
-        """How many rows are to be computed at once, so that their texts fit into memory; None for any number."""
-        return growth.measure(self.tree).rows_at_once
+    def growth(self) -> growth.Growth:
+        """How much text it can make from a row."""
+        return growth.measure(self.tree)
 
 
 def allowed() -> str:

@@ -11,14 +11,11 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from penstock.worker.rows import engine, grammar
+from penstock.worker.rows.portions import LONGEST_TEXT
 
-LONGEST_TEXT = 1 << 20
-"""Bytes of a text that a guarded function may make, as many as a row may have."""
 _MOST = 8.0
 """Times the bytes of the row that a function may make without being guarded."""
 _MOST_CONSTANT = 8192
-_TEXTS_AT_ONCE = 64
-"""Guarded texts in memory at once: 64 MiB."""
 _OF_NUMBER = 64
 """Bytes of a number, a date or a time written as text."""
 _PER_SPECIFIER = 12
@@ -73,11 +70,11 @@ class Growth:
     """The texts of all steps together."""
 
     @property
-    def rows_at_once(self) -> int | None:
-        """How many rows are to be computed at once, so that their texts fit into memory together; None for any."""
+    def texts(self) -> int:
+        """How many texts of LONGEST_TEXT bytes a row may make; 0 where they are no larger than rows are anyway."""
         if self.guarded:
-            return max(1, _TEXTS_AT_ONCE // len(self.guarded))
-        return _TEXTS_AT_ONCE if self.total.share > _MOST or self.total.constant > _MOST_CONSTANT else None
+            return len(self.guarded)
+        return 1 if self.total.share > _MOST or self.total.constant > _MOST_CONSTANT else 0
 
 
 def measure(tree: exp.Expr) -> Growth:

@@ -88,7 +88,11 @@ class Pool:
     def wanted(self, works: Iterable[Work]) -> Iterator[Work]:
         """The works, as long as they are of use: the claim is not lost, and nobody has ended the run."""
         for parse in works:
-            self._claim.require()
-            if self._ended.is_set():
-                raise CancelledError
+            self.require()
             yield parse
+
+    def require(self) -> None:
+        """Raise CancelledError when somebody has ended the run, and the claim's error when it is lost."""
+        self._claim.require()
+        if self._ended.is_set():
+            raise CancelledError

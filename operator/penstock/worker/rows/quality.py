@@ -17,11 +17,11 @@ import pyarrow.compute as pc
 
 from penstock.language.errors import PenstockError
 from penstock.worker.ports.chunks import MASK, UTF8, Chunk
-from penstock.worker.rows import engine
+from penstock.worker.rows import engine, portions
 from penstock.worker.rows.questions import Question, Questions, asked_values, questions
 from penstock.worker.rows.shape import EXACT
 
-__all__ = ["BAD", "Judge", "Questions", "Split", "questions"]
+__all__ = ["BAD", "Judge", "Questions", "Split", "TooMuchText", "questions"]
 
 _PIECE = 8192
 """Bad rows that are settled at once."""
@@ -33,6 +33,10 @@ _OF_FIRST = ("stage", "field", "reason", "kind")
 """What is said of the first fault of a row alone."""
 BAD = ["line", "stage", "field", "reason", "error", "kind", "payload", "payload_encoding", "complete"]
 """The columns of bad rows: `kind` is what is wrong in general; the rest is as in the quarantine."""
+
+
+class TooMuchText(Exception):
+    """The values of these rows take too much memory: fewer rows are to be asked about at once."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,8 @@ class Judge:
     def split(self, ask: Questions, chunks: Sequence[Chunk]) -> list[Split]:
         """Each chunk's rows, good and bad.
 
-        The chunks' tables have the same schema. They are asked about together: an answer takes 5 ms, however few the
-        rows are.
+        Raises TooMuchText when expressions make too much of them. The chunks' tables have the same schema. They are
+        asked about together: an answer takes 5 ms, however few the rows are.
         """
         sizes = [chunk.table.num_rows for chunk in chunks]
         rows = pa.concat_tables([chunk.table for chunk in chunks])
@@ -155,10 +159,24 @@ class Judge:
         if question.table in self._tables:
             sql = f"EXECUTE ask_{question.table}"
         table.rows = rows
-        with _discreet(masked):
-            answer = self.connection.sql(sql).to_arrow_table()
-        table.rows = rows.slice(0, 0)
-        return answer
+        try:
+            with _discreet(masked):
+                return self._read(sql, question.rows_at_once, rows.num_rows)
+        finally:
+            table.rows = rows.slice(0, 0)
+
+    def _read(self, sql: str, at_once: int | None, rows: int) -> pa.Table:
+        """The answer. Raises TooMuchText when it grows too large, unless no fewer rows can be asked about."""
+        if at_once is None or rows <= at_once:
+            return self.connection.sql(sql).to_arrow_table()
+        reader = self.connection.sql(sql).to_arrow_reader(at_once)
+        batches, size = list[pa.RecordBatch](), 0
+        for batch in reader:
+            batches.append(batch)
+            size += batch.nbytes
+            if size > portions.MOST_BYTES:
+                raise TooMuchText
+        return pa.Table.from_batches(batches, reader.schema)
 
 
 class _Rows:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from penstock.worker.ports.chunks import MASK
-from penstock.worker.rows import direct, engine, lossless, rules, shape
+from penstock.worker.rows import direct, engine, lossless, portions, rules, shape
 from penstock.worker.rows.shape import EXACT, Fault, Shape, ShapedField
 
 _TOGETHER = 48
@@ -37,8 +37,8 @@ class Question:
 
     @property
     def rows_at_once(self) -> int | None:
-        """How many rows are to be computed at once, where an expression may make much text; None for any number."""
-        return min((field.rows_at_once for field in self.fields if field.rows_at_once is not None), default=None)
+        """How many rows are to be computed at once, where expressions may make much text; None for any number."""
+        return portions.rows_at_once(sum(field.texts for field in self.fields))
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,16 @@ class Questions:
     """Whether the questions need the column EXACT beside the chunk's own."""
     hidden: frozenset[str]
     """The columns whose values are sensitive. A line that cannot be read may hold one, and is not shown then."""
+
+    @property
+    def rows_at_once(self) -> int | None:
+        """How many rows surely fit into memory, where expressions may make much text of them; None for any number."""
+        return portions.rows_at_once(sum(field.texts for question in self.verdicts for field in question.fields))
+
+    @property
+    def share(self) -> float:
+        """Bytes that such expressions together may make for each byte of a row."""
+        return sum(field.share for question in self.verdicts for field in question.fields)
 
     @property
     def masked(self) -> bool:

@@ -20,7 +20,7 @@ import duckdb
 from penstock.api.dataset import SchemaField
 from penstock.language.errors import InvalidSpec
 from penstock.worker.ports.chunks import PLAIN_NUMBERS, Columns, NumberFormat
-from penstock.worker.rows import direct, engine, lossless
+from penstock.worker.rows import direct, engine, lossless, portions
 
 if TYPE_CHECKING:
     from penstock.worker.rows import expressions
@@ -83,8 +83,10 @@ class ShapedField:
     """Whether the chunk may have exact cells (ExactCell) in these columns."""
     exact_is_value: bool = False
     """Whether the exact text is the value: a string takes what no date can hold."""
-    rows_at_once: int | None = None
-    """How many rows are to be computed at once, where its expression may make much text: see growth."""
+    texts: int = 0
+    """How many long texts its expression may make from a row: see growth."""
+    share: float = 0
+    """Bytes that its expression may make for each byte of the row, where it makes long texts."""
     masked: bool = False
     """Whether messages must not show the source value: a sensitive field is made from one of the same columns."""
 
@@ -188,10 +190,23 @@ def compiled(fields: Sequence[SchemaField], columns: Columns, where: str) -> Sha
         _shaped(number, field, origin, columns, where)
         for number, (field, origin) in enumerate(zip(fields, origins, strict=True))
     ]
+    _require_bounded(shaped)
     shape = Shape(tuple(shaped), columns.names, columns.open, columns.types, columns.as_written)
     hidden = shape.sensitive
     masked = [replace(each, masked=not hidden.isdisjoint(each.source_columns)) for each in shaped]
     return replace(shape, fields=tuple(masked))
+
+
+def _require_bounded(fields: Sequence[ShapedField]) -> None:
+    """Raise InvalidSpec where expressions together may make more text of one row than memory holds."""
+    large = [each.field.name for each in fields if each.texts]
+    if large and sum(each.texts for each in fields) > portions.MOST_TEXTS:
+        listed = ", ".join(large[:5]) + (" and others" if len(large) > 5 else "")
+        message = (
+            f"The expressions of {len(large)} fields, {listed}, may make more than {portions.MOST_TEXTS} MiB of text "
+        )
+        message += "from one row. Use replace and regexp_replace in fewer fields."
+        raise InvalidSpec(message)
 
 
 def _needed(columns: Columns, fields: Sequence[SchemaField], origins: Sequence["_Origin"], where: str) -> Columns:
@@ -397,8 +412,9 @@ def _from_expression(
     value = _without_null_values(f"{shaped.expression}.v", source, shaped.field)
     cast = _cast(shaped, source, expression.written, where)
     computed = f"TRY(struct_pack(v := {sql}))"
-    few = expression.rows_at_once
-    return replace(shaped, expression_sql=computed, source_sql=value, cast=cast, rows_at_once=few)
+    grown = expression.growth
+    share = grown.total.share if grown.texts else 0
+    return replace(shaped, expression_sql=computed, source_sql=value, cast=cast, texts=grown.texts, share=share)
 
 
 def _without_null_values(value: str, source: str, field: SchemaField) -> str:

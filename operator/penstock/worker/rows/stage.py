@@ -27,7 +27,7 @@ from penstock.worker.ports.chunks import Chunk, Columns
 from penstock.worker.ports.ledger import Claim
 from penstock.worker.ports.source import Json, OpenReader, Reader, Session, Work
 from penstock.worker.ports.tablestore import Staged, TableStore, Writer
-from penstock.worker.rows import accounts, quality, quarantine, shape
+from penstock.worker.rows import accounts, portions, quality, quarantine, shape
 from penstock.worker.rows.accounts import Faults, InputAccount
 from penstock.worker.rows.lineage import Lineage
 from penstock.worker.rows.pool import Asked, Pool
@@ -172,8 +172,7 @@ class _Staging:
 
     def _block(self, target: "_Target", parse: Work) -> None:
         chunk = target.parsed(parse)
-        [split] = self.pool.judge.split(target.ask, [chunk])
-        target.take(chunk, split)
+        target.settle(chunk)
 
     def _refuse(self, planned: PlannedInput, error: InvalidSpec) -> None:
         """Set the input aside. Raises the error where it does not say that the input cannot be read, or may not."""
@@ -233,6 +232,10 @@ class _Staging:
         """Judge and write chunks, those that are alike together."""
         for _, alike in groupby(enumerate(parsed), key=_likeness):
             entries = [entry for _, entry in alike]
+            if entries[0][0].ask.rows_at_once is not None:
+                for target, chunk in entries:
+                    target.settle(chunk)
+                continue
             splits = self.pool.judge.split(entries[0][0].ask, [chunk for _, chunk in entries])
             for (target, chunk), split in zip(entries, splits, strict=True):
                 target.take(chunk, split)
@@ -333,6 +336,32 @@ class _Target:
         """Raise InvalidSpec (WrongSpecification) where none of the rows so far has a key that a field needs."""
         if self.names.absent:
             shape.require_names(self._asked[0], self.names.absent, self.names.seen, self.planned.name)
+
+    def settle(self, chunk: Chunk) -> None:
+        """Judge, write and count a chunk's rows; in parts, where expressions may make much text of them.
+
+        The first part has as few rows as surely fit. A part that went well is followed by a larger one; one that took
+        too much memory is judged again as smaller ones.
+        """
+        judge, total = self.staging.pool.judge, chunk.table.num_rows
+        fewest = self.ask.rows_at_once
+        start, rows = 0, fewest or total
+        while True:
+            rows = max(1, min(rows, total - start))
+            while rows > 1 and chunk.table.slice(start, rows).nbytes * self.ask.share > portions.MOST_BYTES:
+                rows //= 2
+            part = chunk.part(start, rows)
+            try:
+                [split] = judge.split(self.ask, [part])
+            except quality.TooMuchText:
+                rows = max(1, fewest or 1, rows // 8)
+                continue
+            self.take(part, split)
+            start += rows
+            if start >= total:
+                return
+            self.staging.pool.require()
+            rows = rows * 2 if split.good.nbytes < portions.MOST_BYTES // 4 else rows
 
     def take(self, chunk: Chunk, split: quality.Split) -> None:
         """Write and count a chunk's rows; any thread may."""
