@@ -73,7 +73,7 @@ def test_the_fields_of_built_in_kinds_are_as_kubernetes_says() -> None:
     assert fieldsfile.FILE.read_text(encoding="utf-8") == fieldsfile.text(fieldsfile.sources())
 
 
-SCHEMES = ("s3", "gs", "sftp", "http", "https", "file")
+SCHEMES = ("s3", "gs", "az", "sftp", "http", "https", "file")
 
 
 @pytest.mark.parametrize("end", ["k:s@b/x/", "k@b/", "b/x/?token=s", "b/x/#s", "b?s"])
@@ -88,7 +88,7 @@ def test_no_definition_takes_a_url_with_credentials(end: str) -> None:
     assert len(patterns) == 5
     for pattern, scheme in itertools.product(patterns, SCHEMES):
         assert not re.search(pattern, f"{scheme}://{end}")
-    for scheme in ("s3", "gs", "sftp"):
+    for scheme in ("s3", "gs", "az", "sftp"):
         assert sum(bool(re.search(pattern, f"{scheme}://bucket/x@y/")) for pattern in patterns) == 2
 
 

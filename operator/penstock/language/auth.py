@@ -38,6 +38,17 @@ class GoogleServiceAccount(Model):
     ]
 
 
+class Azure(Model):
+    """A key or a shared access signature of a storage account on Azure."""
+
+    secret_ref: Annotated[
+        SecretRef,
+        Field(
+            description="Secret with the key `connection_string`, or `account_name` with `account_key` or `sas_token`."
+        ),
+    ]
+
+
 class Basic(Model):
     """A user and a password."""
 
@@ -106,6 +117,7 @@ class Auth(OneOf):
     google_service_account: Annotated[
         GoogleServiceAccount | None, Field(description="For gs:// URLs: the key of a service account.")
     ] = None
+    azure: Annotated[Azure | None, Field(description="For az:// URLs: a key or a SAS of the storage account.")] = None
     basic: Annotated[
         Basic | None,
         Field(description="User and password, from a Secret of this namespace. Never shown, never logged."),

@@ -13,16 +13,21 @@ from penstock.language.traits import ConnectorSpec, Traits
 from penstock.language.volumes import Volume
 
 _ENDPOINT = r"^https?://[^/?#@]+(/[^?#]*)?$"
-_READABLE = r"^(file://|(https?|s3|gs|sftp)://[^/?#@]+)(/[^?#]*)?$"
+_READABLE = r"^(file://|(https?|s3|gs|az|sftp)://[^/?#@]+)(/[^?#]*)?$"
 _AUTHORITY = re.compile(
     r"([A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])"
     r"(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
 )
 _HOST = r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$"
-_FOLDER = r"^(file://|(s3|gs|sftp)://[^/?#@]+)/([^?#]*/)?$"
-_BUCKETS = ("s3", "gs")
-"""Schemes whose URL begins with the name of a bucket."""
-_AUTH: Mapping[str, tuple[str, ...]] = {"s3": ("aws",), "gs": ("googleServiceAccount",), "sftp": ("ssh",)}
+_FOLDER = r"^(file://|(s3|gs|az|sftp)://[^/?#@]+)/([^?#]*/)?$"
+_BUCKETS = ("s3", "gs", "az")
+"""Schemes whose URL begins with the name of a bucket or container."""
+_AUTH: Mapping[str, tuple[str, ...]] = {
+    "s3": ("aws",),
+    "gs": ("googleServiceAccount",),
+    "az": ("azure",),
+    "sftp": ("ssh",),
+}
 """The members of `auth` that go with a URL, by its scheme; none with the others."""
 _AUTH_MEMBERS = tuple(member for members in _AUTH.values() for member in members)
 
@@ -39,6 +44,7 @@ Encoding = Literal[
 _SOURCE_NOTES = (
     "`s3://`: each range of an object is read on condition that its ETag is still the one that was listed.",
     "`gs://`: each range is read from the generation that was listed, so a run never reads two versions of an object.",
+    "`az://`: each range of a blob is read on condition that its ETag is still the one that was listed.",
     "`sftp://`: the protocol has no versions. A file has changed when its modification time, in whole seconds, or its "
     "size is another; this is checked when it is opened and at its end, and a file that changes meanwhile fails the "
     "run. Upload files under another name, such as one that begins with a dot, and rename them when they are whole.",
@@ -49,6 +55,7 @@ _DESTINATION_NOTES = (
     "`s3://`: the manifest is put on condition that there is none (If-None-Match). Servers that ignore the condition "
     "do not keep two workers of one run apart.",
     "`gs://`: the manifest is put on condition that it has no generation (ifGenerationMatch=0).",
+    "`az://`: the manifest is put on condition that there is none (If-None-Match).",
     "`sftp://`: each file is written under a name that begins with a dot, and then renamed. The manifest takes its "
     "name by a hard link (hardlink@openssh.com) where the server can make one, else by the protocol's rename, which "
     "must fail when the name is taken. Servers without posix-rename@openssh.com have no manifest.json for a moment "
@@ -173,8 +180,9 @@ class Located(ConnectorSpec):
         Field(
             pattern=_ENDPOINT,
             json_schema_extra={"pattern": _ENDPOINT},
-            description="Address of the server, for s3:// URLs that are not on AWS and gs:// URLs that are not on "
-            "Google's; for instance http://minio:9000.",
+            description="Address of the server, for s3:// URLs that are not on AWS, gs:// URLs that are not on "
+            "Google's, and az:// URLs without auth; for instance http://minio:9000 or "
+            "https://myaccount.blob.core.windows.net.",
         ),
     ] = None
 
@@ -194,6 +202,10 @@ class Located(ConnectorSpec):
     def auth_fault(self, member: str | None) -> str | None:
         if member is None and self.scheme == "sftp":
             return "an sftp:// url needs auth.ssh: a Secret with the login, and knownHosts"
+        if member is None and self.scheme == "az" and self.endpoint_url is None:
+            return (
+                "an az:// url needs auth.azure, or the account in endpointUrl: https://<account>.blob.core.windows.net"
+            )
         fault = super().auth_fault(member)
         if fault is not None or member is None or member in _AUTH.get(self.scheme, ()):
             return fault
@@ -232,7 +244,7 @@ class Located(ConnectorSpec):
         elif self.volume is not None:
             raise ValueError(f"volume goes with a file:// url, not with {self.scheme}://")
         if self.endpoint_url is not None and self.scheme not in _BUCKETS:
-            raise ValueError("endpointUrl goes with an s3:// or gs:// url")
+            raise ValueError("endpointUrl goes with an s3://, gs:// or az:// url")
         return self
 
 
@@ -269,7 +281,8 @@ class FilesSource(Located):
             pattern=_READABLE,
             json_schema_extra={"pattern": _READABLE},
             description="Where the files lie: file:///volumes/<claimName>/…, http(s)://…, "
-            "s3://bucket/prefix/, gs://bucket/prefix/ or sftp://host:port/folder/. "
+            "s3://bucket/prefix/, gs://bucket/prefix/, az://container/prefix/ or "
+            "sftp://host:port/folder/. "
             "A URL that ends in / is a folder; any other is one file.",
         ),
     ]
@@ -318,7 +331,9 @@ class FilesSource(Located):
         if self.glob is not None and not folder:
             raise ValueError("glob goes with a url that ends in /")
         if self.scheme in _BUCKETS and "/" not in self.url.partition("://")[2]:
-            raise ValueError(f"{self.url} names a bucket and no file; for all that is in it, end it in /: {self.url}/")
+            raise ValueError(
+                f"{self.url} names a bucket or container and no file; for all that is in it, end it in /: {self.url}/"
+            )
         if folder and self.scheme in ("http", "https"):
             raise ValueError("an http(s) server cannot list files; name one file in url")
         if self.format.parquet is not None and self.compression == "gzip":
@@ -345,7 +360,7 @@ class FilesDestination(Located):
             pattern=_FOLDER,
             json_schema_extra={"pattern": _FOLDER},
             description="The folder that receives files: file:///volumes/<claimName>/…/, s3://bucket/prefix/, "
-            "gs://bucket/prefix/ or sftp://host:port/folder/. It ends in /.",
+            "gs://bucket/prefix/, az://container/prefix/ or sftp://host:port/folder/. It ends in /.",
         ),
     ]
     format: Annotated[

@@ -14,11 +14,13 @@ URLS = {
     "https": "https://example.org/a.csv",
     "s3": "s3://bucket/in/",
     "gs": "gs://bucket/in/",
+    "az": "az://container/in/",
     "sftp": "sftp://sftp.example.com:2222/in/",
 }
 AUTH: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "aws": (("s3",), {"secretRef": {"name": "keys"}}),
     "googleServiceAccount": (("gs",), {"secretRef": {"name": "keys"}}),
+    "azure": (("az",), {"secretRef": {"name": "keys"}}),
     "ssh": (("sftp",), {"secretRef": {"name": "keys"}, "knownHosts": KNOWN}),
 }
 
@@ -27,7 +29,7 @@ def source(scheme: str, auth: dict[str, Any] | None = None, **more: Any) -> Sour
     files: dict[str, Any] = {"url": URLS[scheme], "format": {"csv": {}}, **more}
     if scheme == "file":
         files["volume"] = {"claimName": "data"}
-    return SourceSpec.model_validate({"connector": {"files": files}, "auth": auth})
+    return SourceSpec.model_validate({"connector": {"files": files}, "auth": auth or None})
 
 
 @pytest.mark.parametrize("scheme", URLS)
@@ -53,7 +55,7 @@ def test_the_identity_of_the_pod_needs_no_secret() -> None:
 
 @pytest.mark.parametrize("scheme", URLS)
 def test_an_endpoint_goes_with_object_stores(scheme: str) -> None:
-    if scheme in ("s3", "gs"):
+    if scheme in ("s3", "gs", "az"):
         source(scheme, endpointUrl="http://127.0.0.1:1")
     else:
         auth = {"ssh": AUTH["ssh"][1]} if scheme == "sftp" else None
@@ -61,22 +63,24 @@ def test_an_endpoint_goes_with_object_stores(scheme: str) -> None:
             source(scheme, auth, endpointUrl="http://127.0.0.1:1")
 
 
-@pytest.mark.parametrize("scheme", ["s3", "gs"])
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
 def test_a_bucket_alone_is_no_file(scheme: str) -> None:
-    with pytest.raises(ValidationError, match="names a bucket and no file"):
+    with pytest.raises(ValidationError, match="names a bucket or container and no file"):
         source(scheme, url=f"{scheme}://bucket")
 
 
 @pytest.mark.parametrize("scheme", URLS)
 def test_deliveries_go_to_folders(scheme: str) -> None:
-    def destination(url: str, auth: dict[str, Any] | None = None) -> None:
+    def destination(url: str, auth: dict[str, Any]) -> None:
         volume = {"volume": {"claimName": "data"}} if scheme == "file" else {}
-        DestinationSpec.model_validate({"connector": {"files": {"url": url, **volume}}, "auth": auth})
+        DestinationSpec.model_validate({"connector": {"files": {"url": url, **volume}}, "auth": auth or None})
 
     if scheme != "https":
-        destination(URLS[scheme], {"ssh": AUTH["ssh"][1]} if scheme == "sftp" else None)
+        destination(
+            URLS[scheme], {member: settings for member, (schemes, settings) in AUTH.items() if scheme in schemes}
+        )
     with pytest.raises(ValidationError):
-        destination(URLS[scheme].rstrip("/"))
+        destination(URLS[scheme].rstrip("/"), {})
 
 
 def test_an_sftp_server_is_asked_only_with_a_login_and_known_hosts() -> None:
@@ -113,3 +117,8 @@ def test_what_is_no_sftp_url(url: str) -> None:
 @pytest.mark.parametrize("url", ["sftp://host/", "sftp://[::1]:22/a", "sftp://10.0.0.1:65535/a b/ü%.csv"])
 def test_sftp_urls(url: str) -> None:
     assert source("sftp", {"ssh": AUTH["ssh"][1]}, url=url).connector.spec.location == url
+
+
+def test_a_container_is_asked_with_a_login_or_at_an_account() -> None:
+    with pytest.raises(ValidationError, match=r"needs auth\.azure, or the account in endpointUrl"):
+        source("az")

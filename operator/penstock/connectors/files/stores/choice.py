@@ -50,6 +50,11 @@ def _remote(place: Located, auth: Auth | None, keys: SecretKeys | None, subject:
 
         account = gcs.service_account_of(keys) if keys is not None else None
         return gcs.GoogleBucket(place.url, place.endpoint_url, account, subject, ignore)
+    if place.scheme == "az":
+        from penstock.connectors.files.stores import azure
+
+        named = azure.account_of(keys, place.endpoint_url) if keys is not None else None
+        return azure.BlobContainer(place.url, place.endpoint_url, named, subject, ignore)
     if place.scheme == "sftp":
         from penstock.connectors.files.stores import sftp
 
