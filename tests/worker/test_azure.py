@@ -110,7 +110,20 @@ def test_keys_and_signatures_that_are_right_wrong_missing_or_expired(
     report = pod.work("no-base64")
     assert (report.reason, pod.code) == ("WrongCredentials", 2)
     assert "is not base64" in (report.message or "")
-    (keys / "account_key").unlink()
+    output = capfd.readouterr()
+    assert CANARY not in output.out + output.err
+    assert azure.KEY not in output.out + output.err
+
+
+def test_signatures_and_anonymous_requests(
+    server: azure.Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server.container("signed")
+    server.put("signed", "in/1.csv", b"a,b\n1,x\n")
+    pod = container_pod(tmp_path, server, "signed")
+    pod.kind = "inspect-source"
+    pod.connector["endpointUrl"] = server.endpoint
+    (pod.root / "etc/penstock/secrets/reader/connection_string").unlink()
     secret(pod, "reader", sas_token="?" + server.sas(AccountSasPermissions(read=True, list=True)))
     assert pod.work("sas").message is None
     for number, permission in enumerate(
@@ -127,8 +140,6 @@ def test_keys_and_signatures_that_are_right_wrong_missing_or_expired(
     pod.auth = {"azure": {"secretRef": {"name": "nobody"}}}
     assert pod.work("nobody").reason == "SecretMissing"
     output = capfd.readouterr()
-    assert CANARY not in output.out + output.err
-    assert azure.KEY not in output.out + output.err
     assert "sig=" not in output.out + output.err
 
 
