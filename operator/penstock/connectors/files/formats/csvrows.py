@@ -46,7 +46,8 @@ def chunk(block: Block, layout: Layout) -> Chunk:
         indices = [index for index in indices if index not in faults]  # type: ignore[assignment] # or a list
         data = b"".join(block.data[start:end] for start, end in (block.spans[index] for index in indices))
     ragged: list[tuple[int, int]] = []
-    table = _table(layout.dialect.with_doubled_quotes(data), len(indices), layout, ragged)
+    data = layout.dialect.with_doubled_quotes(data)
+    table = _table(data, len(indices), layout, ragged, flat=block.record is None)
     for row, columns in ragged:
         faults[indices[row]] = _ragged(block.written(indices[row]), columns, layout)
     return with_faults(block, table, faults, WrittenRecords(block, layout.masked))
@@ -95,7 +96,8 @@ def _ragged(record: bytes, columns: int, layout: Layout) -> _Fault:
     return "WrongColumnCount", error
 
 
-def _table(data: bytes, records: int, layout: Layout, ragged: list[tuple[int, int]]) -> pa.Table:
+def _table(data: bytes, records: int, layout: Layout, ragged: list[tuple[int, int]], *, flat: bool) -> pa.Table:
+    """The records as columns of text. `flat`: no line ends stand in fields."""
     names = [f"c{index}" for index in range(len(layout.names))]
     if not records:
         return pa.table({name: pa.array([], pa.string()) for name in names})
@@ -115,7 +117,7 @@ def _table(data: bytes, records: int, layout: Layout, ragged: list[tuple[int, in
             quote_char=form.quote,
             double_quote=True,
             escape_char=False,
-            newlines_in_values=True,
+            newlines_in_values=not flat,  # it costs a pass over all bytes
             ignore_empty_lines=True,
             invalid_row_handler=set_aside,
         ),
