@@ -77,7 +77,10 @@ def _without_secrets(url: str) -> str:
             "a URL has no user and no password before its host; put them into a Secret and name it in auth"
         )
     if "?" in url or "#" in url:
-        raise ValueError("a URL has no ? and no #, where tokens and signatures stand; put those into a Secret")
+        raise ValueError(
+            "a URL has no ? and no #: whoever reads the object would read a token or signature there. Leave it out and "
+            "name a Secret in auth; for a signed link to a bucket write the URL of the bucket, as s3://bucket/folder/"
+        )
     return url
 
 

@@ -129,6 +129,14 @@ def test_a_url_with_credentials_is_told_where_they_belong() -> None:
     ]
 
 
+def test_a_signed_url_is_refused_with_what_to_do_and_its_signature_is_not_repeated() -> None:
+    files = {"url": "https://there.example/x.csv.gz?sig=hush", "format": {"csv": {}}}
+    (finding,) = _told("Source", {"connector": {"files": files}})
+    assert "Leave it out and name a Secret in auth" in finding
+    assert "write the URL of the bucket" in finding
+    assert "hush" not in finding
+
+
 @pytest.mark.parametrize(
     ("form", "line"),
     [

@@ -41,7 +41,9 @@ def test_zeros_may_follow_the_last_member(after: bytes) -> None:
     assert unpacked(gzip.compress(b"a", mtime=0) + after + gzip.compress(b"b", mtime=0)) == b"ab"
 
 
-@pytest.mark.parametrize("damaged", [gzip.compress(b"abc" * 1000, mtime=0)[:-4], gzip.compress(b"a", mtime=0) + b"x", b"plain", b"\x1f"])
+@pytest.mark.parametrize(
+    "damaged", [gzip.compress(b"abc" * 1000, mtime=0)[:-4], gzip.compress(b"a", mtime=0) + b"x", b"plain", b"\x1f"]
+)
 def test_what_is_cut_or_no_gzip_is_refused(damaged: bytes) -> None:
     with pytest.raises(InvalidSpec) as refused:
         unpacked(damaged)
