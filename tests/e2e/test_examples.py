@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet
 
 from penstock.cli import sample
@@ -20,7 +21,7 @@ FLIGHTS = 336_776
 
 def test_every_example_is_tested_here() -> None:
     folders = {folder.name for folder in EXAMPLES.iterdir() if folder.is_dir()}
-    assert folders == {"01-quickstart", "02-s3", "03-json-lines", "04-sqlite", "05-postgres", "08-mysql"}
+    assert folders == {"01-quickstart", "02-s3", "03-json-lines", "04-sqlite", "05-postgres", "07-duckdb", "08-mysql"}
 
 
 def test_the_quickstart_loads_a_year_of_flights_and_delivers_it(session: Session, tmp_path: Path) -> None:
@@ -137,6 +138,22 @@ def test_postgres_reads_a_table_and_a_query_in_one_snapshot(session: Session) ->
         assert [(stream["name"], stream["fields"]) for stream in streams] == [("sales.orders", 7), ("totals", 2)]
         everything = session.kubectl("get", "penstock,jobs,configmaps,events,pods", "-o", "yaml")
         assert "change-me-in-production" not in everything
+
+
+def test_duckdb_reads_a_table_and_a_query_of_one_moment(session: Session, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with duckdb.connect(tmp_path / "data/weather.duckdb") as database:
+        database.execute((EXAMPLES / "07-duckdb" / "data" / "weather.sql").read_text(encoding="utf-8"))
+    session.put("weather", "data", tmp_path / "data")
+    session.kubectl("apply", "-f", str(EXAMPLES / "07-duckdb"))
+    run = session.last_run("pipeline", "weather", "nonce/first")
+    assert run["state"] == "Succeeded", run
+    assert (run["rowsRead"], run["rowsLoaded"], run["rowsQuarantined"]) == (8, 6, 2)
+    session.until_rows("weather-readings", 4)
+    session.until_rows("weather-countries", 2)
+    session.wait("source", "weather", "Discovered")
+    streams = session.get("source", "weather")["status"]["streams"]
+    assert [(stream["name"], stream["fields"]) for stream in streams] == [("readings", 5), ("countries", 2)]
 
 
 def _csv(file: Path) -> list[dict[str, str]]:

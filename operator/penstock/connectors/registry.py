@@ -10,6 +10,7 @@ from importlib import import_module
 from penstock.language.traits import ConnectorSpec
 
 SYSTEMS = (
+    "duckdb",
     "files",
     "lake",
     "mysql",

@@ -34,21 +34,30 @@ def _shared() -> Connection:
     return connect(_SMALL, 1, None)
 
 
-def connect(memory: int, threads: int, scratch: Path | None, readable: Iterable[Path] = ()) -> Connection:
+def connect(
+    memory: int,
+    threads: int,
+    scratch: Path | None,
+    readable: Iterable[Path] = (),
+    *,
+    file: Path | None = None,
+    read_only: bool = False,
+) -> Connection:
     """A database of its own in memory, limited to `memory` bytes, spilling into `scratch` unless that is None.
 
-    `readable` are the folders whose files SQL may read; by default none.
+    `readable` are the folders whose files SQL may read; by default none. With `file`, the database is that file, which
+    is created where it is missing unless `read_only`; SQL reads no variables of Python then.
     """
-    connection = duckdb.connect(
-        ":memory:",
-        config={
-            "memory_limit": f"{memory // 1024}KiB",
-            "threads": str(threads),
-            "temp_directory": str(scratch or ""),
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-        },
-    )
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": f"{memory // 1024}KiB",
+        "threads": str(threads),
+        "temp_directory": str(scratch or ""),
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+    }
+    if file is not None:
+        config["python_enable_replacements"] = "false"
+    connection = duckdb.connect(file or ":memory:", read_only=read_only, config=config)
     connection.execute("SET GLOBAL TimeZone = 'UTC'")  # for cursors too
     connection.execute("SET enable_progress_bar = false")
     if folders := [*readable]:

@@ -1,0 +1,189 @@
+"""A DuckDB file, opened and locked: by one process at a time to be written, by several to be read.
+
+A process opens a file once, whoever in it asks for it: DuckDB allows no second instance of one file in a process. Who
+asks later gets a cursor of the same instance; when the last one is closed, the file and its lock are free again.
+
+This module never opens the file itself, not even to look at it: closing any descriptor of a file ends the locks that
+the process has on it (fcntl), also those of DuckDB.
+"""
+
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+
+from penstock.connectors.duckdb import faults
+from penstock.connectors.files.stores import beneath
+from penstock.language.errors import InvalidSpec
+from penstock.language.volumes import Volume
+from penstock.worker.pod import Pod
+from penstock.worker.rows import engine
+from penstock.worker.rows.engine import Connection
+
+_POLL = 0.05
+_SHARE = 3
+"""A third of the Pod's memory is the file's; the rest is for the rows on their way."""
+_NO_LIMIT = 2 << 30
+_SMALLEST = 64 << 20
+
+_Result = TypeVar("_Result")
+
+
+@dataclass
+class _Instance:
+    """A file that this process has open."""
+
+    connection: Connection
+    read_only: bool
+    users: int = 0
+
+
+@dataclass(frozen=True)
+class _Instances:
+    """The files that this process has open, by their paths."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    by_path: dict[Path, _Instance] = field(default_factory=dict)
+    writers: dict[Path, threading.RLock] = field(default_factory=dict)
+
+
+_instances = _Instances()
+
+
+@dataclass(frozen=True)
+class DatabaseFile:
+    """Where a file is. `subject` begins messages: the object of the user, and the path in the manifest."""
+
+    path: Path
+    subject: str
+    memory: int
+    threads: int
+    scratch: Path
+
+    @property
+    def writing(self) -> threading.RLock:
+        """The lock of this process for transactions that write."""
+        with _instances.lock:
+            return _instances.writers.setdefault(self.path, threading.RLock())
+
+    @contextmanager
+    def opened(self, *, read_only: bool, patience: float = 30.0) -> Iterator[Connection]:
+        """A connection to the file. It waits `patience` seconds for another process to close it.
+
+        Raises FileLocked, InvalidSpec (the file is missing, damaged, of another version, …) and NotYet.
+        """
+        give_up = time.monotonic() + patience
+        while True:
+            try:
+                with faults.translated(self.subject):
+                    connection = self._acquire(read_only=read_only)
+                break
+            except faults.FileLocked:
+                if time.monotonic() > give_up:
+                    raise
+            time.sleep(_POLL)
+        try:
+            yield connection
+        finally:
+            connection.close()
+            self._release()
+
+    def _acquire(self, *, read_only: bool) -> Connection:
+        with _instances.lock:
+            there = _instances.by_path.get(self.path)
+            if there is None:
+                self._check(may_be_missing=not read_only)
+                there = _Instance(self._connect(read_only=read_only), read_only)
+                _instances.by_path[self.path] = there
+            elif there.read_only and not read_only:
+                message = f"{self.subject} is being read by this run, and a run cannot write the file that it reads. "
+                raise InvalidSpec(f"{message}Choose another file for the Destination.", "WrongSpecification")
+            there.users += 1
+            return there.connection.cursor()
+
+    def _check(self, *, may_be_missing: bool) -> None:
+        """Raise InvalidSpec for what is no regular file."""
+        try:
+            mode = os.lstat(self.path).st_mode
+        except FileNotFoundError:
+            if may_be_missing:
+                return
+            raise InvalidSpec(f"{self.subject} does not exist. Check the path.", "ResourceNotFound") from None
+        if stat.S_ISLNK(mode):
+            message = f"{self.subject} is a link, and links in a claim are not followed."
+            raise InvalidSpec(message, "WrongSpecification")
+        if not stat.S_ISREG(mode):
+            what = "is a folder" if stat.S_ISDIR(mode) else "is no regular file"
+            raise InvalidSpec(f"{self.subject} {what}.", "WrongSpecification")
+
+    def _connect(self, *, read_only: bool) -> Connection:
+        return engine.connect(self.memory, self.threads, self.scratch, file=self.path, read_only=read_only)
+
+    def _release(self) -> None:
+        with _instances.lock:
+            there = _instances.by_path[self.path]
+            there.users -= 1
+            if not there.users:
+                del _instances.by_path[self.path]
+                there.connection.close()
+
+
+def at(path: str, volume: Volume, pod: Pod, owner: str) -> DatabaseFile:
+    """The file at `path`. `owner` begins messages, such as "Source shop".
+
+    Raises InvalidSpec when the claim is not mounted, or when the path passes a link.
+    """
+    mount = pod.path(volume.mount_path)
+    if not mount.is_dir():
+        message = f"{owner}: claim {volume.claim_name} is not mounted. Create it."
+        raise InvalidSpec(message, "ResourceNotFound")
+    inside = path.removeprefix(f"{volume.mount_path}/")
+    folder, _, name = inside.rpartition("/")
+    try:
+        with beneath.folder(mount, folder) as opened:
+            beneath.check_file(opened, f"{name}.wal")
+    except beneath.Refused as refused:
+        message = f"{owner}: {refused.path} in claim {volume.claim_name} {refused.what}."
+        raise InvalidSpec(message, "WrongSpecification") from None
+    except FileNotFoundError:
+        message = f"{owner}: the folder of {path} does not exist. Check the path."
+        raise InvalidSpec(message, "ResourceNotFound") from None
+    memory = max((pod.memory or _NO_LIMIT) // _SHARE, _SMALLEST)
+    resolved = mount.joinpath(*beneath.parts(inside))
+    return DatabaseFile(resolved, f"{owner}: {path}", memory, pod.processors, pod.scratch)
+
+
+class Worker:
+    """The thread that executes the statements of one connection, so that a signal's handler can end them by raising.
+
+    In the main thread DuckDB hears signals late.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="duckdb")
+
+    def do(self, call: Callable[[], _Result]) -> _Result:
+        """Do it in the thread, interrupted when the calling thread raises meanwhile."""
+        running: Future[_Result] = self._executor.submit(call)
+        try:
+            return running.result()
+        except BaseException:
+            while not running.done():  # one that comes before the statement has begun is forgotten
+                self.connection.interrupt()
+                wait([running], timeout=0.1)
+            raise
+
+    def close(self) -> None:
+        """End the thread, and the transaction of the connection."""
+        with suppress(duckdb.Error):
+            self.do(lambda: self.connection.execute("ROLLBACK"))
+        self._executor.shutdown(wait=True)

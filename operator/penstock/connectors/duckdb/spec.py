@@ -1,0 +1,101 @@
+"""DuckDB: what a Source says of a database file."""
+
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from penstock.language.databases import Query, TableSelection
+from penstock.language.traits import ConnectorSpec, Traits
+from penstock.language.volumes import Volume
+
+_PATH = r"^/volumes/[^/?#]+/[^?#]*[^/?#]$"
+
+
+class _DatabaseFile(ConnectorSpec):
+    """What both have in common: the file, and the claim that it lies on."""
+
+    path: Annotated[
+        str,
+        Field(
+            max_length=1024,
+            pattern=_PATH,
+            json_schema_extra={"pattern": _PATH},
+            description="The database file, beneath the claim: /volumes/<claimName>/….",
+        ),
+    ]
+    volume: Annotated[Volume, Field(description="The claim that holds the file.")]
+
+    @property
+    def location(self) -> str:
+        return self.path
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        return (self.volume.claim_name,)
+
+    @model_validator(mode="after")
+    def _beneath_its_volume(self) -> Self:
+        if ".." in self.path.split("/") or not self.path.startswith(f"{self.volume.mount_path}/"):
+            raise ValueError(f"path must lie beneath its volume: {self.volume.mount_path}/…")
+        return self
+
+
+class DuckdbSource(_DatabaseFile):
+    """A DuckDB database file on a claim."""
+
+    traits: ClassVar[Traits] = Traits(
+        title="DuckDB",
+        description="Tables and queries of a DuckDB database file.",
+        source="penstock.connectors.duckdb.source:DuckdbSource",
+        sync=("full",),
+        types=(
+            ("BOOLEAN", "`boolean`", ""),
+            ("TINYINT to INTEGER, UTINYINT, USMALLINT", "`int`", ""),
+            ("BIGINT, UINTEGER", "`long`", ""),
+            ("UBIGINT", "`decimal(20,0)`", "as a `long`: a number that is too large makes its row bad"),
+            (
+                "HUGEINT, UHUGEINT, BIGNUM",
+                "`string`, or any number, from its digits",
+                "a number that is too large makes its row bad",
+            ),
+            ("DECIMAL(p,s)", "`decimal(p,s)`", "as another number: a value that is not exactly one makes its row bad"),
+            ("FLOAT, DOUBLE", "`double`", ""),
+            ("DATE", "`date`", "infinity and years outside 1 to 9999 make their row bad"),
+            (
+                "TIMESTAMP, TIMESTAMP_S, _MS, _NS",
+                "`timestamp`",
+                "infinity, years outside 1 to 9999, and fractions of a microsecond make their row bad",
+            ),
+            ("TIMESTAMP WITH TIME ZONE", "`timestamptz`", "infinity and years outside 1 to 9999 make their row bad"),
+            ("VARCHAR, JSON, ENUM, UUID", "`string`, or any type, from the text", ""),
+            ("TIME, TIME WITH TIME ZONE, INTERVAL, BIT", "`string`: `10:00:00`, `1 day`, `0101`", ""),
+            ("BLOB", "`string`", "bytes that are not UTF-8 make their row bad"),
+            ("LIST, ARRAY, STRUCT, MAP, UNION, VARIANT", "`string`: JSON", ""),
+        ),
+        notes=(
+            "Streams are the tables and views of the schema main by their names, and those of another schema as "
+            "`schema.table`.",
+            "All streams of a run are read in one transaction: they show the database at one moment.",
+            "DuckDB lets one process write a file, or several read it. A file that another process writes is tried "
+            "again; while a run reads it, no other process can write it.",
+            "A run cannot write the file that it reads: the Destination of a Pipeline is another file.",
+            "The file is opened read-only, so the claim may be read-only. Links in the claim are not followed.",
+            "Queries and views read the tables of this file alone: no other files, no extensions, no settings.",
+        ),
+        example="examples/07-duckdb",
+    )
+
+    tables: Annotated[TableSelection, Field(description="Which tables and views are streams. Default: all.")] = (
+        TableSelection()
+    )
+    queries: Annotated[list[Query], Field(max_length=64, description="Queries that are streams, too.")] = []
+
+    @model_validator(mode="after")
+    def _names_of_queries_are_unique(self) -> Self:
+        names = [query.name for query in self.queries]
+        if len(set(names)) < len(names):
+            raise ValueError("two queries have one name; a stream's name is unique")
+        return self
+
+
+SOURCE = DuckdbSource

@@ -1,0 +1,182 @@
+"""DuckDB as a Source."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+
+from connectors.contract.adapters import BAD, Cell, Fault, Row, SourceAdapter
+
+_COLUMNS = {
+    "b": "BOOLEAN", "i": "INTEGER", "l": "BIGINT", "u": "UBIGINT", "h": "HUGEINT", "n": "DECIMAL(10,2)",
+    "f": "DOUBLE", "t": "VARCHAR", "d": "DATE", "ts": "TIMESTAMP", "ns": "TIMESTAMP_NS", "tz": "TIMESTAMPTZ",
+    "c": "TIME", "o": "INTERVAL", "x": "BLOB", "bits": "BIT", "e": "ENUM('red', 'blue')", "g": "UUID", "j": "JSON",
+    "a": "INTEGER[]", "s": "STRUCT(a INTEGER, b VARCHAR)", "m": "MAP(VARCHAR, INTEGER)", "w": "UNION(n INTEGER)",
+}  # fmt: skip
+
+
+def _cells() -> list[Cell]:
+    """What is written is SQL."""
+    return [
+        Cell("b", "boolean", "true", True),
+        Cell("i", "int", "-2147483648", -(2**31)),
+        Cell("l", "long", "9223372036854775807", 2**63 - 1),
+        Cell("u", "decimal(20,0)", "18446744073709551615", Decimal(2**64 - 1)),
+        Cell("h", "long", "-9223372036854775808", -(2**63), "string"),
+        Cell("h", "long", "170141183460469231731687303715884105727", BAD, "string"),
+        Cell("n", "decimal(10,2)", "12.34", Decimal("12.34")),
+        Cell("f", "double", "0.1", 0.1),
+        Cell("f", "double", "1e308", 1e308),
+        Cell("t", "string", "'ä\u2028\U0001f600'", "ä\u2028\U0001f600"),
+        Cell("t", "string", "''", ""),
+        Cell("d", "date", "'2026-02-28'", date(2026, 2, 28)),
+        Cell("d", "date", "'0001-01-01'", date(1, 1, 1)),
+        Cell("d", "date", "'infinity'", BAD),
+        Cell("d", "date", "'20000-01-01'", BAD),
+        Cell("d", "date", "'0044-03-15 (BC)'", BAD),
+        Cell("ts", "timestamp", "'2026-02-28 23:59:59.123456'", datetime(2026, 2, 28, 23, 59, 59, 123456)),
+        Cell("ts", "timestamp", "'-infinity'", BAD),
+        Cell("ns", "timestamp", "'2026-02-28 23:59:59.123456'", datetime(2026, 2, 28, 23, 59, 59, 123456)),
+        Cell("ns", "timestamp", "'2026-02-28 23:59:59.123456789'", BAD),
+        Cell("ns", "timestamp", "'infinity'", BAD),
+        Cell("tz", "timestamptz", "'2026-02-28 23:59:59+01'", datetime(2026, 2, 28, 22, 59, 59, tzinfo=UTC)),
+        Cell("tz", "timestamptz", "'20000-01-01 00:00:00+00'", BAD),
+        Cell("c", "string", "'10:00:00.5'", "10:00:00.5"),
+        Cell("o", "string", "'1 month 2 days'", "1 month 2 days"),
+        Cell("x", "string", "'text'", "text"),
+        Cell("x", "string", r"'\xFF\x00'", BAD),
+        Cell("bits", "string", "'0101'", "0101"),
+        Cell("e", "string", "'blue'", "blue"),
+        Cell("g", "string", "'8c0a2a7e-8b1f-4f0e-9b0a-000000000001'", "8c0a2a7e-8b1f-4f0e-9b0a-000000000001"),
+        Cell("j", "string", """'{"a": [1]}'""", '{"a": [1]}'),
+        Cell("a", "string", "[1, NULL]", "[1,null]"),
+        Cell("s", "string", "{'a': 1, 'b': 'x'}", '{"a":1,"b":"x"}'),
+        Cell("m", "string", "MAP {'k': 1}", '{"k":1}'),
+        Cell("w", "string", "7", '{"n":7}'),
+    ]
+
+
+class Duckdb(SourceAdapter):
+    system = "duckdb"
+    write_mode = "replace"
+    matrix = tuple(_cells())
+    hostile_columns = ('a "b"', "select", "x'y", "ä", "a.b", "line\nbreak", "$1", "%s", "c0", "e0", "key")
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.file = self.claim("shop") / "shop.duckdb"
+        self.connector = {"path": "/volumes/shop/shop.duckdb", "volume": {"claimName": "shop"}}
+
+    def execute(self, *statements: str) -> None:
+        """Execute them in one transaction, as soon as no other process has the file open."""
+        give_up = time.monotonic() + 60
+        while True:
+            try:
+                with duckdb.connect(self.file) as database:
+                    database.execute("SET TimeZone = 'UTC'")
+                    database.execute("BEGIN")
+                    for statement in statements:
+                        database.execute(statement)
+                    database.execute("COMMIT")
+                return
+            except duckdb.IOException:
+                if time.monotonic() > give_up:
+                    raise
+            time.sleep(0.01)
+
+    def fill(self, stream: str, rows: Sequence[Row]) -> None:
+        table = f'CREATE OR REPLACE TABLE "{stream}" (id BIGINT PRIMARY KEY, word VARCHAR)'
+        self.execute(table, *_inserts(stream, rows))
+
+    def add(self, stream: str, rows: Sequence[Row]) -> None:
+        """Add them now, or when the run that reads the file has closed it: nobody can write to it before."""
+        writer = threading.Thread(target=self.execute, args=_inserts(stream, rows))
+        writer.start()
+        writer.join(2)
+
+    def fill_large(self, stream: str, count: int, width: int) -> None:
+        words = f"SELECT range AS id, lpad(CAST(range AS VARCHAR), {width}, '0') AS word FROM range({count})"
+        self.execute(f'CREATE OR REPLACE TABLE "{stream}" AS {words}')
+
+    def fill_matrix(self) -> str:
+        columns = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
+        rows = [
+            f"INSERT INTO cells (id, {cell.column}) VALUES ({number}, {cell.written})"
+            for number, cell in enumerate(self.matrix)
+        ]
+        self.execute(f"CREATE TABLE cells (id BIGINT PRIMARY KEY, {columns})", *rows)
+        return "cells"
+
+    def fill_hostile(self) -> str:
+        stream = 'odd "; DROP TABLE orders; --'
+        quoted = ['"' + name.replace('"', '""') + '"' for name in (stream, *self.hostile_columns)]
+        values = ", ".join(f"'v{number}'" for number in range(len(self.hostile_columns)))
+        columns = ", ".join(f"{name} TEXT" for name in quoted[1:])
+        self.execute(f"CREATE TABLE {quoted[0]} ({columns})", f"INSERT INTO {quoted[0]} VALUES ({values})")
+        return stream
+
+
+def _inserts(stream: str, rows: Sequence[Row]) -> list[str]:
+    values = ", ".join(f"({row['id']}, '{row['word']}')" for row in rows)
+    return [f'INSERT INTO "{stream}" VALUES {values}'] if rows else []
+
+
+def _not_mounted(adapter: Duckdb) -> None:
+    shutil.rmtree(adapter.file.parent)
+
+
+def _folder(adapter: Duckdb) -> None:
+    adapter.file.unlink()
+    adapter.file.mkdir()
+
+
+def _link(adapter: Duckdb) -> None:
+    adapter.file.rename(adapter.root / "outside.duckdb")
+    adapter.file.symlink_to(adapter.root / "outside.duckdb")
+
+
+def _locked(adapter: Duckdb) -> None:
+    """Another process has the file open; it ends with the test's own."""
+    script = (
+        f"import duckdb, sys; c = duckdb.connect({str(adapter.file)!r}); print('open', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script]
+    other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    adapter.blocker = other  # type: ignore[attr-defined]
+    assert other.stdout is not None
+    assert other.stdout.readline() == "open\n"
+
+
+def _bad_query(adapter: Duckdb) -> None:
+    adapter.connector["queries"] = [{"name": "q", "sql": "DELETE FROM orders"}]
+
+
+def _other_file(adapter: Duckdb) -> None:
+    adapter.connector["queries"] = [{"name": "q", "sql": "FROM read_text('/etc/hostname')"}]
+
+
+def _damaged(adapter: Duckdb) -> None:
+    adapter.file.write_bytes(adapter.file.read_bytes()[:13_000])
+
+
+Duckdb.faults = (
+    Fault("no claim", "ResourceNotFound", _not_mounted),
+    Fault("no file", "ResourceNotFound", lambda adapter: adapter.file.unlink()),
+    Fault("a folder", "WrongSpecification", _folder),
+    Fault("a link", "WrongSpecification", _link),
+    Fault("no database", "WrongSpecification", lambda adapter: adapter.file.write_bytes(os.urandom(8192))),
+    Fault("damaged", "WrongSpecification", _damaged),
+    Fault("locked", "Unreachable", _locked),
+    Fault("a query that writes", "WrongSpecification", _bad_query, fails_runs=False),
+    Fault("a query of another file", "WrongSpecification", _other_file, fails_runs=False),
+)
+
+SOURCES = (Duckdb,)
