@@ -6,10 +6,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Self
 
 import duckdb
 
@@ -74,6 +76,15 @@ class Duckdb(SourceAdapter):
         super().__init__(root)
         self.file = self.claim("shop") / "shop.duckdb"
         self.connector = {"path": "/volumes/shop/shop.duckdb", "volume": {"claimName": "shop"}}
+        self.others = ExitStack()
+        """Other processes that have the file open, to be ended with the test."""
+
+    @classmethod
+    @contextmanager
+    def running(cls, root: Path) -> Iterator[Self]:
+        adapter = cls(root)
+        with adapter.others:
+            yield adapter
 
     def execute(self, *statements: str) -> None:
         """Execute them in one transaction, as soon as no other process has the file open."""
@@ -144,13 +155,15 @@ def _link(adapter: Duckdb) -> None:
 
 
 def _locked(adapter: Duckdb) -> None:
-    """Another process has the file open; it ends with the test's own."""
+    """Another process has the file open."""
     script = (
         f"import duckdb, sys; c = duckdb.connect({str(adapter.file)!r}); print('open', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", script]
-    other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    adapter.blocker = other  # type: ignore[attr-defined]
+    other = adapter.others.enter_context(
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    )
+    adapter.others.callback(other.kill)
     assert other.stdout is not None
     assert other.stdout.readline() == "open\n"
 

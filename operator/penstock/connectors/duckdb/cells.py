@@ -118,9 +118,9 @@ class Reading:
     sql: str
     wanted: int
 
-    def chunk(self, batch: pa.RecordBatch, first: int, _: Connection) -> Chunk:
+    def chunk(self, batches: Sequence[pa.RecordBatch], first: int, _: Connection) -> Chunk:
         """The chunk of some rows of the statement."""
-        rows = pa.Table.from_batches([batch])
+        rows = pa.Table.from_batches(batches)
         exact: list[ExactCell] = []
         for name in rows.column_names:
             if name.startswith("e"):

@@ -32,9 +32,10 @@ from penstock.worker.ports.source import (
 from penstock.worker.rows import engine
 from penstock.worker.rows.engine import Connection
 
-_CHUNK_CELLS = 500_000
 _VECTOR = 2048
-"""Rows of which DuckDB makes its batches."""
+"""Rows of a batch: the fewest that DuckDB makes."""
+_ROWS, _BYTES = 65_536, 4 << 20
+"""Rows and bytes of a chunk, after which it ends; a batch alone may have more."""
 _PATIENCE = 5.0
 """Seconds that a run waits for another process to close the file."""
 _MAIN = "main"
@@ -176,14 +177,12 @@ class _Session:
     def _works(self, stream: str, relation: Relation, columns: Sequence[str]) -> Iterator[Work]:
         names = [column.name for column in relation.columns]
         reading = relation.reading([names.index(name) for name in columns])
-        rows = max(_VECTOR, _CHUNK_CELLS // max(1, len(columns)))
         first = 1
         with self._source.failures(self._worker, f", {'query' if relation.query else 'table'} {stream}"):
-            reader = self._worker.do(partial(_begin, self._worker.connection, reading.sql, rows))
-            while (batch := self._worker.do(partial(_next, reader))) is not None:
-                if batch.num_rows:
-                    yield partial(reading.chunk, batch, first)
-                first += batch.num_rows
+            reader = self._worker.do(partial(_begin, self._worker.connection, reading.sql))
+            while batches := self._worker.do(partial(_next, reader)):
+                yield partial(reading.chunk, batches, first)
+                first += sum(batch.num_rows for batch in batches)
 
     def acknowledge(self, states: Mapping[str, Json]) -> None:
         del states  # nothing is kept at the source
@@ -223,14 +222,22 @@ def _begin_again(connection: Connection) -> None:
     connection.execute(_BEGIN)
 
 
-def _begin(connection: Connection, sql: str, rows: int) -> pa.RecordBatchReader:
-    return connection.sql(sql).to_arrow_reader(rows)
+def _begin(connection: Connection, sql: str) -> pa.RecordBatchReader:
+    return connection.sql(sql).to_arrow_reader(_VECTOR)
 
 
-def _next(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
+def _next(reader: pa.RecordBatchReader) -> list[pa.RecordBatch]:
+    """The batches of the next chunk; none at the end."""
+    batches: list[pa.RecordBatch] = []
+    rows = size = 0
     try:
-        return reader.read_next_batch()
+        while rows < _ROWS and size < _BYTES:
+            batch = reader.read_next_batch()
+            if batch.num_rows:
+                batches.append(batch)
+                rows, size = rows + batch.num_rows, size + batch.nbytes
     except StopIteration:
-        return None
+        pass
     except pa.ArrowException as error:  # DuckDB's own failure in the middle of reading comes through Arrow
         raise duckdb.Error(str(error)) from None
+    return batches
