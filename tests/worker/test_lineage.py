@@ -140,6 +140,18 @@ def test_an_unreadable_new_version_leaves_the_rows_of_the_earlier_one(tmp_path: 
     assert (sorted(row["a"] for row in pod.rows()), pod.bad()) == ([2, 5], [])
 
 
+def test_a_run_in_which_every_new_input_is_refused_says_so(tmp_path: Path) -> None:
+    pod = things(tmp_path)
+    (pod.data / "1.csv").write_text("a,b\n1,x\n")
+    pod.work("r1")
+    for name in "23":
+        (pod.data / f"{name}.csv").write_text("other,header\n2,y\n")
+    report = pod.work("r2")
+    assert (report.state, report.datasets[0].counts.read, report.datasets[0].counts.refused) == ("Succeeded", 0, 2)
+    assert pod.report("r2").datasets[0].counts.refused == 2, "the termination message alone says so"
+    assert [row["a"] for row in pod.rows()] == [1]
+
+
 @pytest.mark.parametrize(
     "dataset",
     [{"writeMode": "replace", "sync": "full"}, {"quality": {"maxBadRatio": "100%", "refusedInputs": "fail"}}],

@@ -152,6 +152,10 @@ class Run(Model):
     ] = None
     bytes: Annotated[int | None, Field(description="Bytes read from the source.")] = None
     files: Annotated[int | None, Field(description="Files read.")] = None
+    inputs_refused: Annotated[
+        int | None,
+        Field(description="New inputs that could not be read and were set aside; each is an entry of the quarantine."),
+    ] = None
 
     @property
     def over(self) -> bool:

@@ -41,7 +41,7 @@ class _Dataset(Model):
     committed: Annotated[int | None, Field(alias="e")] = None
     """When an earlier attempt had committed this run."""
     counts: Annotated[list[int], Field(alias="n")] = []
-    """Rows read, loaded, quarantined."""
+    """Rows read, loaded, quarantined; and how many inputs were refused, where no rows were read."""
     rows: Annotated[int | None, Field(alias="t")] = None
     """Rows in the table."""
 
@@ -142,6 +142,7 @@ def decode(text: str, run: str = "", names: Sequence[str] = ()) -> RunReport | N
 def _dataset(entry: DatasetReport) -> _Dataset:
     counts = entry.counts
     rows = [counts.read, counts.loaded, counts.quarantined]
+    rows += [counts.refused] if counts.refused and not counts.read else []
     return _Dataset(
         state=_STATES.get(entry.state, entry.state),
         reason=entry.reason,
@@ -153,7 +154,7 @@ def _dataset(entry: DatasetReport) -> _Dataset:
 
 
 def _entry(entry: _Dataset, name: str, run: str) -> DatasetReport:
-    read, loaded, quarantined = [*entry.counts, 0, 0, 0][:3]
+    read, loaded, quarantined, refused = [*entry.counts, 0, 0, 0, 0][:4]
     earlier, last = _moment(entry.committed), _moment(entry.last_load)
     state = _LETTERS.get(entry.state or "", entry.state or "")
     own = last is not None and (last == earlier or (state == "Written" and loaded > 0 and earlier is None))
@@ -163,7 +164,7 @@ def _entry(entry: _Dataset, name: str, run: str) -> DatasetReport:
         reason=entry.reason,
         earlier=earlier is not None,
         committed_at=earlier,
-        counts=Counts(read=read, loaded=loaded, quarantined=quarantined),
+        counts=Counts(read=read, loaded=loaded, quarantined=quarantined, refused=refused),
         rows=entry.rows,
         tail=[Commit(run=run if own else "", at=last, loaded=max(loaded, 1), quarantined=0)] if last else [],
     )

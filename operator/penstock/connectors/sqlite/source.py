@@ -155,6 +155,10 @@ class SqliteSource:
         affinities = tuple(cells.affinity(declared) for _, declared, _ in rows)
         return self._checked(stream, cells.Relation(sql, names, affinities, tuple(position for _, position in keyed)))
 
+    def input_name(self, stream: str) -> str:
+        """The name of a stream's input, which no other Source of the namespace has."""
+        return f"{self._spec.location}/{stream}"
+
     def _checked(self, stream: str, relation: cells.Relation) -> cells.Relation:
         if not relation.names:
             raise InvalidSpec(f"{self._subject}: stream {stream} has no columns.", "WrongSpecification")
@@ -199,7 +203,7 @@ class _Session:
 
     def plan(self, stream: str) -> Plan:
         self._source.relation(self._database, stream)
-        return Plan((Input(stream, "", ({"stream": stream},)),))
+        return Plan((Input(self._source.input_name(stream), "", ({"stream": stream},)),))
 
     def readers(self, stream: str, parts: Sequence[Json]) -> Generator[OpenReader, None, None]:
         for part in parts:

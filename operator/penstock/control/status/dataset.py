@@ -11,6 +11,7 @@ from penstock.control.desired import orders
 from penstock.control.observe import Seen
 from penstock.control.resolve import Graph, Problem
 from penstock.control.status import inspected, verdicts
+from penstock.language import words
 from penstock.language.conditions import Verdict
 from penstock.language.model import Model
 from penstock.language.scalars import ratio
@@ -133,6 +134,8 @@ def _quality(graph: Graph, news: list[_News]) -> Verdict:
         if entry.reason == "TooManyBadRows":
             return verdicts.false("QualityOK", "TooManyBadRows", entry.message or _TOO_MANY)
         if entry.state == "Written" and not (entry.earlier and (entry.committed_at or "") < last):
+            if entry.counts.refused and not entry.counts.read:
+                return verdicts.false("QualityOK", "WrongSpecification", _nothing_readable(entry.counts.refused))
             return verdicts.true("QualityOK", _share_in_words(graph, entry.counts))
     return verdicts.as_before(graph, "QualityOK", verdicts.unknown("QualityOK", "NeverRan", "nothing was loaded yet"))
 
@@ -142,7 +145,15 @@ def _share_in_words(graph: Graph, counts: Counts) -> str:
     limit = getattr(graph.spec, "quality", None)
     share = f"{bad / read:.2%}" if read else "0%"
     allowed = f"; up to {limit.max_bad_ratio} are allowed" if limit and ratio(limit.max_bad_ratio) < 1 else ""
-    return f"{bad:,} of {read:,} rows ({share}) are in quarantine{allowed}"
+    refused = f"; {words.count(counts.refused, 'input')} could not be read" if counts.refused else ""
+    return f"{bad:,} of {read:,} rows ({share}) are in quarantine{allowed}{refused}"
+
+
+def _nothing_readable(refused: int) -> str:
+    """What is said of a run that loaded nothing because no new input could be read."""
+    each = "the new input" if refused == 1 else f"none of the {refused:,} new inputs"
+    negated = "could not be read" if refused == 1 else "could be read"
+    return f"{each} {negated}; the quarantine says why. What was loaded before is still there"
 
 
 def _facts(before: DatasetStatus, news: list[_News]) -> dict[str, Any]:

@@ -206,6 +206,7 @@ def _run(observed: Observed, identity: str) -> Run:
         rows_replaced=counts.replaced if counts is not None else None,
         bytes=counts.bytes if counts is not None else None,
         files=counts.files if counts is not None else None,
+        inputs_refused=(counts.refused or None) if counts is not None else None,
     )
 
 
@@ -276,6 +277,7 @@ def _counts_in_words(run: Run) -> str:
     parts = [f"{words.count(run.rows_read, 'row')} read", f"{run.rows_loaded:,} loaded"]
     parts += [f"{run.rows_quarantined:,} quarantined"] if run.rows_quarantined else []
     parts += [f"{run.rows_ignored:,} ignored"] if run.rows_ignored else []
+    parts += [f"{words.count(run.inputs_refused, 'input')} refused, see the quarantine"] if run.inputs_refused else []
     counts = ", ".join(parts)
     return f"{run.message}: {counts}" if run.message else counts
 

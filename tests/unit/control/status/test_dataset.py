@@ -8,6 +8,7 @@ from penstock.control.cluster.port import Ref
 from penstock.control.observe import Observed, Seen
 from penstock.control.status import publish
 from penstock.language import times
+from penstock.runs import summary
 from penstock.runs.report import ColumnReport, Commit, Counts, DatasetReport, RunReport
 from support import jobs, manifests, scene
 from support.scene import Scene
@@ -163,3 +164,28 @@ def test_quality_is_told_with_the_share_of_bad_rows_and_what_is_allowed() -> Non
         "3 of 10 rows are bad",
     )
     assert _condition(scene.quickstart(), "QualityOK")[:2] == ("Unknown", "NeverRan")
+
+
+@pytest.mark.parametrize(
+    ("counts", "status", "words"),
+    [
+        (Counts(refused=1), "False", "the new input could not be read"),
+        (Counts(refused=3), "False", "none of the 3 new inputs could be read"),
+        (Counts(read=10, loaded=10, refused=1), "True", "1 input could not be read"),
+        (Counts(read=10, loaded=10), "True", "0 of 10 rows (0.00%) are in quarantine"),
+    ],
+)
+@pytest.mark.parametrize("short", [False, True])
+def test_inputs_that_could_not_be_read_are_said(short: bool, counts: Counts, status: str, words: str) -> None:
+    stage = scene.quickstart()
+    report = _loaded(counts=counts)
+    if short:
+        decoded = summary.decode(summary.encode(report, ["cities"]), report.run, ["cities"])
+        assert decoded is not None
+        report = decoded
+    run = jobs.observed("1", report=report)
+    said = _condition(stage, "QualityOK", _migrated(stage), run)
+    assert said[0] == status
+    if status == "False" or not short:  # beside rows that were read, it is only shown
+        assert words in said[2]
+    assert said[1] == ("WrongSpecification" if status == "False" else "Succeeded")
