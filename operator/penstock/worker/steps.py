@@ -13,7 +13,15 @@ STEPS = (
     "before the acknowledgement",
     "acknowledged",
 )
-"""In the order in which a run passes them."""
+"""In the order in which a load passes them."""
+DELIVERY_STEPS = (
+    "claimed",
+    "snapshot recorded",
+    "rows delivered",
+    "delivered",
+    "delivery settled",
+)
+"""In the order in which a delivery passes them; a Target reaches "rows delivered" before it makes them visible."""
 
 _observers: list[Callable[[str], None]] = []
 

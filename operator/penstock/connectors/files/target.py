@@ -18,6 +18,7 @@ from penstock.connectors.files.spec import FilesDestination, Format
 from penstock.language.errors import InvalidSpec
 from penstock.runs.order import DestinationOrder
 from penstock.runs.report import DeliveryReport
+from penstock.worker import steps
 from penstock.worker.pod import Pod
 from penstock.worker.ports.target import Batch
 from penstock.worker.rows import engine
@@ -59,6 +60,7 @@ class FilesTarget:
         if (there := self._store.read(own)) is not None:  # an earlier attempt got this far, and not to the ledger
             return _report(json.loads(there), self._store.url + own, earlier=True)
         manifest = _manifest(batch, batch.order.format or self._place.format, [*self._files(batch, folder)])
+        steps.reached("rows delivered")
         batch.require()
         local = self._pod.scratch / "manifest.json"
         local.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

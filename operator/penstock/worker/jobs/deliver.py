@@ -13,6 +13,7 @@ from penstock.language import words
 from penstock.language.errors import InvalidSpec, NotYet
 from penstock.runs.order import DatasetOrder, DeliveryOrder, RunOrder
 from penstock.runs.report import DeliveryReport
+from penstock.worker import steps
 from penstock.worker.connectors import Connectors
 from penstock.worker.pod import Pod
 from penstock.worker.ports.ledger import Attempt, Claim, Delivery, Settlement
@@ -36,10 +37,14 @@ def deliver(order: RunOrder, pod: Pod, connectors: Connectors) -> tuple[Delivery
         if claim.report is not None:
             done = DeliveryReport.model_validate_json(claim.report).model_copy(update={"earlier": True})
             return done, claim.attempt
+        steps.reached("claimed")
         snapshot = _snapshot(dataset, store, claim)
+        steps.reached("snapshot recorded")
         batch = _batch(order, order.delivery, store, claim, snapshot)
         delivered = connectors.target_of(order.delivery.destination, pod).deliver(batch)
+        steps.reached("delivered")
         _settle(store, claim, delivered, snapshot)
+        steps.reached("delivery settled")
         rows, files = words.count(delivered.rows, "row"), words.count(delivered.files, "file")
         log.info("%s: %s in %s, %s", subject, rows, files, delivered.manifest)
         return delivered, claim.attempt
