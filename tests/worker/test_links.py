@@ -37,6 +37,22 @@ def test_a_listing_leaves_out_links_fifos_and_sockets_and_enters_no_linked_folde
     assert [row["a"] for row in pod.rows()] == ["x"]
 
 
+def test_folders_that_lie_very_deep_are_refused(tmp_path: Path) -> None:
+    pod, _ = _pod(tmp_path)
+    (pod.data / "good.csv").write_text("a\nx\n")
+    deep = os.open(pod.data, os.O_RDONLY)
+    for _ in range(3_000):
+        os.mkdir("d", dir_fd=deep)
+        inner = os.open("d", os.O_RDONLY, dir_fd=deep)
+        os.close(deep)
+        deep = inner
+    os.close(deep)
+    report = pod.work()
+    assert report.reason == "WrongSpecification"
+    assert report.message is not None
+    assert "has folders more than 100 deep" in report.message
+
+
 @pytest.mark.parametrize("kind", ["link out", "link within", "linked folder", "proc", "fifo", "device"])
 def test_a_source_that_names_one_file_reads_a_regular_file_alone(kind: str, tmp_path: Path) -> None:
     pod, outside = _pod(tmp_path)

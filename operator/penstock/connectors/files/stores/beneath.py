@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+DEEPEST = 100
+"""How many folders may lie in one another: each that is entered takes an open file."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -162,7 +164,7 @@ def walk(root: Path, name: str) -> Iterator[Entry]:
     """The regular files beneath the folder `name` of `root`, by the order of their names in each folder.
 
     Links, FIFOs, sockets and devices are left out, and no folder is entered through a link. A folder that vanishes
-    meanwhile has no files.
+    meanwhile has no files. Raises Refused for a folder that lies deeper than DEEPEST.
     """
     with folder(root, name) as start:
         yield from _walk(start, "")
@@ -174,6 +176,8 @@ def _walk(current: int, prefix: str) -> Iterator[Entry]:
     for entry in entries:
         try:
             if entry.is_dir(follow_symlinks=False):
+                if prefix.count("/") >= DEEPEST:
+                    raise Refused(f"{prefix[:40]}…", f"has folders more than {DEEPEST} deep. Move the files up")
                 inner = os.open(entry.name, _DIRECTORY, dir_fd=current)
                 try:
                     yield from _walk(inner, f"{prefix}{entry.name}/")
