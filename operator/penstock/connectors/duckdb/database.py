@@ -1,4 +1,4 @@
-"""A DuckDB file, opened and locked: by one process at a time to be written, by several to be read.
+"""A DuckDB file, opened to be read: by several processes, unless another one has it open to write.
 
 A process opens a file once, whoever in it asks for it: DuckDB allows no second instance of one file in a process. Who
 asks later gets a cursor of the same instance; when the last one is closed, the file and its lock are free again.
@@ -42,7 +42,6 @@ class _Instance:
     """A file that this process has open."""
 
     connection: Connection
-    read_only: bool
     users: int = 0
 
 
@@ -52,7 +51,6 @@ class _Instances:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     by_path: dict[Path, _Instance] = field(default_factory=dict)
-    writers: dict[Path, threading.RLock] = field(default_factory=dict)
 
 
 _instances = _Instances()
@@ -68,14 +66,8 @@ class DatabaseFile:
     threads: int
     scratch: Path
 
-    @property
-    def writing(self) -> threading.RLock:
-        """The lock of this process for transactions that write."""
-        with _instances.lock:
-            return _instances.writers.setdefault(self.path, threading.RLock())
-
     @contextmanager
-    def opened(self, *, read_only: bool, patience: float = 30.0) -> Iterator[Connection]:
+    def opened(self, patience: float) -> Iterator[Connection]:
         """A connection to the file. It waits `patience` seconds for another process to close it.
 
         Raises FileLocked, InvalidSpec (the file is missing, damaged, of another version, …) and NotYet.
@@ -84,7 +76,7 @@ class DatabaseFile:
         while True:
             try:
                 with faults.translated(self.subject):
-                    connection = self._acquire(read_only=read_only)
+                    connection = self._acquire()
                 break
             except faults.FileLocked:
                 if time.monotonic() > give_up:
@@ -96,26 +88,21 @@ class DatabaseFile:
             connection.close()
             self._release()
 
-    def _acquire(self, *, read_only: bool) -> Connection:
+    def _acquire(self) -> Connection:
         with _instances.lock:
             there = _instances.by_path.get(self.path)
             if there is None:
-                self._check(may_be_missing=not read_only)
-                there = _Instance(self._connect(read_only=read_only), read_only)
+                self._check()
+                there = _Instance(self._connect())
                 _instances.by_path[self.path] = there
-            elif there.read_only and not read_only:
-                message = f"{self.subject} is being read by this run, and a run cannot write the file that it reads. "
-                raise InvalidSpec(f"{message}Choose another file for the Destination.", "WrongSpecification")
             there.users += 1
             return there.connection.cursor()
 
-    def _check(self, *, may_be_missing: bool) -> None:
+    def _check(self) -> None:
         """Raise InvalidSpec for what is no regular file."""
         try:
             mode = os.lstat(self.path).st_mode
         except FileNotFoundError:
-            if may_be_missing:
-                return
             raise InvalidSpec(f"{self.subject} does not exist. Check the path.", "ResourceNotFound") from None
         if stat.S_ISLNK(mode):
             message = f"{self.subject} is a link, and links in a claim are not followed."
@@ -124,8 +111,8 @@ class DatabaseFile:
             what = "is a folder" if stat.S_ISDIR(mode) else "is no regular file"
             raise InvalidSpec(f"{self.subject} {what}.", "WrongSpecification")
 
-    def _connect(self, *, read_only: bool) -> Connection:
-        return engine.connect(self.memory, self.threads, self.scratch, file=self.path, read_only=read_only)
+    def _connect(self) -> Connection:
+        return engine.connect(self.memory, self.threads, self.scratch, file=self.path, read_only=True)
 
     def _release(self) -> None:
         with _instances.lock:

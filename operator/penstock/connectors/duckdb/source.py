@@ -65,7 +65,7 @@ class DuckdbSource:
 
     @contextmanager
     def _transaction(self) -> Iterator[Worker]:
-        with self._file.opened(read_only=True, patience=_PATIENCE) as connection:
+        with self._file.opened(_PATIENCE) as connection:
             worker = Worker(connection)
             try:
                 with self.failures(worker):

@@ -12,7 +12,7 @@ _PATH = r"^/volumes/[^/?#]+/[^?#]*[^/?#]$"
 
 
 class _DatabaseFile(ConnectorSpec):
-    """What both have in common: the file, and the claim that it lies on."""
+    """A file, and the claim that it lies on."""
 
     path: Annotated[
         str,
@@ -78,7 +78,6 @@ class DuckdbSource(_DatabaseFile):
             "All streams of a run are read in one transaction: they show the database at one moment.",
             "DuckDB lets one process write a file, or several read it. A file that another process writes is tried "
             "again; while a run reads it, no other process can write it.",
-            "A run cannot write the file that it reads: the Destination of a Pipeline is another file.",
             "The file is opened read-only, so the claim may be read-only. Links in the claim are not followed.",
             "Queries and views read the tables of this file alone: no other files, no extensions, no settings.",
         ),
