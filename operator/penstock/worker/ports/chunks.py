@@ -172,7 +172,8 @@ class Chunk:
 
     def part(self, start: int, rows: int) -> "Chunk":
         """The rows from `start` on, at most so many. What is no row comes with the first part."""
-        table = self.table.slice(start, rows)
+        # a table without columns would be cut to more rows than it has
+        table = self.table.slice(start, min(rows, self.table.num_rows - start))
         rest = self.table.num_rows - table.num_rows
         return replace(
             self,
