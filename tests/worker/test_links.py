@@ -41,7 +41,7 @@ def test_folders_that_lie_very_deep_are_refused(tmp_path: Path) -> None:
     pod, _ = _pod(tmp_path)
     (pod.data / "good.csv").write_text("a\nx\n")
     deep = os.open(pod.data, os.O_RDONLY)
-    for _ in range(3_000):
+    for _ in range(200):
         os.mkdir("d", dir_fd=deep)
         inner = os.open("d", os.O_RDONLY, dir_fd=deep)
         os.close(deep)
