@@ -58,8 +58,8 @@ def _removals(into: Tables, publication: Publication, name: str) -> tuple[Remova
     leaving = frozenset(publication.leaving)
     data, quarantine = (tables.folder(table) / name for table in into.both)
     return (
-        removal.of_inputs(into.data, INPUT_ID, leaving, data),
-        removal.of_inputs(into.quarantine, "input_id", leaving, quarantine),
+        removal.rows_of_inputs(into.data, INPUT_ID, leaving, data),
+        removal.rows_of_inputs(into.quarantine, "input_id", leaving, quarantine),
     )
 
 

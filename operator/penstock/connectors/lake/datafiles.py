@@ -1,7 +1,6 @@
 """Data files: Parquet as the table wants it, written by several threads at once."""
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -121,11 +120,6 @@ class DataFiles:
 def footer_rows(path: Path) -> int:
     """Rows of a Parquet file, by its own footer."""
     return int(pq.read_metadata(path).num_rows)
-
-
-def rows_in(paths: Sequence[Path]) -> int:
-    """Rows of Parquet files, by their footers."""
-    return sum(footer_rows(path) for path in paths)
 
 
 def _repeating(rows: pa.Table) -> list[str] | bool:

@@ -39,7 +39,7 @@ def everything(table: Table) -> Removal:
     return Removal([task.file for task in tasks], [], sum(_count(table, task) for task in tasks))
 
 
-def of_inputs(table: Table, column: str, inputs: Set[int], path: Path) -> Removal:
+def rows_of_inputs(table: Table, column: str, inputs: Set[int], path: Path) -> Removal:
     """The rows whose `column` is one of `inputs`; what is written again is named like `path`."""
     removal = Removal()
     if not inputs:

@@ -17,7 +17,7 @@ class Lineage:
     loaded_at: datetime
 
     @classmethod
-    def of_claim(cls, claim: Claim) -> "Lineage":
+    def begin(cls, claim: Claim) -> "Lineage":
         """The lineage of rows that are loaded under this claim from now on."""
         return cls(claim.load_id, datetime.now(UTC))
 

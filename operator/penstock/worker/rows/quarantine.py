@@ -26,7 +26,7 @@ class Context:
     stream: str
     schema: str
 
-    def of_rows(self, bad: pa.Table, planned: PlannedInput, chunk: Chunk) -> pa.Table:
+    def entries_of_rows(self, bad: pa.Table, planned: PlannedInput, chunk: Chunk) -> pa.Table:
         """Entries of the bad rows of a chunk, as `quality.Split` has them."""
         keys = _keys(bad, chunk)
         columns: dict[str, Any] = {
@@ -44,7 +44,7 @@ class Context:
         }
         return pa.table([columns[name] for name in QUARANTINE.names], schema=QUARANTINE)
 
-    def of_input(self, planned: PlannedInput, message: str) -> pa.Table:
+    def entry_of_input(self, planned: PlannedInput, message: str) -> pa.Table:
         """The one entry of an input that cannot be read."""
         columns: dict[str, Any] = {
             **self._common(planned, 1),

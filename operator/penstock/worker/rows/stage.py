@@ -97,7 +97,7 @@ class _Staging:
         sizes = [planned.size for planned in plan.inputs]
         self.meter = Meter(job.dataset.owner.name, sum(sizes) if min(sizes, default=0) >= 0 else None)
         self.context = quarantine.Context(job.claim, job.stream, shape.digest(job.dataset.schema_.fields))
-        self.lineage = Lineage.of_claim(job.claim)
+        self.lineage = Lineage.begin(job.claim)
         self.accounts = {planned.id: InputAccount(planned) for planned in plan.inputs}
         self._bound = _Bound(sum(len(planned.parts) for planned in plan.inputs))
         self._staged: list[Staged] = []
@@ -119,7 +119,7 @@ class _Staging:
             self.pool.each(partial(self._together, group, shared) for group in groups)
         for account in self.accounts.values():
             if account.refusal is not None:
-                shared.reject(self.context.of_input(account.planned, account.refusal))
+                shared.reject(self.context.entry_of_input(account.planned, account.refusal))
         self._staged.append(shared.close())
         state = self.plan.state if self._state is None else self._state
         return StagedRun(tuple(self._staged), tuple(self.accounts.values()), self.faults, state)
@@ -374,7 +374,7 @@ class _Target:
         if split.bad is not None:
             for start in range(0, bad, _ENTRIES):
                 some = split.bad.slice(start, _ENTRIES)
-                entries = staging.context.of_rows(some, self.planned, chunk)
+                entries = staging.context.entries_of_rows(some, self.planned, chunk)
                 self.writer.reject(entries)
                 staging.faults.add(some["kind"], entries)
         staging.accounts[self.planned.id].add(chunk.read, good.num_rows, bad, 0)
