@@ -31,7 +31,7 @@ _AUTH: Mapping[str, tuple[str, ...]] = {
 """The members of `auth` that go with a URL, by its scheme; none with the others."""
 _AUTH_MEMBERS = tuple(member for members in _AUTH.values() for member in members)
 
-Compression = Literal["none", "gzip"]
+Compression = Literal["none", "gzip", "zstd"]
 Encoding = Literal[
     "utf-8", "utf-16", "utf-16le", "utf-16be", "ascii", "latin-1", "iso-8859-1", "iso-8859-2", "iso-8859-3",
     "iso-8859-4", "iso-8859-5", "iso-8859-6", "iso-8859-7", "iso-8859-8", "iso-8859-9", "iso-8859-10", "iso-8859-13",
@@ -297,7 +297,7 @@ class FilesSource(Located):
     ] = None
     format: Annotated[Format, Field(description="The format of every file.")]
     compression: Annotated[
-        Literal["auto", "none", "gzip"],
+        Literal["auto", "none", "gzip", "bzip2", "xz", "zstd"],
         Field(description="How files are compressed; auto looks at the first bytes of each file, whatever its name."),
     ] = "auto"
     ignore: Annotated[
@@ -336,7 +336,7 @@ class FilesSource(Located):
             )
         if folder and self.scheme in ("http", "https"):
             raise ValueError("an http(s) server cannot list files; name one file in url")
-        if self.format.parquet is not None and self.compression == "gzip":
+        if self.format.parquet is not None and self.compression not in ("auto", "none"):
             raise ValueError("parquet files compress their pages themselves; leave compression out")
         return self
 

@@ -135,7 +135,7 @@ class _Rows:
 
 def _extension(form: Format, compression: str) -> str:
     kind = {"csv": ".csv", "json_": ".jsonl", "parquet": ".parquet"}[form.choice]
-    return kind + (".gz" if compression == "gzip" and kind != ".parquet" else "")
+    return kind + ("" if kind == ".parquet" else {"none": "", "gzip": ".gz", "zstd": ".zst"}[compression])
 
 
 def _manifest(batch: Batch, form: Format, files: list[dict[str, Any]]) -> dict[str, Any]:

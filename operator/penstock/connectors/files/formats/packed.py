@@ -1,21 +1,20 @@
-"""Compression, by the first bytes of a file and not by its name: gzip is read, other kinds are named."""
+"""Compression, by the first bytes of a file and not by its name: what cannot be read is named."""
 
 import io
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
-from penstock.connectors.files.formats import streams
+from penstock.connectors.files.formats import codecs, streams
 from penstock.language.errors import InvalidSpec
 
 _GZIP = b"\x1f\x8b"
+_BZIP2_BLOCKS = (bytes.fromhex("314159265359"), bytes.fromhex("177245385090"))
+"""What follows the first four bytes of bzip2: a block, or the end where there is none."""
 _FIRST_OF_TEXT = ord("\t")
 """The least byte that a text has."""
 _MAGIC = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook", "Unpack it, or have it exported as CSV, JSON or Parquet"),
     (b"PK\x05\x06", "an empty zip archive", "Upload the file again"),
-    (b"BZh", "compressed by bzip2", "Compress it with gzip, or not at all"),
-    (b"\xfd7zXZ\x00", "compressed by xz", "Compress it with gzip, or not at all"),
-    (b"\x28\xb5\x2f\xfd", "compressed by zstd", "Compress it with gzip, or not at all"),
     (b"\x04\x22\x4d\x18", "compressed by lz4", "Compress it with gzip, or not at all"),
     (b"\xff\x06\x00\x00sNaPpY", "compressed by snappy", "Compress it with gzip, or not at all"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "Unpack it"),
@@ -27,26 +26,39 @@ _MAGIC = (
     (b"%PDF-", "a PDF document", "Have the data exported as CSV, JSON or Parquet"),
     (b"SQLite format 3\x00", "an SQLite database", "Have its table exported as CSV, JSON or Parquet"),
 )
-"""How files begin that are neither text nor gzip, what they are, and what to do."""
+"""How files begin that are neither text nor compressed text, what they are, and what to do."""
 _LONGEST = max(len(magic) for magic, _, _ in _MAGIC)
 
 
 def content(stream: BinaryIO, where: str, compression: str) -> Iterator[bytes]:
-    """The text in the stream, unpacked. `compression` is auto, none or gzip.
+    """The text in the stream, unpacked. `compression` is auto, none, gzip, bzip2, xz or zstd.
 
-    Raises InvalidSpec (WrongSpecification) for what is no text and not gzip, and what `streams.unzipped` does.
+    Raises InvalidSpec (WrongSpecification) for what is no text, and for what is not compressed as `compression` says,
+    is cut or is damaged.
     """
     start = _start(stream)
     rest = cast(BinaryIO, _Again(start, stream))
-    if compression == "gzip" or (compression == "auto" and start.startswith(_GZIP)):
-        if compression == "gzip" and start and not start.startswith(_GZIP):
-            message = f"{where} is not gzip. Leave compression out: each file then is read by its first bytes."
-            raise InvalidSpec(message, "WrongSpecification")
+    kind = _kind(start)
+    if compression not in ("auto", "none") and start and kind != compression:
+        message = f"{where} is not {compression}. Leave compression out: each file then is read by its first bytes."
+        raise InvalidSpec(message, "WrongSpecification")
+    if compression == "gzip" or (compression == "auto" and kind == "gzip"):
         yield from _checked(streams.unzipped(rest, where), where)
+    elif compression != "none" and kind is not None:
+        yield from _checked(codecs.unpacked(rest, where, kind), where)
     elif streams.gzipped(where, compression) and min(start, default=_FIRST_OF_TEXT) < _FIRST_OF_TEXT:
         raise InvalidSpec(f"{where} is not gzip, or damaged. Upload the file again.", "WrongSpecification")
     else:
         yield from _checked(streams.plain(rest), where)
+
+
+def _kind(start: bytes) -> str | None:
+    """How a file that begins so is compressed; None: not at all, or in a way that is not read. A text may begin BZh."""
+    if start.startswith(_GZIP):
+        return "gzip"
+    if start.startswith(codecs.MAGIC["bzip2"]) and start[4:10] not in _BZIP2_BLOCKS:
+        return None
+    return next((kind for kind, magic in codecs.MAGIC.items() if start.startswith(magic)), None)
 
 
 def _start(stream: BinaryIO) -> bytes:
@@ -64,8 +76,8 @@ def _checked(blocks: Iterator[bytes], where: str) -> Iterator[bytes]:
     for magic, kind, remedy in _MAGIC:
         if first.startswith(magic) and not _is_text(magic, first):
             raise InvalidSpec(f"{where} is {kind}, which cannot be read here. {remedy}.", "WrongSpecification")
-    if first.startswith(_GZIP):
-        message = f"{where} is compressed by gzip, perhaps twice. Compress it once, and leave compression out."
+    if (packing := _kind(first)) is not None:
+        message = f"{where} is compressed by {packing}, perhaps twice. Compress it once, and leave compression out."
         raise InvalidSpec(message, "WrongSpecification")
     if first:
         yield first
