@@ -55,7 +55,8 @@ def test_what_is_cut_damaged_or_followed_by_something_else_is_refused(kind: str)
     for number in (12, middle, len(whole) - 1):
         with pytest.raises(InvalidSpec, match=f"ends in the middle of its {kind} stream"):
             content(whole[:number])
-    for wrong in (whole + b"a,b\n1,x\n", whole[:middle] + bytes(20) + whole[middle + 20 :]):
+    damaged = bytes(byte ^ 0xFF for byte in whole[middle : middle + 20])
+    for wrong in (whole + b"a,b\n1,x\n", whole[:middle] + damaged + whole[middle + 20 :]):
         with pytest.raises(InvalidSpec, match=f"is not {kind}, or damaged|ends in the middle of its {kind}"):
             content(wrong)
 

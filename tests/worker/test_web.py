@@ -235,7 +235,7 @@ def test_gzip_is_read_whatever_its_name(name: str, tmp_path: Path) -> None:
         (_zip(PLAIN), "a zip archive"),
         (bz2.compress(PLAIN)[:-4], "ends in the middle of its bzip2 stream"),
         (lzma.compress(PLAIN)[:-4], "ends in the middle of its xz stream"),
-        (b"\x28\xb5\x2f\xfd" + b"\0" * 20, "is not zstd, or damaged"),
+        (b"\x28\xb5\x2f\xfd" + b"\0" * 20, "ends in the middle of its zstd stream"),
         (bz2.compress(lzma.compress(PLAIN)), "compressed by xz, perhaps twice"),
         (b"PAR1" + b"\0" * 20, "Parquet"),
         (gzip.compress(_zip(PLAIN)), "a zip archive"),
