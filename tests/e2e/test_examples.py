@@ -21,7 +21,9 @@ FLIGHTS = 336_776
 
 def test_every_example_is_tested_here() -> None:
     folders = {folder.name for folder in EXAMPLES.iterdir() if folder.is_dir()}
-    assert folders == {"01-quickstart", "02-s3", "03-json-lines", "04-sqlite", "05-postgres", "07-duckdb", "08-mysql"}
+    assert folders == {
+        *("01-quickstart", "02-s3", "03-json-lines", "04-sqlite", "05-postgres", "06-nested", "07-duckdb", "08-mysql"),
+    }
 
 
 def test_the_quickstart_loads_a_year_of_flights_and_delivers_it(session: Session, tmp_path: Path) -> None:
@@ -154,6 +156,24 @@ def test_duckdb_reads_a_table_and_a_query_of_one_moment(session: Session, tmp_pa
     session.wait("source", "weather", "Discovered")
     streams = session.get("source", "weather")["status"]["streams"]
     assert [(stream["name"], stream["fields"]) for stream in streams] == [("readings", 5), ("countries", 2)]
+
+
+def test_nested_makes_a_row_of_each_line_of_an_order(session: Session) -> None:
+    session.put("orders", "in", EXAMPLES / "06-nested" / "data")
+    session.kubectl("apply", "-f", str(EXAMPLES / "06-nested"))
+    run = session.last_run("pipeline", "order-lines", "nonce/first")
+    assert run["state"] == "Succeeded", run
+    assert (run["rowsRead"], run["rowsLoaded"], run["rowsQuarantined"]) == (8, 4, 4)
+    session.wait("subscription", "order-lines", "LastRunSucceeded")
+    delivered = [file for file in session.fetch("orders", "out").rglob("*.json*") if "manifest" not in file.name]
+    rows = [json.loads(line) for file in delivered for line in file.read_text(encoding="utf-8").splitlines()]
+    found = {row["label"]: (row["country"], row["quantity"], row["discount"]) for row in rows}
+    assert found == {
+        "A-1001/BOLT-8": ("FR", 40, "BULK"),
+        "A-1001/NUT-8": ("FR", 40, None),
+        "A-1003/TAPE": ("FI", 3, None),
+        "A-1005/BOLT-8": ("DE", 100, "BULK"),
+    }
 
 
 def _csv(file: Path) -> list[dict[str, str]]:

@@ -278,7 +278,7 @@ def test_json_that_is_not_one_object_a_line_is_told(content: str, tmp_path: Path
     (pod.data / "a.json").write_text(content)
     report = pod.work(kind="inspect-source")
     assert (pod.code, report.reason) == (2, "WrongSpecification")
-    assert "one object a line, with no array around them." in (report.message or "")
+    assert "an array, or an object over several lines, is read with json: {lines: false}." in (report.message or "")
 
 
 @pytest.mark.parametrize("kind", ["ingest", "inspect-source"])

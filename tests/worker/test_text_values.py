@@ -67,7 +67,7 @@ def test_unquoted_null_values_match_as_they_stand(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "values"),
     [
-        (["K 0", "a.b", "x-1", "é"], ["1", "2", "3", "4"]),
+        (["K 0", '"a.b"', "x-1", "é"], ["1", "2", "3", "4"]),
         (["Id", "ID", "id", "iD"], ["1", "2", "3", "4"]),
         (['"a""b"', '"*"', '""', '"$"'], ["1", "2", "3", "4"]),
         (['"$.x[0]"', '"/a/b"', '"~1"', '"\'"'], ["1", "2", "3", "4"]),
@@ -154,7 +154,7 @@ def test_a_trailing_delimiter_is_called_by_its_name(tmp_path: Path) -> None:
             b"a," + b"b" * (2 << 20) + b"\n1,2\n",
             "the header, line 1, cannot be read: the row is longer than 1048576 bytes",
         ),
-        (b"a,\xe9\n1,2\n", "the first line is not UTF-8"),
+        (b"a,\xe9\n1,2\n", "the header is not UTF-8"),
         (b'"\n', "no line can be read as CSV; line 1"),
     ],
 )

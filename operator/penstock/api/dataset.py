@@ -56,8 +56,9 @@ class SchemaField(Model):
             alias="from",
             description="Where the value comes from: a column of the stream, or an SQL expression over its columns, "
             "such as make_date(year::int, month::int, day::int); docs/expressions.md lists what is allowed. Columns of "
-            "text formats are strings. A cast that would change a value, as 3.7 to int, makes the row bad. A column "
-            "whose name has more in it than letters, digits, blanks, _, - and . is written in double quotes. Keys of "
+            "text formats are strings. A path such as user.geo.country or items[0].id leads into nested data; see "
+            "docs/nested.md. A cast that would change a value, as 3.7 to int, makes the row bad. A column whose name "
+            "has more in it than letters, digits, blanks, _ and - is written in double quotes. Keys of "
             "JSON are told apart by case; columns of CSV are not, unless two "
             "names differ in case alone. Default: the column of the same name.",
         ),

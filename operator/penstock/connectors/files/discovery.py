@@ -57,15 +57,20 @@ def sniff(found: Found, form: Format, opened: Callable[[], formats.Reader], scra
         if reader.columns.open:
             chunk = work((), connection)
             if chunk.broken is not None and not chunk.table.num_rows:
-                message = f"{found.url}: none of the first {chunk.read:,} lines is a JSON object. Check format: "
-                message += "JSON is read as JSON lines, one object a line, with no array around them."
-                raise InvalidSpec(message, "WrongSpecification")
+                raise InvalidSpec(_no_objects(found, form, chunk.read), "WrongSpecification")
             names = chunk.names
         sample = work(names, connection).table
         sample = sample.slice(0, min(_SAMPLE, max(_CELLS // max(len(names), 1), _FIRST)))
         texts = [sample[f"c{index}"] for index in range(len(names))]
         types = _suggested(texts, reader.columns.numbers, connection)
         return [StreamField(name=name, type=kind) for name, kind in zip(names, types, strict=True)]
+
+
+def _no_objects(found: Found, form: Format, read: int) -> str:
+    if form.json_ is not None and not form.json_.lines:
+        return f"{found.url}: none of the first {read:,} elements is a JSON object. Check format.json.records."
+    message = f"{found.url}: none of the first {read:,} lines is a JSON object. Check format: "
+    return message + "an array, or an object over several lines, is read with json: {lines: false}."
 
 
 def _suggested(columns: Sequence[pa.ChunkedArray], numbers: NumberFormat, connection: engine.Connection) -> list[str]:

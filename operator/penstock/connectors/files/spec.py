@@ -5,8 +5,9 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from penstock.language import paths
 from penstock.language.model import Model, OneOf
 from penstock.language.scalars import OneCharacter, ShortText, Url
 from penstock.language.traits import ConnectorSpec, Traits
@@ -30,6 +31,8 @@ _AUTH: Mapping[str, tuple[str, ...]] = {
 }
 """The members of `auth` that go with a URL, by its scheme; none with the others."""
 _AUTH_MEMBERS = tuple(member for members in _AUTH.values() for member in members)
+
+_RECORDS = r"^\$.*\[\*\]$"
 
 Compression = Literal["none", "gzip", "zstd"]
 Encoding = Literal[
@@ -148,11 +151,33 @@ class CsvFormat(Model):
 
 
 class JsonFormat(Model):
-    """JSON lines: one object a line, https://jsonlines.org."""
+    """JSON lines, one object a line (https://jsonlines.org), or a JSON document that holds a list of objects."""
 
     lines: Annotated[
-        Literal[True], Field(description="One JSON object on each line; the only layout that is supported.")
+        bool,
+        Field(
+            description="Whether each line is one JSON object. false: the file is one JSON document, and its rows are "
+            "the elements of the list that it is, or that `records` names. Delivered files have lines."
+        ),
     ] = True
+    records: Annotated[
+        str | None,
+        Field(
+            min_length=4,
+            max_length=512,
+            pattern=_RECORDS,
+            description="For files that are read: the list whose elements are the rows, as a path from the document or "
+            "line, for instance $.orders[*].lines[*]. Default: the document itself, $[*]; with lines, the line is the "
+            "row. See docs/nested.md.",
+        ),
+    ] = None
+
+    @field_validator("records")
+    @classmethod
+    def _is_a_path(cls, records: str | None) -> str | None:
+        if records is not None:
+            paths.records(records)
+        return records
 
 
 class ParquetFormat(Model):
@@ -163,7 +188,7 @@ class Format(OneOf):
     """The file format; exactly one member."""
 
     csv: Annotated[CsvFormat | None, Field(description="Comma-separated values, also with other delimiters.")] = None
-    json_: Annotated[JsonFormat | None, Field(alias="json", description="JSON lines, one object on each line.")] = None
+    json_: Annotated[JsonFormat | None, Field(alias="json", description="JSON lines, or a JSON document.")] = None
     parquet: Annotated[ParquetFormat | None, Field(description="Apache Parquet.")] = None
 
 
@@ -380,6 +405,8 @@ def check_delivered(form: Format) -> None:
     """Raise ValueError where an option of the format is for files that are read."""
     if form.csv is not None and (option := form.csv.for_reading) is not None:
         raise ValueError(f"csv.{option} is for files that are read; leave it out of a delivery")
+    if form.json_ is not None and not (form.json_.lines and form.json_.records is None):
+        raise ValueError("json is delivered as lines; leave lines and records out of a delivery")
 
 
 SOURCE = FilesSource

@@ -104,6 +104,8 @@ BrokenReason = Literal[
     "NestedTooDeep",
     "LoneSurrogate",
     "RepeatedKey",
+    "NoRecords",
+    "WrongPath",
 ]
 
 UTF8, BASE64 = "utf-8", "base64"

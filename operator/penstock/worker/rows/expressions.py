@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import sqlglot
 from sqlglot import exp
 
+from penstock.language import paths
 from penstock.language.errors import InvalidSpec
 from penstock.worker.ports.chunks import PLAIN_NUMBERS, NumberFormat
 from penstock.worker.rows import agreement, engine, grammar, growth, lossless, parsetree
@@ -59,7 +60,7 @@ def parse(written: str, where: str) -> Parsed:
     try:
         if len(written) > grammar.LONGEST:
             raise _Fault(f"an expression has at most {grammar.LONGEST:,} characters, and this has {len(written):,}")
-        tree = _checked(_tree(written), written)
+        tree = _checked(_with_paths(_tree(written)), written)
         again = _checked(_tree(_sql(tree)), written)
         if _tree(_sql(again)) != again:
             raise _Fault("is read in two ways; write it in a simpler way")
@@ -134,6 +135,36 @@ def _tree(written: str) -> exp.Expr:
     if len(trees) != 1 or not isinstance(trees[0], exp.Expr):
         raise _Fault(f"{shown(written)} is not one SQL expression")
     return trees[0]
+
+
+def _with_paths(tree: exp.Expr) -> exp.Expr:
+    """The tree with each path, such as user.geo or items[0].id, as a column of that name."""
+
+    def folded(node: exp.Expr) -> exp.Expr:
+        steps = _steps(node) if isinstance(node, exp.Column | exp.Dot | exp.Bracket) else None
+        return exp.column(paths.Path("@", steps).column, quoted=True) if steps and len(steps) > 1 else node
+
+    return tree.transform(folded)
+
+
+def _steps(node: exp.Expr) -> tuple[paths.Step, ...] | None:
+    """The names and indices, from 0, of a path; None where the node is none."""
+    if isinstance(node, exp.Column):
+        parts = [part for part in node.parts if isinstance(part, exp.Identifier)]
+        return tuple(part.name for part in parts) if len(parts) == len(node.parts) else None
+    before = _steps(node.this) if isinstance(node, exp.Dot | exp.Bracket) else None
+    if before is None:
+        return None
+    if isinstance(node, exp.Dot):
+        return (*before, node.expression.name) if isinstance(node.expression, exp.Identifier) else None
+    place = node.expressions[0] if len(node.expressions) == 1 else None
+    if isinstance(place, exp.Literal) and place.is_string:
+        return (*before, place.name)
+    # sqlglot takes 1 away from an index, because DuckDB counts from 1; paths count from 0
+    if isinstance(place, exp.Neg) and place.this.name == "1":
+        return (*before, 0)
+    whole = isinstance(place, exp.Literal) and place.name.isdigit() and len(place.name) <= 9
+    return (*before, int(place.name) + 1) if whole and isinstance(place, exp.Literal) else None
 
 
 def _reason(error: Exception) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from penstock.api.dataset import SchemaField
+from penstock.language import paths
 from penstock.language.errors import InvalidSpec
 from penstock.worker.ports.chunks import PLAIN_NUMBERS, Columns, NumberFormat
 from penstock.worker.rows import direct, engine, lossless, portions
@@ -230,7 +231,7 @@ def check_expression(written: str, where: str) -> None:
 
     Words are left alone: a column may have that name. What depends on the columns and their types, a run tells.
     """
-    if _WORDS.fullmatch(written):
+    if _WORDS.fullmatch(written) or paths.parse(written) or paths.of_row(written):
         return
     from penstock.worker.rows import expressions
 
@@ -256,13 +257,17 @@ def digest(fields: Sequence[SchemaField]) -> str:
 
 
 def _origin(field: SchemaField, columns: Columns) -> _Origin:
-    """What `from` says: a column wherever one has that very name, else an expression.
+    """What `from` says: a column wherever one has that very name, else a path, else an expression.
 
-    Of open columns, any name may come: what is written with the characters of a name alone is one.
+    Of open columns, any name may come: what is written with the characters of a name alone is one, unless it is a path.
     """
     written = field.from_ or field.name
-    is_name = written in _places(columns.names)[0] or (columns.open and _WORDS.fullmatch(written))
-    if field.from_ is None or is_name:
+    if field.from_ is None or written in _places(columns.names)[0]:
+        return _Origin(written, (written,))
+    path = paths.parse(written) or paths.of_row(written)
+    if path is not None and (columns.open or _leads_into_a_column(path, columns)):
+        return _Origin(written, (path.column,))
+    if path is not None or (columns.open and _WORDS.fullmatch(written)):
         return _Origin(written, (written,))
     from penstock.worker.rows import expressions  # sqlglot takes a tenth of a second: most Datasets go without
 
@@ -275,6 +280,19 @@ def _origin(field: SchemaField, columns: Columns) -> _Origin:
     if parsed.column is not None:
         return _Origin(written, (parsed.column,))
     return _Origin(written, parsed.columns, parsed)
+
+
+def _leads_into_a_column(path: paths.Path, columns: Columns) -> bool:
+    """Whether the path begins with a column of lists, structures or maps."""
+    same, alike = _places(columns.names)
+    first = str(path.steps[0])
+    places = same.get(first) or alike.get(first.lower(), [])
+    return path.root == "@" and any(is_nested(columns.types[place]) for place in places)
+
+
+def is_nested(kind: str) -> bool:
+    """Whether DuckDB's type is a list, a structure or a map."""
+    return kind.endswith("]") or kind.startswith(("STRUCT(", "MAP("))
 
 
 @lru_cache(maxsize=4)
@@ -293,6 +311,9 @@ def _index(name: str, columns: Columns, field: str, where: str) -> int:
 
     Raises InvalidSpec when it is missing, or when there are two.
     """
+    path = None if columns.open else paths.of_column(name)
+    if path is not None and path.root == "@":
+        name = str(path.steps[0])
     same, alike = _places(columns.names)
     places = same.get(name) or alike.get(name.lower(), [])
     if len(places) == 1:
@@ -330,11 +351,13 @@ def require_names(shaped: Shape, absent: Collection[str], names: Sequence[str], 
         if each.expression_sql is not None or each.source_columns[0] not in absent:
             continue
         name = each.source_columns[0]
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        path = paths.of_column(name)
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5) if path is None else []
         listed = ", ".join(f'"{there}"' for there in names[:20])
         hint = f'did you mean "{near[0]}"?' if near else f"there are {listed}."
-        message = f'{where}: field {each.field.name} needs the key "{name}", which no line has; {hint} Keys that whole '
-        message += f"files may lack are written as an expression: coalesce({engine.name(name)})."
+        key, quoted = (path.shown, path.shown) if path else (name, engine.name(name))
+        message = f'{where}: field {each.field.name} needs the key "{key}", which no line has; {hint} Keys that whole '
+        message += f"files may lack are written as an expression: coalesce({quoted})."
         raise InvalidSpec(message, "WrongSpecification")
 
 
@@ -357,6 +380,9 @@ def _shaped(number: int, field: SchemaField, origin: _Origin, columns: Columns, 
     )
     if origin.expression is None:
         place = places[origin.columns[0]]
+        path = None if columns.open else paths.of_column(origin.columns[0])
+        if path is not None:
+            return _from_path(shaped, path, columns, where)
         column = _from_column(shaped, columns.types[place], columns.numbers, origin.written, where)
         return _with_exponents(column) if columns.open and field.type in ("int", "long") else column
     return _from_expression(shaped, origin.expression, places, columns, where)
@@ -388,6 +414,38 @@ def _from_column(shaped: ShapedField, source: str, numbers: NumberFormat, writte
     return replace(shaped, source_sql=value, cast=cast, direct=reading, exact_is_value=exact_is_text)
 
 
+def _from_path(shaped: ShapedField, path: paths.Path, columns: Columns, where: str) -> ShapedField:
+    """The field as what a path into a column leads to."""
+    sql, source = _inside(path, columns, shaped.field, where)
+    value = _without_null_values(sql, source, shaped.field)
+    return replace(shaped, source_sql=value, cast=_cast(shaped, source, path.shown, where))
+
+
+def _inside(path: paths.Path, columns: Columns, field: SchemaField, where: str) -> tuple[str, str]:
+    """SQL for what a path into a column leads to, null where it is not there, and its type.
+
+    Raises InvalidSpec (WrongSpecification) where the column has nothing of that name.
+    """
+    place = _index(path.column, columns, field.name, where)
+    sql, kind = f"c{place}", columns.types[place]
+    for step in path.steps[1:]:
+        if isinstance(step, int) and kind.endswith("]"):
+            sql = f"list_extract({sql}, {step + 1})"
+        elif isinstance(step, str) and kind.startswith("STRUCT(") and not kind.endswith("]"):
+            sql = f"struct_extract({sql}, {engine.text(step)})"
+        elif isinstance(step, str) and kind.startswith("MAP(VARCHAR,") and not kind.endswith("]"):
+            sql = f"map_extract_value({sql}, {engine.text(step)})"
+        else:
+            message = f"{where}: field {field.name} needs {path.shown}, which leads into a {kind[:64]}."
+            raise InvalidSpec(f"{message} Check `from`.", "WrongSpecification")
+        try:
+            kind = _type_of(sql, columns, field, path.shown)
+        except InvalidSpec:
+            message = f"{where}: field {field.name} needs {path.shown}, which is not there: it is a {kind[:200]}."
+            raise InvalidSpec(message, "WrongSpecification") from None
+    return sql, kind
+
+
 def _with_exponents(shaped: ShapedField) -> ShapedField:
     """The same of JSON, in which 1E5 is as good a way to write a whole number as 100000."""
     cast = lossless.from_text("decimal(38,0)", shaped.source, shaped.attempt)
@@ -401,13 +459,17 @@ def _from_expression(
     """The field as what its expression gives."""
     from penstock.worker.rows import expressions
 
-    texts = {name: lossless.comes_as_text(columns.types[place]) for name, place in places.items()}
-    given = {name: (f"c{place}", texts[name]) for name, place in places.items()}
+    stands_for = dict[str, tuple[str, bool]]()
+    for name, place in places.items():
+        path = None if columns.open else paths.of_column(name)
+        given = f"c{place}", columns.types[place]
+        column, kind = _inside(path, columns, shaped.field, where) if path else given
+        stands_for[name] = column, lossless.comes_as_text(kind)
 
     def type_of(part: str) -> str:
         return _type_of(part, columns, shaped.field, expression.written)
 
-    sql = expressions.sql(expression, given, type_of, columns.numbers)
+    sql = expressions.sql(expression, stands_for, type_of, columns.numbers)
     source = _type_of(sql, columns, shaped.field, expression.written)
     value = _without_null_values(f"{shaped.expression}.v", source, shaped.field)
     cast = _cast(shaped, source, expression.written, where)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -147,11 +148,30 @@ class Block:
         return Block(self.data[end:], self.records - 1, first, gaps, self.broken, self.record, self.charset)
 
 
+class CutRecords(Protocol):
+    """Records that were cut: what parsing, positions and payloads need of them."""
+
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def spans(self) -> list[tuple[int, int]]: ...
+    @property
+    def records(self) -> int: ...
+    @property
+    def read(self) -> int: ...
+    @property
+    def broken(self) -> BrokenLines: ...
+    @property
+    def charset(self) -> Charset: ...
+    def of(self, records: Iterable[int]) -> list[int]: ...
+    def written(self, record: int) -> bytes: ...
+
+
 @dataclass(frozen=True)
 class WrittenRecords:
     """A block's records as payloads of bad rows."""
 
-    block: Block
+    block: CutRecords
     mask: Mask
 
     def payloads(self, records: Sequence[int], hidden: frozenset[str]) -> pa.Table:

@@ -100,12 +100,12 @@ def _engine_name(stored: pa.DataType) -> str:
         with engine.small() as connection:
             connection.register("columns", empty)
             try:
-                row = connection.execute("DESCRIBE columns").fetchone()
+                rows = connection.execute("DESCRIBE columns").fetchall()
             finally:
                 connection.unregister("columns")
     except (duckdb.Error, pa.ArrowException):
         return f"{UNKNOWN}{stored}"
-    return str(row[1]) if row and pa.types.is_nested(stored) else f"{UNKNOWN}{stored}"
+    return str(rows[0][1]) if rows and pa.types.is_nested(stored) else f"{UNKNOWN}{stored}"
 
 
 def _is_bytes(stored: pa.DataType) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 from pyarrow import csv
 
-from penstock.connectors.files.formats.block import Block, WrittenRecords
+from penstock.connectors.files.formats.block import Block, CutRecords, WrittenRecords
 from penstock.connectors.files.formats.dialect import Dialect
 from penstock.connectors.files.spec import CsvFormat
 from penstock.language import words
@@ -53,7 +53,7 @@ def chunk(block: Block, layout: Layout) -> Chunk:
     return with_faults(block, table, faults, WrittenRecords(block, layout.masked))
 
 
-def with_faults(block: Block, table: pa.Table, faults: dict[int, _Fault], written: WrittenRecords) -> Chunk:
+def with_faults(block: CutRecords, table: pa.Table, faults: dict[int, _Fault], written: WrittenRecords) -> Chunk:
     """The chunk, whose table lacks the block's records with these indices: they are added to its broken lines."""
     missing = tuple(sorted(faults))
     tables = [block.broken.table()] if len(block.broken) else []

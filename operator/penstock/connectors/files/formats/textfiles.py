@@ -1,15 +1,28 @@
 """Text files, CSV and JSON lines: their columns first, then their blocks, each parsed by whichever thread."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import BinaryIO
 
-from penstock.connectors.files.formats import charsets, csvrows, jsonlines, packed, records, streams
-from penstock.connectors.files.formats.block import Block, Work
+from penstock.connectors.files.formats import (
+    charsets,
+    csvrows,
+    documents,
+    jsonlines,
+    jsonrecords,
+    packed,
+    records,
+    streams,
+)  # fmt: skip
+from penstock.connectors.files.formats.block import Block, CutRecords, Work
 from penstock.connectors.files.formats.charsets import Charset
 from penstock.connectors.files.formats.dialect import dialect
-from penstock.connectors.files.spec import CsvFormat, Format
+from penstock.connectors.files.formats.jsonrecords import Rows
+from penstock.connectors.files.spec import CsvFormat, Format, JsonFormat
+from penstock.language import paths
 from penstock.language.errors import InvalidSpec
-from penstock.worker.ports.chunks import ANY, Columns, NumberFormat
+from penstock.worker.ports.chunks import ANY, Chunk, Columns, NumberFormat
+from penstock.worker.rows import engine
 
 
 def read(stream: BinaryIO, url: str, form: Format, compression: str) -> tuple[Columns, Iterator[Work]]:
@@ -17,12 +30,33 @@ def read(stream: BinaryIO, url: str, form: Format, compression: str) -> tuple[Co
     content = packed.content(stream, url, compression)
     if form.csv is not None:
         return _csv(content, form.csv, url)
-    content = streams.text(content, url)
-    return ANY, (_json_work(block) for block in records.line_blocks(content))
+    return ANY, _json(streams.text(content, url), form.json_ or JsonFormat(), url)
 
 
-def _json_work(block: Block) -> Work:
-    return lambda keys, _: jsonlines.chunk(block, keys)
+def _json(content: Iterator[bytes], form: JsonFormat, url: str) -> Iterator[Work]:
+    """The works of JSON lines, or of a document: its records are the elements of the first list on the way to rows."""
+    steps = () if form.records is None else paths.records(form.records).steps
+    blocks: Iterator[CutRecords]
+    if form.lines:
+        rows = Rows(inside=steps)
+        limits = replace(records.JSON_LIMITS, longest=documents.LARGEST) if steps else records.JSON_LIMITS
+        blocks = records.line_blocks(content, limits)
+    else:
+        steps = steps or (None,)
+        first = steps.index(None) + 1
+        rows = Rows(around=steps[:first], inside=steps[first:], what="element")
+        longest = documents.LARGEST if rows.inside else records.LONGEST
+        blocks = documents.blocks(content, rows.around, longest, url)
+    return (_json_work(block, rows) for block in blocks)
+
+
+def _json_work(block: CutRecords, rows: Rows) -> Work:
+    def work(keys: tuple[str, ...], _: engine.Connection) -> Chunk:
+        if isinstance(block, Block) and not jsonrecords.is_nested(rows, keys):
+            return jsonlines.chunk(block, keys)
+        return jsonrecords.chunk(block, keys, rows)
+
+    return work
 
 
 def _csv(content: Iterator[bytes], form: CsvFormat, url: str) -> tuple[Columns, Iterator[Work]]:
