@@ -60,13 +60,15 @@ def parse(written: str, where: str) -> Parsed:
     try:
         if len(written) > grammar.LONGEST:
             raise _Fault(f"an expression has at most {grammar.LONGEST:,} characters, and this has {len(written):,}")
-        tree = _checked(_with_paths(_tree(written)), written)
+        read = _tree(written)
+        folded = _with_paths(read)
+        tree = _checked(folded.copy(), written)
         again = _checked(_tree(_sql(tree)), written)
         if _tree(_sql(again)) != again:
             raise _Fault("is read in two ways; write it in a simpler way")
         if found := parsetree.fault(_sql(again)) or parsetree.constant_fault(again):
             raise _Fault(found)
-        _require_agreement(written, again)
+        _require_agreement(written, again if folded == read else read)  # a path is folded after both have read it
     except RecursionError:
         raise InvalidSpec(f"{where}: {_too_deep(written)}") from None
     except _Fault as fault:
