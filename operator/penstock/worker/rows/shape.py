@@ -12,7 +12,6 @@ import json
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -21,7 +20,7 @@ from penstock.api.dataset import SchemaField
 from penstock.language import paths
 from penstock.language.errors import InvalidSpec
 from penstock.worker.ports.chunks import PLAIN_NUMBERS, Columns, NumberFormat
-from penstock.worker.rows import direct, engine, lossless, portions
+from penstock.worker.rows import direct, engine, lossless, portions, sourcenames
 
 if TYPE_CHECKING:
     from penstock.worker.rows import expressions
@@ -35,7 +34,6 @@ _TEXT = "VARCHAR"
 _WORDS = re.compile(r"[\w .-]+")
 _LIKE_A_NAME = re.compile(r"(?=.*[^!-~])[^'\";:\0]{1,64}")
 """What a person may have meant as a column's name: it has a blank or a letter past ASCII, and no quotes."""
-_DELIMITERS = ",;\t|"
 _NEVER = ("No function matches", "does not support the supplied arguments")
 """What DuckDB says of arguments that no column's type would make right."""
 
@@ -213,7 +211,7 @@ def _require_bounded(fields: Sequence[ShapedField]) -> None:
 def _needed(columns: Columns, fields: Sequence[SchemaField], origins: Sequence["_Origin"], where: str) -> Columns:
     """The columns that the fields are made of, in the order of the stream."""
     places = {
-        _index(name, columns, field.name, where)
+        sourcenames.index(name, columns, field.name, where)
         for field, origin in zip(fields, origins, strict=True)
         for name in origin.columns
     }
@@ -262,10 +260,10 @@ def _origin(field: SchemaField, columns: Columns) -> _Origin:
     Of open columns, any name may come: what is written with the characters of a name alone is one, unless it is a path.
     """
     written = field.from_ or field.name
-    if field.from_ is None or written in _places(columns.names)[0]:
+    if field.from_ is None or written in sourcenames.places_of(columns.names)[0]:
         return _Origin(written, (written,))
     path = paths.parse(written) or paths.of_row(written)
-    if path is not None and (columns.open or _leads_into_a_column(path, columns)):
+    if path is not None and (columns.open or sourcenames.leads_into(path, columns)):
         return _Origin(written, (path.column,))
     if path is not None or (columns.open and _WORDS.fullmatch(written)):
         return _Origin(written, (written,))
@@ -280,66 +278,6 @@ def _origin(field: SchemaField, columns: Columns) -> _Origin:
     if parsed.column is not None:
         return _Origin(written, (parsed.column,))
     return _Origin(written, parsed.columns, parsed)
-
-
-def _leads_into_a_column(path: paths.Path, columns: Columns) -> bool:
-    """Whether the path begins with a column of lists, structures or maps."""
-    same, alike = _places(columns.names)
-    first = str(path.steps[0])
-    places = same.get(first) or alike.get(first.lower(), [])
-    return path.root == "@" and any(is_nested(columns.types[place]) for place in places)
-
-
-def is_nested(kind: str) -> bool:
-    """Whether DuckDB's type is a list, a structure or a map."""
-    return kind.endswith("]") or kind.startswith(("STRUCT(", "MAP("))
-
-
-@lru_cache(maxsize=4)
-def _places(names: tuple[str, ...]) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
-    """The positions of each name, and of each name whatever its case."""
-    same: dict[str, list[int]] = {}
-    alike: dict[str, list[int]] = {}
-    for place, name in enumerate(names):
-        same.setdefault(name, []).append(place)
-        alike.setdefault(name.lower(), []).append(place)
-    return same, alike
-
-
-def _index(name: str, columns: Columns, field: str, where: str) -> int:
-    """The column's position: of that name, or the only one that differs in case.
-
-    Raises InvalidSpec when it is missing, or when there are two.
-    """
-    path = None if columns.open else paths.of_column(name)
-    if path is not None and path.root == "@":
-        name = str(path.steps[0])
-    same, alike = _places(columns.names)
-    places = same.get(name) or alike.get(name.lower(), [])
-    if len(places) == 1:
-        return places[0]
-    if places:
-        message = (
-            f'{where}: field {field} needs the column "{name}", which {_often(places, columns)}. Rename all but one.'
-        )
-        raise InvalidSpec(message, "WrongSpecification")
-    raise InvalidSpec(_missing(name, columns, field, where), "WrongSpecification")
-
-
-def _often(alike: Sequence[int], columns: Columns) -> str:
-    places = ", ".join(str(index + 1) for index in alike[:20])
-    if len({columns.names[index] for index in alike}) == 1:
-        return f"stands {'twice' if len(alike) == 2 else f'{len(alike)} times'} in it, as columns {places}"
-    return f"could be any of columns {places}, whose names differ in case alone"
-
-
-def _missing(name: str, columns: Columns, field: str, where: str) -> str:
-    near = difflib.get_close_matches(name, columns.names, n=1, cutoff=0.5)
-    listed = ", ".join(f'"{there}"' for there in columns.names[:20])
-    hint = f'did you mean "{near[0]}"?' if near and not _undivided(columns) else f"there are {listed}."
-    hint = hint if columns.names else "there are no columns."
-    hint += " Check delimiter." if _undivided(columns) else ""
-    return f'{where}: field {field} needs the column "{name}", which is not there; {hint}'
 
 
 def require_names(shaped: Shape, absent: Collection[str], names: Sequence[str], where: str) -> None:
@@ -361,13 +299,8 @@ def require_names(shaped: Shape, absent: Collection[str], names: Sequence[str], 
         raise InvalidSpec(message, "WrongSpecification")
 
 
-def _undivided(columns: Columns) -> bool:
-    """Whether the one column that there is looks like a header that another character divides."""
-    return len(columns.names) == 1 and any(character in columns.names[0] for character in _DELIMITERS)
-
-
 def _shaped(number: int, field: SchemaField, origin: _Origin, columns: Columns, where: str) -> ShapedField:
-    places = {name: _index(name, columns, field.name, where) for name in origin.columns}
+    places = {name: sourcenames.index(name, columns, field.name, where) for name in origin.columns}
     shaped = ShapedField(
         field,
         number,
@@ -426,7 +359,7 @@ def _inside(path: paths.Path, columns: Columns, field: SchemaField, where: str) 
 
     Raises InvalidSpec (WrongSpecification) where the column has nothing of that name.
     """
-    place = _index(path.column, columns, field.name, where)
+    place = sourcenames.index(path.column, columns, field.name, where)
     sql, kind = f"c{place}", columns.types[place]
     for step in path.steps[1:]:
         if isinstance(step, int) and kind.endswith("]"):
