@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
-from penstock.connectors.files.formats import codecs, streams
+from penstock.connectors.files.formats import decompression, streams
 from penstock.language.errors import InvalidSpec
 
 _GZIP = b"\x1f\x8b"
@@ -45,7 +45,7 @@ def content(stream: BinaryIO, where: str, compression: str) -> Iterator[bytes]:
     if compression == "gzip" or (compression == "auto" and kind == "gzip"):
         yield from _checked(streams.unzipped(rest, where), where)
     elif compression != "none" and kind is not None:
-        yield from _checked(codecs.unpacked(rest, where, kind), where)
+        yield from _checked(decompression.unpacked(rest, where, kind), where)
     elif streams.gzipped(where, compression) and min(start, default=_FIRST_OF_TEXT) < _FIRST_OF_TEXT:
         raise InvalidSpec(f"{where} is not gzip, or damaged. Upload the file again.", "WrongSpecification")
     else:
@@ -56,9 +56,9 @@ def _kind(start: bytes) -> str | None:
     """How a file that begins so is compressed; None: not at all, or in a way that is not read. A text may begin BZh."""
     if start.startswith(_GZIP):
         return "gzip"
-    if start.startswith(codecs.MAGIC["bzip2"]) and start[4:10] not in _BZIP2_BLOCKS:
+    if start.startswith(decompression.MAGIC["bzip2"]) and start[4:10] not in _BZIP2_BLOCKS:
         return None
-    return next((kind for kind, magic in codecs.MAGIC.items() if start.startswith(magic)), None)
+    return next((kind for kind, magic in decompression.MAGIC.items() if start.startswith(magic)), None)
 
 
 def _start(stream: BinaryIO) -> bytes:
