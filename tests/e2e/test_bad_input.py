@@ -261,7 +261,7 @@ BAD_VALUES = [
     (manifests.dataset(writeMode="upsert"), "writeMode"),
     (manifests.of("Source", "cities", {"connector": {}}), "connector"),
     (manifests.pipeline(deadline="0s"), "deadline"),
-    (manifests.pipeline(schedule=["@daily"]), "schedule"),
+    (manifests.pipeline(schedule=["@every 1h"]), "schedule"),
     (manifests.source(url="s3://KEY:hush@exports/"), "url"),
     (manifests.source(url="https://there.example/a.csv?token=hush"), "url"),
 ]

@@ -129,8 +129,9 @@ def test_run_tells_what_it_waits_for_until_its_time_is_over(states: Session) -> 
     code, told = _penstock(states, "run", "waits", "--wait", "--timeout", "3s")
     waiting, error = told.splitlines()
     assert code == 1
-    assert waiting.startswith(f"Pipeline {states.namespace}/waits: waiting: Source away: ")
-    assert error.startswith(f"Error: Pipeline {states.namespace}/waits: not finished after 3 s, waiting: Source away: ")
+    assert waiting.startswith(f"Pipeline {states.namespace}/waits: waiting: Source away is not reachable: ")
+    late = f"Error: Pipeline {states.namespace}/waits: not finished after 3 s, waiting: Source away is not reachable: "
+    assert error.startswith(late)
     assert error.endswith("The request remains and is carried out as soon as possible")
 
 

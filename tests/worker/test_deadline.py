@@ -26,7 +26,7 @@ def hang(step):
 steps.observe(hang)
 run.program()
 """
-FAR = "__import__('penstock.worker.rows.engine', fromlist=['x']).connect(1 << 26, 1, None).execute(" + (
+FAR = "__import__('penstock.worker.rows.engine', fromlist=['x']).connect(1 << 30, 1, None).execute(" + (
     "'SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE a.range + b.range = -1')"
 )
 """A statement of DuckDB that takes days."""

@@ -19,7 +19,7 @@ _FROM_FILES = """
     FROM (SELECT *, parse_filename(filename) AS name,
                  row_number() OVER (PARTITION BY filename ORDER BY file_row_number) + 1 AS line
           FROM lines) AS numbered
-    ANTI JOIN (SELECT parse_filename(file) AS name, line FROM quarantine) USING (name, line)
+    ANTI JOIN (SELECT parse_filename(input) AS name, position AS line FROM quarantine) USING (name, line)
 """
 
 _CHECKSUM = """

@@ -61,6 +61,8 @@ def parse(written: str, where: str) -> Parsed:
         if len(written) > grammar.LONGEST:
             raise _Fault(f"an expression has at most {grammar.LONGEST:,} characters, and this has {len(written):,}")
         read = _tree(written)
+        if isinstance(read, exp.Column) and written.strip() == engine.name(read.name):
+            return Parsed(written, read, (read.name,), where)  # a name in quotes, which may be empty
         folded = _with_paths(read)
         tree = _checked(folded.copy(), written)
         again = _checked(_tree(_sql(tree)), written)
