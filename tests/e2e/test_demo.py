@@ -62,7 +62,7 @@ def test_up_goes_on_with_the_tour_s_cluster(played: tuple[Path, str]) -> None:
 
         assert "336,709 rows" in penstock("get")
         shown = penstock("preview", "flights", "--only", "bad", "--rows", "100")
-        assert "flights: 67 in quarantine" in shown
+        assert "flights: 67 rows in quarantine" in shown
         assert "336,709 rows" not in shown
         assert penstock("run", "flights", "--wait").endswith("succeeded: nothing new\n")
         assert penstock("logs", "flights").strip()
