@@ -198,7 +198,14 @@ class Store:
         return [self._children[ref] for ref in sorted(refs)]
 
     def owner_of(self, child: Manifest) -> Key | None:
-        """The object for which a child was made, itself or by a CronJob of ours; None for what is foreign."""
+        """The object for which a child was made, itself or by a CronJob of ours; None for what is foreign.
+
+        A Pod's is that of its Job.
+        """
+        if child["kind"] == "Pod":
+            metadata = child["metadata"]
+            job = self._children.get(Ref("Job", metadata["namespace"], metadata.get("labels", {}).get(JOB_NAME, "")))
+            return self.owner_of(job) if job is not None else None
         if (owner := owners.direct(child)) is not None:
             return owner.key
         for ref in self._cronjobs.get(owners.cronjob(child) or "", ()):

@@ -248,6 +248,14 @@ def test_a_job_of_a_cronjob_belongs_to_whom_that_belongs_also_when_it_was_seen_f
     assert store.children(KEY) == []
 
 
+def test_a_pod_is_of_whom_its_job_is_so_that_what_it_waits_for_is_seen() -> None:
+    store, job = Store(), jobs.job()
+    pod = jobs.pod(job)
+    assert store.owner_of(pod) is None
+    store.put_child(job)
+    assert store.owner_of(pod) == KEY
+
+
 def test_refs_tells_every_child_of_a_kind() -> None:
     store = Store()
     store.put_child(jobs.job())
