@@ -1,7 +1,7 @@
 """Hostile and wide text files: peak memory, and time by size. `python -m bench.bounds [CASE …]`.
 
 Each case is loaded (or inspected) at two sizes, the second twice the first: time should double, and the memory stay
-below the worker's 512 MB. The worker is told that limit and has one processor's threads, as a Pod would.
+below the worker's 512 MB. The worker gets that limit and one processor's threads, as in a Pod.
 """
 
 import argparse
