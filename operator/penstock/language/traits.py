@@ -6,7 +6,7 @@ its fields, its `Traits`, and the methods of `ConnectorSpec`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, create_model
 
@@ -86,10 +86,6 @@ class ConnectorSpec(Model):
 
 class ConnectorUnion(OneOf):
     """The `connector` of a kind: exactly one system. Its members are those of the registry."""
-
-    if TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any: ...
 
     @property
     def spec(self) -> ConnectorSpec:

@@ -42,7 +42,7 @@ class TestOnlySource:
     ordered = True
 
     def __init__(self, order: SourceOrder, pod: Pod) -> None:
-        path = pod.path(order.connector.files.url.removeprefix("file://"))
+        path = pod.path(order.connector.spec.location.removeprefix("file://"))
         self.file: Path = path / SERVER
         self.requests: Mapping[str, StreamRequest] = {}
 

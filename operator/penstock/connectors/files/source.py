@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, cast
 
 from penstock.connectors.files import formats, stores
 from penstock.connectors.files.discovery import sniff
+from penstock.connectors.files.spec import FilesSource as FilesSpec
 from penstock.connectors.files.spec import Format
 from penstock.connectors.files.stores import Found, Open, Store
 from penstock.language.errors import InvalidSpec
@@ -33,8 +34,8 @@ class FilesSource:
 
     def __init__(self, order: SourceOrder, pod: Pod) -> None:
         """Raises InvalidSpec (SecretMissing, ResourceNotFound)."""
-        files = order.connector.files
-        if files is None:
+        files = order.connector.spec
+        if not isinstance(files, FilesSpec):
             raise InvalidSpec(f"Source {order.name}: there is nothing to read; choose connector.files.")
         subject = f"Source {order.name}"
         store = stores.at(files, order.auth, pod, subject)

@@ -35,8 +35,8 @@ class FilesTarget:
 
     def __init__(self, destination: DestinationOrder, pod: Pod) -> None:
         """Raises InvalidSpec (SecretMissing, ResourceNotFound)."""
-        files = destination.connector.files
-        if files is None:
+        files = destination.connector.spec
+        if not isinstance(files, FilesDestination):
             raise InvalidSpec(f"Destination {destination.name} receives no files: choose connector.files.")
         self._place: FilesDestination = files
         self._pod = pod

@@ -46,7 +46,7 @@ class LakeStore:
     def __init__(self, destination: DestinationOrder, pod: Pod) -> None:
         """Raises InvalidSpec (ResourceNotFound) when the claim is not mounted."""
         self._subject = f"Destination {destination.name}"
-        self._warehouse = destination.connector.lake.warehouse if destination.connector.lake else ""
+        self._warehouse = destination.connector.spec.location
         self._pod = pod
         self.lake = tables.connect(destination, pod)
         self.ledger = SqlLedger(self.lake.database)

@@ -20,6 +20,7 @@ from penstock.api import checks
 from penstock.connectors.files.stores import beneath
 from penstock.connectors.lake import columns, locations
 from penstock.connectors.lake.catalogs.sqlite import SqliteDatabase
+from penstock.connectors.lake.spec import LakeDestination
 from penstock.language.errors import InvalidSpec, NotYet
 from penstock.runs.order import DatasetOrder, DestinationOrder
 from penstock.worker.pod import Pod
@@ -78,8 +79,8 @@ class Tables:
 
 def connect(destination: DestinationOrder, pod: Pod) -> Lake:
     """Open the lake, creating its folder and catalog on first use. Raises InvalidSpec when its volume is missing."""
-    place = destination.connector.lake
-    if place is None:
+    place = destination.connector.spec
+    if not isinstance(place, LakeDestination):
         raise InvalidSpec(f"Destination {destination.name} holds no tables: a Dataset needs connector.lake.")
     mount = pod.path(place.volume.mount_path)
     if not mount.is_dir():
