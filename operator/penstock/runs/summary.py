@@ -44,6 +44,8 @@ class _Dataset(Model):
     """Rows read, loaded, quarantined; and how many inputs were refused, where no rows were read."""
     rows: Annotated[int | None, Field(alias="t")] = None
     """Rows in the table."""
+    bad: Annotated[int | None, Field(alias="q")] = None
+    """Rows in its quarantine table."""
 
 
 class _Delivery(Model):
@@ -150,6 +152,7 @@ def _dataset(entry: DatasetReport) -> _Dataset:
         committed=_seconds(entry.committed_at) if entry.earlier else None,
         counts=rows if any(rows) else [],
         rows=entry.rows,
+        bad=entry.quarantined,
     )
 
 
@@ -166,6 +169,7 @@ def _entry(entry: _Dataset, name: str, run: str) -> DatasetReport:
         committed_at=earlier,
         counts=Counts(read=read, loaded=loaded, quarantined=quarantined, refused=refused),
         rows=entry.rows,
+        quarantined=entry.bad,
         tail=[Commit(run=run if own else "", at=last, loaded=max(loaded, 1), quarantined=0)] if last else [],
     )
 

@@ -18,6 +18,7 @@ from penstock.runs.report import RunReport
 from penstock.worker import run
 from penstock.worker.pod import here
 from penstock.worker.ports.source import Source
+from support import memory
 from worker.pods import APod, a_pod, field, secret
 
 FIELDS = (field("id", "long", required=True), field("word", "string"))
@@ -124,7 +125,7 @@ class Rig:
     @property
     def peak_memory(self) -> int:
         """MiB that the newest worker of a process of its own had at most."""
-        return int(self.output.rpartition("peak memory: ")[2].partition(" MiB")[0])
+        return memory.printed(self.output)
 
     def port(self) -> Source:
         """The Source itself, as an order describes it."""

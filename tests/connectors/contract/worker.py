@@ -7,7 +7,6 @@ PENSTOCK_TEST_ACTION    kill · kill after SECONDS · wait FOLDER (makes FOLDER/
 
 import json
 import os
-import re
 import signal
 import sys
 import threading
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from penstock.worker import run, steps
 from penstock.worker.connectors import Connectors
+from support import memory
 
 SOURCES, STEP, ACTION = "PENSTOCK_TEST_SOURCES", "PENSTOCK_TEST_STEP", "PENSTOCK_TEST_ACTION"
 
@@ -31,8 +31,7 @@ def main() -> int:
     step, action = os.environ.get(STEP, ""), os.environ.get(ACTION, "kill")
     steps.observe(lambda reached: _act(action) if reached == step else None)
     code = run.main(connectors=connectors(json.loads(os.environ.get(SOURCES, "{}"))))
-    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-    print(f"peak memory: {int(peak.group(1)) // 1024 if peak else 0} MiB", flush=True)
+    memory.say(memory.own_peak())
     return code
 
 

@@ -23,6 +23,7 @@ def _entry(name: str, **changes: Any) -> DatasetReport:
         "counts": COUNTS,
         "rows": MANY,
         "bytes": MANY,
+        "quarantined": MANY,
         "message": "m" * 400,
         "columns": [{"name": f"column_{number}", "type": "timestamptz"} for number in range(64)],
         "tail": [
@@ -54,6 +55,7 @@ def test_sixteen_datasets_keep_all_that_decisions_need(earlier: bool) -> None:
     for entry in found.datasets:
         assert (entry.state, entry.rows, entry.tail[0].at, entry.tail[0].loaded > 0) == ("Written", MANY, ENDED, True)
         assert (entry.counts.read, entry.counts.loaded, entry.counts.quarantined) == (MANY // 16,) * 3
+        assert entry.quarantined == MANY
         assert (entry.earlier, entry.committed_at) == (earlier, BEFORE if earlier else None)
     assert found.counts == _report(entries).counts
     assert (found.run, found.attempt, found.started_at, found.finished_at) == (RUN, 99, BEGAN, ENDED)
