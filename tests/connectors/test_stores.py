@@ -138,11 +138,23 @@ def publication(
     inputs: Sequence[InputEntry],
     leaving: Sequence[int] = (),
     mode: WriteMode = "append",
-    state: Any = None,
+    states: tuple[Any, Any] = (None, None),
 ) -> Publication:
+    """What a commit changes; `states` are the stream's, before and after."""
     counts = Counts(read=staged.rows + staged.rejected, loaded=staged.rows, quarantined=staged.rejected)
     report = DatasetReport(name="things", state="Written", counts=counts)
-    return Publication(dataset, "demo/load", "things", mode, (staged,), tuple(inputs), tuple(leaving), state, report)
+    return Publication(
+        dataset,
+        "demo/load",
+        "things",
+        mode,
+        (staged,),
+        tuple(inputs),
+        tuple(leaving),
+        state_before=states[0],
+        state=states[1],
+        report=report,
+    )
 
 
 @pytest.mark.parametrize(
@@ -232,7 +244,7 @@ def test_a_claim_that_was_taken_over_commits_nothing(adapter: Adapter, tmp_path:
             with second.claim(dataset, Attempt("r1", "two")) as new:
                 assert new.load_id > old.load_id, "the fencing token only grows"
                 assert new.attempt == old.attempt + 1
-                late = publication(dataset, staged, [entry(1, "a", 1)], state={"at": 1})
+                late = publication(dataset, staged, [entry(1, "a", 1)], states=(None, {"at": 1}))
                 with pytest.raises(NotYet) as lost:
                     first.publish(old, late)
         assert lost.value.reason == "LeaseHeld"
@@ -256,15 +268,28 @@ def test_another_run_waits_for_the_lease(adapter: Adapter, tmp_path: Path) -> No
 def test_a_commit_is_one_transaction(adapter: Adapter, tmp_path: Path) -> None:
     """What the ledger refuses leaves rows, quarantine, inputs and state as they were."""
     with bench(adapter, tmp_path) as there:
-        there.load("r1", {"a": [1, 2]}, state={"at": 1})
+        there.load("r1", {"a": [1, 2]}, states=(None, {"at": 1}))
         before = there.inputs()
         with pytest.raises(NotYet) as refused:
-            there.load("r2", {"b": [3]}, state={"at": 2}, leaving=[999_999])
+            there.load("r2", {"b": [3]}, states=({"at": 1}, {"at": 2}), leaving=[999_999])
         assert refused.value.reason == "CountMismatch"
         assert (there.ids(), len(there.adapter.rows("things_quarantine")), there.inputs()) == ([1, 2], 1, before)
         ledger = there.store().ledger
         assert ledger.state("demo/things", "demo/load", "things") == {"at": 1}
         assert [commit.run for commit in ledger.tail("demo/things")] == ["r1"]
+
+
+@every
+def test_a_state_that_has_moved_meanwhile_is_not_overwritten(adapter: Adapter, tmp_path: Path) -> None:
+    with bench(adapter, tmp_path) as there:
+        there.load("r1", {"a": [1]}, states=(None, {"at": 1}))
+        for before in (None, {"at": 0}):
+            with pytest.raises(NotYet) as moved:
+                there.load("r2", {"b": [2]}, states=(before, {"at": 2}))
+            assert moved.value.reason == "LeaseHeld"
+        assert (there.ids(), there.store().ledger.state("demo/things", "demo/load", "things")) == ([1], {"at": 1})
+        there.load("r2", {"b": [2]}, states=({"at": 1}, {"at": 2}))
+        assert (there.ids(), there.store().ledger.state("demo/things", "demo/load", "things")) == ([1, 2], {"at": 2})
 
 
 @every

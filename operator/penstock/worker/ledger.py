@@ -22,6 +22,7 @@ from penstock.worker.ports.ledger import (
     InputEntry,
     Json,
     Settlement,
+    state_moved,
     taken_over,
 )
 
@@ -116,13 +117,12 @@ class SqlLedger:
         try:
             with self.database.transaction() as cursor:
                 check(cursor, claim)
-        except NotYet:
-            return True
         except Exception as error:
+            if claim.lost.is_set():
+                return True
             if not self.database.is_failure(error):
                 raise
-            return False  # the first failure is what counts
-        return False
+        return False  # the first failure is what counts
 
     def _release(self, claim: Claim) -> None:
         try:
@@ -172,12 +172,7 @@ class SqlLedger:
     def state(self, subject: str, identity: str, stream: str) -> Json:
         """The state that the last commit of this stream left, None before the first."""
         with self.database.transaction() as cursor:
-            cursor.execute(
-                "SELECT state FROM penstock_states WHERE subject = ? AND identity = ? AND stream = ?",
-                (subject, identity, stream),
-            )
-            row = cursor.fetchone()
-        return None if row is None else json.loads(row[0])
+            return _state(cursor, (subject, identity, stream))
 
     def tail(self, subject: str, length: int = 3) -> list[Commit]:
         """The newest commits that loaded rows, newest first."""
@@ -208,21 +203,9 @@ class SqlLedger:
         )
         if cursor.rowcount != 1:
             raise taken_over(claim)
+        _move_state(cursor, claim, settlement)
         _remove_inputs(cursor, claim, settlement)
         _enter_inputs(cursor, claim, settlement)
-        if settlement.state is not None:
-            cursor.execute(
-                "INSERT INTO penstock_states (subject, identity, stream, state, load_id) VALUES (?, ?, ?, ?, ?) "
-                "ON CONFLICT (subject, identity, stream) DO UPDATE SET state = excluded.state, "
-                "load_id = excluded.load_id",
-                (
-                    claim.subject,
-                    settlement.identity,
-                    settlement.stream,
-                    json.dumps(settlement.state, sort_keys=True),
-                    claim.load_id,
-                ),
-            )
 
     def delivered(self, claim: Claim, settlement: Settlement, delivery: Delivery) -> None:
         """Enter a delivery as made, in a transaction of its own."""
@@ -249,7 +232,28 @@ def check(cursor: Cursor, claim: Claim) -> None:
     cursor.execute("SELECT load_id FROM penstock_leases WHERE subject = ?", (claim.subject,))
     row = cursor.fetchone()
     if row is None or row[0] != claim.load_id:
+        claim.lost.set()
         raise taken_over(claim)
+
+
+def _state(cursor: Cursor, key: tuple[str, str, str]) -> Json:
+    """The state of a stream, by subject, identity and stream."""
+    cursor.execute("SELECT state FROM penstock_states WHERE subject = ? AND identity = ? AND stream = ?", key)
+    row = cursor.fetchone()
+    return None if row is None else json.loads(row[0])
+
+
+def _move_state(cursor: Cursor, claim: Claim, settlement: Settlement) -> None:
+    """Compare and swap: the state is replaced only if it is the one that the run began with. Raises NotYet."""
+    key = (claim.subject, settlement.identity, settlement.stream)
+    if _state(cursor, key) != settlement.state_before:
+        raise state_moved(claim.subject, settlement.stream)
+    if settlement.state is not None:
+        cursor.execute(
+            "INSERT INTO penstock_states (subject, identity, stream, state, load_id) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (subject, identity, stream) DO UPDATE SET state = excluded.state, load_id = excluded.load_id",
+            (*key, json.dumps(settlement.state, sort_keys=True), claim.load_id),
+        )
 
 
 def _take(cursor: Cursor, subject: str, attempt: Attempt, lease: float) -> Claim | str:

@@ -61,7 +61,7 @@ def _cells() -> list[Cell]:
 
 
 @cache
-def _server() -> Server:
+def server() -> Server:
     """The server, which ends with the process."""
     stack = ExitStack()
     atexit.register(stack.close)
@@ -69,6 +69,12 @@ def _server() -> Server:
 
 
 _numbers = itertools.count()
+
+
+def terminate(database: str) -> None:
+    """End every session of the database, as a restart of the server does, and wait until they are gone."""
+    sessions = f"FROM pg_stat_activity WHERE datname = '{database}' AND pid <> pg_backend_pid()"
+    server().rows(f"SELECT pg_terminate_backend(pid, 10000) {sessions}")
 
 
 class Postgres(SourceAdapter):
@@ -84,7 +90,7 @@ class Postgres(SourceAdapter):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self.server = _server()
+        self.server = server()
         self.database = f"contract{next(_numbers)}"
         self.server.database(self.database)
         self.user = f"role_of_tests_{self.database.removeprefix('contract')}"

@@ -35,6 +35,7 @@ def publish(lake: Lake, claim: Claim, into: Tables, publication: Publication, na
         stream=publication.stream,
         inputs=publication.inputs,
         leaving=publication.leaving,
+        state_before=publication.state_before,
         state=publication.state,
     )
     swaps = _swaps(claim, into, publication, removals)

@@ -1,7 +1,7 @@
 """Connections to a database: settings, deadline, and statements that a signal can end."""
 
 import select
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ _READ_ONLY = (
 """A transaction that only reads, and how it prints values whatever the server's own settings; no snapshot yet."""
 _ANY_BYTES = "SQL_ASCII"
 """The encoding of databases that do not know theirs."""
-_WATCHES_CLIENTS = 140_000
+WATCHES_CLIENTS = 140_000
 """The version of the server from which a statement ends soon after its client was killed."""
 _BLOCK = 8 << 20
 """Bytes of rows that are handed on together."""
@@ -61,13 +61,14 @@ class Place:
     @contextmanager
     def connected(self) -> Iterator[Connection]:
         """A connection whose statements commit by themselves; closed, and its statement ended, after the block."""
-        connection = self._connect()
+        connection = self.connect()
         try:
             yield connection
         finally:
             close(connection)
 
-    def _connect(self) -> Connection:
+    def connect(self) -> Connection:
+        """A connection whose statements commit by themselves, to be ended with `close`."""
         spec = self.spec
         settings: dict[str, Any] = {
             "host": spec.host,
@@ -87,7 +88,7 @@ class Place:
         if spec.ssl_mode.startswith("verify"):
             settings["sslrootcert"] = str(self._certificates()) if self._authority else "system"
         try:
-            return psycopg.connect(autocommit=True, **settings)
+            return psycopg.connect(autocommit=True, prepare_threshold=None, **settings)
         except psycopg.Error as error:
             raise failures.refusal(error, spec, self.subject, self._user) from None
 
@@ -115,9 +116,14 @@ def close(connection: Connection) -> None:
 def begin_reading(connection: Connection) -> None:
     """Begin a transaction that only reads. Its snapshot is taken by the first statement that needs one."""
     settings = [*_READ_ONLY]
-    if connection.info.server_version >= _WATCHES_CLIENTS:
+    if connection.info.server_version >= WATCHES_CLIENTS:
         settings.append("SET LOCAL client_connection_check_interval = '10s'")
     connection.execute("; ".join(settings).encode())
+
+
+def execute_all(connection: Connection, statements: Sequence[sql.Composable]) -> None:
+    """Execute statements without parameters, in one message to the server."""
+    connection.execute(sql.SQL("; ").join(statements))
 
 
 @contextmanager

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from penstock.language.errors import InvalidSpec, NotYet
+from penstock.language.errors import InvalidSpec
 from penstock.runs.order import DatasetOrder, RunOrder, SourceOrder
 from penstock.runs.report import DatasetReport
 from penstock.worker import planning, report, steps
 from penstock.worker.connectors import Connectors
 from penstock.worker.planning import Plan
 from penstock.worker.pod import Pod
-from penstock.worker.ports.ledger import Attempt, Claim, InputEntry
+from penstock.worker.ports.ledger import Attempt, Claim, InputEntry, state_moved
 from penstock.worker.ports.source import Json, Session, StreamRequest
 from penstock.worker.ports.tablestore import Publication, TableStore
 from penstock.worker.rows import accounts, shape, stage
@@ -124,8 +124,7 @@ def _plan(job: Load, claim: Claim, entries: list[InputEntry], listed: Listed) ->
     """The plan of this run: the one an earlier Pod recorded, or a new one, recorded before anything is read."""
     ledger, identity = job.store.ledger, job.order.identity
     if ledger.state(claim.subject, identity, job.stream) != job.state:
-        message = f"{claim.subject}: another run has moved the state of stream {job.stream} meanwhile."
-        raise NotYet(f"{message} The run is tried again.", "LeaseHeld")
+        raise state_moved(claim.subject, job.stream)
     recorded = claim.plan
     if recorded is None:
         planning.check(job.dataset)
@@ -159,6 +158,7 @@ def _publication(job: Load, plan: Plan, entries: list[InputEntry], staged: Stage
         staged=staged.staged,
         inputs=tuple(_entry(job, account) for account in staged.inputs),
         leaving=tuple(planning.leaving(plan, entries, identity, job.stream, refused)),
+        state_before=job.state,
         state=staged.state,
         report=DatasetReport(name=dataset.owner.name, state="Written" if plan.inputs else "Unchanged", counts=counts),
     )

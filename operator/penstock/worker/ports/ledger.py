@@ -40,7 +40,8 @@ class Database(Protocol):
         """One transaction, committed at the end of the block, rolled back on any exception.
 
         Transactions of the ledger exclude each other from their beginning (SQLite: BEGIN IMMEDIATE; PostgreSQL: an
-        advisory lock), so that what one has read stays true until it commits.
+        advisory lock), so that what one has read stays true until it commits. Raises errors for which `is_failure` is
+        true.
         """
 
     def is_failure(self, error: Exception) -> bool:
@@ -90,6 +91,12 @@ def taken_over(claim: Claim) -> NotYet:
     return NotYet(f"{claim.subject}: another worker has taken run {claim.run} over; this one stops.", "LeaseHeld")
 
 
+def state_moved(subject: str, stream: str) -> NotYet:
+    """What a worker says whose stream has another state than the one that it began with."""
+    message = f"{subject}: another run has moved the state of stream {stream} meanwhile. The run is tried again."
+    return NotYet(message, "LeaseHeld")
+
+
 InputState = Literal["loaded", "refused"]
 
 
@@ -125,6 +132,8 @@ class Settlement:
     inputs: tuple[InputEntry, ...] = ()
     leaving: tuple[int, ...] = ()
     """Ids of inputs whose rows leave with this commit."""
+    state_before: Json = None
+    """The stream's state that the run began with; None where there was none."""
     state: Json = None
     """The stream's state from now on; None leaves it."""
 
@@ -172,7 +181,8 @@ class Ledger(Protocol):
     def settle(self, cursor: Cursor, claim: Claim, settlement: Settlement) -> None:
         """Enter the run as committed, in the transaction that publishes its rows; happens once for (subject, run).
 
-        Raises NotYet (LeaseHeld) when the claim has been taken over or the run is committed.
+        Raises NotYet (LeaseHeld) when the claim has been taken over, the run is committed, or the stream's state is no
+        longer `state_before`.
         """
 
     def delivered(self, claim: Claim, settlement: Settlement, delivery: Delivery) -> None:

@@ -158,6 +158,8 @@ class Publication:
     """What was read, and what was refused."""
     leaving: tuple[int, ...]
     """Ids of the inputs whose rows and quarantine entries leave (append). A replace removes all that is there."""
+    state_before: Json
+    """The stream's state that the run began with; the commit fails where it is another one by now."""
     state: Json
     report: DatasetReport
     """What to answer for this run from now on, but for `counts.replaced`, which the store fills in."""
