@@ -173,7 +173,7 @@ def _shown(entry: DatasetReport, told: DatasetReport | None) -> DatasetReport:
     same = [commit.at for commit in entry.tail] == [commit.at for commit in told.tail[:1] if commit.loaded]
     return entry.model_copy(
         update={
-            **{name: getattr(told, name) for name in ("bytes", "snapshot", "table", "columns")},
+            **{name: getattr(told, name) for name in ("bytes", "quarantined", "snapshot", "table", "columns")},
             "message": told.message or entry.message,
             "tail": told.tail if same else entry.tail,
             "counts": told.counts.model_copy(update=decided),

@@ -45,7 +45,7 @@ class _Dataset(Model):
     rows: Annotated[int | None, Field(alias="t")] = None
     """Rows in the table."""
     bad: Annotated[int | None, Field(alias="q")] = None
-    """Rows in its quarantine table."""
+    """Rows in its quarantine table; left out of all Datasets where there is no room for it."""
 
 
 class _Delivery(Model):
@@ -92,6 +92,9 @@ def encode(report: RunReport, names: Sequence[str]) -> str:
         counts=totals if any(totals) else [],
         delivery=_Delivery(**done.model_dump(exclude={"manifest"})) if done is not None else None,
     )
+    if _size(summary) > LIMIT:
+        shorter = [entry.model_copy(update={"bad": None}) for entry in summary.datasets]
+        summary = summary.model_copy(update={"datasets": shorter})
     if report.kind == "ingest":  # its streams are only shown, so the message comes first
         summary = summary.model_copy(update={"message": _cut(summary, report.message)})
         return _text(summary.model_copy(update={"streams": _fitting(summary, report.streams)}))

@@ -181,7 +181,7 @@ def _standing(news: _News, *, again: bool) -> dict[str, Any]:
         "last_load_time": load.at if load is not None else None,
         "last_run": (load.run or None) if load is not None else None,
     }
-    outdated = {"bytes", "snapshot", "last_run"} if entry.state == "Written" and not again else ()
+    outdated = {"bytes", "quarantined_rows", "snapshot", "last_run"} if entry.state == "Written" and not again else ()
     if entry.columns:
         update["columns"] = [Column(**column.model_dump()) for column in entry.columns[:64]]
     return {key: value for key, value in update.items() if value is not None or key in outdated}
