@@ -35,7 +35,7 @@ NETWORK = those(*(each for each in SOURCES.values() if each.address.fget is not 
 CREDENTIALS = those(*(each for each in SOURCES.values() if each.rotate is not adapters.Adapter.rotate))
 
 
-MISSING = {"mysql"}
+MISSING: set[str] = set()
 """Sources that are not in the suite yet."""
 
 

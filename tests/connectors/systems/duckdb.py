@@ -168,6 +168,11 @@ def _locked(adapter: Duckdb) -> None:
     assert other.stdout.readline() == "open\n"
 
 
+def _dropped(adapter: Duckdb) -> None:
+    adapter.execute('DROP TABLE "orders"')
+    adapter.connector["tables"] = {"include": ["orders", "people"]}
+
+
 def _bad_query(adapter: Duckdb) -> None:
     adapter.connector["queries"] = [{"name": "q", "sql": "DELETE FROM orders"}]
 
@@ -188,6 +193,7 @@ Duckdb.faults = (
     Fault("no database", "WrongSpecification", lambda adapter: adapter.file.write_bytes(os.urandom(8192))),
     Fault("damaged", "WrongSpecification", _damaged),
     Fault("locked", "Unreachable", _locked),
+    Fault("a table that is not there", "ResourceNotFound", _dropped),
     Fault("a query that writes", "WrongSpecification", _bad_query, fails_runs=False),
     Fault("a query of another file", "WrongSpecification", _other_file, fails_runs=False),
 )

@@ -103,6 +103,11 @@ def _locked(adapter: Sqlite) -> None:
     adapter.blocker.execute("BEGIN EXCLUSIVE")  # type: ignore[attr-defined]
 
 
+def _dropped(adapter: Sqlite) -> None:
+    adapter.execute('DROP TABLE "orders"')
+    adapter.connector["tables"] = {"include": ["orders", "people"]}
+
+
 def _bad_query(adapter: Sqlite) -> None:
     adapter.connector["queries"] = [{"name": "q", "sql": "DELETE FROM orders"}]
 
@@ -113,6 +118,7 @@ Sqlite.faults = (
     Fault("a folder", "WrongSpecification", _folder),
     Fault("no database", "WrongSpecification", lambda adapter: adapter.file.write_bytes(os.urandom(8192))),
     Fault("locked", "Unreachable", _locked),
+    Fault("a table that is not there", "ResourceNotFound", _dropped),
     Fault("a query that writes", "WrongSpecification", _bad_query, fails_runs=False),
 )
 

@@ -1,7 +1,6 @@
 # ruff: noqa: S608 - SQL is built here; every name in it goes through engine.name, and a query has been checked
 """DuckDB as a Source: tables, views and queries, all read in one transaction."""
 
-import fnmatch
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -18,6 +17,7 @@ from penstock.language.errors import InvalidSpec
 from penstock.runs.order import SourceOrder
 from penstock.worker.pod import Pod
 from penstock.worker.ports.chunks import Columns
+from penstock.worker.ports.database import Streams
 from penstock.worker.ports.source import (
     Input,
     Json,
@@ -48,14 +48,17 @@ class DuckdbSource:
     def __init__(self, order: SourceOrder, pod: Pod) -> None:
         self._spec = cast(DuckdbSpec, order.connector.spec)
         self._file = database.at(self._spec.path, self._spec.volume, pod, f"Source {order.name}")
+        self._streams = Streams(self._file.subject, self._spec.tables, self._spec.queries)
 
     def check(self) -> None:
         with self._transaction() as worker:
-            self._streams(worker)
+            self._streams.require_included(self._streams.names(self._tables(worker)))
 
     def discover(self) -> list[Stream]:
         with self._transaction() as worker:
-            return [self._stream(worker, name) for name in self._streams(worker)]
+            names = self._streams.names(self._tables(worker))
+            self._streams.require_included(names)
+            return [self._stream(worker, name) for name in names]
 
     @contextmanager
     def session(self, requests: Sequence[StreamRequest]) -> Iterator["_Session"]:
@@ -74,16 +77,6 @@ class DuckdbSource:
             finally:
                 worker.close()
 
-    def _streams(self, worker: Worker) -> list[str]:
-        """The names of all streams: the tables and views that are selected, then the queries."""
-        queries = [query.name for query in self._spec.queries]
-        selected = [name for name in self._tables(worker) if self._selected(name)]
-        both = sorted({*queries} & {*selected})
-        if both:
-            message = f'{self._file.subject}: "{both[0]}" is a table and a query. Give the query another name.'
-            raise InvalidSpec(message, "WrongSpecification")
-        return selected + queries
-
     def _tables(self, worker: Worker) -> dict[str, tuple[str, str]]:
         """The schema and name of each table and view, by the name of its stream."""
         listed = (
@@ -98,11 +91,6 @@ class DuckdbSource:
             for schema, name in sorted(rows, key=lambda row: row[0] == _MAIN)  # a name of main wins
         }
 
-    def _selected(self, name: str) -> bool:
-        tables = self._spec.tables
-        included = not tables.include or any(fnmatch.fnmatchcase(name, pattern) for pattern in tables.include)
-        return included and not any(fnmatch.fnmatchcase(name, pattern) for pattern in tables.exclude)
-
     def _stream(self, worker: Worker, name: str) -> Stream:
         """The stream, without fields where it is a view that cannot be read: the others are not to suffer from it."""
         try:
@@ -116,7 +104,7 @@ class DuckdbSource:
 
     def relation(self, worker: Worker, stream: str) -> Relation:
         """The table, view or query of that name. Raises InvalidSpec (ResourceNotFound, WrongSpecification)."""
-        query = next((query for query in self._spec.queries if query.name == stream), None)
+        query = self._streams.query(stream)
         if query is not None:
             with self.failures(worker, f", query {stream}"):
                 sql = worker.do(partial(_selecting, worker.connection, query.sql))
@@ -124,11 +112,9 @@ class DuckdbSource:
                     message = f"{self._file.subject}, query {stream}: only one SELECT statement is allowed."
                     raise InvalidSpec(message, "WrongSpecification")
                 return Relation(sql, worker.do(partial(_columns, worker.connection, sql)), query=True)
-        if stream not in self._streams(worker):
-            listed = ", ".join(self._streams(worker)[:20]) or "no table"
-            message = f'{self._file.subject} has no table "{stream}" that is selected; it has {listed}.'
-            raise InvalidSpec(message, "ResourceNotFound")
-        schema, name = self._tables(worker)[stream]
+        tables = self._tables(worker)
+        self._streams.require(stream, self._streams.names(tables))
+        schema, name = tables[stream]
         sql = f"SELECT * FROM {engine.name(schema)}.{engine.name(name)}"
         with self.failures(worker, f", table {stream}"):
             columns = worker.do(partial(_columns, worker.connection, sql))

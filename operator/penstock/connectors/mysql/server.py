@@ -25,6 +25,10 @@ _ENCODERS: dict[Any, Any] = {**converters.encoders}
 _LOST = {CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, CR.CR_CONN_HOST_ERROR}
 _STATEMENT_TIMEOUTS = {1969, 3024}
 """MariaDB's and MySQL's."""
+_READING = re.compile(
+    r"(?:\s|\(|--\s[^\n]*\n|#[^\n]*\n|/\*(?!!).*?\*/)*(?:select|with|values|table)\b", re.IGNORECASE | re.DOTALL
+)
+"""How a statement that reads begins, behind blanks, brackets and comments. The server judges the rest."""
 _NO_PASSWORD_ACCEPTED = 1698
 """The user is authenticated by the operating system alone."""
 _MEANINGS: tuple[tuple[set[int], Callable[[str, str], PenstockError]], ...] = (
@@ -108,6 +112,9 @@ class Server:
 
     def columns(self, sql: str, where: str) -> tuple[str, ...]:
         """The names of a query's columns. Raises InvalidSpec unless it is one SELECT."""
+        if _READING.match(sql) is None:
+            message = f"{self._where}, {where}: only one SELECT statement is allowed."
+            raise InvalidSpec(message, "WrongSpecification")
         with self.failures(where), self._connection.cursor() as cursor:
             cursor.execute(f"EXPLAIN {statement(sql)}")  # by itself, before it stands in brackets
             cursor.execute(f"SELECT * FROM ({statement(sql)}) AS penstock LIMIT 0")  # noqa: S608 - it was explained

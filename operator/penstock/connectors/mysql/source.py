@@ -14,6 +14,7 @@ from penstock.language.errors import InvalidSpec
 from penstock.runs.order import SourceOrder
 from penstock.worker.pod import Pod
 from penstock.worker.ports.chunks import Columns
+from penstock.worker.ports.database import Streams
 from penstock.worker.ports.source import (
     Input,
     Json,
@@ -58,6 +59,8 @@ class MysqlSource:
     def __init__(self, order: SourceOrder, pod: Pod) -> None:
         self.spec = cast(MysqlSpec, order.connector.spec)
         self._subject = f"Source {order.name}"
+        where = f"{self._subject}: {self.spec.location}"
+        self.streams = Streams(where, self.spec.tables, self.spec.queries, " and that the user may read")
         auth = order.auth.basic if order.auth is not None else None
         if auth is None:
             raise InvalidSpec(f"{self._subject}: auth.basic is missing.", "SecretMissing")
@@ -73,11 +76,17 @@ class MysqlSource:
 
     def check(self) -> None:
         with self._connected() as server:
-            self._streams(server)
+            self._required(server)
 
     def discover(self) -> list[Stream]:
         with self._connected() as server:
-            return [self._stream(server, stream) for stream in self._streams(server)]
+            return [self._stream(server, stream) for stream in self._required(server)]
+
+    def _required(self, server: Server) -> list[str]:
+        """The names of all streams. Raises InvalidSpec for a table that is named and missing."""
+        there = self._names(server)
+        self.streams.require_included(there)
+        return there
 
     @contextmanager
     def session(self, requests: Sequence[StreamRequest]) -> Iterator["_Session"]:
@@ -93,15 +102,8 @@ class MysqlSource:
         finally:
             server.close()
 
-    def _streams(self, server: Server) -> list[str]:
-        """The names of all streams: the tables and views that are selected, then the queries."""
-        tables = [str(name) for (name,) in server.rows(_TABLES) if self.spec.tables.selects(str(name))]
-        queries = [query.name for query in self.spec.queries]
-        both = sorted({*queries} & {*tables})
-        if both:
-            message = f'{self._subject}: "{both[0]}" is a table and a query. Give the query another name.'
-            raise InvalidSpec(message, "WrongSpecification")
-        return tables + queries
+    def _names(self, server: Server) -> list[str]:
+        return self.streams.names(str(name) for (name,) in server.rows(_TABLES))
 
     def _stream(self, server: Server, name: str) -> Stream:
         relation = self.relation(server, name)
@@ -110,19 +112,12 @@ class MysqlSource:
 
     def relation(self, server: Server, stream: str) -> _Relation:
         """The table, view or query of that name. Raises InvalidSpec (ResourceNotFound, WrongSpecification)."""
-        query = next((query for query in self.spec.queries if query.name == stream), None)
+        query = self.streams.query(stream)
         if query is not None:
             named = server.columns(query.sql, f"query {stream}")
             sql = f"({statement(query.sql)}) AS penstock"
             return _Relation(f"query {stream}", sql, tuple(columns.text(name) for name in named))
-        there = self._streams(server)
-        if stream not in there:
-            listed = ", ".join(there[:20]) or "no table"
-            message = (
-                f'{self._subject}: database {self.spec.database} has no table "{stream}" that is selected and that the '
-                f"user may read; it has {listed}."
-            )
-            raise InvalidSpec(message, "ResourceNotFound")
+        self.streams.require(stream, self._names(server))
         rows = server.rows(_COLUMNS, (stream,))
         key = tuple(str(name) for name, _, keyed in rows if keyed == "1")
         named_columns = tuple(columns.column(str(name), str(declared)) for name, declared, _ in rows)

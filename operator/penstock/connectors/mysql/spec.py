@@ -1,16 +1,14 @@
 """MySQL: what a Source says of a database."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from penstock.language.databases import Query, TableSelection
-from penstock.language.traits import ConnectorSpec, Traits
-
-_HOST = r"^[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za-z0-9])?$"
+from penstock.language.databases import DatabaseServer, Selection
+from penstock.language.traits import Traits
 
 
-class MysqlSource(ConnectorSpec):
+class MysqlSource(Selection, DatabaseServer):
     """Tables and queries of a MySQL or MariaDB database."""
 
     traits: ClassVar[Traits] = Traits(
@@ -46,46 +44,9 @@ class MysqlSource(ConnectorSpec):
         example="examples/08-mysql",
     )
 
-    host: Annotated[
-        str,
-        Field(
-            min_length=1,
-            max_length=253,
-            pattern=_HOST,
-            json_schema_extra={"pattern": _HOST},
-            description="Name or IP address of the server.",
-        ),
-    ]
+    scheme: ClassVar[str] = "mysql"
+
     port: Annotated[int, Field(ge=1, le=65535, description="TCP port of the server.")] = 3306
-    database: Annotated[str, Field(min_length=1, max_length=64, description="Name of the database.")]
-    ssl_mode: Annotated[
-        Literal["disable", "require", "verify-ca", "verify-full"],
-        Field(
-            description="TLS: disable is plain text; require encrypts; verify-ca also checks the server's certificate, "
-            "and verify-full its host name too."
-        ),
-    ] = "require"
-    tables: Annotated[TableSelection, Field(description="Which tables and views are streams. Default: all.")] = (
-        TableSelection()
-    )
-    queries: Annotated[list[Query], Field(max_length=64, description="Queries that are streams, too.")] = []
-
-    @property
-    def location(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"mysql://{host}:{self.port}/{self.database}"
-
-    def auth_fault(self, member: str | None) -> str | None:
-        if member is None:
-            return f"{self.traits.title} needs auth.basic: a Secret with the keys `username` and `password`"
-        return super().auth_fault(member)
-
-    @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
-        names = [query.name for query in self.queries]
-        if len(set(names)) < len(names):
-            raise ValueError("two queries have one name; a stream's name is unique")
-        return self
 
 
 SOURCE = MysqlSource

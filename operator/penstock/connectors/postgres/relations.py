@@ -1,6 +1,5 @@
 """What can be read: tables, views and queries with their columns, and how each column's cells are printed and read."""
 
-import fnmatch
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -123,19 +122,13 @@ class Table:
 def tables(connection: Connection, spec: PostgresSource, place: Place) -> list[Table]:
     """The tables that are selected, also those that the user may not read. Raises InvalidSpec for a doubtful name."""
     rows = connection.execute(_LIST).fetchall()
-    selected = [table for table in (Table(*row) for row in rows) if _is_selected(spec, table.stream)]
+    selected = [table for table in (Table(*row) for row in rows) if spec.tables.selects(table.stream)]
     names = [query.name for query in spec.queries] + [table.stream for table in selected]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         message = f'{place.where}: two streams are named "{twice[0]}". Rename the query, or exclude the table.'
         raise InvalidSpec(message, "WrongSpecification")
     return selected
-
-
-def _is_selected(spec: PostgresSource, name: str) -> bool:
-    chosen = spec.tables
-    included = not chosen.include or any(fnmatch.fnmatchcase(name, pattern) for pattern in chosen.include)
-    return included and not any(fnmatch.fnmatchcase(name, pattern) for pattern in chosen.exclude)
 
 
 def of_table(connection: Connection, table: Table) -> Relation:

@@ -54,9 +54,8 @@ class PostgresSource:
     def _require_included(self, chosen: Sequence[relations.Table]) -> None:
         """Raise InvalidSpec for a table that `include` names, without a pattern, and that cannot be read."""
         there = {table.stream: table for table in chosen}
-        for name in self.spec.tables.include:
-            if not any(letter in name for letter in "*?[") and name not in self.spec.tables.exclude:
-                self.require(there.get(name), name, there)
+        for name in self.spec.tables.named:
+            self.require(there.get(name), name, there)
 
     def require(self, table: relations.Table | None, name: str, there: Mapping[str, relations.Table]) -> None:
         """Raise InvalidSpec (ResourceNotFound, WrongCredentials) unless there is such a table and it may be read."""

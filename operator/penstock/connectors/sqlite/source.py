@@ -15,6 +15,7 @@ from penstock.language.errors import InvalidSpec, NotYet, PenstockError
 from penstock.runs.order import SourceOrder
 from penstock.worker.pod import Pod
 from penstock.worker.ports.chunks import Columns
+from penstock.worker.ports.database import Streams
 from penstock.worker.ports.source import (
     Input,
     Json,
@@ -78,6 +79,7 @@ class SqliteSource:
     def __init__(self, order: SourceOrder, pod: Pod) -> None:
         self._spec = cast(SqliteSpec, order.connector.spec)
         self._subject = f"Source {order.name}"
+        self._streams = Streams(f"{self._subject}: {self._spec.path}", self._spec.tables, self._spec.queries)
         mount = pod.path(self._spec.volume.mount_path)
         if not mount.is_dir():
             message = f"{self._subject}: claim {self._spec.volume.claim_name} is not mounted. Create it."
@@ -88,11 +90,12 @@ class SqliteSource:
 
     def check(self) -> None:
         with self._connected() as database:
-            self._streams(database)
+            self._streams.require_included(self._names(database))
 
     def discover(self) -> list[Stream]:
         with self._connected() as database:
-            names = self._streams(database)
+            names = self._names(database)
+            self._streams.require_included(names)
             return [self._stream(database, name) for name in names]
 
     @contextmanager
@@ -113,20 +116,14 @@ class SqliteSource:
         finally:
             database.close()
 
-    def _streams(self, database: Database) -> list[str]:
+    def _names(self, database: Database) -> list[str]:
         """The names of all streams: the tables and views that are selected, then the queries."""
         with self.failures():
             rows = database.execute(
                 "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' "
                 "ESCAPE '\\' ORDER BY name"
             )
-        queries = [query.name for query in self._spec.queries]
-        selected = [str(name) for (name,) in rows if self._spec.tables.selects(str(name))]
-        both = sorted({*queries} & {*selected})
-        if both:
-            message = f'{self._subject}: "{both[0]}" is a table and a query. Give the query another name.'
-            raise InvalidSpec(message, "WrongSpecification")
-        return selected + queries
+        return self._streams.names(str(name) for (name,) in rows)
 
     def _stream(self, database: Database, name: str) -> Stream:
         relation = self.relation(database, name)
@@ -136,16 +133,12 @@ class SqliteSource:
 
     def relation(self, database: Database, stream: str) -> cells.Relation:
         """The table, view or query of that name. Raises InvalidSpec (ResourceNotFound, WrongSpecification)."""
-        query = next((query for query in self._spec.queries if query.name == stream), None)
+        query = self._streams.query(stream)
         if query is not None:
             with self.failures(f"query {stream}"):
                 names = database.columns(query.sql)
             return self._checked(stream, cells.Relation(query.sql, names, (cells.NUMERIC,) * len(names), query=True))
-        there = self._streams(database)
-        if stream not in there:
-            listed = ", ".join(there[:20]) or "no table"
-            message = f'{self._subject}: {self._spec.path} has no table "{stream}" that is selected; it has {listed}.'
-            raise InvalidSpec(message, "ResourceNotFound")
+        self._streams.require(stream, self._names(database))
         with self.failures(f"table {stream}"):
             rows = database.execute("SELECT name, type, pk FROM pragma_table_xinfo(?) WHERE hidden <> 1", (stream,))
         names = tuple(str(name) for name, _, _ in rows)

@@ -1,17 +1,12 @@
 """SQLite: what a Source says of a database file."""
 
-from typing import Annotated, ClassVar, Self
+from typing import ClassVar
 
-from pydantic import Field, model_validator
-
-from penstock.language.databases import Query, TableSelection
-from penstock.language.traits import ConnectorSpec, Traits
-from penstock.language.volumes import Volume
-
-_PATH = r"^/volumes/[^/?#]+/[^?#]*[^/?#]$"
+from penstock.language.databases import DatabaseFile, Selection
+from penstock.language.traits import Traits
 
 
-class SqliteSource(ConnectorSpec):
+class SqliteSource(Selection, DatabaseFile):
     """A SQLite database file on a claim."""
 
     traits: ClassVar[Traits] = Traits(
@@ -38,38 +33,6 @@ class SqliteSource(ConnectorSpec):
         ),
         example="examples/04-sqlite",
     )
-
-    path: Annotated[
-        str,
-        Field(
-            max_length=1024,
-            pattern=_PATH,
-            json_schema_extra={"pattern": _PATH},
-            description="The database file, beneath the claim: /volumes/<claimName>/….",
-        ),
-    ]
-    volume: Annotated[Volume, Field(description="The claim that holds the file.")]
-    tables: Annotated[TableSelection, Field(description="Which tables and views are streams. Default: all.")] = (
-        TableSelection()
-    )
-    queries: Annotated[list[Query], Field(max_length=64, description="Queries that are streams, too.")] = []
-
-    @property
-    def location(self) -> str:
-        return self.path
-
-    @property
-    def claims(self) -> tuple[str, ...]:
-        return (self.volume.claim_name,)
-
-    @model_validator(mode="after")
-    def _beneath_its_volume(self) -> Self:
-        if ".." in self.path.split("/") or not self.path.startswith(f"{self.volume.mount_path}/"):
-            raise ValueError(f"path must lie beneath its volume: {self.volume.mount_path}/…")
-        names = [query.name for query in self.queries]
-        if len(set(names)) < len(names):
-            raise ValueError("two queries have one name; a stream's name is unique")
-        return self
 
 
 SOURCE = SqliteSource
