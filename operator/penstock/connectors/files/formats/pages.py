@@ -4,6 +4,7 @@ Arrow decodes a page at once, whatever its size. The headers are read here, as T
 so that a file is refused before memory is asked for.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +19,10 @@ _SMALL = 8 << 20
 """Bytes of a column chunk whose pages are not looked at one by one."""
 _HEADER = 1 << 16
 """Bytes that a page's header takes at most: it may hold statistics."""
+_USUAL_HEADER = 1 << 9
+"""Bytes that it usually takes."""
+_REFERENCES = (2, 8)
+"""Parquet's numbers of the encodings that refer to a dictionary: PLAIN_DICTIONARY and RLE_DICTIONARY."""
 _MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
 
 
@@ -42,18 +47,20 @@ def check_footer(path: Path, url: str) -> None:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of one column: bytes of its largest page, unpacked, and bytes a value where there are most."""
+    """Of one column: bytes of its largest page, unpacked; bytes a value, and values a row, where there are most."""
 
     largest: int
     density: float
+    values_per_row: float = 1
 
 
 def check_sizes(path: Path, metadata: Any, leaf: int, url: str) -> Sizes:
     """The sizes of the column with this number among the leaves. Raises InvalidSpec for a page beyond the bound."""
-    largest, density = 0, 0.0
+    largest, density, values_per_row = 0, 0.0, 0.0
     with path.open("rb") as file:
         for number in range(metadata.num_row_groups):
-            chunk = metadata.row_group(number).column(leaf)
+            group = metadata.row_group(number)
+            chunk = group.column(leaf)
             whole = Sizes(int(chunk.total_uncompressed_size), chunk.total_uncompressed_size / max(chunk.num_values, 1))
             sizes = whole if 0 <= whole.largest <= _SMALL else _walked(file, chunk)
             if sizes.largest > LARGEST:
@@ -63,20 +70,33 @@ def check_sizes(path: Path, metadata: Any, leaf: int, url: str) -> Sizes:
                 )
                 raise InvalidSpec(message, "WrongSpecification")
             largest, density = max(largest, sizes.largest), max(density, sizes.density)
-    return Sizes(largest, density)
+            values_per_row = max(values_per_row, chunk.num_values / max(group.num_rows, 1))
+    return Sizes(largest, density, values_per_row)
+
+
+def are_references(path: Path, metadata: Any, leaf: int) -> bool:
+    """Whether all values of the column with this number among the leaves are references to a dictionary.
+
+    Writers begin with a dictionary, and write the values themselves once it has grown too large.
+    """
+    with path.open("rb") as file:
+        for number in range(metadata.num_row_groups):
+            chunk = metadata.row_group(number).column(leaf)
+            if not chunk.num_values:
+                continue
+            if not chunk.has_dictionary_page:
+                return False
+            if any(not page.dictionary and page.encoding not in _REFERENCES for page in _headers(file, chunk)):
+                return False
+    return True
 
 
 def _walked(file: BinaryIO, chunk: Any) -> Sizes:
     """The sizes of a column chunk, by walking over its pages' headers."""
-    starts = [chunk.data_page_offset, chunk.dictionary_page_offset]
-    at = min(start for start in starts if start)
-    end, largest, density = at + int(chunk.total_compressed_size), 0, 0.0
-    while at < end:
-        file.seek(at)
-        page = _header(file.read(min(_HEADER, end - at)))
+    largest, density = 0, 0.0
+    for page in _headers(file, chunk):
         values = max(chunk.num_values, 1) if page.dictionary else page.values
         largest, density = max(largest, page.unpacked), max(density, page.unpacked / max(values, 1))
-        at += page.length + page.packed
     return Sizes(largest, density)
 
 
@@ -88,7 +108,24 @@ class _Header:
     packed: int
     values: int
     dictionary: bool
+    encoding: int
     length: int
+
+
+def _headers(file: BinaryIO, chunk: Any) -> Iterator[_Header]:
+    """The headers of a column chunk's pages, in order."""
+    starts = [chunk.data_page_offset, chunk.dictionary_page_offset]
+    at = min(start for start in starts if start)
+    end = at + int(chunk.total_compressed_size)
+    while at < end:
+        file.seek(at)
+        written = file.read(min(_USUAL_HEADER, end - at))
+        try:
+            page = _header(written)
+        except _Cut:
+            page = _header(written + file.read(min(_HEADER, end - at) - len(written)))
+        yield page
+        at += page.length + page.packed
 
 
 def _header(data: bytes) -> _Header:
@@ -98,7 +135,19 @@ def _header(data: bytes) -> _Header:
     unpacked, packed, values = fields.get(2), fields.get(3), kinds[0].get(1) if kinds else 0
     if not all(isinstance(number, int) and number >= 0 for number in (unpacked, packed, values)):
         raise ValueError("a page's header has no sizes")
-    return _Header(int(unpacked or 0), int(packed or 0), int(values or 0), dictionary=7 in fields, length=reader.at)
+    encoding = kinds[0].get(4 if 8 in fields else 2) if kinds else None
+    return _Header(
+        unpacked=int(unpacked or 0),
+        packed=int(packed or 0),
+        values=int(values or 0),
+        dictionary=7 in fields,
+        encoding=encoding if isinstance(encoding, int) else -1,
+        length=reader.at,
+    )
+
+
+class _Cut(ValueError):
+    """The bytes of a page's header end before it does."""
 
 
 class _Compact:
@@ -142,7 +191,7 @@ class _Compact:
 
     def _byte(self) -> int:
         if self.at >= len(self._data):
-            raise ValueError("a page's header is cut")
+            raise _Cut("a page's header is cut")
         self.at += 1
         return self._data[self.at - 1]
 

@@ -2,7 +2,9 @@
 
 A file of a few kilobytes can hold gigabytes: one long text in a dictionary and a million references to it. So columns
 of text stay dictionaries until the rows have been divided by the bytes that they unfold to, and a file whose pages are
-larger than memory allows is refused before one of them is decoded.
+larger than memory allows is refused before one of them is decoded. Where only some values are in a dictionary, Arrow
+would gather all others in it too, for as long as it reads the row group: such a column is read as values, few enough at
+once for each of them to be the longest of the dictionary.
 """
 
 import json
@@ -13,6 +15,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -37,8 +40,13 @@ _BUFFERS = 16 << 20
 """Bytes read ahead from the file, over all columns."""
 _INDEX = 4
 """Bytes of a text's place in its dictionary."""
+_VIEWS = (pa.string_view(), pa.binary_view())
 _PAGES = 48 << 20
 """Bytes of pages that are in memory together, unpacked."""
+_MOST_BYTES = 16 << 20
+"""Bytes of a batch where each of its texts is the longest that there may be."""
+_VALUE = 8
+"""Bytes that a value in a list is taken to have at least."""
 _NESTED = 256
 """Bytes that a list or a structure is taken to have."""
 
@@ -95,13 +103,10 @@ class ParquetFile:
         if not asked:
             yield from _rows_alone(int(self._metadata.num_rows))
             return
-        rows = self._rows_at_once(asked)
+        referring = [number for number in asked if self._is_referring(number)]
+        rows = self._rows_at_once(asked, referring)
         twice = [number for number in asked if self._carriers[number].twice]
-        texts = [
-            self._fields[number].name
-            for number in asked
-            if self._carriers[number].text and not self._is_delta(self._leaves[number][0])
-        ]
+        texts = [self._fields[number].name for number in referring]
         fine = _Rows(self._read(twice, rows, coerce_int96_timestamp_unit="ns") if twice else iter(()))
         for batch in self._bounded(asked, rows, read_dictionary=texts, coerce_int96_timestamp_unit="s"):
             columns = batch.columns
@@ -155,17 +160,48 @@ class ParquetFile:
             columns = batch.columns
             yield pa.record_batch([columns[place] for place in order], names=[str(number) for number in asked])
 
-    def _rows_at_once(self, asked: Sequence[int]) -> int:
-        """Rows of a batch, so that none is much larger than its bound: a batch is decoded as a whole."""
-        width, most = 1.0, _ROWS
+    def _rows_at_once(self, asked: Sequence[int], referring: Sequence[int]) -> int:
+        """Rows of a batch, so that none is much larger than its bound: a batch is decoded as a whole.
+
+        The columns `referring` are read as dictionaries.
+        """
+        width, widest, most = 1.0, 1.0, _ROWS
         for number in asked:
-            stored, text = self._fields[number].type, self._carriers[number].text
+            stored = self._fields[number].type
             for leaf in self._leaves[number]:
-                sizes = self._sizes(leaf)
-                width += max(sizes.density if text else 0, _width(stored))
-                if text and self._is_delta(leaf):
+                sizes, text = self._sizes(leaf), self._is_text(leaf)
+                longest = 0 if number in referring or not text else self._longest(leaf)
+                each = max(sizes.density if text else 0, _width(stored))
+                width += each
+                widest += max(each, max(sizes.density, longest, _VALUE) * sizes.values_per_row)
+                if text and number not in referring and self._is_delta(leaf):
                     most = min(most, max(pages.LARGEST // max(sizes.largest, 1), 1))
-        return int(max(1, min(most, _BYTES / width)))
+        return int(max(1, min(most, _BYTES / width, _MOST_BYTES / widest)))
+
+    def _is_text(self, leaf: int) -> bool:
+        return str(self._metadata.schema.column(leaf).physical_type) == "BYTE_ARRAY"
+
+    def _is_referring(self, number: int) -> bool:
+        """Whether the column is text, and all of its values refer to a dictionary."""
+        if not self._carriers[number].text:
+            return False
+        return pages.are_references(self._path, self._metadata, self._leaves[number][0])
+
+    def _longest(self, leaf: int) -> int:
+        """Bytes of the longest text in the dictionaries of a column; 0 where it has none.
+
+        Read as a dictionary, the first row comes with the whole of it.
+        """
+        groups = [self._metadata.row_group(number).column(leaf) for number in range(self._metadata.num_row_groups)]
+        wanted = [number for number, chunk in enumerate(groups) if chunk.has_dictionary_page and chunk.num_values]
+        if not wanted:
+            return 0
+        file = self._file(read_dictionary=[groups[0].path_in_schema])
+        longest = 0
+        for group in wanted:
+            [column] = next(file.reader.iter_batches(1, [group], [leaf], False)).columns
+            longest = max(longest, _longest_of(column))
+        return longest
 
     def _is_delta(self, leaf: int) -> bool:
         """Whether a value may be written as the beginning of the one before it: such a page unfolds without a bound."""
@@ -216,10 +252,7 @@ class ParquetFile:
         room = max(SHOWN // (2 * len(asked)), 16)
         shown = {}
         for number, column in zip(asked, row.columns, strict=True):
-            value = column[0].as_py()
-            text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-            cut = f"{text[:room]}… ({len(text)} characters)"
-            shown[self._fields[number].name] = text if len(text) <= room else cut
+            shown[self._fields[number].name] = _beginning_of(column, room)
         return json.dumps(shown, ensure_ascii=False).encode()
 
 
@@ -284,11 +317,12 @@ def _both(seconds: pa.Array, nanoseconds: pa.Array) -> pa.Array:
 
 def _pieces(batch: pa.RecordBatch) -> Iterator[_Piece]:
     """The batch's rows in pieces, each of which unfolds to a bounded number of bytes."""
-    lengths = _lengths(batch)
-    fixed = sum(_width(column.type) for column in batch.columns)
-    if lengths is None:
+    fixed = sum(width for column in batch.columns if (width := _fixed_width(column.type)) is not None)
+    varying = [_row_bytes(column) for column in batch.columns if _fixed_width(column.type) is None]
+    if not varying:
         yield _Piece(batch, int(fixed * batch.num_rows), ())
         return
+    lengths = reduce(pc.add, varying)
     long = pc.greater(lengths, LONGEST)
     ends = pc.cumulative_sum(pc.add(pc.if_else(long, 0, lengths), int(fixed) + 1)).to_pylist()
     too_long = pc.indices_nonzero(long).to_pylist()
@@ -300,21 +334,51 @@ def _pieces(batch: pa.RecordBatch) -> Iterator[_Piece]:
         start, before = end, ends[end - 1]
 
 
-def _lengths(batch: pa.RecordBatch) -> pa.Array | None:
-    """Bytes of each row's texts; None where no column is text."""
-    total = None
-    for column in batch.columns:
-        if pa.types.is_dictionary(column.type):
-            lengths = pc.take(pc.binary_length(column.dictionary), column.indices)
-        elif pa.types.is_fixed_size_binary(column.type):
-            lengths = pa.repeat(pa.scalar(column.type.byte_width), len(column))
-        elif column.type in (pa.string(), pa.binary(), pa.large_string(), pa.large_binary()):
-            lengths = pc.binary_length(column)
-        else:
-            continue
-        lengths = pc.fill_null(lengths.cast(pa.int64()), 0)
-        total = lengths if total is None else pc.add(total, lengths)
-    return total
+def _row_bytes(column: pa.Array) -> pa.Array:
+    """Bytes that each row's value unfolds to: of its texts, and of all that lists and structures hold."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        lengths = pc.take(_row_bytes(column.dictionary), column.indices)
+    elif kind in _VIEWS:
+        lengths = pc.binary_length(column.cast(pa.large_binary()))
+    elif kind in (pa.string(), pa.binary(), pa.large_string(), pa.large_binary()):
+        lengths = pc.binary_length(column)
+    elif pa.types.is_struct(kind):
+        lengths = reduce(pc.add, [_row_bytes(part) for part in column.flatten()], _zeros(len(column)))
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind):
+        lengths = _list_bytes(column)
+    else:
+        lengths = pa.repeat(pa.scalar(int(_fixed_width(kind) or _VALUE)), len(column))
+    return pc.fill_null(lengths.cast(pa.int64()), 0)
+
+
+def _list_bytes(column: pa.Array) -> pa.Array:
+    """Bytes of all elements of each list or map."""
+    kind = column.type
+    items = (kind.key_type, kind.item_type) if pa.types.is_map(kind) else (kind.value_type,)
+    widths = [_fixed_width(item) for item in items]
+    if all(width is not None for width in widths):  # there may be many millions of them
+        counts = pc.subtract(column.offsets.slice(1), column.offsets.slice(0, len(column))).cast(pa.int64())
+        return pc.multiply(counts, max(1, int(sum(width or 0 for width in widths))))
+    parts = (column.keys, column.items) if pa.types.is_map(kind) else (column.values,)
+    elements = reduce(pc.add, [_row_bytes(part) for part in parts])
+    ends = pa.concat_arrays([_zeros(1), pc.cumulative_sum(elements)])
+    places = ends.take(column.offsets)  # where each list begins, and the last one ends
+    return pc.subtract(places.slice(1), places.slice(0, len(column)))
+
+
+def _beginning_of(column: pa.Array, room: int) -> str:
+    """The one value of the column as text, cut to about so many characters. What is nested may be too large to show."""
+    size = _row_bytes(column)[0].as_py()
+    if pa.types.is_nested(column.type) and size > room:
+        return f"… ({size} bytes)"
+    value = column[0].as_py()
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return text if len(text) <= room else f"{text[:room]}… ({len(text)} characters)"
+
+
+def _zeros(rows: int) -> pa.Array:
+    return pa.repeat(pa.scalar(0, pa.int64()), rows)
 
 
 def _grouped(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
@@ -331,6 +395,15 @@ def _grouped(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
         yield group
 
 
+def _longest_of(column: pa.Array) -> int:
+    """Bytes of the longest text in the dictionary, which may lie in lists and structures."""
+    while pa.types.is_nested(column.type):
+        column = column.field(0) if pa.types.is_struct(column.type) else column.values
+    if not pa.types.is_dictionary(column.type) or not len(column.dictionary):
+        return 0
+    return int(pc.max(pc.binary_length(column.dictionary)).as_py() or 0)
+
+
 def _rows_alone(rows: int) -> Iterator[pa.RecordBatch]:
     """Rows of which no column is asked for."""
     for start in range(0, rows, _ROWS):
@@ -339,10 +412,22 @@ def _rows_alone(rows: int) -> Iterator[pa.RecordBatch]:
 
 def _width(stored: pa.DataType) -> float:
     """Bytes that a value of the type takes before it is unfolded."""
+    width = _fixed_width(stored)
+    if width is not None:
+        return width
+    return _INDEX if not pa.types.is_nested(stored) else _NESTED
+
+
+def _fixed_width(stored: pa.DataType) -> float | None:
+    """Bytes of a value, where all have the same number; else None."""
+    if pa.types.is_dictionary(stored):
+        return _INDEX if _fixed_width(stored.value_type) is not None else None
+    if stored in _VIEWS:
+        return None
     try:
         return float(stored.bit_width) / 8
     except ValueError:
-        return _INDEX if not pa.types.is_nested(stored) else _NESTED
+        return None
 
 
 def _leaves(fields: Sequence[pa.Field]) -> list[list[int]]:
