@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from penstock.connectors.files.spec import FilesSource
-from penstock.connectors.files.stores import addresses, port
+from penstock.connectors.files.stores import addresses, globs
 from worker.pods import APod, a_pod, field
 
 ID, NAME = field("id", "long"), field("name", "string")
@@ -271,10 +271,10 @@ def test_names_that_begin_with_an_underscore_or_a_dot_are_left_out(tmp_path: Pat
 
 
 def test_what_a_glob_names_is_not_left_out() -> None:
-    fits = port.matcher("_exports/*.csv", ["_*", ".*"])
+    fits = globs.matcher("_exports/*.csv", ["_*", ".*"])
     assert fits("_exports/a.csv")
     assert not fits("_exports/_a.csv")
-    assert not port.matcher(None, ["_*"])("_exports/a.csv")
+    assert not globs.matcher(None, ["_*"])("_exports/a.csv")
 
 
 def test_redirects_go_with_a_web_server_only() -> None:

@@ -316,8 +316,8 @@ class FilesSource(Located):
         Field(
             min_length=1,
             max_length=512,
-            description="Which files beneath a folder URL, as a glob: `*` within a folder, `**` across folders. "
-            "Default: every file. Not for http(s)://, which cannot list.",
+            description="Which files beneath a folder URL, as a glob: `*` within a folder, `**` across folders where "
+            "it stands alone between slashes. Default: every file. Not for http(s)://, which cannot list.",
         ),
     ] = None
     format: Annotated[Format, Field(description="The format of every file.")]

@@ -6,6 +6,6 @@ Never: a handle that two threads share: DuckDB over a shared handle gave wrong r
 
 from penstock.connectors.files.stores.ahead import SMALL, ahead
 from penstock.connectors.files.stores.choice import at
-from penstock.connectors.files.stores.port import BLOCK, FULL, Found, Open, Store, matcher, trouble
+from penstock.connectors.files.stores.port import BLOCK, FULL, Found, Open, Store, trouble
 
-__all__ = ["BLOCK", "FULL", "SMALL", "Found", "Open", "Store", "ahead", "at", "matcher", "trouble"]
+__all__ = ["BLOCK", "FULL", "SMALL", "Found", "Open", "Store", "ahead", "at", "trouble"]

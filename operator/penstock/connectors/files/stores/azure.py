@@ -14,7 +14,8 @@ from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 from azure.storage.blob import BlobProperties, ContainerClient
 
 from penstock.connectors.files.stores.credentials import SecretKeys
-from penstock.connectors.files.stores.port import Found, gone, matcher, status, trouble, unreachable
+from penstock.connectors.files.stores.globs import matcher
+from penstock.connectors.files.stores.port import Found, gone, status, trouble, unreachable
 from penstock.connectors.files.stores.ranges import RangeStream
 from penstock.language.errors import InvalidSpec, NotYet
 

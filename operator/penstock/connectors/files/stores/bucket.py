@@ -10,7 +10,8 @@ import s3fs
 from botocore import exceptions as errors  # type: ignore[import-untyped]  # botocore ships no types
 
 from penstock.connectors.files.stores.credentials import SecretKeys
-from penstock.connectors.files.stores.port import BLOCK, Found, gone, matcher, status, trouble, unreachable
+from penstock.connectors.files.stores.globs import matcher
+from penstock.connectors.files.stores.port import BLOCK, Found, gone, status, trouble, unreachable
 from penstock.language.errors import InvalidSpec, NotYet
 
 _PRECONDITION_FAILED = (409, 412)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from penstock.connectors.files.stores import beneath
-from penstock.connectors.files.stores.port import BLOCK, Found, gone, matcher, trouble
+from penstock.connectors.files.stores.globs import matcher
+from penstock.connectors.files.stores.port import BLOCK, Found, gone, trouble
 from penstock.language.errors import InvalidSpec
 
 

@@ -16,7 +16,8 @@ from google.auth.transport.requests import Request
 from google.oauth2 import service_account
 
 from penstock.connectors.files.stores.credentials import SecretKeys
-from penstock.connectors.files.stores.port import Found, gone, matcher, status, trouble, unreachable
+from penstock.connectors.files.stores.globs import matcher
+from penstock.connectors.files.stores.port import Found, gone, status, trouble, unreachable
 from penstock.connectors.files.stores.ranges import RangeStream
 from penstock.language.errors import InvalidSpec, NotYet
 

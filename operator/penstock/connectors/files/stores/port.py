@@ -1,11 +1,9 @@
 """What every kind of store can do, and how its troubles are told."""
 
 import errno
-import fnmatch
-import re
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,30 +53,6 @@ class Store(Protocol):
 
     def remove(self, name: str) -> None:
         """Remove the file of that name, if it is there."""
-
-
-def matcher(pattern: str | None, ignore: Sequence[str] = ()) -> Callable[[str], bool]:
-    """Whether a path beneath the folder fits the glob: `*` within a folder, `**` across folders; None fits all.
-
-    A path does not fit when one of its parts fits a pattern of `ignore`, unless the glob names that part itself.
-    """
-    fits = _glob(pattern)
-    named = set((pattern or "").split("/"))
-    ignored = [re.compile(fnmatch.translate(entry)) for entry in ignore]
-
-    def left_out(path: str) -> bool:
-        return any(entry.match(part) for part in path.split("/") if part not in named for entry in ignored)
-
-    return lambda path: fits(path) and not left_out(path)
-
-
-def _glob(pattern: str | None) -> Callable[[str], bool]:
-    if pattern is None:
-        return lambda _: True
-    from fsspec.utils import glob_translate  # a twentieth of a second, for globs alone
-
-    compiled = re.compile(glob_translate(pattern))
-    return lambda path: compiled.match(path) is not None
 
 
 Translate = Callable[[Exception], InvalidSpec | NotYet | None]

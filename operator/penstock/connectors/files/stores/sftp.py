@@ -22,7 +22,8 @@ from fsspec.asyn import sync
 from sshfs.spec import SSHFileSystem
 
 from penstock.connectors.files.stores.credentials import SecretKeys
-from penstock.connectors.files.stores.port import Found, gone, matcher, trouble, unreachable
+from penstock.connectors.files.stores.globs import matcher
+from penstock.connectors.files.stores.port import Found, gone, trouble, unreachable
 from penstock.connectors.files.stores.ranges import RangeStream
 from penstock.language.conditions import Reason
 from penstock.language.errors import InvalidSpec, NotYet
