@@ -125,17 +125,21 @@ class Controller:
         if not changed:
             return
         self.queue.add(key)
-        self._changed[key] = None
-        self._change.set()
-        self._move_up()
+        self._wake_others()
 
-    def _move_up(self) -> None:
-        """Look at the Subscriptions that waited for a folder which another one has left."""
-        for key in self.store.take_moved_up():
+    def _wake_others(self) -> None:
+        """Look at what reads of objects that have changed in the store, whether we changed them or somebody else."""
+        for key in self.store.take_changed():
+            self._changed[key] = None
+            self._change.set()
+        for key in self.store.take_reordered():
             self.queue.add(key)
 
     async def _fan_out(self) -> None:
-        """Look at whatever refers to what has changed, at one remove and at two; there may be thousands."""
+        """Look at whatever refers to what has changed, directly and by way of another; there may be thousands.
+
+        A Pipeline and a Subscription read of the Destination that their Dataset refers to.
+        """
         while True:
             await self._change.wait()
             self._change.clear()
@@ -145,6 +149,7 @@ class Controller:
                     await self.pace.turn()
                     self.queue.add(referrer)
                     for second in self.store.referrers(referrer):
+                        await self.pace.turn()
                         self.queue.add(second)
 
     def _seen_child(self, manifest: Manifest, *, deleted: bool = False) -> None:
@@ -256,12 +261,12 @@ class Controller:
             except Exception as error:
                 self._later(key, error)
             finally:
+                self._wake_others()  # also after an error: what was written before it brings no event
                 self.queue.done(key)
 
     async def _reconcile(self, key: Key) -> None:
         """Reconcile one object, and set when to look at it again. Raises what `_work` repeats it for."""
         now = _utc_now()
-        before = self.store.get(key)
         try:
             again = await reconcile(key, self._world, now)
         except Conflict as conflict:
@@ -277,7 +282,7 @@ class Controller:
             self.queue.add_after(key, max((again - now).total_seconds(), 0.5))
         else:
             self.queue.forget(key)
-        self._follow_up(key, before)
+        self.gate.notify(key)
 
     async def _report(self, key: Key, error: Exception, now: datetime) -> None:
         """Show an error of ours in the object's status, too; if that fails, the log has it."""
@@ -289,15 +294,6 @@ class Controller:
             await publish(graph, status.unforeseen(graph, error, now), now, self._world)
         except Exception as second:
             log.warning("%s: its status cannot be written: %s", key, second)
-        self._follow_up(key, before)
-
-    def _follow_up(self, key: Key, before: Manifest | None) -> None:
-        """What we wrote ourselves does not come back as an event, and others may have waited for it."""
-        after = self.store.get(key)
-        if after is not before and resolve.seen_by_referrers(after) != resolve.seen_by_referrers(before):
-            for referrer in self.store.referrers(key):
-                self.queue.add(referrer)
-        self._move_up()
         self.gate.notify(key)
 
     async def _refresh(self, key: Key, conflict: Conflict) -> None:

@@ -220,16 +220,6 @@ def _dataset_jobs(graph: Graph, store: Store) -> tuple[Manifest, ...]:
     return (*store.written_jobs(graph.key, since), *store.writing_jobs(graph.key))
 
 
-def seen_by_referrers(manifest: Manifest | None) -> object:
-    """What the objects that refer to this one read of its status: they are looked at again when it changes."""
-    if manifest is None:
-        return None
-    status = manifest.get("status") or {}
-    fields = ("type", "status", "reason", "message")
-    published = [tuple(condition.get(name) for name in fields) for condition in status.get("conditions") or []]
-    return published, status.get("lastLoadTime") is not None
-
-
 def unread(key: Key, manifest: Manifest, settings: Settings) -> Graph:
     """An object without its spec and its references: for an error that was not foreseen."""
     request = Request.of(manifest)

@@ -6,17 +6,20 @@ import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pytest
 from pydantic import ValidationError
 
 from penstock.api import objects
 from penstock.api.objects import Key
-from penstock.control.cluster.port import Event, Listing, Manifest, Ref
+from penstock.control.cluster.port import Event, Listing, Manifest, Ref, Unavailable
 from penstock.control.controller import Controller
 from penstock.control.settings import Settings
+from penstock.language import times
 from penstock.runs.order import RunOrder
-from support import manifests, scene
+from penstock.runs.report import RunReport
+from support import jobs, manifests, scene
 from support.fakecluster import Call, FakeCluster
 
 SETTINGS = Settings(relist_seconds=0, workers=2)
@@ -232,18 +235,91 @@ def test_a_status_that_no_referrer_reads_wakes_none() -> None:
 
     async def story(controller: Controller) -> None:
         await _until(lambda: controller.queue.idle and bool(controller.store.object_keys()))
-        key = Key("Dataset", "default", "cities")
-        before = controller.store.get(key)
-        assert before is not None
-        ref = Ref("Dataset", "default", "cities")
-        controller.store.put(stage.cluster.change(ref, {"status": {"rows": 7, "lastReportTime": stage.cluster.now}}))
-        controller._follow_up(key, before)
-        assert controller.queue.idle
-        controller.store.put(stage.cluster.change(ref, {"status": {"conditions": []}}))
-        controller._follow_up(key, before)
-        assert not controller.queue.idle
+        ref, pipelines = Ref("Dataset", "default", "cities"), _count_of(controller, PIPELINE)
+        controller.seen(stage.cluster.change(ref, {"status": {"rows": 7, "lastReportTime": stage.cluster.now}}))
+        controller.seen(stage.cluster.change(ref, {"metadata": {"annotations": {"touched": "yes"}}}))
+        await _settled(controller)
+        assert pipelines() == 0
+        controller.seen(stage.cluster.change(ref, {"status": {"conditions": []}}))
+        await _until(lambda: pipelines() > 0)
 
     _story(stage.cluster, story)
+
+
+def _count_of(controller: Controller, key: Key) -> Callable[[], int]:
+    """How often an object was given out to be reconciled, from now on."""
+    count, get = 0, controller.queue.done
+
+    def done(other: Key) -> None:
+        nonlocal count
+        count += other == key
+        get(other)
+
+    controller.queue.done = done  # type: ignore[method-assign]
+    return lambda: count
+
+
+async def _settled(controller: Controller) -> None:
+    """Let everything run until nothing has been left to do for a while."""
+    idle = 0
+    while idle < 20:
+        await asyncio.sleep(0)
+        idle = idle + 1 if controller.queue.idle else 0
+
+
+def test_a_run_that_waits_for_the_destination_of_its_dataset_starts_when_that_can_be_reached() -> None:
+    """The table was made before an inspection failed, so the Dataset changes no more when a later one succeeds."""
+    stage = scene.quickstart()
+    cluster, lake = stage.cluster, Ref("Destination", "default", "lake")
+
+    async def story(controller: Controller) -> None:
+        await _until(lambda: len(stage.jobs()) == 4)
+        cluster.now = times.text(datetime.now(UTC))  # a failure of now: it is not repeated at once
+        (inspection,) = stage.jobs("inspect-destination")
+        stage.finish(inspection, _failure("inspect-destination", "Unreachable", "no route to the warehouse"))
+        await _until(lambda: stage.condition("Destination", "lake", "Reachable")["status"] == "False")
+        for purpose in ("inspect-source", "migrate"):
+            stage.finish(stage.jobs(purpose)[0])
+        await _until(lambda: stage.condition("Dataset", "cities", "Ready")["status"] == "True")
+        await _settled(controller)
+        assert stage.jobs("ingest")[0]["spec"]["suspend"]
+        words = stage.status("Pipeline", "cities")["lastRun"]["message"]
+        assert words == "Destination lake is not reachable: no route to the warehouse"
+
+        controller.seen(cluster.change(lake, {"metadata": {"annotations": {objects.REQUESTED_AT: "now"}}}))
+        await _until(lambda: len(stage.jobs("inspect-destination")) == 2)
+        await _settled(controller)
+        stage.finish(stage.jobs("inspect-destination")[1])
+        await _until(lambda: not stage.jobs("ingest")[0]["spec"]["suspend"])
+
+    _story(cluster, story)
+
+
+def _failure(kind: str, reason: str, message: str) -> RunReport:
+    return jobs.report(kind, state="Failed", reason=reason, message=message)
+
+
+def test_who_reads_a_status_is_woken_though_what_came_after_its_writing_failed() -> None:
+    stage = scene.ready()
+    cluster = stage.cluster
+    (inspection,) = stage.jobs("inspect-source")
+    cluster.remove(Ref.of(inspection))
+    for order in cluster.items("ConfigMap", "default", "penstock.dev/owner-kind=Source"):
+        cluster.refuse[Call("delete", Ref.of(order))] = Unavailable(503, "", "not now")
+
+    async def story(controller: Controller) -> None:
+        await _until(lambda: controller.queue.idle and bool(controller.store.object_keys()))
+        _see(controller, cluster, manifests.source(glob="*.tsv"))  # the order from before goes, after the status
+        await _until(lambda: Call("delete", Ref.of(order)) in cluster.calls and bool(stage.jobs("inspect-source")))
+        await _settled(controller)
+        pipelines, tried = _count_of(controller, PIPELINE), cluster.calls.count(Call("delete", Ref.of(order)))
+        cluster.now = times.text(datetime.now(UTC))  # a failure of now: it is not repeated at once
+        stage.finish(stage.jobs("inspect-source")[-1], _failure("inspect-source", "Unreachable", "no route"))
+        await _until(lambda: stage.condition("Source", "cities", "Reachable")["status"] == "False")
+        await _until(lambda: cluster.calls.count(Call("delete", Ref.of(order))) > tried)
+        await _until(lambda: pipelines() > 0)
+
+    _story(cluster, story)
 
 
 def _lists(cluster: FakeCluster) -> int:

@@ -62,7 +62,7 @@ class Folders:
         self._by_folder: Ordered[str, Key] = Ordered()
         self._of: dict[Key, tuple[str, str]] = {}
         """The folder of each Subscription, and when the Subscription was created."""
-        self._moved_up: set[Key] = set()
+        self._reordered: set[Key] = set()
 
     def put(self, subscription: Key, folder: str | None, created: str) -> None:
         """A Subscription delivers into `folder`, or into none."""
@@ -70,10 +70,13 @@ class Folders:
         if before is not None:
             self._by_folder.remove(*before, subscription)
         if folder is not None:
+            former = self._by_folder.first(folder)
             self._of[subscription] = (folder, created)
             self._by_folder.add(folder, created, subscription)
+            if former is not None and self._by_folder.first(folder) != former:
+                self._reordered.add(former)
         if before is not None and before[0] != folder and (first := self._by_folder.first(before[0])) is not None:
-            self._moved_up.add(first)
+            self._reordered.add(first)
 
     def owner(self, folder: str) -> Key | None:
         """The Subscription that may deliver into `folder`."""
@@ -83,7 +86,10 @@ class Folders:
         """The folder that a Subscription delivers into."""
         return self._of.get(subscription, (None, ""))[0]
 
-    def take_moved_up(self) -> set[Key]:
-        """The Subscriptions that may have become the oldest of their folder since the last call."""
-        moved, self._moved_up = self._moved_up, set()
-        return moved
+    def take_reordered(self) -> set[Key]:
+        """Subscriptions that have become, or have ceased to be, the oldest of their folder since the last call.
+
+        Only those to which that happened because of another one.
+        """
+        reordered, self._reordered = self._reordered, set()
+        return reordered

@@ -54,6 +54,7 @@ class Store:
         self._specs: dict[Key, Model | InvalidSpec] = {}
         self._derived: dict[Key, dict[object, Any]] = {}
         self._folders = Folders()
+        self._changed: dict[Key, None] = {}
         self._waiting: Ordered[Key | str, Ref] = Ordered()
         """Jobs that wait for the gate, by their owner, by the UID of the CronJob that made them, and ("") all."""
         self._waiting_writers: Ordered[Key, Ref] = Ordered()
@@ -113,9 +114,17 @@ class Store:
         """The Subscription that may deliver into a folder: the oldest one that is not being deleted."""
         return self._folders.owner(folder)
 
-    def take_moved_up(self) -> set[Key]:
-        """Subscriptions that may deliver since the last call, because an older one has left their folder."""
-        return self._folders.take_moved_up()
+    def take_changed(self) -> list[Key]:
+        """The objects of which, since the last call, something has changed that their referrers read, oldest first.
+
+        Whoever changed it, and however: a watch that reports what we wrote ourselves brings no news.
+        """
+        changed, self._changed = self._changed, {}
+        return list(changed)
+
+    def take_reordered(self) -> set[Key]:
+        """Subscriptions that may deliver, or may not any more, because others left or entered their folder."""
+        return self._folders.take_reordered()
 
     def put(self, manifest: Manifest) -> bool:
         """Remember an object of the five kinds; False if the version in the store is as new or newer."""
@@ -125,6 +134,8 @@ class Store:
             return False
         self._objects[key] = _lean(manifest)
         self._derived.pop(key, None)
+        if _read_by_referrers(before) != _read_by_referrers(manifest):
+            self._changed[key] = None
         if before is None or not _same_spec(before, manifest):
             self._specs.pop(key, None)
             self._refer(key, before, manifest)
@@ -139,6 +150,7 @@ class Store:
         if before is None or _uid(before) != _uid(manifest):
             return False
         del self._objects[key]
+        self._changed[key] = None
         self._specs.pop(key, None)
         self._derived.pop(key, None)
         self._refer(key, before, None)
@@ -427,6 +439,17 @@ def _same_spec(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Whether two versions of an object have the same spec, and are both being deleted or both not."""
     deleting = [manifest["metadata"].get("deletionTimestamp") for manifest in (before, after)]
     return _uid(before) == _uid(after) and deleting[0] == deleting[1] and before.get("spec") == after.get("spec")
+
+
+def _read_by_referrers(manifest: Mapping[str, Any] | None) -> object:
+    """What the objects that refer to this one read of it."""
+    if manifest is None:
+        return None
+    metadata, status = manifest["metadata"], manifest.get("status") or {}
+    fields = ("type", "status", "reason", "message")
+    conditions = [tuple(condition.get(name) for name in fields) for condition in status.get("conditions") or []]
+    loaded = status.get("lastLoadTime") is not None
+    return metadata["uid"], metadata.get("deletionTimestamp"), manifest.get("spec"), conditions, loaded
 
 
 def _uid(manifest: Mapping[str, Any]) -> str:

@@ -188,15 +188,59 @@ def test_the_oldest_subscription_has_its_folder() -> None:
 )
 def test_when_it_leaves_the_folder_the_next_one_has_it_and_is_named(after: Manifest) -> None:
     store = _two_subscriptions()
-    store.take_moved_up()
+    store.take_reordered()
     store.put(after)
-    assert (store.folder_owner(FOLDER), store.take_moved_up(), store.take_moved_up()) == (YOUNG, {YOUNG}, set())
+    assert (store.folder_owner(FOLDER), store.take_reordered(), store.take_reordered()) == (YOUNG, {YOUNG}, set())
 
 
 def test_when_it_is_gone_the_next_one_has_the_folder() -> None:
     store = _two_subscriptions()
     store.remove(_created(manifests.subscription("old"), 1))
-    assert (store.folder_owner(FOLDER), store.take_moved_up()) == (YOUNG, {YOUNG})
+    assert (store.folder_owner(FOLDER), store.take_reordered()) == (YOUNG, {YOUNG})
+
+
+def test_who_loses_a_folder_to_an_older_one_that_enters_it_is_named() -> None:
+    store = Store()
+    store.put(_seen(manifests.outbox()))
+    store.put(_created(manifests.subscription("old", settings={"suffix": "elsewhere"}), 1))
+    store.put(_created(manifests.subscription(YOUNG.name), 2))
+    assert (store.folder_owner(FOLDER), store.take_reordered()) == (YOUNG, set())
+    store.put(_created(manifests.subscription("old"), 1, 2))
+    assert (store.folder_owner(FOLDER), store.take_reordered()) == (OLD, {YOUNG})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spec": {"sourceRef": {"name": "other"}}},
+        {"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "Succeeded", "message": "well"}]}},
+        {"status": {"lastLoadTime": "2026-11-22T12:00:00Z"}},
+        {"metadata": {"uid": "another"}},
+        {"metadata": {"deletionTimestamp": "2026-11-22T12:00:00Z"}},
+    ],
+)
+def test_a_change_that_referrers_read_is_kept_until_it_is_taken(change: Manifest) -> None:
+    store, before = Store(), _seen(manifests.pipeline())
+    store.put(before)
+    assert (store.take_changed(), store.take_changed()) == ([KEY], [])
+    after = copy.deepcopy(before)
+    for member, value in change.items():
+        after.setdefault(member, {}).update(value)
+    after["metadata"]["resourceVersion"] = "2"
+    store.put(after)
+    assert store.take_changed() == [KEY]
+    store.remove(after)
+    assert store.take_changed() == [KEY]
+
+
+def test_a_change_that_no_referrer_reads_is_no_news_for_them() -> None:
+    store = Store()
+    store.put(_seen(manifests.pipeline()))
+    store.take_changed()
+    touched = _seen({**manifests.pipeline(), "status": {"rows": 7}}, 2)
+    touched["metadata"]["annotations"] = {"touched": "yes"}
+    store.put(touched)
+    assert store.take_changed() == []
 
 
 def test_a_destination_that_moves_takes_its_subscriptions_along() -> None:
