@@ -28,6 +28,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+AT_ONCE_SECONDS = 3
+"""Less than every time-out that an end could wait for: 4 s for the Lease, 5 s for kopf's own tasks or for what is under
+way, 10 s for a thread. A busy machine alone does not take so long."""
+
+
 @dataclass(frozen=True)
 class Operator:
     """A running operator: its process, its log and its probes."""
@@ -52,7 +57,7 @@ class Operator:
             return 0, ""
 
     def seconds_to_end(self) -> float:
-        """How long it takes from SIGTERM to its end, which is a good one."""
+        """How long it takes from SIGTERM to its end, which is a good one; a fifth of a second on an idle machine."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(timeout=20) == 0, self.log_text
@@ -199,12 +204,14 @@ def test_crds_that_are_deleted_and_come_back_need_no_person(bare: Cluster) -> No
 def test_it_ends_at_once_when_idle_and_while_it_waits(bare: Cluster) -> None:
     with _operator(bare) as waiting:
         _administrator(bare).until(lambda: waiting.probe("/readyz")[0] == 503, "it waits", 20)
-        assert waiting.seconds_to_end() < 1
+        assert waiting.seconds_to_end() < AT_ONCE_SECONDS
     _definitions(bare)
-    with _operator(bare) as idle:
-        _until_ready(bare, idle)
-        assert idle.seconds_to_end() < 1
-        assert "Traceback" not in idle.log_text
+    for _ in range(5):  # as soon as it acts: kopf still asks then for all that the API server has
+        with _operator(bare) as idle:
+            _until_ready(bare, idle)
+            assert idle.seconds_to_end() < AT_ONCE_SECONDS
+            assert "Traceback" not in idle.log_text
+            assert "ERROR" not in idle.log_text
 
 
 def test_it_brings_a_reconciliation_to_its_end_before_it_ends(bare: Cluster) -> None:
@@ -246,7 +253,7 @@ def test_of_two_operators_one_acts_and_the_other_takes_over_at_once_when_it_ends
             time.sleep(5)
             assert (_acting([first, second]), _holder(bare)) == (["first"], "first")
 
-            assert first.seconds_to_end() < 1
+            assert first.seconds_to_end() < AT_ONCE_SECONDS
             _until_ready(bare, second, 6)
             assert _holder(bare) == "second"
             administrator.apply(_other_source())

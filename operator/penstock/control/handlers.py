@@ -135,23 +135,20 @@ class _Watch:
         work_loop: asyncio.AbstractEventLoop,
     ) -> None:
         begun = asyncio.Event()
-        telling = asyncio.create_task(begun.wait(), name="ready")
+        announcing = asyncio.create_task(begun.wait(), name="ready")
         if ready is not None:
-            telling.add_done_callback(
+            announcing.add_done_callback(
                 lambda task: None if task.cancelled() else work_loop.call_soon_threadsafe(ready.set)
             )
-        try:
-            await kopf.operator(
-                registry=registry,
-                settings=_settings(),
-                standalone=True,
-                clusterwide=not settings.namespaces,
-                namespaces=settings.namespaces,
-                stop_flag=self._stop,
-                ready_flag=begun,
-            )
-        finally:
-            telling.cancel()
+        stopped = asyncio.create_task(self._stop.wait(), name="stop")
+        watching = asyncio.create_task(_kopf(registry, settings, begun), name="kopf")
+        await asyncio.wait({watching, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        announcing.cancel()
+        if stopped.done():
+            await _cancelled(watching)
+        else:
+            stopped.cancel()
+            watching.result()
 
     def stop(self) -> None:
         """End it soon."""
@@ -160,6 +157,28 @@ class _Watch:
     async def ended(self) -> None:
         """Return when it has ended. Raises what ended it."""
         await asyncio.wrap_future(self._future)
+
+
+async def _kopf(registry: kopf.OperatorRegistry, settings: Settings, begun: asyncio.Event) -> None:
+    await kopf.operator(
+        registry=registry,
+        settings=_settings(),
+        standalone=True,
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
+        ready_flag=begun,
+    )
+
+
+async def _cancelled(watching: "asyncio.Task[None]") -> None:
+    """Cancel kopf, and return when it has ended.
+
+    Its own way, the `stop_flag`, gives each request that is under way 5 s to end, such as those with which it begins,
+    for the resources that the API server has. Nothing that it does in here matters any more, nor what it says of it.
+    """
+    logging.getLogger("kopf").setLevel(logging.CRITICAL)
+    watching.cancel()
+    await asyncio.wait({watching})
 
 
 def main(settings: Settings, connection: Connection) -> None:
