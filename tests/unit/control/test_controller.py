@@ -255,7 +255,7 @@ def _count_of(controller: Controller, key: Key) -> Callable[[], int]:
         count += other == key
         get(other)
 
-    controller.queue.done = done  # type: ignore[method-assign]
+    controller.queue.done = done  # type: ignore[method-assign,assignment]
     return lambda: count
 
 
