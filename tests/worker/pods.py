@@ -143,7 +143,7 @@ class APod:
     @property
     def ledger(self) -> SqlLedger:
         """The ledger of the lake."""
-        return SqlLedger(SqliteDatabase(self.warehouse / "catalog.db"))
+        return SqlLedger(SqliteDatabase(self.warehouse, "catalog.db", "Destination lake"))
 
     def bad(self) -> list[Json]:
         """The quarantine's entries, by input and position."""

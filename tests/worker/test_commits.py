@@ -13,6 +13,7 @@ import pytest
 from penstock.connectors.lake import commit, tables
 from penstock.connectors.lake.catalogs.sqlite import SqliteDatabase
 from penstock.connectors.lake.snapshots import Swap
+from penstock.connectors.lake.warehouse import Catalog, Warehouse
 from penstock.language.errors import NotYet
 from penstock.worker.jobs import migrate
 from penstock.worker.ledger import SqlLedger, check
@@ -144,7 +145,8 @@ def test_metadata_that_is_in_use_is_never_discarded(tmp_path: Path) -> None:
     after = Path(table.metadata_location.removeprefix("file://"))
     unused = after.with_name("99999-unused.metadata.json")
     unused.touch()
-    lake = tables.Lake(pod.warehouse, table.catalog)  # type: ignore[arg-type]  # it is an SQL catalog
+    warehouse = Warehouse(pod.warehouse.parent, "wh", "Destination lake")
+    lake = tables.Lake(warehouse, Catalog(tables.CATALOG, warehouse))
     commit._discard(lake, [Swap("things", "", table.metadata_location, (str(after),))])
     assert after.exists()
     commit._discard(lake, [Swap("things", "", unused.as_uri(), (str(unused),))])
@@ -217,7 +219,7 @@ def test_descriptions_that_come_while_a_run_writes_are_left_to_the_next(
 
 
 def test_a_lease_is_waited_for_and_taken_over(tmp_path: Path) -> None:
-    ledger = SqlLedger(SqliteDatabase(tmp_path / "ledger.db"))
+    ledger = SqlLedger(SqliteDatabase(tmp_path, "ledger.db", "Destination lake"))
     with ledger.claim("demo/things", Attempt("r1", "first"), 0.6) as first:
         with pytest.raises(NotYet) as busy, ledger.claim("demo/things", Attempt("r2", "second"), 0.6):
             pass
@@ -231,7 +233,7 @@ def test_a_lease_is_waited_for_and_taken_over(tmp_path: Path) -> None:
 
 
 def test_a_dead_workers_lease_ends(tmp_path: Path) -> None:
-    ledger = SqlLedger(SqliteDatabase(tmp_path / "ledger.db"))
+    ledger = SqlLedger(SqliteDatabase(tmp_path, "ledger.db", "Destination lake"))
     ledger.create()
     with ledger.database.transaction() as cursor:
         cursor.execute(

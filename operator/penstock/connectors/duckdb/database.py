@@ -58,13 +58,23 @@ _instances = _Instances()
 
 @dataclass(frozen=True)
 class DatabaseFile:
-    """Where a file is. `subject` begins messages: the object of the user, and the path in the manifest."""
+    """Where a file is: its path `name` relative to the mounted claim `root`.
 
-    path: Path
+    `subject` begins messages: the object of the user, and the path in the manifest. `claim` is the claim's name.
+    """
+
+    root: Path
+    name: str
     subject: str
+    claim: str
     memory: int
     threads: int
     scratch: Path
+
+    @property
+    def path(self) -> Path:
+        """The file's path."""
+        return self.root.joinpath(*beneath.parts(self.name))
 
     @contextmanager
     def opened(self, patience: float) -> Iterator[Connection]:
@@ -92,27 +102,32 @@ class DatabaseFile:
         with _instances.lock:
             there = _instances.by_path.get(self.path)
             if there is None:
-                self._check()
                 there = _Instance(self._connect())
                 _instances.by_path[self.path] = there
             there.users += 1
             return there.connection.cursor()
 
-    def _check(self) -> None:
-        """Raise InvalidSpec for what is no regular file."""
+    def _connect(self) -> Connection:
+        """Open the file. Raises InvalidSpec for what is no regular file, or is reached or accompanied by a link."""
+        above, _, name = self.name.rpartition("/")
         try:
-            mode = os.lstat(self.path).st_mode
+            with beneath.folder(self.root, above) as parent:
+                _check(parent, name)
+                connection = engine.connect(self.memory, self.threads, self.scratch, file=self.path, read_only=True)
+                try:
+                    _check(parent, name)
+                    beneath.require_opened(self.path, parent, name)
+                except BaseException:
+                    connection.close()
+                    raise
+                return connection
+        except beneath.Refused as refused:
+            if refused.path == name:
+                raise InvalidSpec(f"{self.subject} {refused.what}.", "WrongSpecification") from None
+            message = f"{self.subject}: {refused.path} in claim {self.claim} {refused.what}."
+            raise InvalidSpec(message, "WrongSpecification") from None
         except FileNotFoundError:
             raise InvalidSpec(f"{self.subject} does not exist. Check the path.", "ResourceNotFound") from None
-        if stat.S_ISLNK(mode):
-            message = f"{self.subject} is a link, and links in a claim are not followed."
-            raise InvalidSpec(message, "WrongSpecification")
-        if not stat.S_ISREG(mode):
-            what = "is a folder" if stat.S_ISDIR(mode) else "is no regular file"
-            raise InvalidSpec(f"{self.subject} {what}.", "WrongSpecification")
-
-    def _connect(self) -> Connection:
-        return engine.connect(self.memory, self.threads, self.scratch, file=self.path, read_only=True)
 
     def _release(self) -> None:
         with _instances.lock:
@@ -126,26 +141,23 @@ class DatabaseFile:
 def at(path: str, volume: Volume, pod: Pod, owner: str) -> DatabaseFile:
     """The file at `path`. `owner` begins messages, such as "Source shop".
 
-    Raises InvalidSpec when the claim is not mounted, or when the path passes a link.
+    Raises InvalidSpec when the claim is not mounted.
     """
     mount = pod.path(volume.mount_path)
     if not mount.is_dir():
         message = f"{owner}: claim {volume.claim_name} is not mounted. Create it."
         raise InvalidSpec(message, "ResourceNotFound")
-    inside = path.removeprefix(f"{volume.mount_path}/")
-    folder, _, name = inside.rpartition("/")
-    try:
-        with beneath.folder(mount, folder) as opened:
-            beneath.check_file(opened, f"{name}.wal")
-    except beneath.Refused as refused:
-        message = f"{owner}: {refused.path} in claim {volume.claim_name} {refused.what}."
-        raise InvalidSpec(message, "WrongSpecification") from None
-    except FileNotFoundError:
-        message = f"{owner}: the folder of {path} does not exist. Check the path."
-        raise InvalidSpec(message, "ResourceNotFound") from None
     memory = max((pod.memory or _NO_LIMIT) // _SHARE, _SMALLEST)
-    resolved = mount.joinpath(*beneath.parts(inside))
-    return DatabaseFile(resolved, f"{owner}: {path}", memory, pod.processors, pod.scratch)
+    inside = path.removeprefix(f"{volume.mount_path}/")
+    return DatabaseFile(mount, inside, f"{owner}: {path}", volume.claim_name, memory, pod.processors, pod.scratch)
+
+
+def _check(parent: int, name: str) -> None:
+    """Raise FileNotFoundError, or Refused for what is no regular file, or has a write-ahead log that is none."""
+    if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+        raise beneath.Refused(name, "is a folder")
+    for each in (name, f"{name}.wal"):
+        beneath.check_file(parent, each, second_name=True)
 
 
 class Worker:

@@ -103,4 +103,4 @@ def _discard(lake: Lake, swaps: Sequence[Swap]) -> None:
         return  # a few small files are left behind
     if not any(swap.after in used for swap in swaps):
         for swap in swaps:
-            snapshots.discard(swap)
+            snapshots.discard(lake.warehouse, swap)

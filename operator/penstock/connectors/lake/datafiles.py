@@ -1,6 +1,7 @@
 """Data files: Parquet as the table wants it, written by several threads at once."""
 
 import contextlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -10,6 +11,8 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from penstock.connectors.lake.warehouse import Warehouse
 
 _SAMPLE = 50_000
 """Rows of which is decided which columns repeat themselves."""
@@ -27,6 +30,7 @@ _FILE_ROWS = 4_000_000
 class _OpenFile:
     """A file being written by one thread at a time."""
 
+    warehouse: Warehouse
     path: Path
     target: BinaryIO | None = None
     writer: pq.ParquetWriter | None = None
@@ -50,8 +54,7 @@ class _OpenFile:
             return
         rows = pa.concat_tables(self.waiting)
         if self.writer is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.target = self.path.open("xb")  # a name that is taken, also by a link, is refused, not written through
+            self.target = os.fdopen(self.warehouse.create(self.path), "wb")
             self.writer = pq.ParquetWriter(
                 self.target, rows.schema, compression="zstd", compression_level=1, use_dictionary=_repeating(rows)
             )
@@ -71,8 +74,9 @@ class _OpenFile:
 class DataFiles:
     """Parquet files with one name and a running number; rows of several inputs may share a file."""
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, warehouse: Warehouse, path: Path, schema: pa.Schema) -> None:
         self.schema = schema
+        self._warehouse = warehouse
         self._path = path
         self._idle: SimpleQueue[_OpenFile] = SimpleQueue()
         self._files: list[_OpenFile] = []
@@ -94,7 +98,7 @@ class DataFiles:
         with self._lock:
             if not self._idle.empty():
                 return self._idle.get()
-            file = _OpenFile(self._path.with_name(f"{self._path.name}-{len(self._files):03d}.parquet"))
+            file = _OpenFile(self._warehouse, self._path.with_name(f"{self._path.name}-{len(self._files):03d}.parquet"))
             self._files.append(file)
             return file
 
@@ -103,7 +107,7 @@ class DataFiles:
         for file in self._files:
             file.close()
         paths = [file.path for file in self._files if file.rows]
-        return paths, sum(footer_rows(path) for path in paths)
+        return paths, sum(footer(self._warehouse, path).num_rows for path in paths)
 
     def discard(self) -> None:
         """Remove what was written."""
@@ -114,12 +118,12 @@ class DataFiles:
             if file.target is not None:
                 with contextlib.suppress(OSError):
                     file.target.close()
-            file.path.unlink(missing_ok=True)
+            self._warehouse.discard(file.path)
 
 
-def footer_rows(path: Path) -> int:
-    """Rows of a Parquet file, by its own footer."""
-    return int(pq.read_metadata(path).num_rows)
+def footer(warehouse: Warehouse, path: Path) -> pq.FileMetaData:
+    """The footer of a Parquet file."""
+    return pq.read_metadata(str(path), filesystem=warehouse.file_system)
 
 
 def _repeating(rows: pa.Table) -> list[str] | bool:

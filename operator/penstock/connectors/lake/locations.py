@@ -7,8 +7,6 @@ character that would end the path of a URL, the location is the bare path, which
 import re
 from pathlib import Path
 
-from sqlalchemy import URL
-
 _SCHEME = "file://"
 _ENDS_A_PATH = re.compile(r"[?#\r\n\t]")
 
@@ -22,8 +20,3 @@ def location(path: Path) -> str:
 def path(location: str) -> Path:
     """The path that a location names."""
     return Path(location.removeprefix(_SCHEME))
-
-
-def database_url(database: Path) -> str:
-    """The URL of a SQLite file as catalogs take it. Here, unlike in a location, the path is percent-encoded."""
-    return URL.create("sqlite", database=str(database), query={"timeout": "30"}).render_as_string()

@@ -18,7 +18,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import FileScanTask, Table
 from pyiceberg.types import LongType
 
-from penstock.connectors.lake import locations
+from penstock.connectors.lake import locations, warehouse
 from penstock.connectors.lake.datafiles import DataFiles
 
 _BATCH = 65_536
@@ -44,7 +44,7 @@ def rows_of_inputs(table: Table, column: str, inputs: Set[int], path: Path) -> R
     removal = Removal()
     if not inputs:
         return removal
-    files = DataFiles(path, schema_to_pyarrow(table.schema()))
+    files = DataFiles(warehouse.files_of(table), path, schema_to_pyarrow(table.schema()))
     for task in table.scan().plan_files():
         match _content(table, task, column, inputs):
             case "all":
@@ -98,7 +98,8 @@ def _batches(table: Table, task: FileScanTask, names: Iterable[str]) -> Iterator
         for batch in ArrowScan(table.metadata, table.io, schema, AlwaysTrue()).to_record_batches([task]):
             yield pa.Table.from_batches([batch])
         return
-    with pq.ParquetFile(locations.path(task.file.file_path)) as file:
+    path = str(locations.path(task.file.file_path))
+    with pq.ParquetFile(path, filesystem=warehouse.files_of(table).file_system) as file:
         for batch in file.iter_batches(_BATCH, columns=[*names]):
             yield pa.Table.from_batches([batch]).select([*names])
 

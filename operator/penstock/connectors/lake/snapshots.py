@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
@@ -20,7 +19,8 @@ from pyiceberg.io.pyarrow import (
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import Table
 
-from penstock.connectors.lake import locations
+from penstock.connectors.lake import datafiles, locations, warehouse
+from penstock.connectors.lake.warehouse import Warehouse
 from penstock.language.errors import NotYet
 
 
@@ -57,16 +57,16 @@ def prepare(table: Table, added: Iterable[Path], dropped: Sequence[DataFile], pr
     snapshot = staged.metadata.current_snapshot()
     gone = int((snapshot.summary["deleted-data-files"] if snapshot and snapshot.summary else None) or 0)
     if gone != len(dropped):
-        discard(swap)
+        discard(warehouse.files_of(table), swap)
         message = f"Table {swap.table}: {len(dropped)} data files were to go and {gone} were there. "
         raise NotYet(f"{message}The run is tried again.", "CountMismatch")
     return swap
 
 
-def discard(swap: Swap) -> None:
+def discard(files: Warehouse, swap: Swap) -> None:
     """Remove the metadata of a snapshot that will never be visible."""
     for location in swap.written:
-        locations.path(location).unlink(missing_ok=True)
+        files.discard(locations.path(location))
 
 
 def data_files(table: Table) -> list[DataFile]:
@@ -87,10 +87,10 @@ def _data_files(table: Table, paths: Iterable[Path]) -> Iterator[DataFile]:
     pyiceberg checks the first one against the table's schema. Those with the same schema need no such check, which
     takes 5 ms a file.
     """
-    schema, checked = table.schema(), None
+    schema, checked, files = table.schema(), None, warehouse.files_of(table)
     plan, ids = compute_statistics_plan(schema, table.properties), parquet_path_to_id_mapping(schema)
     for path in paths:
-        footer = pq.read_metadata(path)
+        footer = datafiles.footer(files, path)
         if checked is None or not footer.schema.equals(checked):
             yield parquet_file_to_data_file(table.io, table.metadata, locations.location(path))
             checked = footer.schema
@@ -101,7 +101,7 @@ def _data_files(table: Table, paths: Iterable[Path]) -> Iterator[DataFile]:
             file_path=locations.location(path),
             file_format=FileFormat.PARQUET,
             partition=statistics.partition(table.spec(), schema),
-            file_size_in_bytes=path.stat().st_size,
+            file_size_in_bytes=files.status(path).st_size,
             sort_order_id=None,
             spec_id=table.metadata.default_spec_id,
             equality_ids=None,

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset as ds
-from pyarrow.fs import LocalFileSystem
 from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
 from pyiceberg.table import Table
@@ -19,6 +18,7 @@ from penstock.connectors.files.stores import beneath, trouble
 from penstock.connectors.lake import commit, locations, snapshots, tables
 from penstock.connectors.lake.datafiles import DataFiles
 from penstock.connectors.lake.tables import Tables
+from penstock.connectors.lake.warehouse import Warehouse, files_of
 from penstock.language.errors import NotYet
 from penstock.runs.order import DatasetOrder, DestinationOrder
 from penstock.runs.report import ColumnReport, DatasetReport
@@ -46,7 +46,7 @@ class LakeStore:
     def __init__(self, destination: DestinationOrder, pod: Pod) -> None:
         """Raises InvalidSpec (ResourceNotFound) when the claim is not mounted."""
         self._subject = f"Destination {destination.name}"
-        self._warehouse = destination.connector.spec.location
+        self._location = destination.connector.spec.location
         self._pod = pod
         self.lake = tables.connect(destination, pod)
         self.ledger = SqlLedger(self.lake.database)
@@ -55,8 +55,13 @@ class LakeStore:
     def check(self) -> None:
         """Write a file into the warehouse and remove it again."""
         self.ledger.create()
-        probe = f"penstock-probe-{self._pod.name}"
-        with trouble(self._subject, self._warehouse), beneath.written(self.lake.root, probe) as (file, _):
+        warehouse = self.lake.warehouse
+        probe = f"{warehouse.inside}/penstock-probe-{self._pod.name}"
+        with (
+            trouble(self._subject, self._location),
+            warehouse.refusals(),
+            beneath.written(warehouse.mount, probe) as (file, _),
+        ):
             file.write(b"Penstock wrote this to see whether it may. It can be deleted.\n")
 
     def claim(self, dataset: DatasetOrder, attempt: Attempt, lease: float = LEASE) -> AbstractContextManager[Claim]:
@@ -85,15 +90,16 @@ class LakeStore:
         and of no snapshot. Nobody else is writing: the claim is held.
         """
         own, mine = _prefix(claim.run), f"{_prefix(claim.run)}{claim.load_id}-"
-        swept = 0
+        swept, warehouse = 0, self.lake.warehouse
         for table in self._tables(dataset).both:
-            there = [path for path in tables.folder(table).glob("*.parquet") if not path.name.startswith(mine)]
+            staged = warehouse.files(tables.folder(table), ".parquet")
+            there = [path for path in staged if not path.name.startswith(mine)]
             others = [path for path in there if not path.name.startswith(own) and _STAGED.match(path.name)]
-            old = {path for path in others if _age(path) > _ABANDONED}
+            old = {path for path in others if _age(warehouse, path) > _ABANDONED}
             gone = {path for path in there if path.name.startswith(own)}
             gone |= old - snapshots.all_paths(table) if old else set()
             for path in gone:
-                path.unlink(missing_ok=True)
+                warehouse.remove(path)
             swept += len(gone)
         return swept
 
@@ -146,8 +152,8 @@ class LakeWriter:
     """Stages rows and quarantine entries as Parquet files."""
 
     def __init__(self, into: Tables, name: str) -> None:
-        self._good = DataFiles(tables.folder(into.data) / name, into.data_schema)
-        self._bad = DataFiles(tables.folder(into.quarantine) / name, into.quarantine_schema)
+        self._good = DataFiles(files_of(into.data), tables.folder(into.data) / name, into.data_schema)
+        self._bad = DataFiles(files_of(into.quarantine), tables.folder(into.quarantine) / name, into.quarantine_schema)
         self.schema: pa.Schema = into.data_schema
 
     def write(self, rows: pa.Table) -> None:
@@ -179,9 +185,9 @@ def _prefix(run: str) -> str:
     return f"{hashlib.sha256(run.encode()).hexdigest()[:16]}-"
 
 
-def _age(path: Path) -> float:
+def _age(warehouse: Warehouse, path: Path) -> float:
     try:
-        return time.time() - path.stat().st_mtime
+        return time.time() - warehouse.status(path).st_mtime
     except FileNotFoundError:  # a worker that was taken over is sweeping too
         return 0.0
 
@@ -205,6 +211,6 @@ def _scan(table: Table, columns: Sequence[str], at: str | None) -> Scan:
     if not tasks:
         return Scan(pa.RecordBatchReader.from_batches(schema, []), 0, str(number))
     paths = [str(locations.path(task.file.file_path)) for task in tasks]
-    dataset = ds.dataset(paths, schema=schema, format="parquet", filesystem=LocalFileSystem())
+    dataset = ds.dataset(paths, schema=schema, format="parquet", filesystem=files_of(table).file_system)
     reader = dataset.scanner(columns=list(columns)).to_reader()
     return Scan(reader, sum(task.file.record_count for task in tasks), str(number))

@@ -10,17 +10,17 @@ from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 
 from penstock.api import checks
-from penstock.connectors.files.stores import beneath
+from penstock.connectors.files.stores import beneath, sqlitefile
 from penstock.connectors.lake import columns, locations
 from penstock.connectors.lake.catalogs.sqlite import SqliteDatabase
 from penstock.connectors.lake.spec import LakeDestination
+from penstock.connectors.lake.warehouse import DATABASE, Catalog, Warehouse
 from penstock.language.errors import InvalidSpec, NotYet
 from penstock.runs.order import DatasetOrder, DestinationOrder
 from penstock.worker.pod import Pod
@@ -30,7 +30,6 @@ from penstock.worker.ports.tablestore import Change
 CATALOG = "penstock"
 """The catalog's name inside its database; a plain reader needs it: `SqlCatalog("penstock", uri=…, warehouse=…)`."""
 NAMESPACE = "main"
-DATABASE = "catalog.db"
 OWNER = "penstock.owner"
 
 
@@ -38,13 +37,13 @@ OWNER = "penstock.owner"
 class Lake:
     """An open lake."""
 
-    root: Path
-    catalog: SqlCatalog
+    warehouse: Warehouse
+    catalog: Catalog
 
     @property
     def database(self) -> SqliteDatabase:
         """The database that holds the catalog and the ledger."""
-        return SqliteDatabase(self.root / DATABASE)
+        return self.warehouse.database
 
     def table(self, name: str) -> Table | None:
         """The table of that name as it is now, None where there is none."""
@@ -86,30 +85,26 @@ def connect(destination: DestinationOrder, pod: Pod) -> Lake:
     if not mount.is_dir():
         message = f"Destination {destination.name}: claim {place.volume.claim_name} is not mounted. Create it."
         raise InvalidSpec(message, "ResourceNotFound")
-    root = _warehouse(mount, place.warehouse.removeprefix(f"file://{place.volume.mount_path}"), destination.name)
-    catalog = SqlCatalog(CATALOG, uri=locations.database_url(root / DATABASE), warehouse=locations.location(root))
+    inside = place.warehouse.removeprefix(f"file://{place.volume.mount_path}").strip("/")
+    warehouse = Warehouse(mount, inside, f"Destination {destination.name}")
+    _prepare(warehouse)
+    catalog = Catalog(CATALOG, warehouse)
     with contextlib.suppress(NamespaceAlreadyExistsError):  # another worker was a moment faster
         catalog.create_namespace_if_not_exists(NAMESPACE)
-    return Lake(root, catalog)
+    return Lake(warehouse, catalog)
 
 
-def _warehouse(mount: Path, inside: str, name: str) -> Path:
-    """The warehouse's folder, created where it is missing. Raises InvalidSpec where a link would lead out of it.
+def _prepare(warehouse: Warehouse) -> None:
+    """Create the warehouse's folder where it is missing. Raises InvalidSpec for a link in it, before anything is read.
 
-    What is opened later by its name are the catalog's database and files with the names that this process gives.
+    Links that are put there later are refused when they are met.
     """
-    inside = inside.strip("/")
-    try:
-        with beneath.folder(mount, inside, create=True) as folder:
-            for file in (DATABASE, f"{DATABASE}-journal", f"{DATABASE}-wal", f"{DATABASE}-shm"):
-                beneath.check_file(folder, file)
-            for table in beneath.folders(folder, NAMESPACE):
-                for part in ("data", "metadata"):
-                    beneath.check_folder(folder, f"{NAMESPACE}/{table}/{part}")
-    except beneath.Refused as refused:
-        message = f"Destination {name}: {refused.path} in the warehouse {refused.what}. Remove it."
-        raise InvalidSpec(message, "WrongSpecification") from None
-    return mount.joinpath(*beneath.parts(inside))
+    with warehouse.refusals(), beneath.folder(warehouse.mount, warehouse.inside, create=True) as folder:
+        for file in (DATABASE, *(f"{DATABASE}{suffix}" for suffix in sqlitefile.BESIDE)):
+            beneath.check_file(folder, file)
+        for table in beneath.folders(folder, NAMESPACE):
+            for part in ("data", "metadata"):
+                beneath.check_folder(folder, f"{NAMESPACE}/{table}/{part}")
 
 
 def ensure(lake: Lake, dataset: DatasetOrder) -> Tables:

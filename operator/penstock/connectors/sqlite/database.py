@@ -7,8 +7,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
+from penstock.connectors.files.stores import sqlitefile
 from penstock.connectors.sqlite.cells import Row
 
 _CHUNK_BYTES = 16 << 20
@@ -31,11 +31,10 @@ _Result = TypeVar("_Result")
 class Database:
     """A read-only connection, whose statements a signal's handler can end by raising."""
 
-    def __init__(self, file: Path) -> None:
-        if not file.is_file():
-            raise IsADirectoryError if file.is_dir() else FileNotFoundError
+    def __init__(self, root: Path, name: str) -> None:
+        """Open the file `name` beneath the claim `root`. Raises FileNotFoundError, `beneath.Refused`, sqlite3.Error."""
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
-        self._connection = self._in_thread(partial(_connect, file))
+        self._connection = self._in_thread(partial(_connect, root, name))
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """All rows of a statement of ours."""
@@ -44,7 +43,7 @@ class Database:
     def columns(self, sql: str) -> tuple[str, ...]:
         """The names of a query's columns. Raises sqlite3.Error unless it is one statement that reads."""
         self._in_thread(partial(self._read, f"EXPLAIN {_statement(sql)}"))  # by itself, before it stands in brackets
-        empty = f"SELECT * FROM ({_statement(sql)}) LIMIT 0"  # noqa: S608 - the authorizer allows reading alone
+        empty = f"SELECT * FROM (\n{_statement(sql)}\n) LIMIT 0"  # noqa: S608 - the authorizer allows reading alone
         cursor = self._in_thread(partial(self._read, empty))
         return tuple(str(column[0]) for column in cursor.description or ())
 
@@ -81,10 +80,8 @@ class Database:
             raise
 
 
-def _connect(file: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"file:{quote(str(file))}?mode=ro", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
-    )
+def _connect(root: Path, name: str) -> sqlite3.Connection:
+    connection = sqlitefile.connect(root, name, mode="ro", timeout=_BUSY_SECONDS, isolation_level=None)
     connection.text_factory = _text
     connection.execute("PRAGMA query_only = ON")
     connection.execute("PRAGMA trusted_schema = OFF")

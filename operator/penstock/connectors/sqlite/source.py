@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import cast
 
+from penstock.connectors.files.stores import beneath
 from penstock.connectors.sqlite import cells
 from penstock.connectors.sqlite import database as sqlite_database
 from penstock.connectors.sqlite.database import Database
@@ -84,9 +85,8 @@ class SqliteSource:
         if not mount.is_dir():
             message = f"{self._subject}: claim {self._spec.volume.claim_name} is not mounted. Create it."
             raise InvalidSpec(message, "ResourceNotFound")
-        self._file = pod.path(self._spec.path)
-        if not self._file.is_relative_to(mount):
-            raise InvalidSpec(f"{self._subject}: {self._spec.path} leads out of its claim.", "WrongSpecification")
+        self._mount, self._name = mount, self._spec.path.removeprefix(f"{self._spec.volume.mount_path}/")
+        self._file = mount / self._name
 
     def check(self) -> None:
         with self._connected() as database:
@@ -107,7 +107,7 @@ class SqliteSource:
     @contextmanager
     def _connected(self) -> Iterator[Database]:
         with self.failures():
-            database = Database(self._file)
+            database = Database(self._mount, self._name)
         try:
             with self.failures():
                 database.execute("BEGIN")
@@ -159,7 +159,7 @@ class SqliteSource:
 
     @contextmanager
     def failures(self, where: str = "") -> Iterator[None]:
-        """Translate what SQLite raises. `where` names the table or query."""
+        """Translate what SQLite raises, and the refusals of `beneath`. `where` names the table or query."""
         try:
             yield
         except PenstockError:
@@ -177,10 +177,13 @@ class SqliteSource:
 
     def _file_fault(self, error: Exception, subject: str) -> PenstockError | None:
         """What is wrong with the file itself, None where it can be read."""
+        if isinstance(error, IsADirectoryError) or (self._file.is_dir() and not self._file.is_symlink()):
+            return InvalidSpec(f"{subject} is a folder.", "WrongSpecification")
+        if isinstance(error, beneath.Refused):
+            message = f"{subject}: {error.path} in claim {self._spec.volume.claim_name} {error.what}."
+            return InvalidSpec(message, "WrongSpecification")
         if isinstance(error, FileNotFoundError) or not self._file.exists():
             return InvalidSpec(f"{subject} does not exist. Check the path.", "ResourceNotFound")
-        if isinstance(error, IsADirectoryError) or self._file.is_dir():
-            return InvalidSpec(f"{subject} is a folder.", "WrongSpecification")
         if isinstance(error, PermissionError) or not os.access(self._file, os.R_OK):
             return InvalidSpec(f"{subject} may not be read. Check the permissions.", "WrongCredentials")
         return None

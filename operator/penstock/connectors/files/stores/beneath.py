@@ -38,8 +38,11 @@ class Entry:
     status: os.stat_result
 
 
-def check_file(parent: int, name: str) -> None:
-    """Raise Refused unless `name` in the open folder is a regular file with one name, or nothing."""
+def check_file(parent: int, name: str, *, second_name: bool = False) -> None:
+    """Raise Refused unless `name` in the open folder is a regular file or nothing.
+
+    A file with a second name, a hard link, is refused too unless `second_name`: what is written to it is written there.
+    """
     try:
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
@@ -48,7 +51,7 @@ def check_file(parent: int, name: str) -> None:
         raise Refused(name, "is a link, and links in a claim are not followed")
     if not stat.S_ISREG(status.st_mode):
         raise Refused(name, "is no regular file")
-    if status.st_nlink > 1:
+    if status.st_nlink > 1 and not second_name:
         raise Refused(name, "has a second name, a hard link")
 
 
@@ -153,6 +156,23 @@ def read(root: Path, name: str) -> int:
         return opened
 
 
+def create(root: Path, name: str) -> int:
+    """A descriptor of the new file `name` beneath `root`, to be written and closed by the caller.
+
+    Folders that are missing are made. Raises FileExistsError for a name that is taken, also by a link, and Refused.
+    """
+    above, last = _split(name)
+    with folder(root, above, create=True) as parent:
+        return os.open(last, _NEW, 0o666, dir_fd=parent)
+
+
+def status(root: Path, name: str) -> os.stat_result:
+    """The status of what has the name, of the link itself where it is one. Raises FileNotFoundError and Refused."""
+    above, last = _split(name)
+    with folder(root, above) as parent:
+        return os.stat(last, dir_fd=parent, follow_symlinks=False)
+
+
 def _split(name: str) -> tuple[str, str]:
     path = parts(name)
     if not path:
@@ -187,6 +207,26 @@ def _walk(current: int, prefix: str) -> Iterator[Entry]:
                 yield Entry(prefix + entry.name, entry.stat(follow_symlinks=False))
         except FileNotFoundError:
             continue
+
+
+def require_opened(path: Path, parent: int, name: str) -> None:
+    """Raise Refused unless `name` in the open folder is what `path` names, and this process has it open.
+
+    It is for libraries that open a file by its path: the path may have led elsewhere at that moment.
+    """
+    there = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    if not (os.path.samestat(os.stat(path), there) and _is_open(there)):
+        raise Refused(name, "was replaced while it was opened")
+
+
+def _is_open(status: os.stat_result) -> bool:
+    for descriptor in os.listdir("/dev/fd"):
+        try:
+            if os.path.samestat(os.fstat(int(descriptor)), status):
+                return True
+        except OSError:
+            continue  # it was closed meanwhile
+    return False
 
 
 @contextmanager

@@ -6,12 +6,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from penstock.connectors.files.stores import beneath, sqlitefile
+from penstock.language.errors import InvalidSpec
+
 
 @dataclass(frozen=True)
 class SqliteDatabase:
-    """A database file."""
+    """A database file: its path `name` relative to the mounted claim `root`. `subject` begins messages."""
 
-    path: Path
+    root: Path
+    name: str
+    subject: str
+
+    def connect(self) -> sqlite3.Connection:
+        """A connection. Raises InvalidSpec where the path passes a link, or a file beside it is one."""
+        try:
+            return sqlitefile.connect(self.root, self.name, timeout=30, check_same_thread=False)
+        except beneath.Refused as refused:
+            message = f"{self.subject}: {refused.path} in the warehouse {refused.what}. Remove it."
+            raise InvalidSpec(message, "WrongSpecification") from None
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Cursor]:
@@ -19,7 +32,8 @@ class SqliteDatabase:
 
         Immediate, because a deferred one fails with "database is locked" as soon as four processes meet.
         """
-        connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+        connection = self.connect()
+        connection.isolation_level = None
         try:
             connection.execute("PRAGMA synchronous = FULL")
             cursor = connection.cursor()
@@ -34,5 +48,5 @@ class SqliteDatabase:
             connection.close()
 
     def is_failure(self, error: Exception) -> bool:
-        """Whether it is an error of SQLite's, such as a busy or full disk."""
-        return isinstance(error, sqlite3.Error)
+        """Whether the database cannot be used: an error of SQLite's, such as a full disk, or a path that is refused."""
+        return isinstance(error, sqlite3.Error | InvalidSpec)
