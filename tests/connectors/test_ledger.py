@@ -31,7 +31,7 @@ Make = Callable[[Path], Database]
 
 
 def sqlite(root: Path) -> Database:
-    return SqliteDatabase(root / "ledger.db")
+    return SqliteDatabase(root, "ledger.db", "Destination lake")
 
 
 def postgres(root: Path, schema: str = "public") -> PostgresDatabase:
