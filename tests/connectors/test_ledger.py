@@ -39,7 +39,8 @@ def postgres(root: Path, schema: str = "public") -> PostgresDatabase:
     quoted = engine.name(schema)
     adapter.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted}", f"GRANT CREATE, USAGE ON SCHEMA {quoted} TO PUBLIC")
     pod = a_pod(root)
-    secret(pod, "login", **adapter.secrets["login"])
+    for name, keys in adapter.secrets.items():
+        secret(pod, name, **keys)
     place = Place(Spec.model_validate(adapter.connector), Auth.model_validate(adapter.auth), here(pod.environment("r")),
                   "Destination store")  # fmt: skip
     return PostgresDatabase(place, schema)

@@ -30,7 +30,7 @@ from penstock.worker.connectors import Connectors
 from penstock.worker.pod import Pod, here
 from penstock.worker.ports.ledger import Attempt, Claim, InputEntry
 from penstock.worker.ports.tablestore import INPUT_ID, LINEAGE, QUARANTINE, Publication, Staged, TableStore, WriteMode
-from worker.pods import a_pod, field, secret
+from worker.pods import APod, a_pod, field, secret
 
 KILLS = int(os.environ.get("PENSTOCK_KILLS", "3"))
 MISSING: set[str] = set()
@@ -52,7 +52,14 @@ class Bench:
     """A running store and its port."""
 
     adapter: StoreAdapter
-    pod: Pod
+    place: APod
+
+    @property
+    def pod(self) -> Pod:
+        """The Pod, with the Secrets that the adapter names now."""
+        for name, keys in self.adapter.secrets.items():
+            secret(self.place, name, **keys)
+        return here(self.place.environment("bench"))
 
     def store(self) -> TableStore:
         """The store as a worker of its own would open it."""
@@ -99,9 +106,7 @@ def bench(adapter: Adapter, root: Path) -> Iterator[Bench]:
     """A store that runs, with its Secrets in the Pod."""
     pod = a_pod(root)
     with adapter.running(root) as running:
-        for name, keys in running.secrets.items():
-            secret(pod, name, **keys)
-        yield Bench(running, here(pod.environment("bench")))
+        yield Bench(running, pod)
 
 
 def rows(claim: Claim, input_id: int, ids: Sequence[int]) -> pa.Table:

@@ -24,6 +24,7 @@ def test_every_example_is_tested_here() -> None:
     folders = {folder.name for folder in EXAMPLES.iterdir() if folder.is_dir()}
     assert folders == {
         *("01-quickstart", "02-s3", "03-json-lines", "04-sqlite", "05-postgres", "06-nested", "07-duckdb", "08-mysql"),
+        "09-postgres-tables",
     }
 
 
@@ -141,6 +142,33 @@ def test_postgres_reads_a_table_and_a_query_in_one_snapshot(session: Session) ->
         session.wait("source", "pgshop", "Discovered")
         streams = session.get("source", "pgshop")["status"]["streams"]
         assert [(stream["name"], stream["fields"]) for stream in streams] == [("sales.orders", 7), ("totals", 2)]
+        everything = session.kubectl("get", "penstock,jobs,configmaps,events,pods", "-o", "yaml")
+        assert "change-me-in-production" not in everything
+
+
+def test_postgres_holds_a_table_that_files_are_loaded_into(session: Session) -> None:
+    if session.cluster.place.enter:
+        pytest.skip("the wheel's PostgreSQL, which must not run as root, cannot enter the network of a node")
+    example = EXAMPLES / "09-postgres-tables"
+    with postgres.serve(session.cluster.place) as server:
+        server.database("logistics", (example / "data/logistics.sql").read_text(encoding="utf-8"))
+        keys = ("--from-literal=username=loader", "--from-literal=password=change-me-in-production")
+        session.kubectl("create", "secret", "generic", "logistics-writer", *keys)
+        session.put("parcels", "in", example / "data")
+        manifests = (example / "parcels.yaml").read_text(encoding="utf-8")
+        here = manifests.replace("host: 127.0.0.1", f"host: {server.host}").replace("5432", str(server.port))
+        session.kubectl("apply", "-f", "-", stdin=here)
+        run = session.last_run("pipeline", "parcels", "nonce/first")
+        assert run["state"] == "Succeeded", run
+        assert (run["rowsRead"], run["rowsLoaded"], run["rowsQuarantined"]) == (8, 5, 3)
+        session.until_rows("parcels", 5)
+        session.wait("destination", "logistics", "Reachable")
+        cities = server.rows("SELECT city FROM tracking.parcels ORDER BY parcel", "logistics")
+        assert [city for (city,) in cities] == ["Lyon", "Porto", "Malmö", "Gent", 'San "Sebastián", Donostia']
+        reasons = server.rows("SELECT reason FROM tracking.parcels_quarantine", "logistics")
+        assert sorted(reason for (reason,) in reasons) == ["Missing", "WrongType", "WrongType"]
+        dataset = session.get("dataset", "parcels")["status"]
+        assert (dataset["table"], dataset["quarantinedRows"]) == ("tracking.parcels", 3)
         everything = session.kubectl("get", "penstock,jobs,configmaps,events,pods", "-o", "yaml")
         assert "change-me-in-production" not in everything
 

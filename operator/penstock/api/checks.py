@@ -55,13 +55,41 @@ def stream_sync(entry: PipelineDataset, source_name: str, source: SourceSpec) ->
 
 
 def dataset_destination(dataset: DatasetSpec, destination: DestinationSpec) -> None:
-    """A Dataset lives in a Destination that holds tables."""
+    """A Dataset lives in a Destination that holds tables, and whose tables can be as the Dataset says."""
     if destination.connector.traits.store is None:
         able = [name for name, spec in DESTINATIONS.items() if spec.traits.store is not None]
         raise InvalidSpec(
             f"Destination {dataset.destination_ref.name} is {destination.connector.choice}, which holds no tables. "
             f"Name a Destination with connector.{' or connector.'.join(able)}."
         )
+    _within_limits(dataset, destination)
+
+
+def _within_limits(dataset: DatasetSpec, destination: DestinationSpec) -> None:
+    """The names and the number of columns are possible in the Destination's system."""
+    traits = destination.connector.traits
+    limits = traits.limits
+    if limits is None:
+        return
+    title, fields = traits.title, dataset.schema_.fields
+    suffix = len(quarantine_table(dataset.table).encode()) - len(dataset.table.encode())
+    if len(dataset.table.encode()) > limits.name_bytes - suffix:
+        raise InvalidSpec(
+            f'table "{dataset.table}" is too long: {title} allows {limits.name_bytes} bytes, and '
+            f'"{quarantine_table("")}" is added for its bad rows. Use {limits.name_bytes - suffix} at most'
+        )
+    if any(dataset.table.startswith(prefix) for prefix in limits.reserved_tables):
+        raise InvalidSpec(
+            f'table "{dataset.table}" begins like Penstock\'s own tables in {title}; choose a name that does not begin '
+            f"with {' or '.join(limits.reserved_tables)}"
+        )
+    for field in fields:
+        if len(field.name.encode()) > limits.name_bytes:
+            raise InvalidSpec(f'field "{field.name}" is too long: {title} allows {limits.name_bytes} bytes')
+        if field.name.lower() in limits.reserved_columns:
+            raise InvalidSpec(f'field "{field.name}": every table of {title} has a column of that name; rename it')
+    if len(fields) > limits.columns:
+        raise InvalidSpec(f"there are {len(fields):,} fields, and {title} allows {limits.columns:,}; split the Dataset")
 
 
 def subscription_destination(subscription: SubscriptionSpec, destination: DestinationSpec) -> None:

@@ -292,9 +292,7 @@ class Worker(Model):
 class DatasetSpec(Model):
     """One governed table: its columns, what makes a row good, and how it is written."""
 
-    destination_ref: Annotated[
-        DestinationRef, Field(description="The Destination that holds the table; a lake. Immutable.")
-    ]
+    destination_ref: Annotated[DestinationRef, Field(description="The Destination that holds the table. Immutable.")]
     table: Annotated[
         TableName,
         Field(description="The table's name in the Destination. It belongs to this Dataset alone. Immutable."),

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     DestinationConnector = ConnectorUnion
 else:  # its members come from the registry, so no type checker can know them
     DestinationConnector = union(
-        "DestinationConnector", "The system of the Destination is; exactly one member.", DESTINATIONS
+        "DestinationConnector", "The system of the Destination; exactly one member.", DESTINATIONS
     )
 
 
 class DestinationSpec(Model):
-    """A place that holds tables (`lake`) or receives files (`files`). It is inspected when its spec changes."""
+    """A place that holds the tables of Datasets or receives deliveries. It is inspected when its spec changes."""
 
     connector: Annotated[DestinationConnector, Field(description="The system; exactly one member.")]
     auth: Annotated[Auth | None, Field(description="How to authenticate. Default: without credentials.")] = None

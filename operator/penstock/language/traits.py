@@ -16,6 +16,20 @@ Sync = Literal["full", "incremental"]
 
 
 @dataclass(frozen=True)
+class TableLimits:
+    """What the tables of a system cannot have; a Dataset that asks for it is refused before anything is done."""
+
+    name_bytes: int
+    """Bytes of the name of a table or column."""
+    columns: int
+    """Columns of a Dataset."""
+    reserved_columns: tuple[str, ...] = ()
+    """Names that no column can have, in lower case; their case does not count."""
+    reserved_tables: tuple[str, ...] = ()
+    """How the names of tables must not begin."""
+
+
+@dataclass(frozen=True)
 class Traits:
     """What does not depend on how a connector is configured.
 
@@ -36,6 +50,8 @@ class Traits:
     """one: there is a single stream, which has the Source's name. many: their names are the system's own."""
     sync: tuple[Sync, ...] = ("full",)
     """How its streams can be read."""
+    limits: TableLimits | None = None
+    """What the tables of a Destination cannot have; None: whatever a manifest can say is possible."""
     guarantee: str = ""
     """What a Destination promises of data that is committed or delivered, for the docs."""
     types: tuple[tuple[str, str, str], ...] = ()

@@ -1,18 +1,20 @@
-"""PostgreSQL as a Source: one server for all tests of a process, and a database and a user for each."""
+"""PostgreSQL as a Source and a TableStore: one server for all tests of a process; a database and a user for each."""
 
 import atexit
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Self
 
+import psycopg
 from psycopg import sql
+from psycopg.rows import dict_row
 
-from connectors.contract.adapters import BAD, Cell, Fault, Row, SourceAdapter
+from connectors.contract.adapters import BAD, Adapter, Cell, Fault, Json, Row, SourceAdapter, StoreAdapter
 from support import postgres
 from support.postgres import Server
 
@@ -77,11 +79,10 @@ def terminate(database: str) -> None:
     server().rows(f"SELECT pg_terminate_backend(pid, 10000) {sessions}")
 
 
-class Postgres(SourceAdapter):
+class Database(Adapter):
+    """A database of its own, and a user whose password can be rotated."""
+
     system = "postgres"
-    write_mode = "replace"
-    matrix = tuple(_cells())
-    hostile_columns = ('a "b"', "select", "x'y", "ä", "a.b", "line\nbreak", "$1", "%s", "{}")
 
     @classmethod
     @contextmanager
@@ -94,15 +95,16 @@ class Postgres(SourceAdapter):
         self.database = f"contract{next(_numbers)}"
         self.server.database(self.database)
         self.user = f"role_of_tests_{self.database.removeprefix('contract')}"
-        self.server.execute(
-            f"CREATE ROLE {self.user} LOGIN PASSWORD 'first-tests-secret'",
-            f"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {self.user}",
-            database=self.database,
-        )
+        self.execute(f"CREATE ROLE {self.user} LOGIN PASSWORD 'first-tests-secret'")
         host, port = self.server.host, self.server.port
         self.connector = {"host": host, "port": port, "database": self.database, "sslMode": "disable"}
-        self.auth = {"basic": {"secretRef": {"name": "login"}}}
-        self.secrets = {"login": {"username": self.user, "password": "first-tests-secret"}}
+        self.auth = {"basic": {"secretRef": {"name": f"login-{self.database}"}}}
+        self.secrets = {f"login-{self.database}": {"username": self.user, "password": "first-tests-secret"}}
+
+    @property
+    def login(self) -> dict[str, str]:
+        """The keys of its Secret."""
+        return self.secrets[f"login-{self.database}"]
 
     @property
     def address(self) -> tuple[str, int]:
@@ -113,11 +115,21 @@ class Postgres(SourceAdapter):
 
     def rotate(self) -> dict[str, dict[str, str]]:
         self.execute(f"ALTER ROLE {self.user} PASSWORD 'second-tests-secret'")
-        return {"login": {"username": self.user, "password": "second-tests-secret"}}
+        return {f"login-{self.database}": {"username": self.user, "password": "second-tests-secret"}}
 
     def execute(self, *statements: str) -> None:
         """Execute them as the administrator."""
         self.server.execute(*statements, database=self.database)
+
+
+class Postgres(Database, SourceAdapter):
+    write_mode = "replace"
+    matrix = tuple(_cells())
+    hostile_columns = ('a "b"', "select", "x'y", "ä", "a.b", "line\nbreak", "$1", "%s", "{}")
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.execute(f"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {self.user}")
 
     def fill(self, stream: str, rows: Sequence[Row]) -> None:
         self.execute(f'DROP TABLE IF EXISTS "{stream}"', f'CREATE TABLE "{stream}" (id bigint PRIMARY KEY, word text)')
@@ -152,15 +164,37 @@ class Postgres(SourceAdapter):
         return stream
 
 
-def _set(**more: object) -> Callable[[Postgres], None]:
-    def bring_about(adapter: Postgres) -> None:
+class Tables(Database, StoreAdapter):
+    """A schema whose name needs quotes."""
+
+    schema = "Stock"
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.execute(f'CREATE SCHEMA "{self.schema}"', f'GRANT USAGE, CREATE ON SCHEMA "{self.schema}" TO {self.user}')
+        self.connector["schema"] = self.schema
+
+    def rows(self, table: str) -> list[Json]:
+        with self.server.connect(self.database, row_factory=dict_row) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            with suppress(psycopg.errors.UndefinedTable):
+                return connection.execute(f'SELECT * FROM "{self.schema}"."{table}"'.encode()).fetchall()
+        return []
+
+    def staged(self) -> int:
+        listed = "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'penstock\\_staging\\_%'"
+        return int(self.server.rows(listed, self.database)[0][0])
+
+
+def _set(**more: object) -> Callable[[Database], None]:
+    def bring_about(adapter: Database) -> None:
         adapter.connector |= more
 
     return bring_about
 
 
-def _wrong_password(adapter: Postgres) -> None:
-    adapter.secrets["login"]["password"] = "wrong-tests-secret"
+def _wrong_password(adapter: Database) -> None:
+    adapter.login["password"] = "wrong-tests-secret"
 
 
 def _no_permission(adapter: Postgres) -> None:
@@ -177,15 +211,37 @@ def _bad_query(adapter: Postgres) -> None:
     adapter.connector["queries"] = [{"name": "q", "sql": "DELETE FROM orders"}]
 
 
-Postgres.faults = (
+_OF_BOTH = (
     Fault("no such host", "Unreachable", _set(host="nowhere.invalid")),
     Fault("nothing listens", "Unreachable", _set(port=1)),
     Fault("no such database", "ResourceNotFound", _set(database="nothing")),
     Fault("no TLS there", "WrongSpecification", _set(sslMode="require")),
     Fault("wrong password", "WrongCredentials", _wrong_password),
+)
+Postgres.faults = (
+    *_OF_BOTH,
     Fault("no permission on one table", "WrongCredentials", _no_permission),
     Fault("a table that is not there", "ResourceNotFound", _dropped),
     Fault("a query that writes", "WrongSpecification", _bad_query, fails_runs=False),
 )
 
+
+def _no_permission_on_schema(adapter: Tables) -> None:
+    adapter.execute(f'REVOKE CREATE ON SCHEMA "{adapter.schema}" FROM {adapter.user}')
+
+
+def _other_encoding(adapter: Tables) -> None:
+    name = f"latin_{adapter.database}"
+    adapter.server.database(name, options="ENCODING 'LATIN1' TEMPLATE template0")
+    adapter.connector |= {"database": name, "schema": "public"}
+
+
+Tables.faults = (
+    *_OF_BOTH,
+    Fault("no such schema", "ResourceNotFound", _set(schema="nothing")),
+    Fault("no permission on the schema", "WrongCredentials", _no_permission_on_schema),
+    Fault("a database that does not hold every text", "WrongSpecification", _other_encoding),
+)
+
 SOURCES = (Postgres,)
+STORES = (Tables,)

@@ -65,11 +65,7 @@ def printed(relation: Relation, wanted: Sequence[int]) -> tuple[int, ...]:
 def chunk(block: Block, _: Connection) -> Chunk:
     """The block's rows as a chunk."""
     sources = [block.relation.columns[position].source for position in block.printed] or ["BIGINT"]
-    exact: list[ExactCell] = []
-    try:
-        table = _read(block.content, [_arrow(source) for source in sources])
-    except pa.ArrowInvalid:
-        table, exact = _cell_by_cell(block.content, sources)
+    table, exact = typed(block.content, sources)
     count = len(block.wanted) or 1  # a table of no columns would have no rows
     return Chunk(
         table.select(range(count)),
@@ -78,6 +74,14 @@ def chunk(block: Block, _: Connection) -> Chunk:
         exact=tuple(cell for cell in exact if int(cell.column[1:]) < count),
         keys=_keys(block, table),
     )
+
+
+def typed(content: bytes, sources: Sequence[str]) -> tuple[pa.Table, list[ExactCell]]:
+    """Rows as COPY printed them, with the columns c0, c1, … of these types, and the cells that Arrow cannot hold."""
+    try:
+        return _read(content, [_arrow(source) for source in sources]), []
+    except pa.ArrowInvalid:
+        return _cell_by_cell(content, sources)
 
 
 def _arrow(source: str) -> pa.DataType:

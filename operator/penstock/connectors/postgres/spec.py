@@ -1,11 +1,19 @@
-"""PostgreSQL: what a Source says of a database."""
+"""PostgreSQL: what a Source and a Destination say of a database."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from penstock.language.databases import DatabaseServer, Selection
-from penstock.language.traits import Traits
+from penstock.language.traits import TableLimits, Traits
+
+_LONGEST_NAME = 63
+"""Bytes of an identifier; PostgreSQL cuts longer ones off without an error."""
+_SCHEMA = r"^[A-Za-z_][A-Za-z0-9_$-]*$"
+_SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
+"""Columns that every table of PostgreSQL has already."""
+_COLUMNS = 1590
+"""Columns of a Dataset's table: PostgreSQL allows 1,600, among them those of lineage and of staging."""
 
 _CREDENTIALS = (
     "`auth.basic` names a Secret with the keys `username` and `password`, and `ca.crt` where `sslMode` is to verify "
@@ -66,4 +74,75 @@ class PostgresSource(Selection, Server):
     )
 
 
+class PostgresDestination(Server):
+    """A schema of a PostgreSQL database, for the tables of Datasets."""
+
+    traits: ClassVar[Traits] = Traits(
+        title="PostgreSQL",
+        description="Tables in a schema of a PostgreSQL database, for Datasets.",
+        store="penstock.connectors.postgres.store:PostgresStore",
+        auth=("basic",),
+        guarantee="Exactly once: rows, quarantine and the run's entry in the ledger are one database transaction.",
+        example="examples/09-postgres-tables",
+        limits=TableLimits(
+            name_bytes=_LONGEST_NAME,
+            columns=_COLUMNS,
+            reserved_columns=_SYSTEM_COLUMNS,
+            reserved_tables=("penstock_",),
+        ),
+        types=(
+            ("`text`", "`string`", "a text with the character U+0000 makes its row bad"),
+            ("`boolean`", "`boolean`", "everything fits"),
+            ("`integer`, `bigint`", "`int`, `long`", "everything fits"),
+            ("`double precision`", "`double`", "everything fits, also `NaN` and infinity"),
+            ("`numeric(p,s)`", "`decimal(p,s)`", "everything fits"),
+            (
+                "`date`, `timestamp`, `timestamptz`",
+                "the same",
+                "everything fits: a field holds the years 1 to 9999, and PostgreSQL more",
+            ),
+        ),
+        notes=(
+            _CREDENTIALS,
+            "The user needs `USAGE` and `CREATE` on the schema, which must exist, and owns the tables that are made in "
+            "it. The database's encoding must be `UTF8`.",
+            "Beside the tables of Datasets the schema holds the ledger (`penstock_runs`, `penstock_inputs`, …) and, "
+            "while a run is loading, unlogged staging tables (`penstock_staging_…`), which nobody needs to read. Those "
+            "of a killed run are removed by the next one.",
+            "Rows are removed with `DELETE`, also by `writeMode: replace`, so that readers see the old rows until the "
+            "commit; autovacuum frees their space afterwards.",
+            "The owner of a table is kept in the comment on its column `_penstock_input_id`.",
+            "PostgreSQL keeps no snapshots. A delivery that is tried again after a later load has removed rows fails, "
+            "and the next one delivers what is there then.",
+        ),
+    )
+
+    schema_: Annotated[
+        str,
+        Field(
+            alias="schema",
+            min_length=1,
+            max_length=_LONGEST_NAME,
+            pattern=_SCHEMA,
+            json_schema_extra={"pattern": _SCHEMA},
+            description="Name of the schema that the tables lie in; it must exist.",
+        ),
+    ] = "public"
+
+    @model_validator(mode="after")
+    def _schema_is_not_of_the_system(self) -> Self:
+        if self.schema_.startswith("pg_") or self.schema_ == "information_schema":
+            raise ValueError(f"schema {self.schema_} belongs to PostgreSQL itself; name another one")
+        return self
+
+    @property
+    def location(self) -> str:
+        return f"{super().location}/{self.schema_}"
+
+    def table_place(self, namespace: str) -> str:
+        del namespace  # the server is the same for all
+        return self.location
+
+
 SOURCE = PostgresSource
+DESTINATION = PostgresDestination

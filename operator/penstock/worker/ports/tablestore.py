@@ -65,6 +65,8 @@ class Traits:
     """Whether an earlier state can be scanned."""
     access: str
     """How the rows of one input are found, in a sentence."""
+    forbidden_characters: str = ""
+    """Characters that no text can have there: a row that has one in a field is bad."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,128 @@
+"""The columns of a Dataset's two tables, as PostgreSQL has them, and how those of a table differ from them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from psycopg import sql
+
+from penstock.runs.order import DatasetOrder
+from penstock.worker.ports.tablestore import INPUT_ID, LINEAGE, LOAD_ID, LOADED_AT, QUARANTINE, Change
+from penstock.worker.rows import direct
+
+_TYPES: Mapping[str, str] = {
+    "string": "text",
+    "boolean": "boolean",
+    "int": "integer",
+    "long": "bigint",
+    "double": "double precision",
+    "date": "date",
+    "timestamp": "timestamp without time zone",
+    "timestamptz": "timestamp with time zone",
+}
+_KINDS = {written: kind for kind, written in _TYPES.items()}
+_OF_ARROW: Mapping[pa.DataType, str] = {
+    pa.string(): "string",
+    pa.int64(): "long",
+    pa.bool_(): "boolean",
+    pa.timestamp("us", "UTC"): "timestamptz",
+}
+_PRINTED: Mapping[str, str] = {
+    "string": "VARCHAR",
+    "boolean": "BOOLEAN",
+    "int": "INTEGER",
+    "long": "BIGINT",
+    "double": "DOUBLE",
+    "date": "DATE",
+    "timestamp": "TIMESTAMP",
+    "timestamptz": "TIMESTAMP WITH TIME ZONE",
+}
+"""DuckDB's names, by which `cells` knows how a type is printed."""
+_DESCRIPTIONS = {
+    LOAD_ID: "The load that last changed the row's values; only grows.",
+    LOADED_AT: "When the row was loaded.",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: `kind` is the type of a Dataset's field, or PostgreSQL's own name of another type."""
+
+    name: str
+    kind: str
+    required: bool
+    description: str = ""
+
+    @property
+    def type(self) -> str:
+        """The type as PostgreSQL prints it."""
+        return _TYPES.get(self.kind) or self.kind.replace("decimal", "numeric").replace(" ", "")
+
+    @property
+    def printed(self) -> str:
+        """The type as `cells` takes it."""
+        return _PRINTED.get(self.kind) or self.kind.upper()
+
+    @property
+    def definition(self) -> sql.Composable:
+        """The column in CREATE TABLE."""
+        ending = sql.SQL(" NOT NULL" if self.required else "")
+        return sql.SQL("{} {}{}").format(sql.Identifier(self.name), sql.SQL(self.type), ending)
+
+
+def of_table(dataset: DatasetOrder) -> list[Column]:
+    """The columns that the Dataset's fields describe, and those of lineage after them."""
+    own = [
+        Column(field.name, field.type.replace(" ", ""), bool(field.required), field.description or "")
+        for field in dataset.schema_.fields
+    ]
+    return own + _from_arrow(LINEAGE)
+
+
+def of_quarantine() -> list[Column]:
+    """The columns of every quarantine table."""
+    return _from_arrow(QUARANTINE)
+
+
+def arrow(columns: Sequence[Column]) -> pa.Schema:
+    """The columns as an Arrow schema."""
+    return pa.schema([pa.field(column.name, direct.arrow_type(column.kind)) for column in columns])
+
+
+def kind(written: str) -> str:
+    """The type of a Dataset's field for a type as PostgreSQL prints it; PostgreSQL's name where there is none."""
+    decimal = re.fullmatch(r"numeric\((\d+),(\d+)\)", written)
+    return f"decimal({decimal[1]},{decimal[2]})" if decimal else _KINDS.get(written, written)
+
+
+def _from_arrow(schema: pa.Schema) -> list[Column]:
+    return [
+        Column(each.name, _OF_ARROW[each.type], not each.nullable, _DESCRIPTIONS.get(each.name, "")) for each in schema
+    ]
+
+
+def changes(there: Sequence[Column], wanted: Sequence[Column]) -> list[Change]:
+    """How the table's columns differ from the wanted ones; descriptions do not count."""
+    old, new = {column.name: column for column in there}, {column.name: column for column in wanted}
+    differences = [Change("AddColumn", name, after=new[name].kind) for name in new if name not in old]
+    differences += [Change("DropColumn", name, before=old[name].kind) for name in old if name not in new]
+    for name, column in new.items():
+        if name not in old:
+            continue
+        if old[name].kind != column.kind:
+            differences.append(Change("Retype", name, old[name].kind, column.kind))
+        elif old[name].required != column.required:
+            differences.append(Change("Require" if column.required else "Relax", name))
+    if not differences and [*old] != [*new]:
+        differences.append(Change("Reorder"))
+    return differences
+
+
+def names(columns: Sequence[Column]) -> sql.Composed:
+    """The columns' names, separated by commas."""
+    return sql.SQL(", ").join(sql.Identifier(column.name) for column in columns)
+
+
+INPUT_COLUMNS = (INPUT_ID, "input_id")
+"""The columns of the two tables by which the rows of an input are found."""

@@ -1,0 +1,154 @@
+"""The commit: rows, quarantine, removals and ledger in one transaction, or nothing.
+
+The long work comes first, under a lock of the table; the ledger's lock is taken at the end, so that runs of other
+Datasets do not wait.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from psycopg import sql
+
+from penstock.api import checks
+from penstock.connectors.postgres import columns, staging, tables
+from penstock.connectors.postgres.columns import Column
+from penstock.connectors.postgres.database import PostgresCursor, PostgresDatabase
+from penstock.language.errors import NotYet
+from penstock.runs.report import DatasetReport
+from penstock.worker import ledger, steps
+from penstock.worker.ledger import SqlLedger
+from penstock.worker.ports.ledger import Claim, Settlement
+from penstock.worker.ports.tablestore import INPUT_ID, Publication, Staged
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One of the two tables of a Dataset, and the key of its staging table in `Staged.content`."""
+
+    name: str
+    columns: Sequence[Column]
+    found_by: str
+    key: str
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """How many rows came into a table and left it."""
+
+    added: int
+    removed: int
+
+
+def publish(database: PostgresDatabase, claim: Claim, publication: Publication) -> DatasetReport:
+    """Commit the publication; the report with the rows that left.
+
+    Raises NotYet (LeaseHeld, CountMismatch) and InvalidSpec (SchemaChanged); nothing is committed then.
+    """
+    dataset = publication.dataset
+    data = _Side(dataset.table, columns.of_table(dataset), INPUT_ID, "data")
+    bad = _Side(checks.quarantine_table(dataset.table), columns.of_quarantine(), "input_id", "quarantine")
+    with database.unlocked() as cursor:
+        database.lock(cursor, f"table {dataset.table}")
+        ledger.check(cursor, claim)  # work for nothing is spared; what counts is the check when it is settled
+        _lock_tables(cursor, database.schema, (data, bad))
+        tables.check(cursor, database, dataset)
+        rows = _move(cursor, database.schema, data, publication)
+        entries = _move(cursor, database.schema, bad, publication)
+        _require(publication.staged, rows, entries, claim)
+        for name in staging.names(claim.subject, claim.load_id):
+            _execute(cursor, "DROP TABLE IF EXISTS {}", sql.Identifier(database.schema, name))
+        steps.reached("metadata written")
+        counts = publication.report.counts.model_copy(update={"replaced": rows.removed})
+        report = publication.report.model_copy(update={"counts": counts})
+        database.lock_ledger(cursor)
+        _enter(cursor, dataset.table, claim, rows, entries)
+        SqlLedger(database).settle(cursor, claim, _settlement(publication, report))
+        steps.reached("before the commit")
+    steps.reached("committed")
+    return report
+
+
+def _lock_tables(cursor: PostgresCursor, schema: str, sides: Sequence[_Side]) -> None:
+    """Lock the tables against DDL, so that they stay as they are checked."""
+    for side in sides:
+        _execute(cursor, "LOCK TABLE {} IN ROW EXCLUSIVE MODE", sql.Identifier(schema, side.name))
+
+
+def _move(cursor: PostgresCursor, schema: str, side: _Side, publication: Publication) -> _Moved:
+    """Remove what leaves, and take in what is staged."""
+    table = sql.Identifier(schema, side.name)
+    removed = 0
+    if publication.mode == "replace":
+        _execute(cursor, "DELETE FROM {}", table)
+        removed = cursor.rowcount
+    elif publication.leaving:
+        statement = sql.SQL("DELETE FROM {} WHERE {} = ANY(%s)").format(table, sql.Identifier(side.found_by))
+        cursor.own.execute(statement, ([*publication.leaving],))
+        removed = cursor.rowcount
+    names = columns.names(side.columns)
+    parts: dict[str, list[str]] = {}
+    for staged in publication.staged:
+        parts.setdefault(str(staged.content[side.key]), []).append(str(staged.content["part"]))
+    added = 0
+    if any(_count(staged, side) for staged in publication.staged):
+        for name, chosen in parts.items():
+            statement = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} WHERE {} = ANY(%s)").format(
+                table, names, names, sql.Identifier(schema, name), sql.Identifier(staging.PART.name)
+            )
+            cursor.own.execute(statement, (chosen,))
+            added += cursor.rowcount
+    return _Moved(added, removed)
+
+
+def _count(staged: Staged, side: _Side) -> int:
+    return staged.rows if side.key == "data" else staged.rejected
+
+
+def _require(staged: Sequence[Staged], rows: _Moved, entries: _Moved, claim: Claim) -> None:
+    """Raise NotYet (CountMismatch) unless all that was staged, and nothing else, has come into the tables."""
+    expected = sum(each.rows for each in staged), sum(each.rejected for each in staged)
+    if expected == (rows.added, entries.added):
+        return
+    message = (
+        f"{claim.subject}: {expected[0]} rows and {expected[1]} quarantine entries were staged; {rows.added} and "
+        f"{entries.added} arrived in the tables. Look for a trigger or a rule on them. Nothing was committed."
+    )
+    raise NotYet(message, "CountMismatch")
+
+
+def _enter(cursor: PostgresCursor, name: str, claim: Claim, rows: _Moved, entries: _Moved) -> None:
+    """Add up what the tables hold, for their standing and for deliveries."""
+    if not (rows.added or rows.removed or entries.added or entries.removed):
+        return
+    cursor.execute(
+        "UPDATE penstock_tables SET load_id = ?, rows_there = rows_there + ?, rows_rejected = rows_rejected + ?, "
+        "removal_load_id = CASE WHEN ? THEN ? ELSE removal_load_id END WHERE name = ?",
+        (
+            claim.load_id,
+            rows.added - rows.removed,
+            entries.added - entries.removed,
+            rows.removed > 0,
+            claim.load_id,
+            name,
+        ),
+    )
+
+
+def _settlement(publication: Publication, report: DatasetReport) -> Settlement:
+    return Settlement(
+        report=report.model_dump_json(),
+        loaded=report.counts.loaded,
+        quarantined=report.counts.quarantined,
+        committed_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        identity=publication.identity,
+        stream=publication.stream,
+        inputs=publication.inputs,
+        leaving=publication.leaving,
+        state_before=publication.state_before,
+        state=publication.state,
+    )
+
+
+def _execute(cursor: PostgresCursor, statement: str, name: sql.Identifier) -> None:
+    cursor.own.execute(sql.SQL(statement).format(name))

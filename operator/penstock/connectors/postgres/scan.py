@@ -1,0 +1,108 @@
+"""Reading a Dataset's tables back: one snapshot of the database, in the order in which the rows lie.
+
+PostgreSQL keeps no snapshots. What a load left can be read as long as no later load has removed rows: the rows of the
+later ones have greater load ids.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pyarrow as pa
+from psycopg import sql
+
+from penstock.connectors.postgres import cells, columns, failures, tables
+from penstock.connectors.postgres import connection as connections
+from penstock.connectors.postgres.columns import Column
+from penstock.connectors.postgres.connection import Connection
+from penstock.connectors.postgres.database import PostgresCursor, PostgresDatabase
+from penstock.language.errors import InvalidSpec, NotYet
+from penstock.runs.order import DatasetOrder
+from penstock.worker.ports.tablestore import LOAD_ID, Scan
+
+_SAME_ORDER = ("SET LOCAL synchronize_seqscans = off", "SET LOCAL max_parallel_workers_per_gather = 0")
+"""Rows come in the order in which they lie, each time."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is read: columns of a table, and up to which load; None: all rows, also those of other writers."""
+
+    table: str
+    columns: tuple[Column, ...]
+    most: int | None = None
+
+    def condition(self) -> sql.Composable:
+        """The WHERE of the statements."""
+        if self.most is None:
+            return sql.SQL("")
+        return sql.SQL(" WHERE {} <= {}").format(sql.Identifier(LOAD_ID), sql.Literal(self.most))
+
+
+def scan(database: PostgresDatabase, dataset: DatasetOrder, names: Sequence[str], at: str | None) -> Scan:
+    """The rows of a load, by default the newest. Raises NotYet (DatasetNotReady) where they are there no more."""
+    by_name = {column.name: column for column in columns.of_table(dataset)}
+    with ExitStack() as stack:
+        connection = _begun(stack, database, dataset)
+        newest = tables.commits(PostgresCursor(connection.cursor()), dataset.table)
+        if at is not None and newest.removal_load_id > int(at):
+            message = (
+                f"Load {newest.removal_load_id} has removed rows of table {dataset.table} since load {at} was recorded "
+                "for this run, and PostgreSQL keeps no snapshots. The next run takes what is there then."
+            )
+            raise NotYet(message, "DatasetNotReady")
+        snapshot = str(newest.load_id) if at is None and newest.load_id else at
+        chosen = tuple(by_name[name] for name in names)
+        return _read(
+            database, connection, Reading(dataset.table, chosen, None if at is None else int(at)), snapshot, stack
+        )
+
+
+def scan_all(database: PostgresDatabase, dataset: DatasetOrder, table: str, every: Sequence[Column]) -> Scan:
+    """All rows of one of the Dataset's tables as they are now."""
+    with ExitStack() as stack:
+        connection = _begun(stack, database, dataset)
+        return _read(database, connection, Reading(table, tuple(every)), None, stack)
+
+
+def _begun(stack: ExitStack, database: PostgresDatabase, dataset: DatasetOrder) -> Connection:
+    """A connection with a transaction that only reads, in one snapshot. Raises NotYet where there is no table."""
+    connection = stack.enter_context(database.place.connected())
+    stack.enter_context(failures.translated(database.place.where))
+    connections.begin_reading(connection)
+    path = sql.SQL("SET LOCAL search_path = {}, pg_temp").format(sql.Identifier(database.schema))
+    connections.execute_all(connection, [path, *(sql.SQL(setting) for setting in _SAME_ORDER)])
+    tables.readable(PostgresCursor(connection.cursor()), database.schema, dataset)
+    return connection
+
+
+def _read(
+    database: PostgresDatabase, connection: Connection, reading: Reading, snapshot: str | None, stack: ExitStack
+) -> Scan:
+    """The rows, read as they are asked for. The connection is closed when they have ended or nobody wants them."""
+    table = sql.Identifier(database.schema, reading.table)
+    statement = sql.SQL("SELECT count(*) FROM {}{}").format(table, reading.condition())
+    row = connection.execute(statement).fetchone()
+    total = int(row[0]) if row else 0
+    schema = columns.arrow(reading.columns)
+    rows = _batches(database, connection, reading, schema, stack.pop_all())
+    return Scan(pa.RecordBatchReader.from_batches(schema, rows), total, snapshot)
+
+
+def _batches(
+    database: PostgresDatabase, connection: Connection, reading: Reading, schema: pa.Schema, stack: ExitStack
+) -> Iterator[pa.RecordBatch]:
+    with stack:
+        statement = sql.SQL("COPY (SELECT {} FROM {}{}) TO STDOUT (FORMAT csv)").format(
+            columns.names(reading.columns), sql.Identifier(database.schema, reading.table), reading.condition()
+        )
+        for content, _ in connections.copy_out(connection, statement):
+            table, exact = cells.typed(content, [column.printed for column in reading.columns])
+            if exact:
+                name = reading.columns[int(exact[0].column[1:])].name
+                message = (
+                    f"{database.place.where}, table {reading.table}: column {name} has a value that no field of its "
+                    "type holds, such as infinity. Another program wrote it; remove it."
+                )
+                raise InvalidSpec(message, "WrongSpecification")
+            yield from table.rename_columns(schema.names).cast(schema).to_batches()

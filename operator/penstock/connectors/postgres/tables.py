@@ -1,0 +1,219 @@
+"""A Dataset's two tables in a schema: created, checked, described; those of another owner are not touched.
+
+The owner's marker is the comment on the column by which rows are found, so that it goes wherever the table goes: with
+a rename, a dump, a restore.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from penstock.api import checks
+from penstock.connectors.postgres import columns
+from penstock.connectors.postgres.columns import Column
+from penstock.connectors.postgres.database import PostgresCursor, PostgresDatabase
+from penstock.language.errors import InvalidSpec, NotYet
+from penstock.runs.order import DatasetOrder
+from penstock.worker.ports.tablestore import Change
+
+_OWNER = "penstock.owner="
+_TABLE = """
+SELECT c.oid, c.relkind::text, coalesce(obj_description(c.oid, 'pg_class'), ''), pg_has_role(c.relowner, 'USAGE')
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = ? AND c.relname = ?"""
+_COLUMNS = """
+SELECT attname, format_type(atttypid, atttypmod), attnotnull, coalesce(col_description(attrelid, attnum), '')
+FROM pg_catalog.pg_attribute WHERE attrelid = ? AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
+_STANDING = """CREATE TABLE IF NOT EXISTS penstock_tables (
+  name TEXT NOT NULL PRIMARY KEY, load_id BIGINT NOT NULL DEFAULT 0, removal_load_id BIGINT NOT NULL DEFAULT 0,
+  rows_there BIGINT NOT NULL DEFAULT 0, rows_rejected BIGINT NOT NULL DEFAULT 0)"""
+"""What the commits to each table have left: the newest that changed it and that removed rows, and the rows."""
+
+
+@dataclass(frozen=True)
+class ExistingTable:
+    """A table as the database has it. `columns` have their descriptions; `owned` is whether the user may alter it."""
+
+    name: str
+    ordinary: bool
+    comment: str
+    owned: bool
+    columns: tuple[Column, ...]
+
+    @property
+    def owner(self) -> str:
+        """Whose it is: `<namespace>/<name>`, or "no Dataset"."""
+        comments = {column.name: column.description for column in self.columns}
+        marks = [comments[name] for name in columns.INPUT_COLUMNS if name in comments]
+        return next((mark.removeprefix(_OWNER) for mark in marks if mark.startswith(_OWNER)), "no Dataset")
+
+
+@dataclass(frozen=True)
+class Commits:
+    """What the commits to a table have left. The ids are of loads; 0 before the first."""
+
+    load_id: int
+    removal_load_id: int
+    rows: int
+    rejected: int
+
+
+def create_registry(cursor: PostgresCursor) -> None:
+    """Create the table of `Commits` where it is missing."""
+    cursor.execute(_STANDING)
+
+
+def commits(cursor: PostgresCursor, name: str) -> Commits:
+    """What the commits to this table have left."""
+    cursor.execute(
+        "SELECT load_id, removal_load_id, rows_there, rows_rejected FROM penstock_tables WHERE name = ?", (name,)
+    )
+    row = cursor.fetchone()
+    return Commits(0, 0, 0, 0) if row is None else Commits(*row)
+
+
+def existing(cursor: PostgresCursor, schema: str, name: str) -> ExistingTable | None:
+    """The table of that name as it is now, None where there is none."""
+    cursor.execute(_TABLE, (schema, name))
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    oid, form, comment, owned = row
+    cursor.execute(_COLUMNS, (oid,))
+    listed = tuple(
+        Column(name, columns.kind(kind), required, about) for name, kind, required, about in cursor.fetchall()
+    )
+    return ExistingTable(name, form in ("r", "p"), comment, owned, listed)
+
+
+def beginning_with(cursor: PostgresCursor, schema: str, prefix: str) -> list[str]:
+    """The names of the schema's tables that begin with the prefix."""
+    cursor.execute(
+        "SELECT relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE nspname = ? AND relkind = 'r' AND starts_with(relname::text, ?)",
+        (schema, prefix),
+    )
+    return [str(name) for (name,) in cursor.fetchall()]
+
+
+def size(cursor: PostgresCursor, schema: str, name: str) -> int:
+    """Bytes of the table with its indexes and long texts."""
+    statement = sql.SQL("SELECT pg_total_relation_size({}::regclass)")
+    cursor.own.execute(statement.format(sql.Literal(_identifier(schema, name).as_string())))
+    return int(cursor.fetchone()[0])
+
+
+def ensure(database: PostgresDatabase, dataset: DatasetOrder) -> None:
+    """Create the Dataset's two tables where they are missing.
+
+    Raises InvalidSpec with TableConflict (another owner's table) or SchemaChanged (the table has other columns).
+    """
+    wanted = _wanted(dataset)
+    with database.transaction() as cursor:
+        create_registry(cursor)
+        missing = [name for name in wanted if existing(cursor, database.schema, name) is None]
+        for name in missing:
+            _create(cursor, database.schema, name, dataset, wanted[name])
+        if dataset.table in missing:
+            cursor.execute("DELETE FROM penstock_tables WHERE name = ?", (dataset.table,))
+            cursor.execute("INSERT INTO penstock_tables (name) VALUES (?)", (dataset.table,))
+        check(cursor, database, dataset)
+
+
+def check(cursor: PostgresCursor, database: PostgresDatabase, dataset: DatasetOrder) -> None:
+    """Raise InvalidSpec unless the Dataset's two tables are there, its own, and as its schema says."""
+    for name, wanted in _wanted(dataset).items():
+        table = existing(cursor, database.schema, name)
+        if table is None:
+            message = f"Dataset {dataset.owner.name}: table {name} was dropped meanwhile. The run is tried again."
+            raise NotYet(message, "DatasetNotReady")
+        _check_owner(table, dataset)
+        if differences := columns.changes(table.columns, wanted):
+            listed = "; ".join(change.sentence for change in differences)
+            message = f"Dataset {dataset.owner.name}: table {name} differs from the schema: {listed}. "
+            raise InvalidSpec(
+                message + "Changing an existing table is not supported yet: restore the columns, or make a new Dataset "
+                "with another `table`.",
+                "SchemaChanged",
+            )
+
+
+def readable(cursor: PostgresCursor, schema: str, dataset: DatasetOrder) -> None:
+    """Raise NotYet (DatasetNotReady) while there is no table, InvalidSpec (TableConflict) when it is another's."""
+    table = existing(cursor, schema, dataset.table)
+    if table is None or existing(cursor, schema, checks.quarantine_table(dataset.table)) is None:
+        raise NotYet(f"Dataset {dataset.owner.name} has no table yet.", "DatasetNotReady")
+    _check_owner(table, dataset)
+
+
+def changes(cursor: PostgresCursor, schema: str, dataset: DatasetOrder) -> list[Change]:
+    """How the Dataset's table differs from its schema; empty while there is no table."""
+    table = existing(cursor, schema, dataset.table)
+    return [] if table is None else columns.changes(table.columns, columns.of_table(dataset))
+
+
+def describe(database: PostgresDatabase, dataset: DatasetOrder, *, write: bool) -> bool:
+    """Whether the table's or a column's description differs from the Dataset's; with `write`, it is changed then."""
+    with database.unlocked() as cursor:
+        table = existing(cursor, database.schema, dataset.table)
+        if table is None:
+            raise NotYet(f"Dataset {dataset.owner.name} has no table yet.", "DatasetNotReady")
+        comment = dataset.description or ""
+        there = {column.name: column.description for column in table.columns}
+        wanted = {field.name: field.description or "" for field in dataset.schema_.fields}
+        differing = {name: about for name, about in wanted.items() if there.get(name, about) != about}
+        if write and table.comment != comment:
+            _comment_table(cursor, _identifier(database.schema, dataset.table), comment)
+        for name, about in differing.items() if write else ():
+            _comment_column(cursor, _identifier(database.schema, dataset.table, name), about)
+    return table.comment != comment or bool(differing)
+
+
+def _wanted(dataset: DatasetOrder) -> dict[str, list[Column]]:
+    """The columns of both tables, by their names."""
+    return {
+        dataset.table: columns.of_table(dataset),
+        checks.quarantine_table(dataset.table): columns.of_quarantine(),
+    }
+
+
+def _check_owner(table: ExistingTable, dataset: DatasetOrder) -> None:
+    name = dataset.owner.name
+    if not table.ordinary:
+        message = f"Dataset {name}: {table.name} is not a table. Make a Dataset with another `table`."
+        raise InvalidSpec(message, "TableConflict")
+    if table.owner != dataset.owner.marker:
+        message = f"Dataset {name}: table {table.name} belongs to {table.owner}. Make a Dataset with another `table`."
+        raise InvalidSpec(message, "TableConflict")
+
+
+def _create(cursor: PostgresCursor, schema: str, name: str, dataset: DatasetOrder, wanted: Sequence[Column]) -> None:
+    """Create a table with its marker, its descriptions, and an index by input.
+
+    The index is of the kind BRIN: rows of one input lie together, and it costs loading next to nothing.
+    """
+    table = _identifier(schema, name)
+    found_by = next(each for each in columns.INPUT_COLUMNS if each in [column.name for column in wanted])
+    definitions = sql.SQL(", ").join(column.definition for column in wanted)
+    cursor.own.execute(sql.SQL("CREATE TABLE {} ({})").format(table, definitions))
+    index = "CREATE INDEX ON {} USING brin ({}) WITH (pages_per_range = 32, autosummarize = on)"
+    cursor.own.execute(sql.SQL(index).format(table, sql.Identifier(found_by)))
+    for column in wanted:
+        if column.description:
+            _comment_column(cursor, _identifier(schema, name, column.name), column.description)
+    _comment_column(cursor, _identifier(schema, name, found_by), f"{_OWNER}{dataset.owner.marker}")
+    if name == dataset.table and dataset.description:
+        _comment_table(cursor, table, dataset.description)
+
+
+def _comment_table(cursor: PostgresCursor, table: sql.Identifier, text: str) -> None:
+    cursor.own.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(table, sql.Literal(text)))
+
+
+def _comment_column(cursor: PostgresCursor, column: sql.Identifier, text: str) -> None:
+    cursor.own.execute(sql.SQL("COMMENT ON COLUMN {} IS {}").format(column, sql.Literal(text)))
+
+
+def _identifier(*parts: str) -> sql.Identifier:
+    return sql.Identifier(*parts)
