@@ -166,7 +166,7 @@ def test_postgres_holds_a_table_that_files_are_loaded_into(session: Session) -> 
         cities = server.rows("SELECT city FROM tracking.parcels ORDER BY parcel", "logistics")
         assert [city for (city,) in cities] == ["Lyon", "Porto", "Malmö", "Gent", 'San "Sebastián", Donostia']
         reasons = server.rows("SELECT reason FROM tracking.parcels_quarantine", "logistics")
-        assert sorted(reason for (reason,) in reasons) == ["Missing", "WrongType", "WrongType"]
+        assert sorted(reason for (reason,) in reasons) == ["NoValue", "WrongType", "WrongType"]
         dataset = session.get("dataset", "parcels")["status"]
         assert (dataset["table"], dataset["quarantinedRows"]) == ("tracking.parcels", 3)
         everything = session.kubectl("get", "penstock,jobs,configmaps,events,pods", "-o", "yaml")

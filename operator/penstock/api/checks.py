@@ -5,7 +5,7 @@ is its model's own matter.
 """
 
 from penstock.api import findings
-from penstock.api.dataset import DatasetSpec
+from penstock.api.dataset import DatasetSpec, SchemaField
 from penstock.api.destination import DestinationSpec
 from penstock.api.pipeline import PipelineDataset
 from penstock.api.source import SourceSpec
@@ -55,41 +55,61 @@ def stream_sync(entry: PipelineDataset, source_name: str, source: SourceSpec) ->
 
 
 def dataset_destination(dataset: DatasetSpec, destination: DestinationSpec) -> None:
-    """A Dataset lives in a Destination that holds tables, and whose tables can be as the Dataset says."""
-    if destination.connector.traits.store is None:
+    """All that must hold between a Dataset and its Destination."""
+    holds_tables(dataset, destination)
+    table_name(dataset, destination)
+    for field in dataset.schema_.fields:
+        table_field(field, destination)
+
+
+def holds_tables(dataset: DatasetSpec, destination: DestinationSpec) -> None:
+    """A Dataset lives in a Destination that holds tables, of as many columns as it has."""
+    traits = destination.connector.traits
+    if traits.store is None:
         able = [name for name, spec in DESTINATIONS.items() if spec.traits.store is not None]
         raise InvalidSpec(
             f"Destination {dataset.destination_ref.name} is {destination.connector.choice}, which holds no tables. "
             f"Name a Destination with connector.{' or connector.'.join(able)}."
         )
-    _within_limits(dataset, destination)
+    count = len(dataset.schema_.fields)
+    if traits.limits is not None and count > traits.limits.columns:
+        raise InvalidSpec(
+            f"Destination {dataset.destination_ref.name} is {traits.title}, which allows {traits.limits.columns:,} "
+            f"fields, and there are {count:,}; use fewer, or split the Dataset"
+        )
 
 
-def _within_limits(dataset: DatasetSpec, destination: DestinationSpec) -> None:
-    """The names and the number of columns are possible in the Destination's system."""
+def table_name(dataset: DatasetSpec, destination: DestinationSpec) -> None:
+    """The table, and that of its bad rows, can have their names in the Destination's system."""
     traits = destination.connector.traits
-    limits = traits.limits
-    if limits is None:
+    if (limits := traits.limits) is None:
         return
-    title, fields = traits.title, dataset.schema_.fields
-    suffix = len(quarantine_table(dataset.table).encode()) - len(dataset.table.encode())
-    if len(dataset.table.encode()) > limits.name_bytes - suffix:
+    suffix = quarantine_table("")
+    longest = limits.name_bytes - len(suffix)
+    if len(dataset.table.encode()) > longest:
         raise InvalidSpec(
-            f'table "{dataset.table}" is too long: {title} allows {limits.name_bytes} bytes, and '
-            f'"{quarantine_table("")}" is added for its bad rows. Use {limits.name_bytes - suffix} at most'
+            f'"{dataset.table}" is longer than {longest} bytes: {traits.title} allows {limits.name_bytes} for a name, '
+            f'and the table of bad rows has "{suffix}" after it'
         )
-    if any(dataset.table.startswith(prefix) for prefix in limits.reserved_tables):
+    for prefix in limits.reserved_tables:
+        if dataset.table.startswith(prefix):
+            raise InvalidSpec(
+                f'"{dataset.table}" begins with "{prefix}", as Penstock\'s own tables in {traits.title} do'
+            )
+
+
+def table_field(field: SchemaField, destination: DestinationSpec) -> None:
+    """A column can have the field's name in the Destination's system."""
+    traits = destination.connector.traits
+    if (limits := traits.limits) is None:
+        return
+    if len(field.name.encode()) > limits.name_bytes:
+        message = f'"{field.name}" is longer than {limits.name_bytes} bytes, which is what {traits.title} allows'
+        raise InvalidSpec(f"{message} for a name; use `from` with a shorter name")
+    if field.name.lower() in limits.reserved_columns:
         raise InvalidSpec(
-            f'table "{dataset.table}" begins like Penstock\'s own tables in {title}; choose a name that does not begin '
-            f"with {' or '.join(limits.reserved_tables)}"
+            f'"{field.name}" is a column that every table of {traits.title} has by itself; use `from` with another name'
         )
-    for field in fields:
-        if len(field.name.encode()) > limits.name_bytes:
-            raise InvalidSpec(f'field "{field.name}" is too long: {title} allows {limits.name_bytes} bytes')
-        if field.name.lower() in limits.reserved_columns:
-            raise InvalidSpec(f'field "{field.name}": every table of {title} has a column of that name; rename it')
-    if len(fields) > limits.columns:
-        raise InvalidSpec(f"there are {len(fields):,} fields, and {title} allows {limits.columns:,}; split the Dataset")
 
 
 def subscription_destination(subscription: SubscriptionSpec, destination: DestinationSpec) -> None:

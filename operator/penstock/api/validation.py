@@ -221,7 +221,10 @@ def _deliveries(specs: Mapping[_Address, tuple[Manifest, Model | None]]) -> Iter
 def _dataset(spec: DatasetSpec, references: "_References") -> None:
     destination = references.find("Destination", spec.destination_ref.name, ("spec", "destinationRef", "name"))
     if isinstance(destination, DestinationSpec):
-        references.check(("spec", "destinationRef", "name"), checks.dataset_destination, spec, destination)
+        references.check(("spec", "destinationRef", "name"), checks.holds_tables, spec, destination)
+        references.check(("spec", "table"), checks.table_name, spec, destination)
+        for index, field in enumerate(spec.schema_.fields):
+            references.check(("spec", "schema", "fields", index, "name"), checks.table_field, field, destination)
 
 
 def _pipeline(spec: PipelineSpec, references: "_References") -> None:

@@ -117,7 +117,7 @@ def test_references_stay_in_their_namespace() -> None:
         (
             (LAKE, OUTBOX, DATASET.replace("{name: lake}", "{name: outbox}")),
             "spec.destinationRef.name: Destination outbox is files, which holds no tables. "
-            "Name a Destination with connector.lake.",
+            "Name a Destination with connector.lake or connector.postgres.",
         ),
         (
             (LAKE, DATASET, SUBSCRIPTION.replace("{name: outbox}", "{name: lake}")),
@@ -212,3 +212,51 @@ def test_a_misspelled_group_is_not_left_to_kubectl() -> None:
 def test_a_document_that_cannot_be_read_is_a_fault() -> None:
     assert _told("a: 1\n  b: 2\n") == ["f.yaml:2: error: is not YAML: mapping values are not allowed here"]
     assert _told("- 1\n")[0].endswith("is not an object: apiVersion, kind, metadata and spec are expected")
+
+
+WAREHOUSE = """
+apiVersion: penstock.dev/v1alpha1
+kind: Destination
+metadata: {name: lake}
+spec:
+  connector: {postgres: {host: db.example.org, database: shop, sslMode: verify-full}}
+  auth: {basic: {secretRef: {name: writer}}}
+"""
+LONG = "x" * 64
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("table: flights", f"table: {LONG[:53]}", "spec.table: "),
+        ("table: flights", "table: penstock_runs", "spec.table: "),
+        ("name: carrier", f"name: {LONG}", "spec.schema.fields[0].name: "),
+        ("name: carrier", "name: XMIN", "spec.schema.fields[0].name: "),
+    ],
+)
+def test_names_that_a_system_cannot_have_are_refused(before: str, after: str, said: str) -> None:
+    """The same in a lake is right."""
+    dataset = DATASET.replace(before, after, 1)
+    assert dataset != DATASET
+    assert _told(LAKE, dataset) == []
+    (complaint,) = _judged(WAREHOUSE, dataset).complaints
+    assert str(complaint.finding).startswith(said)
+
+
+def test_the_longest_names_that_a_system_can_have_are_right() -> None:
+    names = DATASET.replace("name: carrier", f"name: {LONG[:63]}", 1).replace("table: flights", f"table: {LONG[:52]}")
+    assert _told(WAREHOUSE, names) == []
+
+
+def test_more_fields_than_a_system_has_columns_are_refused() -> None:
+    """The most that are allowed leave room for lineage and for the part of staging."""
+    fields = ", ".join(f"{{name: f{number}, type: long}}" for number in range(1591))
+    wide = DATASET.replace("{name: carrier, type: string}", fields)
+    (complaint,) = _judged(WAREHOUSE, wide).complaints
+    assert "allows 1,590 fields, and there are 1,591" in str(complaint.finding)
+
+
+@pytest.mark.parametrize("schema", ["pg_catalog", "information_schema", "pg_temp"])
+def test_a_schema_of_the_system_is_refused(schema: str) -> None:
+    (said,) = _told(WAREHOUSE.replace("database: shop", f"database: shop, schema: {schema}"))
+    assert "belongs to PostgreSQL itself" in said
