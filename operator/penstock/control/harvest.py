@@ -1,7 +1,7 @@
 """Beside the line: the ends of workers' logs, for what is only shown: messages, columns, sizes, URLs.
 
 Nothing is decided by it. A log that cannot be read, or not quickly, leaves a report as short as the termination message
-has it. Each log is read once, when its Job's end is news; afterwards status has what it said.
+has it. Each log is read once, when its Pod's end is news; afterwards status has what it said.
 """
 
 import asyncio
@@ -28,13 +28,13 @@ _REMEMBERED = 64
 
 @dataclass
 class Logs:
-    """The last lines that were read, by Job UID; empty where one could not be read."""
+    """The last lines that were read, by Pod; empty where one could not be read."""
 
     lines: "OrderedDict[str, str]" = field(default_factory=OrderedDict)
 
-    def remember(self, uid: str, line: str) -> None:
+    def remember(self, pod: str, line: str) -> None:
         """Keep a line; the oldest goes when there are too many."""
-        self.lines[uid] = line
+        self.lines[pod] = line
         while len(self.lines) > _REMEMBERED:
             self.lines.popitem(last=False)
 
@@ -45,11 +45,11 @@ async def details(graph: Graph, seen: Seen, logs: Logs, cluster: Cluster, second
     try:
         async with asyncio.timeout(seconds):
             for run in news:
-                if run.uid not in logs.lines:
-                    logs.remember(run.uid, await _last_line(graph.key.namespace, run, cluster))
+                if run.pod not in logs.lines:
+                    logs.remember(str(run.pod), await _last_line(graph.key.namespace, run, cluster))
     except TimeoutError:
         log.info("%s: a log takes too long to read; what is only shown there is left out", graph.key)
-    return Seen(tuple(_with_line(run, logs.lines.get(run.uid, "")) for run in seen.runs))
+    return Seen(tuple(_with_line(run, logs.lines.get(run.pod or "", "")) for run in seen.runs))
 
 
 async def _last_line(namespace: str, run: Observed, cluster: Cluster) -> str:
@@ -69,14 +69,16 @@ def _with_line(run: Observed, line: str) -> Observed:
 
 
 def _is_news(run: Observed, graph: Graph) -> bool:
-    """Whether a Job has ended and status does not have its report yet."""
-    if not run.over or run.report is None or run.report.complete or run.pod is None:
+    """Whether a worker has ended and status does not have its report yet."""
+    if run.report is None or run.report.complete or run.pod is None:
+        return False
+    if graph.key.kind == "Dataset":  # its status has a report as soon as the Pod has, before the Job is over
+        return run.report.finished_at > (cast(DatasetStatus, graph.status).last_report_time or "")
+    if not run.over:
         return False
     if run.purpose in due.RUNS and graph.key.kind in ("Pipeline", "Subscription"):
         return all(
             (published.job, published.state) != (run.job, run.state) for published in getattr(graph.status, "runs", [])
         )
-    if graph.key.kind == "Dataset":
-        return run.report.finished_at > (cast(DatasetStatus, graph.status).last_report_time or "")
     published = due.upkeep_status(graph)
     return published is None or published.state == "Running" or published.attempt != run.attempt

@@ -111,6 +111,23 @@ def test_the_log_adds_what_is_shown_and_is_read_once() -> None:
     assert stage.cluster.calls.count(log) == 1, "status has it"
 
 
+def test_the_log_is_read_when_the_pod_has_ended_and_its_job_is_not_over_yet() -> None:
+    stage = Scene()
+    stage.apply(manifests.lake(), manifests.dataset())
+    stage.settle()
+    stage.finish(*stage.jobs("inspect-destination"))
+    stage.settle()
+    (job,) = stage.jobs("migrate")
+    ready = DatasetReport.model_validate({**_entry("cities").model_dump(), "state": "Ready", "counts": {}, "tail": []})
+    told = jobs.report(kind="migrate", datasets=[ready])
+    stage.cluster.put(jobs.pod(job, exitCode=0, message=summary.encode(told, ["cities"])))
+    stage.cluster.logs[f"{job['metadata']['name']}-1"] = f"{report.details(told)}\n"
+    stage.settle()
+    stage.cluster.change(Ref.of(job), {"status": jobs.over("Complete", stage.cluster.now, "")})
+    stage.settle()
+    assert len(stage.status("Dataset", "cities")["columns"]) == 64
+
+
 @pytest.mark.parametrize("error", [Gone(404, "NotFound", "no Pod"), ClusterError(500, "", "kubelet is away")])
 def test_a_log_that_cannot_be_read_delays_nothing(error: ClusterError) -> None:
     stage = _sixteen()
