@@ -115,7 +115,8 @@ def test_the_log_is_read_when_the_pod_has_ended_and_its_job_is_not_over_yet() ->
     stage = Scene()
     stage.apply(manifests.lake(), manifests.dataset())
     stage.settle()
-    stage.finish(*stage.jobs("inspect-destination"))
+    for inspection in stage.jobs("inspect-destination"):
+        stage.finish(inspection)
     stage.settle()
     (job,) = stage.jobs("migrate")
     ready = DatasetReport.model_validate({**_entry("cities").model_dump(), "state": "Ready", "counts": {}, "tail": []})
