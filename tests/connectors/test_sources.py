@@ -1,10 +1,8 @@
 """The contract of every Source: each row is loaded once, whatever happens to the worker, and the state moves with it.
 
-Workers that are killed are processes of their own. PENSTOCK_KILLS says how many are killed at random instants.
+Workers that are killed are in test_kills.
 """
 
-import os
-import random
 import time
 from pathlib import Path
 
@@ -15,11 +13,7 @@ from connectors.contract.adapters import BAD, SOURCES, Fault, SourceAdapter
 from connectors.contract.rig import Rig, reading
 from penstock.connectors import registry
 from penstock.runs import places
-from penstock.worker import steps
 from worker.pods import field
-
-KILLS = int(os.environ.get("PENSTOCK_KILLS", "3"))
-"""How many workers of each Source are killed at random instants; 50 to be sure."""
 
 every = pytest.mark.parametrize("adapter", SOURCES.values(), ids=SOURCES)
 Adapter = type[SourceAdapter]
@@ -174,51 +168,6 @@ def test_a_change_while_it_is_read(adapter: Adapter, tmp_path: Path) -> None:
         assert rig.loaded() == rig.expected(30)
 
 
-@pytest.mark.parametrize("step", steps.STEPS)
-@every
-def test_killed_at_any_step_each_row_is_there_once(adapter: Adapter, step: str, tmp_path: Path) -> None:
-    with reading(adapter, tmp_path) as rig:
-        assert rig.killed("r1", step) == -9
-        assert rig.work("r1") == 0
-        assert rig.loaded() == rig.expected(25)
-        rig.add(3, 25)
-        assert rig.work("r2") == 0
-        assert rig.loaded() == rig.expected(28)
-        rig.source.acknowledged()
-
-
-@pytest.mark.timeout(60 + 60 * KILLS)
-@every
-def test_killed_at_random_instants_each_row_is_there_once(adapter: Adapter, tmp_path: Path) -> None:
-    """The instants lie between the claim and the end of a run; runs that end before continue with more rows."""
-    with reading(adapter, tmp_path, 400) as rig:
-        begun = time.monotonic()
-        assert rig.work("r0") == 0
-        whole = time.monotonic() - begun
-        rig.add(1, 400)
-        chance, killed, number, count = random.Random(adapter.__name__), 0, 1, 401
-        while killed < KILLS:
-            code = rig.killed(f"r{number}", "claimed", f"kill after {chance.uniform(0, whole):.4f}")
-            assert code in (0, -9), rig.output
-            killed += code == -9
-            if code == 0:
-                rig.add(1, count)
-                number, count = number + 1, count + 1
-        assert rig.work(f"r{number}") == 0
-        assert rig.loaded() == rig.expected(count)
-        rig.source.acknowledged()
-
-
-@every
-def test_two_workers_of_one_run_load_each_row_once(adapter: Adapter, tmp_path: Path) -> None:
-    with reading(adapter, tmp_path, 400) as rig:
-        workers = [rig.start("r1") for _ in range(2)]
-        codes = [rig.wait(worker) for worker in workers]
-        assert 0 in codes
-        assert {*codes} <= {places.EXIT_DONE, places.EXIT_AGAIN}
-        assert rig.loaded() == rig.expected(400)
-
-
 @every
 def test_memory_is_bounded(adapter: Adapter, tmp_path: Path) -> None:
     """Of the data that one table has beyond another, less than half is in memory at once; that is a few chunks."""
@@ -231,7 +180,7 @@ def test_memory_is_bounded(adapter: Adapter, tmp_path: Path) -> None:
             rig.source.fill_large(adapter.streams[0], count, row_bytes)
             rig.prepare(adapter.streams[:1])
             environment = {places.MEMORY_LIMIT: str(512 << 20)}
-            assert rig.wait(rig.start("r1", **environment)) == 0
+            assert rig.measured("r1", **environment) == 0
             assert rig.report("r1").datasets[0].counts.loaded == count
             peaks.append(rig.peak_memory)
     assert peaks[1] < 512

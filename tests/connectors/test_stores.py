@@ -1,38 +1,32 @@
 """The contract of every TableStore: staged rows are invisible, a commit is one transaction, a lost claim has no effect.
 
-The tests call the port; those of crash points run workers in processes of their own. PENSTOCK_KILLS says how many of
-them are killed at random instants.
+The tests call the port. Workers that are killed are in test_kills.
 """
 
-import os
-import random
-import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from connectors.contract.adapters import SOURCES, STORES, Fault, Json, StoreAdapter
-from connectors.contract.rig import Rig
+from connectors.contract.adapters import STORES, Fault, Json, StoreAdapter
 from penstock.connectors import registry
 from penstock.language.errors import InvalidSpec, NotYet, PenstockError
-from penstock.runs import places
 from penstock.runs.order import DatasetOrder, DestinationOrder
 from penstock.runs.report import Counts, DatasetReport
-from penstock.worker import steps
 from penstock.worker.connectors import Connectors
 from penstock.worker.pod import Pod, here
 from penstock.worker.ports.ledger import Attempt, Claim, InputEntry
 from penstock.worker.ports.tablestore import INPUT_ID, LINEAGE, QUARANTINE, Publication, Staged, TableStore, WriteMode
 from worker.pods import APod, a_pod, field, secret
 
-KILLS = int(os.environ.get("PENSTOCK_KILLS", "3"))
 MISSING: set[str] = set()
 """Stores of the registry that are not in the suite yet."""
 
@@ -186,6 +180,19 @@ def test_a_store_that_works_passes_its_check(adapter: Adapter, tmp_path: Path) -
     with bench(adapter, tmp_path) as there:
         for _ in range(2):
             there.store().check()
+
+
+@every
+def test_workers_that_begin_at_the_same_moment_all_see_an_empty_store(adapter: Adapter, tmp_path: Path) -> None:
+    with bench(adapter, tmp_path) as there:
+        together = Barrier(8)
+
+        def begin(_: int) -> int:
+            together.wait()
+            return 0 if there.store().standing(there.dataset()) is None else 1
+
+        with ThreadPoolExecutor(8) as workers:
+            assert [*workers.map(begin, range(8))] == [0] * 8
 
 
 @every
@@ -441,54 +448,3 @@ def test_a_scan_without_a_table_is_not_ready(adapter: Adapter, tmp_path: Path) -
     with bench(adapter, tmp_path) as there, pytest.raises(NotYet) as refused:
         there.store().scan(there.dataset(), ["id"])
     assert refused.value.reason == "DatasetNotReady"
-
-
-@contextmanager
-def loading(adapter: Adapter, root: Path, count: int) -> Iterator[Rig]:
-    """A worker that loads two streams, each of which can be read once, into the store."""
-    pod = a_pod(root)
-    with SOURCES["read-once"].running(root) as source, adapter.running(root) as store:
-        rig = Rig(pod, source, store)
-        rig.fill(count)
-        rig.prepare()
-        yield rig
-
-
-@pytest.mark.parametrize("step", steps.STEPS)
-@every
-def test_killed_at_any_step_each_row_is_there_once(adapter: Adapter, step: str, tmp_path: Path) -> None:
-    with loading(adapter, tmp_path, 25) as rig:
-        assert rig.killed("r1", step) == -9
-        assert rig.work("r1") == 0
-        assert rig.loaded() == rig.expected(25)
-        assert rig.store is not None
-        assert rig.store.staged() == 0
-
-
-@pytest.mark.timeout(60 + 60 * KILLS)
-@every
-def test_killed_at_random_instants_each_row_is_there_once(adapter: Adapter, tmp_path: Path) -> None:
-    with loading(adapter, tmp_path, 400) as rig:
-        begun = time.monotonic()
-        assert rig.work("r0") == 0
-        whole = time.monotonic() - begun
-        rig.add(1, 400)
-        chance, killed, number, count = random.Random(adapter.__name__), 0, 1, 401
-        while killed < KILLS:
-            code = rig.killed(f"r{number}", "claimed", f"kill after {chance.uniform(0, whole):.4f}")
-            assert code in (0, -9), rig.output
-            killed += code == -9
-            if code == 0:
-                rig.add(1, count)
-                number, count = number + 1, count + 1
-        assert rig.work(f"r{number}") == 0
-        assert rig.loaded() == rig.expected(count)
-
-
-@every
-def test_two_workers_of_one_run_load_each_row_once(adapter: Adapter, tmp_path: Path) -> None:
-    with loading(adapter, tmp_path, 400) as rig:
-        codes = [rig.wait(worker) for worker in [rig.start("r1") for _ in range(2)]]
-        assert 0 in codes
-        assert {*codes} <= {places.EXIT_DONE, places.EXIT_AGAIN}
-        assert rig.loaded() == rig.expected(400)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from connectors.contract import worker
+from connectors.contract import forks, worker
 from connectors.contract.adapters import Adapter, Json, Row, SourceAdapter, StoreAdapter
 from penstock.runs import report as reports
 from penstock.runs.order import RunOrder
@@ -92,25 +92,36 @@ class Rig:
         self._finished(log.getvalue())
         return code
 
-    def start(self, run_id: str, step: str = "", action: str = "kill", **environment: str) -> "subprocess.Popen[bytes]":
-        """Carry it out in a process of its own, which acts at a step as `connectors.contract.worker` says."""
+    def _environment(self, run_id: str, step: str, action: str, **environment: str) -> dict[str, str]:
         own = {worker.SOURCES: json.dumps(self._replaced), worker.STEP: step, worker.ACTION: action}
-        return subprocess.Popen(
-            [sys.executable, "-m", "connectors.contract.worker"],
-            env=self.pod.environment(run_id, PYTHONPATH=str(_TESTS), **own, **environment),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        return self.pod.environment(run_id, PYTHONPATH=str(_TESTS), **own, **environment)
 
-    def wait(self, process: "subprocess.Popen[bytes]") -> int:
+    def start(self, run_id: str, step: str = "", action: str = "kill") -> forks.Worker:
+        """Carry it out in a process of its own, which acts at a step as `connectors.contract.worker` says."""
+        return forks.start(self._environment(run_id, step, action))
+
+    def wait(self, started: forks.Worker) -> int:
         """Its exit code when it has ended, -9 if it was killed."""
-        output, _ = process.communicate(timeout=240)
-        self._finished(output.decode())
-        return process.returncode
+        output, code = started.wait()
+        self._finished(output)
+        return code
 
     def killed(self, run_id: str, step: str, action: str = "kill") -> int:
         """Start it and wait for its end."""
         return self.wait(self.start(run_id, step, action))
+
+    def measured(self, run_id: str, **environment: str) -> int:
+        """Carry it out in a process that has imported what it needs and nothing else; the exit code."""
+        finished = subprocess.run(
+            [sys.executable, "-m", "connectors.contract.worker"],
+            env=self._environment(run_id, "", "", **environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=240,
+            check=False,
+        )
+        self._finished(finished.stdout.decode())
+        return finished.returncode
 
     def _finished(self, output: str) -> None:
         """Nothing secret may be in anything that a worker has let out."""

@@ -14,6 +14,7 @@ from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, 
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from penstock.api import checks
 from penstock.connectors.files.stores import beneath, sqlitefile
@@ -31,6 +32,8 @@ CATALOG = "penstock"
 """The catalog's name inside its database; a plain reader needs it: `SqlCatalog("penstock", uri=…, warehouse=…)`."""
 NAMESPACE = "main"
 OWNER = "penstock.owner"
+_CREATIONS = 5
+"""How often a worker tries to create a catalog that others create at the same time: it has three parts."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,26 @@ def connect(destination: DestinationOrder, pod: Pod) -> Lake:
     inside = place.warehouse.removeprefix(f"file://{place.volume.mount_path}").strip("/")
     warehouse = Warehouse(mount, inside, f"Destination {destination.name}")
     _prepare(warehouse)
+    return Lake(warehouse, _catalog(warehouse))
+
+
+def _catalog(warehouse: Warehouse) -> Catalog:
+    """The catalog, created where it is missing.
+
+    It is created in several steps, each of which looks before it writes. Of workers that do so at the same moment, the
+    slower ones fail, and see what is there when they try again.
+    """
+    for _ in range(_CREATIONS - 1):
+        with contextlib.suppress(IntegrityError, OperationalError):
+            return _create_catalog(warehouse)
+    return _create_catalog(warehouse)
+
+
+def _create_catalog(warehouse: Warehouse) -> Catalog:
     catalog = Catalog(CATALOG, warehouse)
     with contextlib.suppress(NamespaceAlreadyExistsError):  # another worker was a moment faster
         catalog.create_namespace_if_not_exists(NAMESPACE)
-    return Lake(warehouse, catalog)
+    return catalog
 
 
 def _prepare(warehouse: Warehouse) -> None:
