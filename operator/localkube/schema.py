@@ -32,6 +32,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
 }
+_LARGEST_WHOLE = 2**53 - 1
 _FREE: Json = {"x-kubernetes-preserve-unknown-fields": True}
 _SHAPING = ("x-kubernetes-preserve-unknown-fields", "x-kubernetes-list-type", "x-kubernetes-list-map-keys")
 _COMBINING = {"oneOf", "anyOf", "allOf", "not"}
@@ -171,7 +172,7 @@ def _walk(schema: Json, value: Any, path: str) -> Iterator[Problem]:
     if expected != [None] and not any(_is(value, str(kind)) for kind in expected):
         shown, wanted = _type_name(value), ",".join(map(str, expected))
         if schema.get("format") in _FORMATS and value is not None:
-            shown, wanted = "", schema["format"]
+            shown, wanted = _format_name(value), schema["format"]
         text = f'{path} in body must be of type {wanted}: "{shown}"'
         yield Problem(path, "FieldValueTypeInvalid", f'Invalid value: "{shown}": {text}')
     if "enum" in schema and value not in schema["enum"]:
@@ -191,18 +192,32 @@ def _walk(schema: Json, value: Any, path: str) -> Iterator[Problem]:
 def _is(value: Any, kind: str) -> bool:
     if isinstance(value, bool):
         return kind == "boolean"
-    return isinstance(value, _TYPES[kind]) or (kind == "integer" and isinstance(value, float) and value.is_integer())
+    return isinstance(value, _TYPES[kind]) or (kind == "integer" and _is_whole(value))
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a float counts as an integer: one that JavaScript can tell from its neighbours."""
+    return isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST_WHOLE
 
 
 def _type_name(value: Any) -> str:
     if value is None:
         return "null"
-    order = ("boolean", "string", "integer", "number", "array", "object")
+    if isinstance(value, float):
+        return "number"  # also one that would do where an integer belongs
+    order = ("boolean", "string", "integer", "array", "object")
     return next(kind for kind in order if _is(value, kind))
 
 
+def _format_name(value: Any) -> str:
+    """The format by which Go calls a value where another format belongs; only numbers have one."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    return "int64" if isinstance(value, int) else "float64"
+
+
 def _shown(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    return orjson.dumps(int(value) if _is_whole(value) else value).decode()
 
 
 def _string(schema: Json, value: str, path: str) -> Iterator[Problem]:

@@ -34,7 +34,7 @@ ODD_METADATA: list[Json] = [
 
 
 @cache
-def _of_kind(kind: str) -> list[Json]:
+def of_kind(kind: str) -> list[Json]:
     """All objects of a kind in the examples and in what is expected of them, without their owners."""
     found = []
     for file in sorted(_EXAMPLES.rglob("*.yaml")):
@@ -71,7 +71,7 @@ def body(chance: random.Random, plural: str, name: str) -> Json:
         data = chance.choice([{"a": "1"}, {"a": "2", "b": ""}, {"c": "3"}])
         made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}, "data": dict(data)}
     else:
-        made = copy.deepcopy(chance.choice(_of_kind(kind(plural))))
+        made = copy.deepcopy(chance.choice(of_kind(kind(plural))))
     made["metadata"]["name"] = name
     if plural == "cronjobs":
         made["spec"]["schedule"] = "0 0 1 1 *"  # never while we look

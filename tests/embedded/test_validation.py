@@ -21,6 +21,10 @@ _WORDS: list[tuple[dict[str, Any], str]] = [
     ({"items": [{"v": 1}]}, "spec.items[0].name: Required value"),
     ({"u": {}}, "spec.u: Invalid value: 0: spec.u in body should have at least 1 properties"),
     ({"d": "x"}, 'spec.d: Invalid value: "x": spec.d in body must be of type date-time: "x"'),
+    ({"d": 7}, 'spec.d: Invalid value: "int64": spec.d in body must be of type date-time: "int64"'),
+    ({"d": 0.5}, 'spec.d: Invalid value: "float64": spec.d in body must be of type date-time: "float64"'),
+    ({"d": True}, 'spec.d: Invalid value: "": spec.d in body must be of type date-time: ""'),
+    ({"d": {"x": 1}}, 'spec.d: Invalid value: "": spec.d in body must be of type date-time: ""'),
     ({"q": 1.5}, 'spec.q: Invalid value: "number": spec.q in body must be of type integer,string: "number"'),
     (
         {"one": {"a": "1", "b": "2"}},
