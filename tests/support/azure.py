@@ -14,7 +14,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from azure.storage.blob import AccountSasPermissions, BlobServiceClient, ResourceTypes, generate_account_sas
+from azure.storage.blob import (
+    AccessPolicy,
+    AccountSasPermissions,
+    BlobServiceClient,
+    ContainerSasPermissions,
+    ResourceTypes,
+    generate_account_sas,
+    generate_container_sas,
+)
 
 from support import controlplane
 from support.controlplane import LOOPBACK, Place, free_port
@@ -55,6 +63,18 @@ class Server:
         """A shared access signature with these permissions."""
         types = ResourceTypes(container=True, object=True)
         return generate_account_sas(ACCOUNT, KEY, types, permission, expiry=datetime.now(UTC) + lasts)
+
+    def remove(self, container: str, name: str) -> None:
+        """Remove a blob."""
+        with self._client() as client:
+            client.get_container_client(container).delete_blob(name)
+
+    def reader(self, container: str, policy: str) -> str:
+        """A shared access signature to list and read, by a policy of the container that replaces all others."""
+        may = AccessPolicy(ContainerSasPermissions(read=True, list=True), datetime.now(UTC) + timedelta(hours=2))
+        with self._client() as client:
+            client.get_container_client(container).set_container_access_policy({policy: may})
+        return generate_container_sas(ACCOUNT, container, KEY, policy_id=policy)
 
     def _client(self) -> BlobServiceClient:
         return BlobServiceClient.from_connection_string(self.connection_string)

@@ -3,6 +3,7 @@
 It accepts whoever asks. The gate in front of it wants a token, and gives one for the key of a service account.
 """
 
+import base64
 import http.client
 import json
 import socket
@@ -46,6 +47,12 @@ class Server:
         """Create an object, or its next generation."""
         query = urllib.parse.urlencode({"uploadType": "media", "name": key})
         self._post(f"/upload/storage/v1/b/{bucket}/o?{query}", content, "application/octet-stream")
+
+    def remove(self, bucket: str, key: str) -> None:
+        """Remove an object."""
+        url = f"{self.endpoint}/storage/v1/b/{bucket}/o/{urllib.parse.quote(key, safe='')}"
+        with urllib.request.urlopen(urllib.request.Request(url, method="DELETE"), timeout=10):  # noqa: S310
+            pass
 
     def names(self, bucket: str) -> list[str]:
         """The keys of all objects of a bucket."""
@@ -109,6 +116,8 @@ class Gate:
     denied: tuple[str, ...] = ()
     """Methods that are refused with the token, too: an account that may only read."""
     logins: int = 0
+    key_id: str | None = None
+    """The only key that is accepted, by its id; None: every key is."""
 
     @property
     def endpoint(self) -> str:
@@ -130,6 +139,13 @@ class Gate:
         )
 
 
+def _key_id(body: bytes) -> str:
+    """The id of the key that a request for a token is signed with (RFC 7523)."""
+    [assertion] = urllib.parse.parse_qs(body.decode())["assertion"]
+    header = assertion.partition(".")[0]
+    return str(json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))["kid"])
+
+
 @contextmanager
 def gate(server: Server) -> Iterator[Gate]:
     """A gate before the server."""
@@ -142,9 +158,11 @@ def gate(server: Server) -> Iterator[Gate]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             if self.path == "/token":
                 state.logins += 1
+                accepted = state.key_id in (None, _key_id(body))
                 answer = {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"}
                 refusal = {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}
-                return self._answer(state.login, json.dumps(answer if state.login == 200 else refusal).encode())
+                status = state.login if accepted else 400
+                return self._answer(status, json.dumps(answer if status == 200 else refusal).encode())
             if self.headers.get("Authorization") != f"Bearer {TOKEN}":
                 return self._answer(state.refuses, b'{"error": {"message": "no access"}}')
             if self.command in state.denied:

@@ -23,7 +23,19 @@ class Server:
     """A running server whose buckets are the folders of `folder`."""
 
     endpoint: str
+    port: int
     folder: Path
+
+    def user(self, access: str, secret: str) -> None:
+        """A user who may use all buckets; or another secret key for one who is there."""
+        try:
+            self._administer("create-user", "--access", access, "--secret", secret, "--role", "admin")
+        except subprocess.CalledProcessError:
+            self._administer("update-user", "--access", access, "--secret", secret)
+
+    def _administer(self, *command: str) -> None:
+        identity = ["--access", ACCESS, "--secret", SECRET, "--endpoint-url", self.endpoint]
+        subprocess.run([str(_program()), "admin", *identity, *command], check=True, capture_output=True, timeout=30)
 
     def bucket(self, name: str) -> Path:
         """A bucket, as the folder that holds its objects."""
@@ -41,10 +53,13 @@ def serve(folder: Path, place: Place = LOOPBACK) -> Iterator[Server]:
     sidecar = folder.with_name("metadata")  # etags: not every file system of a test has xattrs
     sidecar.mkdir(exist_ok=True)
     backend = ["posix", "--sidecar", str(sidecar), str(folder)]
-    command = [*place.enter, str(_program()), "--port", f"{place.address}:{port}", "--quiet", *backend]
+    users = folder.with_name("users")
+    users.mkdir(exist_ok=True)
+    identities = ["--iam-dir", str(users), "--iam-cache-disable"]
+    command = [*place.enter, str(_program()), "--port", f"{place.address}:{port}", "--quiet", *identities, *backend]
     with controlplane.process(folder.parent, "s3", *command, env=keys) as process:
         _await((place.address, port), process)
-        yield Server(f"http://{place.address}:{port}", folder)
+        yield Server(f"http://{place.address}:{port}", port, folder)
 
 
 def _await(address: tuple[str, int], process: "subprocess.Popen[bytes]") -> None:

@@ -4,6 +4,7 @@ A module of `connectors/systems` has the adapters of one system in the tuples SO
 system to the suite adds one such module; the tests find it there.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -61,6 +62,8 @@ class Adapter(ABC):
     """In the names of the tests, where one system has several adapters; by default the system's."""
     faults: ClassVar[tuple[Fault, ...]] = ()
     """The reasons that `check` can give; those of credentials among them."""
+    public: ClassVar[tuple[str, ...]] = ()
+    """Keys of the Secrets whose values may be shown."""
     connector: Json
     auth: Json | None = None
     secrets: dict[str, dict[str, str]]
@@ -75,6 +78,14 @@ class Adapter(ABC):
     def running(cls, root: Path) -> Iterator[Self]:
         """The adapter with its server, ended after the block. Override it where a process is to be started."""
         yield cls(root)
+
+    @property
+    def hidden(self) -> list[str]:
+        """What must never be shown: the values of the Secrets, and their lines."""
+        keys = [item for keys in self.secrets.values() for item in keys.items()]
+        values = [value for key, value in keys if key not in self.public]
+        lines = [line for value in values for line in re.split(r"\n|\\n", value) if not line.startswith("-----")]
+        return [text for text in (*values, *lines) if len(text) > 3]
 
     def claim(self, name: str) -> Path:
         """The folder that a claim is mounted at; created where it is missing."""

@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -35,7 +36,7 @@ _MATRIX = (
 )
 
 
-def _csv(rows: Sequence[Sequence[str | None]]) -> bytes:
+def csv(rows: Sequence[Sequence[str | None]]) -> bytes:
     """Each cell in quotes, but for nulls, which are empty."""
     lines = [",".join(_quoted(cell) for cell in row) for row in rows]
     return "".join(f"{line}\n" for line in lines).encode()
@@ -45,8 +46,8 @@ def _quoted(cell: str | None) -> str:
     return "" if cell is None else '"' + cell.replace('"', '""') + '"'
 
 
-class Folder(SourceAdapter):
-    """A new file for what is added."""
+class Files(SourceAdapter):
+    """CSV files somewhere: a new file for what is added. `place` is the URL of their folder."""
 
     system = "files"
     streams = ("orders",)
@@ -54,25 +55,26 @@ class Folder(SourceAdapter):
     typed = False
     hostile_columns = ('a "b"', "select", "x'y", "ä", "a.b", "line\nbreak", "$1", "%s", " ")
 
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self.folder = self.claim("data")
-        self.connector = {"url": "file:///volumes/data/", "volume": {"claimName": "data"}, "format": {"csv": {}}}
-
+    @abstractmethod
     def write(self, name: str, content: bytes) -> None:
-        """Replace a file as a whole, as a writer does who knows of readers."""
-        new = self.folder / f".{name}"
-        new.write_bytes(content)
-        new.replace(self.folder / name)
+        """Create or replace a file as a whole, as a writer does who knows of readers."""
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """The names of all files."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file."""
 
     def fill(self, stream: str, rows: Sequence[Row]) -> None:
-        for path in self.folder.iterdir():
-            path.unlink()
+        for name in self.names():
+            self.remove(name)
         self.add(stream, rows)
 
     def add(self, _: str, rows: Sequence[Row]) -> None:
-        number = len([*self.folder.iterdir()])
-        self.write(f"{number:04d}.csv", _csv([("id", "word"), *((row["id"], row["word"]) for row in rows)]))
+        number = len(self.names())
+        self.write(f"{number:04d}.csv", csv([("id", "word"), *((row["id"], row["word"]) for row in rows)]))
 
     def fill_matrix(self) -> str:
         self.fill("orders", [])
@@ -81,26 +83,47 @@ class Folder(SourceAdapter):
             [str(number), *(cell.written if cell.column == column else None for column in columns)]
             for number, cell in enumerate(self.matrix)
         ]
-        self.write("0000.csv", _csv([["id", *columns], *rows]))
+        self.write("0000.csv", csv([["id", *columns], *rows]))
         return "orders"
 
     def fill_hostile(self) -> str:
         values = [f"v{number}" for number in range(len(self.hostile_columns))]
-        self.write("0000.csv", _csv([self.hostile_columns, values]))
+        self.write("0000.csv", csv([self.hostile_columns, values]))
         return "orders"
+
+
+class Folder(Files):
+    """A folder on a claim."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.folder = self.claim("data")
+        self.connector = {"url": "file:///volumes/data/", "volume": {"claimName": "data"}, "format": {"csv": {}}}
+
+    def write(self, name: str, content: bytes) -> None:
+        new = self.folder / f".{name}"
+        new.write_bytes(content)
+        new.replace(self.folder / name)
+
+    def names(self) -> list[str]:
+        return [path.name for path in self.folder.iterdir()]
+
+    def remove(self, name: str) -> None:
+        (self.folder / name).unlink()
 
 
 def _no_claim(adapter: Folder) -> None:
     shutil.rmtree(adapter.folder)
 
 
-def _no_file(adapter: Folder) -> None:
+def no_file(adapter: Files) -> None:
+    """The glob fits none."""
     adapter.connector["glob"] = "*.parquet"
 
 
 Folder.faults = (
     Fault("no claim", "ResourceNotFound", _no_claim),
-    Fault("no file", "ResourceNotFound", _no_file, fails_runs=False),
+    Fault("no file", "ResourceNotFound", no_file, fails_runs=False),
 )
 
 
@@ -143,8 +166,8 @@ class Web(Folder):
 
     def add(self, _: str, rows: Sequence[Row]) -> None:
         path = self.folder / "0000.csv"
-        there = path.read_bytes() if path.exists() else _csv([("id", "word")])
-        self.write(path.name, there + _csv([(row["id"], row["word"]) for row in rows]))
+        there = path.read_bytes() if path.exists() else csv([("id", "word")])
+        self.write(path.name, there + csv([(row["id"], row["word"]) for row in rows]))
 
 
 Web.faults = (Fault("no file", "ResourceNotFound", lambda adapter: (adapter.folder / "0000.csv").unlink()),)

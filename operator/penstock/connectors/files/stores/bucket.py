@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+import aiohttp
 import s3fs
 from botocore import exceptions as errors  # type: ignore[import-untyped]  # botocore ships no types
 
@@ -14,6 +15,7 @@ from penstock.connectors.files.stores.globs import matcher
 from penstock.connectors.files.stores.port import BLOCK, Found, gone, status, trouble, unreachable
 from penstock.language.errors import InvalidSpec, NotYet
 
+_PUBLIC = "https://s3.amazonaws.com"
 _PRECONDITION_FAILED = (409, 412)
 """What a conditional put answers when the name is taken, or is being taken."""
 
@@ -95,8 +97,10 @@ class Bucket:
         if isinstance(cause, errors.ReadTimeoutError | errors.ConnectTimeoutError):
             return NotYet(f"{self._subject}: {self.url} did not answer in time.", "Timeout")
         if isinstance(cause, errors.HTTPClientError | errors.ConnectionError):
-            server = self._endpoint or cause.kwargs.get("endpoint_url") or "https://s3.amazonaws.com"
+            server = self._endpoint or cause.kwargs.get("endpoint_url") or _PUBLIC
             return unreachable(self._subject, self.url, server, cause)
+        if isinstance(cause, aiohttp.ClientError):  # a body that is cut is no matter of botocore's
+            return unreachable(self._subject, self.url, self._endpoint or _PUBLIC, cause)
         if isinstance(cause, errors.ClientError):
             return status(self._subject, self.url, _http_status(cause), self._remedy)
         return None

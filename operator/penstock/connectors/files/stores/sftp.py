@@ -122,6 +122,10 @@ class SftpServer:
             return NotYet(message, "Unreachable")
         return None
 
+    def _is_cut(self) -> bool:
+        """Whether the connection has ended, which asyncssh also says in the words of a refused channel."""
+        return self._files is None or bool(self._files.client.is_closed())
+
     def _mistake(self, url: str, error: Exception) -> InvalidSpec | None:
         """What the user must change, None where the error is of another kind."""
         user, server = self._login.user, self._server
@@ -137,7 +141,7 @@ class SftpServer:
             case asyncssh.KeyExchangeFailed():
                 reason, what = "WrongSpecification", f"{server} offers no algorithm that is considered safe"
                 remedy = "Ask the server's owner to update it"
-            case asyncssh.ChannelOpenError():
+            case asyncssh.ChannelOpenError() if not self._is_cut():
                 reason, what = "WrongSpecification", f"{server} has no SFTP for user {user}"
                 remedy = "Ask the server's owner to enable it"
             case asyncssh.SFTPPermissionDenied() | asyncssh.SFTPWriteProtect():
