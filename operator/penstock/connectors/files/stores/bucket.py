@@ -1,7 +1,9 @@
 """S3, and whatever speaks its protocol."""
 
+import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -9,6 +11,7 @@ from typing import Any, BinaryIO, cast
 import aiohttp
 import s3fs
 from botocore import exceptions as errors  # type: ignore[import-untyped]  # botocore ships no types
+from s3fs.utils import FileExpired
 
 from penstock.connectors.files.stores.credentials import SecretKeys
 from penstock.connectors.files.stores.globs import matcher
@@ -90,17 +93,17 @@ class Bucket:
         cause = (
             (error.__cause__ or error) if isinstance(error, OSError) else error
         )  # botocore's SSLError is an OSError too
+        if isinstance(error, FileExpired):
+            return gone(self._subject, self.url)
         if isinstance(error, PermissionError) or isinstance(
             cause, errors.NoCredentialsError | errors.CredentialRetrievalError
         ):
             return status(self._subject, self.url, 403, self._remedy)
         if isinstance(cause, errors.ReadTimeoutError | errors.ConnectTimeoutError):
             return NotYet(f"{self._subject}: {self.url} did not answer in time.", "Timeout")
-        if isinstance(cause, errors.HTTPClientError | errors.ConnectionError):
-            server = self._endpoint or cause.kwargs.get("endpoint_url") or _PUBLIC
-            return unreachable(self._subject, self.url, server, cause)
-        if isinstance(cause, aiohttp.ClientError):  # a body that is cut is no matter of botocore's
-            return unreachable(self._subject, self.url, self._endpoint or _PUBLIC, cause)
+        if isinstance(cause, errors.HTTPClientError | errors.ConnectionError | aiohttp.ClientError):
+            asked = getattr(cause, "kwargs", {}).get("endpoint_url")  # botocore's; a cut body is aiohttp's matter
+            return unreachable(self._subject, self.url, self._endpoint or asked or _PUBLIC, cause)
         if isinstance(cause, errors.ClientError):
             return status(self._subject, self.url, _http_status(cause), self._remedy)
         return None
@@ -126,7 +129,8 @@ class Bucket:
                     raise gone(self._subject, found.url)
             except FileNotFoundError:
                 raise gone(self._subject, found.url) from None
-            return cast(BinaryIO, self._files.open(found.url, "rb", block_size=BLOCK, cache_type="readahead"))
+            ranges = self._files.open(found.url, "rb", block_size=BLOCK, cache_type="readahead")
+        return cast(BinaryIO, _Reading(ranges, lambda: trouble(self._subject, found.url, self._translate)))
 
     def put(self, name: str, source: Path, *, exclusive: bool = False) -> str:
         """Objects appear whole; `exclusive` is a conditional put (If-None-Match)."""
@@ -160,6 +164,30 @@ class Bucket:
         """Remove an object, if it is there."""
         with trouble(self._subject, self.url + name, self._translate):
             self._files.rm_file(self.url + name)
+
+
+class _Reading(io.RawIOBase):
+    """The content of an object, whose troubles are translated as those of opening it are."""
+
+    def __init__(self, ranges: Any, translated: Callable[[], AbstractContextManager[None]]) -> None:
+        self._ranges, self._translated = ranges, translated
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        with self._translated():
+            return cast(bytes, self._ranges.read(size))
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        block = self.read(len(view))
+        view[: len(block)] = block
+        return len(block)
+
+    def close(self) -> None:
+        self._ranges.close()
+        super().close()
 
 
 def _http_status(error: errors.ClientError) -> int:
