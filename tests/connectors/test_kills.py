@@ -139,6 +139,24 @@ def test_a_store_with_two_workers_of_one_run(adapter: Store, tmp_path: Path) -> 
         assert rig.loaded() == rig.expected(400)
 
 
+@each_store
+def test_a_worker_that_was_taken_over_leaves_the_rest_to_its_successor(adapter: Store, tmp_path: Path) -> None:
+    """Else two workers could take each other's Datasets, and both would fail."""
+    with loading(adapter, tmp_path, 25) as rig:
+        folder = tmp_path / "step"
+        folder.mkdir()
+        first = rig.start("r1", "claimed", f"wait {folder}")
+        while not (folder / "waiting").exists():
+            assert first.poll() is None
+            time.sleep(0.02)
+        assert rig.wait(rig.start("r1")) == places.EXIT_DONE
+        (folder / "go").touch()
+        assert rig.wait(first) == places.EXIT_AGAIN
+        [report] = rig.report("r1").datasets
+        assert (report.name, report.reason) == ("d0", "LeaseHeld")
+        assert rig.loaded() == rig.expected(25)
+
+
 @pytest.mark.parametrize("step", steps.DELIVERY_STEPS)
 @each_target
 def test_a_target_killed_at_any_step(adapter: Target, step: str, tmp_path: Path) -> None:

@@ -140,13 +140,20 @@ class PostgresStore:
         with mine.lock:
             mine.writers.discard(part)
             if not mine.writers:
-                for name in staging.names(claim.subject, claim.load_id):
-                    with suppress(PenstockError):
-                        self._drop(name)
+                self._drop_staging(claim)
+
+    def _drop_staging(self, claim: Claim) -> None:
+        for name in staging.names(claim.subject, claim.load_id):
+            with suppress(PenstockError):
+                self._drop(name)
 
     def publish(self, claim: Claim, publication: Publication) -> DatasetReport:
-        """Commit in one transaction."""
-        return commit.publish(self.database, claim, publication)
+        """Commit in one transaction. What is staged is dropped in any case: a run that is tried again stages anew."""
+        try:
+            return commit.publish(self.database, claim, publication)
+        except Exception:
+            self._drop_staging(claim)
+            raise
 
     def standing(self, dataset: DatasetOrder) -> Standing | None:
         """How the tables stand; None while there is none."""

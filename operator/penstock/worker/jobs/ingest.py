@@ -12,7 +12,7 @@ from penstock.worker import planning, report, steps
 from penstock.worker.connectors import Connectors
 from penstock.worker.planning import Plan
 from penstock.worker.pod import Pod
-from penstock.worker.ports.ledger import Attempt, Claim, InputEntry, state_moved
+from penstock.worker.ports.ledger import Attempt, Claim, InputEntry, TakenOver, state_moved
 from penstock.worker.ports.source import Json, Session, StreamRequest
 from penstock.worker.ports.tablestore import Publication, TableStore
 from penstock.worker.rows import accounts, shape, stage
@@ -63,7 +63,8 @@ class Progress:
 def ingest(order: RunOrder, pod: Pod, connectors: Connectors, guard: Guard, progress: Progress) -> None:
     """Load every Dataset of the order. Each commits alone; one that fails does not keep the others from it.
 
-    The Source may forget what it has delivered only when all of them have committed.
+    The Source may forget what it has delivered only when all of them have committed. When another worker has taken the
+    run over, the rest is left to it: two workers that take each other's claims would both fail.
     """
     source = order.source
     if source is None:
@@ -78,9 +79,21 @@ def ingest(order: RunOrder, pod: Pod, connectors: Connectors, guard: Guard, prog
     with connectors.source_of(source, pod).session(requests) as session:
         for dataset, store, state in zip(order.datasets, stores, states, strict=True):
             job = Load(order, source, dataset, store, session, pod, state)
-            committed += guard(dataset, partial(load, job, progress)) is not None
+            ended: list[TakenOver] = []
+            committed += guard(dataset, partial(_load, job, progress, ended)) is not None
+            if ended:
+                break
         if committed == len(order.datasets):
             _acknowledge(order, source, stores, session)
+
+
+def _load(job: Load, progress: Progress, ended: list[TakenOver]) -> DatasetReport:
+    """`load`; that another worker has taken the run over is put into `ended`, too."""
+    try:
+        return load(job, progress)
+    except TakenOver as error:
+        ended.append(error)
+        raise
 
 
 def load(job: Load, progress: Progress = Progress()) -> DatasetReport:

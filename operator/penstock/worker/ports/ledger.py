@@ -86,9 +86,13 @@ class Claim:
             raise taken_over(self)
 
 
-def taken_over(claim: Claim) -> NotYet:
+class TakenOver(NotYet):
+    """Another worker of the same run has the claim now."""
+
+
+def taken_over(claim: Claim) -> TakenOver:
     """What a worker says whose claim is lost."""
-    return NotYet(f"{claim.subject}: another worker has taken run {claim.run} over; this one stops.", "LeaseHeld")
+    return TakenOver(f"{claim.subject}: another worker has taken run {claim.run} over; this one stops.", "LeaseHeld")
 
 
 def state_moved(subject: str, stream: str) -> NotYet:

@@ -68,6 +68,8 @@ class Reading:
     enum: pa.Array | None = None
     minimum: pa.Scalar | None = None
     maximum: pa.Scalar | None = None
+    forbidden: str = ""
+    """Characters that no value must have."""
 
     def values(self, rows: pa.Table) -> tuple[pa.Array, pa.BooleanArray | None]:
         """The field's values, and which rows are certainly good; None: all are."""
@@ -87,6 +89,10 @@ class Reading:
             rules.append(pc.fill_null(pc.greater_equal(values, self.minimum), True))
         if self.maximum is not None:
             rules.append(pc.fill_null(pc.less_equal(values, self.maximum), True))
+        for character in self.forbidden:
+            there = pc.match_substring(values, character)
+            if pc.any(there).as_py():
+                rules.append(pc.fill_null(pc.invert(there), True))
         if self.required:
             rules.append(pc.is_valid(values))
         return rules

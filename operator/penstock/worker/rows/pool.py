@@ -28,8 +28,9 @@ Asked = tuple[shape.Shape, quality.Questions]
 class Pool:
     """As many threads as there are processors; they end with the block."""
 
-    def __init__(self, fields: list[SchemaField], claim: Claim, pod: Pod) -> None:
-        self._fields, self._claim, self._pod = fields, claim, pod
+    def __init__(self, fields: list[SchemaField], claim: Claim, pod: Pod, forbidden: str = "") -> None:
+        """`forbidden` are characters that no text must have."""
+        self._fields, self._claim, self._pod, self._forbidden = fields, claim, pod, forbidden
         self._threads = 1 if len(fields) > _WIDE else pod.processors
         self._memory = int((pod.memory or _NO_LIMIT) * _ENGINE_SHARE) // self._threads
         self._own = local()
@@ -55,7 +56,7 @@ class Pool:
             if columns not in self._asked:
                 if len(self._asked) == _SHAPES:
                     del self._asked[next(iter(self._asked))]
-                shaped = shape.compiled(self._fields, columns, where)
+                shaped = shape.compiled(self._fields, columns, where, self._forbidden)
                 self._asked[columns] = shaped, quality.questions(shaped)
             return self._asked[columns]
 

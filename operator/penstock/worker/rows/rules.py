@@ -33,6 +33,14 @@ def faults(shaped: ShapedField) -> Iterator[Fault]:
     if field.minimum is not None:
         bound = _literal(field, field.minimum, "minimum")
         yield broken("BelowMinimum", f"{value} < {bound}", f"is below the minimum {field.minimum}")
+    for character in shaped.forbidden:
+        code = f"U+{ord(character):04X}"
+        yield broken(
+            "ForbiddenCharacter",
+            f"contains({value}, chr({ord(character)}))",
+            f"has the character {code}, which the Destination cannot hold",
+            with_value=False,
+        )
     if field.maximum is not None:
         bound = _literal(field, field.maximum, "maximum")
         yield broken("AboveMaximum", f"{value} > {bound}", f"is above the maximum {field.maximum}")
@@ -46,6 +54,7 @@ def with_rules(shaped: ShapedField) -> direct.Reading | None:
     enum = None if field.enum is None else pa.array([_scalar(field, entry, "enum").as_py() for entry in field.enum])
     return replace(
         reading,
+        forbidden=shaped.forbidden,
         enum=None if enum is None else enum.cast(direct.arrow_type(field.type)),
         minimum=None if field.minimum is None else _scalar(field, field.minimum, "minimum"),
         maximum=None if field.maximum is None else _scalar(field, field.maximum, "maximum"),

@@ -86,6 +86,8 @@ class ShapedField:
     """How many long texts its expression may make from a row: see growth."""
     share: float = 0
     """Bytes that its expression may make for each byte of the row, where it makes long texts."""
+    forbidden: str = ""
+    """Characters that the Dataset's store cannot hold in a text."""
     masked: bool = False
     """Whether messages must not show the source value: a sensitive field is made from one of the same columns."""
 
@@ -174,8 +176,8 @@ class _Origin:
     expression: "expressions.Parsed | None" = None
 
 
-def compiled(fields: Sequence[SchemaField], columns: Columns, where: str) -> Shape:
-    """The fields over these columns. `where` names the file, for messages.
+def compiled(fields: Sequence[SchemaField], columns: Columns, where: str, forbidden: str = "") -> Shape:
+    """The fields over these columns. `where` names the file, for messages; `forbidden` are characters of no text.
 
     Raises InvalidSpec: with WrongSpecification for a column that is not there or can never be of the field's type.
     """
@@ -192,8 +194,15 @@ def compiled(fields: Sequence[SchemaField], columns: Columns, where: str) -> Sha
     _require_bounded(shaped)
     shape = Shape(tuple(shaped), columns.names, columns.open, columns.types, columns.as_written)
     hidden = shape.sensitive
-    masked = [replace(each, masked=not hidden.isdisjoint(each.source_columns)) for each in shaped]
-    return replace(shape, fields=tuple(masked))
+    finished = [
+        replace(
+            each,
+            masked=not hidden.isdisjoint(each.source_columns),
+            forbidden=forbidden if each.field.type == "string" else "",
+        )
+        for each in shaped
+    ]
+    return replace(shape, fields=tuple(finished))
 
 
 def _require_bounded(fields: Sequence[ShapedField]) -> None:

@@ -74,7 +74,7 @@ def stage(job: Job, plan: Plan) -> StagedRun:
     Raises InvalidSpec: TooManyBadRows as soon as no rows to come can help; the refusal of an input, where the Dataset
     does not set refused inputs aside. Any other failure of the Source fails the run.
     """
-    pool = Pool(job.dataset.schema_.fields, job.claim, job.pod)
+    pool = Pool(job.dataset.schema_.fields, job.claim, job.pod, job.store.traits.forbidden_characters)
     staging = _Staging(job, plan, pool)
     try:
         with pool:
@@ -96,7 +96,8 @@ class _Staging:
         self.faults = Faults()
         sizes = [planned.size for planned in plan.inputs]
         self.meter = Meter(job.dataset.owner.name, sum(sizes) if min(sizes, default=0) >= 0 else None)
-        self.context = quarantine.Context(job.claim, job.stream, shape.digest(job.dataset.schema_.fields))
+        forbidden = job.store.traits.forbidden_characters
+        self.context = quarantine.Context(job.claim, job.stream, shape.digest(job.dataset.schema_.fields), forbidden)
         self.lineage = Lineage.begin(job.claim)
         self.accounts = {planned.id: InputAccount(planned) for planned in plan.inputs}
         self._bound = _Bound(sum(len(planned.parts) for planned in plan.inputs))

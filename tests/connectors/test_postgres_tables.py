@@ -1,0 +1,266 @@
+"""PostgreSQL as a TableStore, against a real server: what only it can do, and what goes wrong there."""
+
+import base64
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.contract import worker
+from connectors.systems import postgres as systems
+from penstock.connectors.postgres import staging
+from penstock.language.errors import NotYet, PenstockError
+from penstock.runs import report as reports
+from penstock.runs.order import DatasetOrder, DestinationOrder
+from penstock.runs.report import RunReport
+from penstock.worker.connectors import Connectors
+from penstock.worker.pod import here
+from penstock.worker.ports.tablestore import TableStore
+from worker.pods import Json, a_pod, field, secret
+
+
+class Files:
+    """A Pod that loads CSV files into a table of PostgreSQL."""
+
+    def __init__(self, root: Path, *fields: Json, **dataset: Any) -> None:
+        self.tables = systems.Tables(root)
+        self.pod = a_pod(root, *(fields or (field("id", "long", required=True), field("word", "string"))))
+        destination = {"name": "store", "connector": {"postgres": self.tables.connector}, "auth": self.tables.auth}
+        self.pod.dataset = {"destination": destination, **dataset}
+        for name, keys in self.tables.secrets.items():
+            secret(self.pod, name, **keys)
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a file as a whole."""
+        (self.pod.data / name).write_bytes(content)
+
+    def rows(self, suffix: str = "") -> list[Json]:
+        """The rows of the table, or of its quarantine."""
+        return self.tables.rows(f"things{suffix}")
+
+    def ids(self) -> list[int]:
+        return sorted(row["id"] for row in self.rows())
+
+    def execute(self, *statements: str) -> None:
+        """As the administrator, with the schema as search path."""
+        self.tables.execute(f'SET search_path = "{self.tables.schema}"; ' + "; ".join(statements))
+
+    def store(self) -> TableStore:
+        order = self.pod.order()["datasets"][0]["destination"]
+        return Connectors().store_of(DestinationOrder.model_validate(order), here(self.pod.environment("r")))
+
+
+@contextmanager
+def staged(there: Files, run_id: str = "r1") -> Iterator[Callable[[], RunReport]]:
+    """A worker that has staged everything and waits; the function lets it continue, and gives its report."""
+    folder = there.pod.root / "step"
+    folder.mkdir()
+    there.pod.prepare()
+    more = {worker.STEP: "staged", worker.ACTION: f"wait {folder}", "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-m", "connectors.contract.worker"]
+    with subprocess.Popen(
+        command, env=there.pod.environment(run_id, **more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+
+        def continued() -> RunReport:
+            (folder / "go").touch()
+            output, _ = process.communicate(timeout=120)
+            return reports.with_details(there.pod.report(run_id), output.decode())
+
+        try:
+            while not (folder / "waiting").exists():
+                assert process.poll() is None
+                time.sleep(0.02)
+            yield continued
+        finally:
+            process.kill()
+
+
+def refused(report: RunReport) -> tuple[str | None, str]:
+    assert report.state == "Failed"
+    return report.reason, report.message or ""
+
+
+def test_a_line_with_a_character_that_no_text_can_have_is_kept_whole(tmp_path: Path) -> None:
+    there = Files(tmp_path)
+    there.put("1.csv", b"id,word\n1,a\n2,a\x00b\n3,\xc3\xa4\n4\x00,x\n")
+    report = there.pod.work()
+    assert report.state == "Succeeded", report.message
+    assert there.ids() == [1, 3]
+    first, second = sorted(there.rows("_quarantine"), key=lambda row: row["position"])
+    assert (first["payload_encoding"], base64.b64decode(first["payload"])) == ("base64", b"2,a\x00b")
+    assert (second["payload_encoding"], base64.b64decode(second["payload"])) == ("base64", b"4\x00,x")
+    assert [entry["complete"] for entry in (first, second)] == [True, True]
+
+
+def test_a_file_that_has_changed_replaces_its_rows_and_no_others(tmp_path: Path) -> None:
+    there = Files(tmp_path)
+    there.put("1.csv", b"id,word\n1,a\n2,b\nbad,x\n")
+    there.put("2.csv", b"id,word\n3,c\n")
+    assert there.pod.work("r1").state == "Succeeded"
+    there.execute("INSERT INTO things (id, word) VALUES (99, 'of another program')")
+    there.put("1.csv", b"id,word\n1,a\n4,d\n")
+    counts = there.pod.work("r2").datasets[0].counts
+    assert (counts.loaded, counts.replaced) == (2, 2)
+    assert (there.ids(), there.rows("_quarantine")) == ([1, 3, 4, 99], [])
+
+
+def test_a_table_that_somebody_has_altered_is_named_and_heals(tmp_path: Path) -> None:
+    there = Files(tmp_path)
+    there.put("1.csv", b"id,word\n1,a\n")
+    assert there.pod.work("r1").state == "Succeeded"
+    there.put("2.csv", b"id,word\n2,b\n")
+    alterations = {
+        "ALTER TABLE things ALTER word TYPE varchar(3)": "ALTER TABLE things ALTER word TYPE text",
+        "ALTER TABLE things ADD extra int": "ALTER TABLE things DROP extra",
+        "ALTER TABLE things ALTER id DROP NOT NULL": "ALTER TABLE things ALTER id SET NOT NULL",
+    }
+    for alter, restore in alterations.items():
+        there.execute(alter)
+        reason, message = refused(there.pod.work("r2"))
+        assert (reason, "table things differs from the schema" in message) == ("SchemaChanged", True), message
+        there.execute(restore)
+    assert there.pod.work("r2").state == "Succeeded"
+    assert there.ids() == [1, 2]
+
+
+def test_a_table_altered_during_a_load_commits_nothing(tmp_path: Path) -> None:
+    """The columns are checked again under a lock of the commit: no value is cast to another type."""
+    there = Files(tmp_path, field("id", "long"), field("amount", "decimal(10,2)"))
+    there.put("1.csv", b"id,amount\n1,1.25\n")
+    with staged(there) as go:
+        there.execute("ALTER TABLE things ALTER amount TYPE numeric(10,1)")
+        report = go()
+    assert refused(report)[0] == "SchemaChanged"
+    assert (there.rows(), there.store().ledger.inputs("demo/things")) == ([], [])
+
+
+def test_what_a_trigger_swallows_is_no_load(tmp_path: Path) -> None:
+    there = Files(tmp_path)
+    there.put("1.csv", b"id,word\n1,a\n2,b\n")
+    with staged(there) as go:
+        there.execute(
+            "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+            "CREATE TRIGGER swallow BEFORE INSERT ON things FOR EACH ROW WHEN (NEW.id = 1) EXECUTE FUNCTION swallow()",
+        )
+        reason, message = refused(go())
+    assert (reason, "Look for a trigger" in message) == ("CountMismatch", True), message
+    assert (there.rows(), there.tables.staged()) == ([], 0)
+    there.execute("DROP TRIGGER swallow ON things")
+    assert there.pod.work("r1").state == "Succeeded"
+    assert there.ids() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        ("ALTER TABLE things RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO things", "ResourceNotFound"),
+        ("ALTER TABLE things ADD UNIQUE (word)", "ALTER TABLE things DROP CONSTRAINT things_word_key",
+         "WrongSpecification"),
+        ("ALTER TABLE things OWNER TO postgres; REVOKE ALL ON things FROM PUBLIC", "ALTER TABLE things OWNER TO {user}",
+         "WrongCredentials"),
+    ],
+)  # fmt: skip
+def test_what_happens_to_the_table_during_a_load_is_said_and_heals(
+    before: str, after: str, reason: str, tmp_path: Path
+) -> None:
+    there = Files(tmp_path)
+    there.put("1.csv", b"id,word\n1,a\n2,a\n")
+    with staged(there) as go:
+        there.execute(before)
+        said = refused(go())
+    assert said[0] == reason, said
+    there.execute(after.format(user=there.tables.user))
+    assert there.pod.work("r1").state == "Succeeded"
+    assert there.ids() == [1, 2]
+
+
+def test_a_user_without_permission_loads_nothing_until_it_is_granted(tmp_path: Path) -> None:
+    there = Files(tmp_path)
+    there.put("1.csv", b"id,word\n1,a\n")
+    schema, user = there.tables.schema, there.tables.user
+    there.execute(f'REVOKE CREATE ON SCHEMA "{schema}" FROM {user}')
+    reason, message = refused(there.pod.work())
+    assert (reason, "permission denied for schema Stock" in message) == ("WrongCredentials", True), message
+    there.execute(f'GRANT CREATE ON SCHEMA "{schema}" TO {user}')
+    assert there.pod.work().state == "Succeeded"
+
+
+def test_a_table_of_nobody_is_not_taken_over(tmp_path: Path) -> None:
+    there = Files(tmp_path)
+    there.put("1.csv", b"id,word\n1,a\n")
+    for form in ("TABLE things (id bigint)", "VIEW things AS SELECT 1 AS id"):
+        there.execute(f"CREATE {form}")
+        reason, message = refused(there.pod.work())
+        assert reason == "TableConflict", message
+        there.execute(f"DROP {form.split(' (')[0].split(' AS')[0]}")
+    assert there.pod.work().state == "Succeeded"
+
+
+def test_readers_see_the_old_rows_until_the_commit(tmp_path: Path) -> None:
+    there = Files(tmp_path, writeMode="replace", sync="full")
+    there.put("1.csv", b"id,word\n1,a\n")
+    assert there.pod.work("r1").state == "Succeeded"
+    there.put("1.csv", b"id,word\n2,b\n")
+    with there.tables.server.connect(there.tables.database) as connection:
+        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        query = f'SELECT id FROM "{there.tables.schema}".things'.encode()
+        assert connection.execute(query).fetchall() == [(1,)]
+        assert there.pod.work("r2").state == "Succeeded"
+        assert connection.execute(query).fetchall() == [(1,)]
+        connection.execute("COMMIT")
+        assert connection.execute(query).fetchall() == [(2,)]
+
+
+def test_what_a_load_left_is_read_again_until_rows_are_removed(tmp_path: Path) -> None:
+    there = Files(tmp_path)
+    there.put("1.csv", b"id,word\n1,a\n")
+    assert there.pod.work("r1").state == "Succeeded"
+    dataset = DatasetOrder.model_validate(there.pod.order()["datasets"][0])
+    first = there.store().scan(dataset, ["id"])
+    assert first.rows.read_all().to_pydict() == {"id": [1]}
+    there.put("2.csv", b"id,word\n2,b\n")
+    assert there.pod.work("r2").state == "Succeeded"
+    again = there.store().scan(dataset, ["id"], first.snapshot)
+    assert (again.total, again.rows.read_all().to_pydict()) == (1, {"id": [1]})
+    there.put("1.csv", b"id,word\n3,c\n")
+    assert there.pod.work("r3").state == "Succeeded"
+    with pytest.raises(NotYet) as gone:
+        there.store().scan(dataset, ["id"], first.snapshot)
+    assert gone.value.reason == "DatasetNotReady"
+
+
+def test_a_value_of_another_program_that_no_field_holds_is_said(tmp_path: Path) -> None:
+    there = Files(tmp_path, field("id", "long"), field("day", "date"))
+    there.put("1.csv", b"id,day\n1,2026-01-01\n")
+    assert there.pod.work("r1").state == "Succeeded"
+    there.execute("INSERT INTO things (id, day) VALUES (2, 'infinity')")
+    dataset = DatasetOrder.model_validate(there.pod.order()["datasets"][0])
+    assert there.store().scan(dataset, ["id"]).rows.read_all().num_rows == 2
+    with pytest.raises(PenstockError, match="column day has a value that no field of its type holds"):
+        there.store().scan(dataset, ["day"]).rows.read_all()
+
+
+def test_staging_tables_that_nobody_claims_are_dropped_after_a_day(tmp_path: Path) -> None:
+    """Those of a Dataset that never runs again; those of another Dataset's live run stay."""
+    there = Files(tmp_path)
+    there.put("1.csv", b"id,word\n1,a\n")
+    assert there.pod.work("r1").state == "Succeeded"
+    leases = {"demo/live": "extract(epoch FROM now()) + 60", "demo/dead": "extract(epoch FROM now()) - 90000"}
+    for subject, expires in leases.items():
+        there.execute(
+            f"CREATE UNLOGGED TABLE {staging.names(subject, 7)[0]} (a int)",
+            f"CREATE UNLOGGED TABLE {staging.names(subject, 6)[0]} (a int)",
+            f"ALTER TABLE {staging.names(subject, 7)[0]} OWNER TO {there.tables.user}",
+            f"ALTER TABLE {staging.names(subject, 6)[0]} OWNER TO {there.tables.user}",
+            f"INSERT INTO penstock_leases VALUES ('{subject}', 'r', 7, 'w', {expires})",
+        )
+    there.put("2.csv", b"id,word\n2,a\n")
+    assert there.pod.work("r2").state == "Succeeded"
+    left = f"SELECT tablename FROM pg_tables WHERE tablename LIKE '{staging.PREFIX}%'"
+    assert there.tables.server.rows(left, there.tables.database) == [(staging.names("demo/live", 7)[0],)]
