@@ -50,10 +50,13 @@ class Bench:
 
     @property
     def pod(self) -> Pod:
-        """The Pod, with the Secrets that the adapter names now."""
+        """The Pod."""
+        return here(self.place.environment("bench"))
+
+    def put_secrets(self) -> None:
+        """Put the Secrets into the Pod as the adapter has them now."""
         for name, keys in self.adapter.secrets.items():
             secret(self.place, name, **keys)
-        return here(self.place.environment("bench"))
 
     def store(self) -> TableStore:
         """The store as a worker of its own would open it."""
@@ -100,7 +103,9 @@ def bench(adapter: Adapter, root: Path) -> Iterator[Bench]:
     """A store that runs, with its Secrets in the Pod."""
     pod = a_pod(root)
     with adapter.running(root) as running:
-        yield Bench(running, pod)
+        there = Bench(running, pod)
+        there.put_secrets()
+        yield there
 
 
 def rows(claim: Claim, input_id: int, ids: Sequence[int]) -> pa.Table:
@@ -167,6 +172,7 @@ def publication(
 def test_what_is_wrong_is_said(adapter: Adapter, fault: Fault, tmp_path: Path) -> None:
     with bench(adapter, tmp_path) as there:
         fault.bring_about(there.adapter)
+        there.put_secrets()
         with pytest.raises(PenstockError) as said:
             there.store().check()
         assert said.value.reason == fault.reason

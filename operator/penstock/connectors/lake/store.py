@@ -86,17 +86,17 @@ class LakeStore:
     def sweep(self, claim: Claim, dataset: DatasetOrder) -> int:
         """Remove what killed attempts have staged; how many files it was.
 
-        That is everything of this uncommitted run, and of runs that were never tried again what is older than a day
-        and of no snapshot. Nobody else is writing: the claim is held.
+        That is what earlier claims of this uncommitted run have staged, and of runs that were never tried again what
+        is older than a day and of no snapshot. What a later claim has staged stays: it may be committed by now, if
+        this worker was taken over and has not noticed.
         """
-        own, mine = _prefix(claim.run), f"{_prefix(claim.run)}{claim.load_id}-"
+        own = _prefix(claim.run)
         swept, warehouse = 0, self.lake.warehouse
         for table in self._tables(dataset).both:
-            staged = warehouse.files(tables.folder(table), ".parquet")
-            there = [path for path in staged if not path.name.startswith(mine)]
+            there = [*warehouse.files(tables.folder(table), ".parquet")]
             others = [path for path in there if not path.name.startswith(own) and _STAGED.match(path.name)]
             old = {path for path in others if _age(warehouse, path) > _ABANDONED}
-            gone = {path for path in there if path.name.startswith(own)}
+            gone = {path for path in there if path.name.startswith(own) and _load_id(path.name) < claim.load_id}
             gone |= old - snapshots.all_paths(table) if old else set()
             for path in gone:
                 warehouse.remove(path)
@@ -178,6 +178,11 @@ class LakeWriter:
         """Remove what was staged."""
         self._good.discard()
         self._bad.discard()
+
+
+def _load_id(name: str) -> int:
+    """The load id in the name of a staged file."""
+    return int(name.split("-")[1])
 
 
 def _prefix(run: str) -> str:
