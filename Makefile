@@ -74,7 +74,6 @@ $(VENV)-bench/.ready: requirements/bench.txt
 bench: $(READY) $(VENV)-bench/.ready ## The operator at scale; ingest against raw DuckDB and dlt; hostile and wide files
 	@$(BIN)/python -m bench --dlt=$(VENV)-bench/bin/python
 	@$(BIN)/python -m bench.bounds
-	@$(BIN)/python -m bench.values
 	@$(BIN)/python -m bench.databases
 
 .PHONY: crds
