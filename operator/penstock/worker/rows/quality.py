@@ -1,13 +1,15 @@
 """Which rows are good: each field is read directly where Arrow can, and DuckDB is asked about what is doubtful.
 
-For bad rows DuckDB is asked why, and what they were. They are settled in pieces, so that a chunk of nothing else takes
-little more memory than any other.
+For bad rows DuckDB is asked why, and what they were. Each question is asked about those rows alone that have a fault in
+one of its fields, in pieces: a chunk of nothing but bad rows takes little more memory than any other, and a fault in
+one of 2,000 columns costs no more than one in 48.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from itertools import accumulate
 from typing import Any
 
@@ -75,14 +77,15 @@ class Judge:
         if ask.has_exact:
             rows = rows.append_column(EXACT, _exact(chunks, rows.num_rows))
         rows = rows.combine_chunks()
-        values, bad = self._judged(ask, rows)
+        values, verdicts = self._judged(ask, rows)
+        bad = _any(verdicts, rows.num_rows)
         good = pa.table(values, names=[str(number) for number in range(len(values))])
         if not bad.true_count:
             return [
                 Split(good.slice(start, size), _bad_of(chunk, None, start, ask))
                 for chunk, start, size in zip(chunks, _starts(sizes), sizes, strict=True)
             ]
-        good, reasons = good.filter(pc.invert(bad)), self._reasons(ask, rows, values, pc.indices_nonzero(bad))
+        good, reasons = good.filter(pc.invert(bad)), self._reasons(ask, rows, values, verdicts)
         bad_counts = [bad.slice(start, size).true_count for start, size in zip(_starts(sizes), sizes, strict=True)]
         good_counts = [size - count for size, count in zip(sizes, bad_counts, strict=True)]
         return [
@@ -92,23 +95,21 @@ class Judge:
             )
         ]
 
-    def _judged(self, ask: Questions, rows: pa.Table) -> tuple[list[pa.Array], pa.BooleanArray]:
-        """Each field's values, and which rows are bad."""
+    def _judged(self, ask: Questions, rows: pa.Table) -> tuple[list[pa.Array], list[pa.BooleanArray | None]]:
+        """Each field's values; and for each of the verdicts, which rows are bad by it, None for none of them."""
         directly = [reading.values(rows) if reading else (None, None) for reading in ask.readings]
         state = _Values([values for values, _ in directly], [certain for _, certain in directly])
         ordinary = None
         if ask.has_exact and rows[EXACT].null_count < rows.num_rows:
             ordinary = pc.is_null(rows[EXACT].chunk(0))
-        bad = pa.repeat(pa.scalar(False), rows.num_rows)
+        verdicts = list[pa.BooleanArray | None]()
         for question in ask.verdicts:
             if len(question.direct) < len(question.fields):  # what is computed is never certain
-                sure = None
-            else:
-                sure = _sure(state, question, ordinary)
-                if sure is None:
-                    continue
-            bad = pc.or_(bad, self._verdict(ask, question, rows, state, sure))
-        return [values for values in state.values if values is not None], bad
+                verdicts.append(self._verdict(ask, question, rows, state, None))
+                continue
+            sure = _sure(state, question, ordinary)
+            verdicts.append(None if sure is None else self._verdict(ask, question, rows, state, sure))
+        return [values for values in state.values if values is not None], verdicts
 
     def _verdict(
         self, ask: Questions, question: Question, rows: pa.Table, state: _Values, sure: pa.BooleanArray | None
@@ -126,25 +127,40 @@ class Judge:
         bad = _one_array(judged["bad"])
         return bad if doubtful is None else pc.replace_with_mask(doubtful, doubtful, bad)
 
-    def _reasons(self, ask: Questions, rows: pa.Table, values: Sequence[pa.Array], numbers: pa.Array) -> pa.Table:
-        """What is wrong with the rows of these numbers, and what they were."""
-        step = max(1, min(_PIECE, _PIECE_CELLS // rows.num_columns))
-        pieces = []
-        for start in range(0, len(numbers), step):
-            which = numbers.slice(start, step)
-            piece = self._settled(ask, rows.take(which), [each.take(which) for each in values])
-            pieces.append(piece.append_column("row", which))
-        return pa.concat_tables(pieces)
-
-    def _settled(self, ask: Questions, rows: pa.Table, values: Sequence[pa.Array]) -> pa.Table:
-        """Stage, field, kind and error of bad rows, and their payload where it is made of the chunk's columns."""
-        answers = [self._answer(question, _given(question, rows, values), ask.masked) for question in ask.reasons]
+    def _reasons(
+        self, ask: Questions, rows: pa.Table, values: Sequence[pa.Array], verdicts: Sequence[pa.BooleanArray | None]
+    ) -> pa.Table:
+        """Of each bad row: its number, stage, field, reason, kind, error, and its payload where chunks have none."""
+        numbers = pc.indices_nonzero(_any(verdicts, rows.num_rows))
+        answers = []
+        for question in ask.reasons:
+            own = {field.number for field in question.fields}
+            asked = [
+                verdict
+                for each, verdict in zip(ask.verdicts, verdicts, strict=True)
+                if own & {field.number for field in each.fields}
+            ]
+            suspect = _any(asked, rows.num_rows)
+            if suspect.true_count:
+                answer = self._asked_in_pieces(question, rows, values, pc.indices_nonzero(suspect), ask.masked)
+                answers.append(_spread(answer, suspect.take(numbers)))
         columns = {name: pc.coalesce(*(answer[name] for answer in answers)) for name in _OF_FIRST}
         errors = [pc.if_else(pc.equal(answer["error"], ""), None, answer["error"]) for answer in answers]
         columns["error"] = pc.binary_join_element_wise(*errors, "; ", null_handling="skip")
         if ask.payload is not None:
-            columns["payload"] = self._answer(ask.payload, rows.select([*ask.payload.columns]), ask.masked)["payload"]
-        return pa.table(columns)
+            columns["payload"] = self._asked_in_pieces(ask.payload, rows, values, numbers, ask.masked)["payload"]
+        return pa.table({**columns, "row": numbers})
+
+    def _asked_in_pieces(
+        self, question: Question, rows: pa.Table, values: Sequence[pa.Array], numbers: pa.Array, masked: bool
+    ) -> pa.Table:
+        """The answer about the rows of these numbers."""
+        given = _given(question, rows, values)
+        step = max(1, min(_PIECE, _PIECE_CELLS // given.num_columns))
+        pieces = []
+        for start in range(0, len(numbers), step):
+            pieces.append(self._answer(question, given.take(numbers.slice(start, step)), masked))
+        return pa.concat_tables(pieces)
 
     def _answer(self, question: Question, rows: pa.Table, masked: bool) -> pa.Table:
         """Ask about these rows. A question is planned once for tables alike: planning costs 10 to 20 ms."""
@@ -212,6 +228,19 @@ def _given(question: Question, rows: pa.Table, values: Sequence[pa.Array | None]
     for field in question.direct:
         given = given.append_column(field.direct_value, values[field.number])
     return given
+
+
+def _any(verdicts: Iterable[pa.BooleanArray | None], rows: int) -> pa.BooleanArray:
+    """Which rows are bad by any of the verdicts."""
+    return reduce(pc.or_, (verdict for verdict in verdicts if verdict is not None), pa.repeat(pa.scalar(False), rows))
+
+
+def _spread(answer: pa.Table, about: pa.BooleanArray) -> pa.Table:
+    """The answer as rows for all bad rows, those that are not among `about` null."""
+    if about.true_count == len(about):
+        return answer
+    places = pc.subtract(pc.cumulative_sum(about.cast(pa.int64())), 1)
+    return answer.take(pc.if_else(about, places, None))
 
 
 def _sure(state: _Values, question: Question, ordinary: pa.BooleanArray | None) -> pa.BooleanArray | None:
