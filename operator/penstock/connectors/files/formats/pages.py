@@ -4,6 +4,7 @@ Arrow decodes a page at once, whatever its size. The headers are read here, as T
 so that a file is refused before memory is asked for.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ _USUAL_HEADER = 1 << 9
 """Bytes that it usually takes."""
 _REFERENCES = (2, 8)
 """Parquet's numbers of the encodings that refer to a dictionary: PLAIN_DICTIONARY and RLE_DICTIONARY."""
+_ROW_GROUPS, _COLUMNS, _CRYPTO_METADATA = 4, 1, 8
+"""Fields of the footer, of a row group, and of a column chunk."""
 _MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
 
 
@@ -43,6 +46,22 @@ def check_footer(path: Path, url: str) -> None:
         what = f"longer than {_FOOTER} bytes" if length <= size - 12 else "longer than the file"
         message = f"{url}: the footer of the file is {what}. Write it with fewer row groups, or upload it again."
         raise InvalidSpec(message, "WrongSpecification")
+
+
+def encrypted_leaves(path: Path, plain_size: int) -> frozenset[int]:
+    """The numbers of the columns that are encrypted where the footer is not. Arrow ends the process when asked for one.
+
+    `plain_size` is how many bytes the footer's own content has: a signature follows it where columns are encrypted.
+    """
+    with path.open("rb") as file:
+        file.seek(-8, os.SEEK_END)
+        length = int.from_bytes(file.read(4), "little")
+        if length == plain_size:
+            return frozenset()
+        file.seek(-8 - length, os.SEEK_END)
+        groups = _Compact(file.read(length)).struct().get(_ROW_GROUPS) or []
+    columns = (enumerate(group.get(_COLUMNS) or []) for group in groups)
+    return frozenset(leaf for group in columns for leaf, column in group if _CRYPTO_METADATA in column)
 
 
 @dataclass(frozen=True)
@@ -151,13 +170,13 @@ class _Cut(ValueError):
 
 
 class _Compact:
-    """Thrift's compact protocol, as far as page headers use it: integers are kept, all else is skipped."""
+    """Thrift's compact protocol: integers, structures and lists are kept, all else is skipped."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self.at = data, 0
 
     def struct(self) -> dict[int, Any]:
-        """The fields of a structure: integers, structures, and None for all else."""
+        """The fields of a structure: integers, structures, lists of these, and None for all else."""
         fields: dict[int, Any] = {}
         number = 0
         while kind := self._byte():
@@ -178,16 +197,18 @@ class _Compact:
             length = self._number()
             self.at += length
         elif kind in (9, 10):
-            self._list()
+            return self._list()
         elif kind not in (1, 2):
             raise ValueError("a page's header cannot be read")
         return None
 
-    def _list(self) -> None:
+    def _list(self) -> list[Any]:
         begin = self._byte()
-        count = begin >> 4 if begin >> 4 != 15 else self._number()
-        for _ in range(count):
-            self._value(begin & 15)
+        count, kind = begin >> 4 if begin >> 4 != 15 else self._number(), begin & 15
+        if kind in (1, 2):
+            self.at += count
+            return []
+        return [self._value(kind) for _ in range(count)]
 
     def _byte(self) -> int:
         if self.at >= len(self._data):

@@ -15,7 +15,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import reduce
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from penstock.connectors.files.formats import carriers, pages
+from penstock.connectors.files.formats import carriers, pages, rowsizes
 from penstock.connectors.files.formats.block import SHOWN, BrokenLines, Work
 from penstock.connectors.files.formats.records import LONGEST
 from penstock.connectors.files.stores import BLOCK, Found, Open
@@ -38,17 +37,10 @@ _BYTES = 4 << 20
 """Bytes of a chunk, at most, unless one row alone has more."""
 _BUFFERS = 16 << 20
 """Bytes read ahead from the file, over all columns."""
-_INDEX = 4
-"""Bytes of a text's place in its dictionary."""
-_VIEWS = (pa.string_view(), pa.binary_view())
 _PAGES = 48 << 20
 """Bytes of pages that are in memory together, unpacked."""
 _MOST_BYTES = 16 << 20
 """Bytes of a batch where each of its texts is the longest that there may be."""
-_VALUE = 8
-"""Bytes that a value in a list is taken to have at least."""
-_NESTED = 256
-"""Bytes that a list or a structure is taken to have."""
 
 
 class ParquetFile:
@@ -80,6 +72,7 @@ class ParquetFile:
         names = tuple(field.name for field in self._fields)
         self.columns = Columns(names, tuple(carrier.name for carrier in self._carriers), partial=True)
         self.rows = int(self._metadata.num_rows)
+        self._encrypted = pages.encrypted_leaves(self._path, self._metadata.serialized_size)
 
     def close(self) -> None:
         """Remove the copy."""
@@ -90,6 +83,7 @@ class ParquetFile:
     def works(self, names: Sequence[str]) -> Iterator[Work]:
         """The file's rows, in order, with the columns of these names. Raises InvalidSpec where it is damaged."""
         asked = [self.columns.names.index(name) for name in names]
+        self._require_plain(asked)
         row = 1
         with damage(self._url):
             for pieces in _grouped(piece for batch in self._batches(asked) for piece in _pieces(batch)):
@@ -97,6 +91,13 @@ class ParquetFile:
                 row += sum(piece.batch.num_rows for piece in pieces)
         rest = int(self._metadata.num_rows) - (row - 1)  # none, or the counts do not balance
         yield lambda *_: Chunk(pa.table({}), rest, Lines(row))
+
+    def _require_plain(self, asked: Sequence[int]) -> None:
+        """Raise InvalidSpec where one of the columns is encrypted."""
+        for number in asked:
+            if not self._encrypted.isdisjoint(self._leaves[number]):
+                message = f'{self._url}: the column "{self._fields[number].name}" is encrypted, which cannot be read.'
+                raise InvalidSpec(f"{message} Decrypt it before it is uploaded.", "WrongSpecification")
 
     def _batches(self, asked: Sequence[int]) -> Iterator[pa.RecordBatch]:
         """The columns as they are stored, text as dictionaries; moments of 96 bits made whole."""
@@ -171,9 +172,9 @@ class ParquetFile:
             for leaf in self._leaves[number]:
                 sizes, text = self._sizes(leaf), self._is_text(leaf)
                 longest = 0 if number in referring or not text else self._longest(leaf)
-                each = max(sizes.density if text else 0, _width(stored))
+                each = max(sizes.density if text else 0, rowsizes.width(stored))
                 width += each
-                widest += max(each, max(sizes.density, longest, _VALUE) * sizes.values_per_row)
+                widest += max(each, max(sizes.density, longest, rowsizes.VALUE) * sizes.values_per_row)
                 if text and number not in referring and self._is_delta(leaf):
                     most = min(most, max(pages.LARGEST // max(sizes.largest, 1), 1))
         return int(max(1, min(most, _BYTES / width, _MOST_BYTES / widest)))
@@ -317,13 +318,14 @@ def _both(seconds: pa.Array, nanoseconds: pa.Array) -> pa.Array:
 
 def _pieces(batch: pa.RecordBatch) -> Iterator[_Piece]:
     """The batch's rows in pieces, each of which unfolds to a bounded number of bytes."""
-    fixed = sum(width for column in batch.columns if (width := _fixed_width(column.type)) is not None)
-    varying = [_row_bytes(column) for column in batch.columns if _fixed_width(column.type) is None]
-    if not varying:
+    fixed = sum(rowsizes.fixed_width(kind) or 0 for kind in batch.schema.types)
+    texts = sum(kind.byte_width for kind in batch.schema.types if pa.types.is_fixed_size_binary(kind))
+    varying = [column for column in batch.columns if rowsizes.fixed_width(column.type) is None]
+    if not varying and texts <= LONGEST:
         yield _Piece(batch, int(fixed * batch.num_rows), ())
         return
-    lengths = reduce(pc.add, varying)
-    long = pc.greater(lengths, LONGEST)
+    lengths = rowsizes.of_rows(varying, batch.num_rows)
+    long = pc.greater(pc.add(lengths, texts), LONGEST)
     ends = pc.cumulative_sum(pc.add(pc.if_else(long, 0, lengths), int(fixed) + 1)).to_pylist()
     too_long = pc.indices_nonzero(long).to_pylist()
     start = before = 0
@@ -334,51 +336,14 @@ def _pieces(batch: pa.RecordBatch) -> Iterator[_Piece]:
         start, before = end, ends[end - 1]
 
 
-def _row_bytes(column: pa.Array) -> pa.Array:
-    """Bytes that each row's value unfolds to: of its texts, and of all that lists and structures hold."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        lengths = pc.take(_row_bytes(column.dictionary), column.indices)
-    elif kind in _VIEWS:
-        lengths = pc.binary_length(column.cast(pa.large_binary()))
-    elif kind in (pa.string(), pa.binary(), pa.large_string(), pa.large_binary()):
-        lengths = pc.binary_length(column)
-    elif pa.types.is_struct(kind):
-        lengths = reduce(pc.add, [_row_bytes(part) for part in column.flatten()], _zeros(len(column)))
-    elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind):
-        lengths = _list_bytes(column)
-    else:
-        lengths = pa.repeat(pa.scalar(int(_fixed_width(kind) or _VALUE)), len(column))
-    return pc.fill_null(lengths.cast(pa.int64()), 0)
-
-
-def _list_bytes(column: pa.Array) -> pa.Array:
-    """Bytes of all elements of each list or map."""
-    kind = column.type
-    items = (kind.key_type, kind.item_type) if pa.types.is_map(kind) else (kind.value_type,)
-    widths = [_fixed_width(item) for item in items]
-    if all(width is not None for width in widths):  # there may be many millions of them
-        counts = pc.subtract(column.offsets.slice(1), column.offsets.slice(0, len(column))).cast(pa.int64())
-        return pc.multiply(counts, max(1, int(sum(width or 0 for width in widths))))
-    parts = (column.keys, column.items) if pa.types.is_map(kind) else (column.values,)
-    elements = reduce(pc.add, [_row_bytes(part) for part in parts])
-    ends = pa.concat_arrays([_zeros(1), pc.cumulative_sum(elements)])
-    places = ends.take(column.offsets)  # where each list begins, and the last one ends
-    return pc.subtract(places.slice(1), places.slice(0, len(column)))
-
-
 def _beginning_of(column: pa.Array, room: int) -> str:
     """The one value of the column as text, cut to about so many characters. What is nested may be too large to show."""
-    size = _row_bytes(column)[0].as_py()
+    size = rowsizes.row_bytes(column)[0].as_py()
     if pa.types.is_nested(column.type) and size > room:
         return f"… ({size} bytes)"
     value = column[0].as_py()
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
     return text if len(text) <= room else f"{text[:room]}… ({len(text)} characters)"
-
-
-def _zeros(rows: int) -> pa.Array:
-    return pa.repeat(pa.scalar(0, pa.int64()), rows)
 
 
 def _grouped(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
@@ -408,26 +373,6 @@ def _rows_alone(rows: int) -> Iterator[pa.RecordBatch]:
     """Rows of which no column is asked for."""
     for start in range(0, rows, _ROWS):
         yield pa.record_batch([pa.nulls(min(_ROWS, rows - start))], names=["none"])
-
-
-def _width(stored: pa.DataType) -> float:
-    """Bytes that a value of the type takes before it is unfolded."""
-    width = _fixed_width(stored)
-    if width is not None:
-        return width
-    return _INDEX if not pa.types.is_nested(stored) else _NESTED
-
-
-def _fixed_width(stored: pa.DataType) -> float | None:
-    """Bytes of a value, where all have the same number; else None."""
-    if pa.types.is_dictionary(stored):
-        return _INDEX if _fixed_width(stored.value_type) is not None else None
-    if stored in _VIEWS:
-        return None
-    try:
-        return float(stored.bit_width) / 8
-    except ValueError:
-        return None
 
 
 def _leaves(fields: Sequence[pa.Field]) -> list[list[int]]:
