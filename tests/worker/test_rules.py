@@ -1,5 +1,6 @@
 """Types, expressions and rules: what makes a row bad, what is said about it, and what must never be said."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -261,3 +262,32 @@ def test_where_most_rows_are_bad_by_default_nothing_is_committed_and_the_correct
     assert "3 of 3 rows are bad, and quality.maxBadRatio allows 50%" in (report.message or "")
     pod.fields = [field("day", "date", formats=["%d.%m.%Y"])]
     assert pod.work("r2").datasets[0].counts.loaded == 3
+
+
+BAD_THEN = {"a.csv": ("a,b\n", "x,y\n", "1,y\n"), "a.jsonl": ("", '{"a":"x"}\n', '{"a":1}\n')}
+
+
+@pytest.mark.parametrize("name", BAD_THEN)
+def test_a_text_file_ends_early_when_the_rows_to_come_cannot_be_enough(name: str, tmp_path: Path) -> None:
+    header, bad, _ = BAD_THEN[name]
+    form: dict[str, Any] = {"json": {}} if name.endswith("l") else csv()
+    pod = a_pod(tmp_path, field("a", "long"), form=form, quality={"maxBadRatio": "5%"})
+    (pod.data / name).write_text(header + bad * 1_000_000)
+    report = pod.work()
+    assert report.reason == "TooManyBadRows"
+    said = re.search(r"([\d,]+) of the first ([\d,]+) rows are bad", report.message or "")
+    assert said is not None, report.message
+    assert int(said[2].replace(",", "")) < 700_000
+
+
+@pytest.mark.parametrize("name", BAD_THEN)
+def test_a_text_file_is_read_to_its_end_while_enough_good_rows_may_come(name: str, tmp_path: Path) -> None:
+    header, bad, good = BAD_THEN[name]
+    form: dict[str, Any] = {"json": {}} if name.endswith("l") else csv()
+    pod = a_pod(tmp_path, field("a", "long"), form=form, quality={"maxBadRatio": "50%"})
+    (pod.data / name).write_text(header + bad * 200_000 + good * 200_000)
+    counts = pod.work().datasets[0].counts
+    assert (counts.loaded, counts.quarantined) == (200_000, 200_000)
+    pod.dataset["quality"] = {"maxBadRatio": "49.9%"}
+    pod.dataset["writeMode"], pod.dataset["sync"] = "replace", "full"
+    assert pod.work("r2").reason == "TooManyBadRows"

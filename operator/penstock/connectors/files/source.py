@@ -100,7 +100,7 @@ class FilesSession:
         counter = _Counter()
         reader = self._reader(found, lambda file: cast(BinaryIO, _Counted(opened(file), counter)))
         return Reader(
-            reader.columns, partial(_works, reader), reader.close, reader.rows, bytes_read=lambda: counter.bytes
+            reader.columns, partial(_works, reader), reader.close, reader.most_rows, bytes_read=lambda: counter.bytes
         )
 
     def acknowledge(self, states: Mapping[str, Json]) -> None:

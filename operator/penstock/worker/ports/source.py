@@ -95,8 +95,12 @@ class Reader:
     columns: Columns
     works: Callable[[Sequence[str]], Iterator[Work]]
     close: Callable[[], None] = lambda: None
-    rows: int | None = None
-    """The number of rows, where it is known before they are read: a run may then end early when too many are bad."""
+    most_rows: Callable[[], int | None] = lambda: None
+    """How many rows it has at most, by what has been read of it so far; None where that is not known.
+
+    Rows to come that are surely bad need not be among them: a run ends early when those that may be good are too few.
+    It is called from several threads, also after the end of reading.
+    """
     bytes_read: Callable[[], int] = lambda: 0
     """How many bytes of the part have been read at the source so far; for progress."""
     state: Callable[[], Json] = field(default=lambda: None)

@@ -71,6 +71,13 @@ class Faults:
                 place = (row["input"], row["position"] or 0, row["locator"])
                 self._first[kind] = min(self._first.get(kind, place), place)
 
+    def include(self, other: "Faults") -> None:
+        """Count those of other rows too."""
+        with self._lock:
+            for kind, count in other.kinds.items():
+                self.kinds[kind] += count
+                self._first[kind] = min(self._first.get(kind, other._first[kind]), other._first[kind])
+
     def samples(self) -> str:
         """The rules that most rows break, with the place of the first row of each."""
         places = {kind: locator for kind, (_, _, locator) in self._first.items()}

@@ -8,7 +8,7 @@ of it is parsed.
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -100,6 +100,8 @@ class _Staging:
         self.context = quarantine.Context(job.claim, job.stream, shape.digest(job.dataset.schema_.fields), forbidden)
         self.lineage = Lineage.begin(job.claim)
         self.accounts = {planned.id: InputAccount(planned) for planned in plan.inputs}
+        self.counting = Lock()
+        """Held while rows are counted here and there, so that the counts fit together."""
         self._bound = _Bound(sum(len(planned.parts) for planned in plan.inputs))
         self._staged: list[Staged] = []
         self._numbers = itertools.count()
@@ -160,7 +162,7 @@ class _Staging:
             self._state = state
 
     def _target(self, planned: PlannedInput, reader: Reader, writer: Writer) -> "_Target":
-        self._bound.opened(reader.rows)
+        self._bound.opened(reader.most_rows)
         return _Target(self, planned, reader.columns, writer, _Names())
 
     def _works(self, target: "_Target", reader: Reader) -> Iterator[Work]:
@@ -246,8 +248,10 @@ class _Staging:
         most = self._bound.rows
         if most is None:
             return
-        read, bad = accounts.read_and_bad(self.accounts.values())
-        if accounts.too_many(self.job.dataset, bad, max(most, read)):
+        with self.counting:
+            read, bad = accounts.read_and_bad(self.accounts.values())
+            if not accounts.too_many(self.job.dataset, bad, max(most, read)):
+                return
             raise accounts.too_many_bad_rows(self.job.dataset, self.faults, read, bad, whole=read >= most)
 
 
@@ -255,20 +259,28 @@ class _Bound:
     """How many rows a plan can have at most, once all of its parts have said so."""
 
     def __init__(self, parts: int) -> None:
-        self._unopened, self._rows, self._unknown = parts, 0, False
+        self._unopened = parts
+        self._opened: list[Callable[[], int | None]] = []
         self._lock = Lock()
 
-    def opened(self, rows: int | None) -> None:
-        """A part was opened, which has so many rows; None where that is not known."""
+    def opened(self, most_rows: Callable[[], int | None]) -> None:
+        """A part was opened, which has so many rows at most."""
         with self._lock:
             self._unopened -= 1
-            self._unknown |= rows is None
-            self._rows += rows or 0
+            self._opened.append(most_rows)
 
     @property
     def rows(self) -> int | None:
         """None while it is not known."""
-        return None if self._unopened or self._unknown else self._rows
+        if self._unopened:
+            return None
+        total = 0
+        for most_rows in self._opened:
+            rows = most_rows()
+            if rows is None:
+                return None
+            total += rows
+        return total
 
 
 _Given = tuple[PlannedInput, OpenReader]
@@ -371,14 +383,16 @@ class _Target:
         if good.num_rows:
             self.writer.write(staging.lineage.beside(good, self.planned.id))
             steps.reached("first bytes staged")
-        bad = 0 if split.bad is None else split.bad.num_rows
+        bad, faults = 0 if split.bad is None else split.bad.num_rows, Faults()
         if split.bad is not None:
             for start in range(0, bad, _ENTRIES):
                 some = split.bad.slice(start, _ENTRIES)
                 entries = staging.context.entries_of_rows(some, self.planned, chunk)
                 self.writer.reject(entries)
-                staging.faults.add(some["kind"], entries)
-        staging.accounts[self.planned.id].add(chunk.read, good.num_rows, bad, 0)
+                faults.add(some["kind"], entries)
+        with staging.counting:
+            staging.faults.include(faults)
+            staging.accounts[self.planned.id].add(chunk.read, good.num_rows, bad, 0)
         staging.meter.count(rows=chunk.read, bad=bad)
         if bad:
             staging.end_early()

@@ -72,7 +72,7 @@ class Block:
     `data` holds them, blank lines among them included; the lines that are part of no record are left out of it and
     stand in `gaps`: (offset in `data`, how many lines lie before it). `first` is the line on which `data` begins.
     `record` is the expression of one record; None where each line that is not blank is one. `charset` is how the file
-    encodes what is UTF-8 here.
+    encodes what is UTF-8 here. `until` is how many bytes of the text had been cut when the block was.
     """
 
     data: bytes
@@ -82,6 +82,7 @@ class Block:
     broken: BrokenLines = field(default_factory=BrokenLines)
     record: re.Pattern[bytes] | None = None
     charset: Charset = UTF_8
+    until: int = 0
 
     @property
     def read(self) -> int:

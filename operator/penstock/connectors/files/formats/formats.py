@@ -7,6 +7,7 @@ from typing import Self
 
 from penstock.connectors.files.formats import parquet, textfiles
 from penstock.connectors.files.formats.block import Work
+from penstock.connectors.files.formats.counting import Rows
 from penstock.connectors.files.spec import Format
 from penstock.connectors.files.stores import Found, Open
 from penstock.worker.ports.chunks import Columns
@@ -21,8 +22,8 @@ class Reader:
     close: Callable[[], None] = lambda: None
     partial_works: Callable[[Sequence[str]], Iterator[Work]] | None = None
     """The works that read the columns of these names, where others can be left out."""
-    rows: int | None = None
-    """How many rows there are, where the file says so before they are read."""
+    most_rows: Callable[[], int | None] = lambda: None
+    """How many rows there are at most, by what has been read of the file so far; None where that is not known."""
 
     def works_for(self, names: Sequence[str]) -> Iterator[Work]:
         """The works; `names` are those of the columns that are needed, in the order that chunks are to have them."""
@@ -42,15 +43,16 @@ def reader(opened: Open, found: Found, form: Format, compression: str, scratch: 
     """
     if form.parquet is not None:
         return _parquet(opened, found, scratch)
-    stream = opened(found)
+    stream, rows = opened(found), Rows(found.size)
     try:
-        columns, works = textfiles.read(stream, found.url, form, compression)
+        columns, works = textfiles.read(stream, found.url, form, compression, rows)
     except BaseException:
         stream.close()
         raise
-    return Reader(columns, works, stream.close)
+    return Reader(columns, works, stream.close, most_rows=rows.most)
 
 
 def _parquet(opened: Open, found: Found, scratch: Path) -> Reader:
     file = parquet.ParquetFile(opened, found, scratch)
-    return Reader(file.columns, iter(()), file.close, file.works, file.rows)
+    rows = file.rows
+    return Reader(file.columns, iter(()), file.close, file.works, lambda: rows)

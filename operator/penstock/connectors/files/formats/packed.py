@@ -36,8 +36,7 @@ def content(stream: BinaryIO, where: str, compression: str) -> Iterator[bytes]:
     Raises InvalidSpec (WrongSpecification) for what is no text, and for what is not compressed as `compression` says,
     is cut or is damaged.
     """
-    start = _start(stream)
-    rest = cast(BinaryIO, _Again(start, stream))
+    start, rest = beginning(stream)
     kind = _kind(start)
     if compression not in ("auto", "none") and start and kind != compression:
         message = f"{where} is not {compression}. Leave compression out: each file then is read by its first bytes."
@@ -61,11 +60,17 @@ def _kind(start: bytes) -> str | None:
     return next((kind for kind, magic in decompression.MAGIC.items() if start.startswith(magic)), None)
 
 
-def _start(stream: BinaryIO) -> bytes:
+def beginning(stream: BinaryIO) -> tuple[bytes, BinaryIO]:
+    """The first bytes of a stream, enough for `is_plain`, and the stream from its start."""
     start = b""
     while len(start) < _LONGEST and (more := stream.read(_LONGEST - len(start))):
         start += more
-    return start
+    return start, cast(BinaryIO, _Again(start, stream))
+
+
+def is_plain(start: bytes, compression: str) -> bool:
+    """Whether `content` reads a file that begins so as it stands."""
+    return compression == "none" or (compression == "auto" and _kind(start) is None)
 
 
 def _checked(blocks: Iterator[bytes], where: str) -> Iterator[bytes]:

@@ -101,6 +101,8 @@ class _Cutter:
         self._line, self._charset = beginning.line, beginning.charset
         self._skipping = False
         self._buffer, self._last = b"", False
+        self._before = 0
+        """Bytes of the text before the buffer."""
         self._begin()
 
     def _begin(self) -> None:
@@ -117,15 +119,16 @@ class _Cutter:
             while (end := self._next(at)) > at:
                 at = end
                 if self._size >= self._limits.block or self._records + len(self._broken) >= self._limits.rows:
-                    yield self._block()
-            self._buffer = self._buffer[at:]
+                    yield self._block(at)
+            self._buffer, self._before = self._buffer[at:], self._before + at
             if self._records or len(self._broken):
-                yield self._block()
+                yield self._block(0)
 
-    def _block(self) -> Block:
+    def _block(self, at: int) -> Block:
         data = self._spans[0] if len(self._spans) == 1 else b"".join(self._spans)
         record = self._speaking.record if self._speaking is not None and not self._flat else None
-        block = Block(data, self._records, self._first, tuple(self._gaps), self._broken, record, self._charset)
+        until = self._before + at
+        block = Block(data, self._records, self._first, tuple(self._gaps), self._broken, record, self._charset, until)
         self._begin()
         return block
 

@@ -1,5 +1,6 @@
 """Text files, CSV and JSON lines: their columns first, then their blocks, each parsed by whichever thread."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import BinaryIO
@@ -16,41 +17,51 @@ from penstock.connectors.files.formats import (
 )  # fmt: skip
 from penstock.connectors.files.formats.block import Block, CutRecords, Work
 from penstock.connectors.files.formats.charsets import Charset
+from penstock.connectors.files.formats.counting import Rows
 from penstock.connectors.files.formats.dialect import dialect
-from penstock.connectors.files.formats.jsonrecords import Rows
 from penstock.connectors.files.spec import CsvFormat, Format, JsonFormat
 from penstock.language import paths
 from penstock.language.errors import InvalidSpec
 from penstock.worker.ports.chunks import ANY, Chunk, Columns, NumberFormat
 from penstock.worker.rows import engine
 
+_SHORTEST_OBJECT = len(b"{}\n")
+_SHORTEST_CELL = len(b"x\n")
+"""Bytes of the shortest row of one column: a blank line is none."""
 
-def read(stream: BinaryIO, url: str, form: Format, compression: str) -> tuple[Columns, Iterator[Work]]:
-    """The columns of a file, and what parses its blocks. Raises InvalidSpec (WrongSpecification)."""
+
+def read(stream: BinaryIO, url: str, form: Format, compression: str, rows: Rows) -> tuple[Columns, Iterator[Work]]:
+    """The columns of a file, and what parses its blocks, which count themselves in `rows` where that is possible.
+
+    Raises InvalidSpec (WrongSpecification).
+    """
+    start, stream = packed.beginning(stream)
+    counted = rows if packed.is_plain(start, compression) else None
     content = packed.content(stream, url, compression)
     if form.csv is not None:
-        return _csv(content, form.csv, url)
-    return ANY, _json(streams.text(content, url), form.json_ or JsonFormat(), url)
+        return _csv(content, form.csv, url, counted)
+    return ANY, _json(streams.text(content, url), form.json_ or JsonFormat(), url, counted)
 
 
-def _json(content: Iterator[bytes], form: JsonFormat, url: str) -> Iterator[Work]:
+def _json(content: Iterator[bytes], form: JsonFormat, url: str, counted: Rows | None) -> Iterator[Work]:
     """The works of JSON lines, or of a document: its records are the elements of the first list on the way to rows."""
     steps = () if form.records is None else paths.records(form.records).steps
     blocks: Iterator[CutRecords]
     if form.lines:
-        rows = Rows(inside=steps)
+        rows = jsonrecords.Rows(inside=steps)
         limits = replace(records.JSON_LIMITS, longest=documents.LARGEST) if steps else records.JSON_LIMITS
-        blocks = records.line_blocks(content, limits)
+        lines = records.line_blocks(content, limits)
+        blocks = lines if steps or counted is None else counted.count(lines, _SHORTEST_OBJECT)
     else:
         steps = steps or (None,)
         first = steps.index(None) + 1
-        rows = Rows(around=steps[:first], inside=steps[first:], what="element")
+        rows = jsonrecords.Rows(around=steps[:first], inside=steps[first:], what="element")
         longest = documents.LARGEST if rows.inside else records.LONGEST
         blocks = documents.blocks(content, rows.around, longest, url)
     return (_json_work(block, rows) for block in blocks)
 
 
-def _json_work(block: CutRecords, rows: Rows) -> Work:
+def _json_work(block: CutRecords, rows: jsonrecords.Rows) -> Work:
     def work(keys: tuple[str, ...], _: engine.Connection) -> Chunk:
         if isinstance(block, Block) and not jsonrecords.is_nested(rows, keys):
             return jsonlines.chunk(block, keys)
@@ -59,7 +70,7 @@ def _json_work(block: CutRecords, rows: Rows) -> Work:
     return work
 
 
-def _csv(content: Iterator[bytes], form: CsvFormat, url: str) -> tuple[Columns, Iterator[Work]]:
+def _csv(content: Iterator[bytes], form: CsvFormat, url: str, counted: Rows | None) -> tuple[Columns, Iterator[Work]]:
     speaking, skipped = dialect(form), form.skip_lines or 0
     charset, content = charsets.text(content, form.encoding or "utf-8", url)
     beginning = records.Beginning(skipped + 1, charset)
@@ -75,14 +86,14 @@ def _csv(content: Iterator[bytes], form: CsvFormat, url: str) -> tuple[Columns, 
     else:
         names = tuple(f"column{index}" for index in range(len(cells)))
     layout = csvrows.Layout(form, speaking, names)
-
-    def works() -> Iterator[Work]:
-        yield lambda *_: csvrows.chunk(first, layout)
-        for block in blocks:
-            yield _csv_work(block, layout)
+    every: Iterator[Block] = itertools.chain([first], blocks)
+    if counted is not None and charset.is_utf8:
+        every = counted.count(every, max(len(names), _SHORTEST_CELL))
 
     numbers = NumberFormat(form.decimal or ".", form.thousands or "")
-    return Columns(names, ("VARCHAR",) * len(names), as_written=True, numbers=numbers), works()
+    return Columns(names, ("VARCHAR",) * len(names), as_written=True, numbers=numbers), (
+        _csv_work(block, layout) for block in every
+    )
 
 
 def _csv_work(block: Block, layout: csvrows.Layout) -> Work:
