@@ -8,6 +8,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field as default
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,10 +16,12 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from penstock.connectors.files.spec import FilesSource
 from penstock.connectors.files.stores import addresses, globs
-from worker.pods import APod, a_pod, field
+from penstock.language.auth import ApiKey
+from worker.pods import APod, a_pod, field, secret
 
 ID, NAME = field("id", "long"), field("name", "string")
 PLAIN = b"id,name\n1,ann\n2,bob\n"
@@ -48,8 +51,10 @@ class Server:
         return f"http://{host}:{self.port}{path}"
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
+@contextmanager
+def serving() -> Iterator[Server]:
+    """A server on a port of its own."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             answer = self._answer()
@@ -83,6 +88,12 @@ def server() -> Iterator[Server]:
     listening.shutdown()
     listening.server_close()
     thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as running:
+        yield running
 
 
 def _pod(root: Path, url: str, **more: object) -> APod:
@@ -280,3 +291,24 @@ def test_what_a_glob_names_is_not_left_out() -> None:
 def test_redirects_go_with_a_web_server_only() -> None:
     with pytest.raises(ValueError, match="redirects go with an http"):
         FilesSource.model_validate({"url": "s3://a/b/", "format": {"csv": {}}, "redirects": {"hosts": []}})
+
+
+def test_credentials_go_to_no_other_origin(tmp_path: Path, server: Server) -> None:
+    """A redirect to another port is followed without them, one on the same origin with them."""
+    with serving() as other:
+        server.answers["/here.csv"] = Answer(status=302, headers={"Location": "/there.csv"})
+        server.answers["/there.csv"] = Answer(status=302, headers={"Location": other.url("/plain.csv")})
+        other.answers["/plain.csv"] = Answer()
+        pod = _pod(tmp_path, server.url("/here.csv"))
+        pod.auth = {"bearer": {"secretRef": {"name": "login"}}}
+        secret(pod, "login", token="canary-secret-5d1f")
+        assert pod.work().message is None
+        assert {headers.get("Authorization") for _, headers in server.asked} == {"Bearer canary-secret-5d1f"}
+        assert [*{path for path, _ in other.asked}] == ["/plain.csv"]
+        assert {headers.get("Authorization") for _, headers in other.asked} == {None}
+
+
+@pytest.mark.parametrize("header", ["Host", "content-length", "Range", "X Key", "", "X-Key\r\nX"])
+def test_headers_that_are_not_free_are_refused(header: str) -> None:
+    with pytest.raises(ValidationError):
+        ApiKey.model_validate({"header": header, "secretRef": {"name": "login"}})

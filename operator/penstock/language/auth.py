@@ -61,6 +61,42 @@ class Basic(Model):
     ]
 
 
+class Bearer(Model):
+    """A token that each request carries (RFC 6750)."""
+
+    secret_ref: Annotated[SecretRef, Field(description="Secret with the key `token`.")]
+
+
+def _free_header(name: str) -> str:
+    if name.lower() in _OWN_HEADERS:
+        raise ValueError(f"{name} is a header that the worker sets itself")
+    return name
+
+
+_OWN_HEADERS = frozenset(
+    {"host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "expect", "range",
+     "if-match", "accept-encoding", "cookie", "user-agent"}
+)  # fmt: skip
+_HEADER = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+
+
+class ApiKey(Model):
+    """A key that each request carries in a header of its own."""
+
+    header: Annotated[
+        str,
+        AfterValidator(_free_header),
+        Field(
+            min_length=1,
+            max_length=128,
+            pattern=_HEADER,
+            json_schema_extra={"pattern": _HEADER},
+            description="The name of the header that carries the key.",
+        ),
+    ] = "X-API-Key"
+    secret_ref: Annotated[SecretRef, Field(description="Secret with the key `api-key`.")]
+
+
 def _host_keys(text: str) -> str:
     """Lines of a known_hosts file, at least one of which names a key."""
     lines = [line.split() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
@@ -121,6 +157,12 @@ class Auth(OneOf):
     basic: Annotated[
         Basic | None,
         Field(description="User and password, from a Secret of this namespace. Never shown, never logged."),
+    ] = None
+    bearer: Annotated[Bearer | None, Field(description="For http(s):// URLs: a token in the header Authorization.")] = (
+        None
+    )
+    api_key: Annotated[
+        ApiKey | None, Field(description="For http(s):// URLs: a key in a header that the server names.")
     ] = None
     ssh: Annotated[Ssh | None, Field(description="For sftp:// URLs: a key or a password, and the known hosts.")] = None
 

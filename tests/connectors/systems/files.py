@@ -1,17 +1,18 @@
 """Files: a Source in a folder and on a web server, and a Target."""
 
+import base64
 import json
 import shutil
 import threading
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Self
+from typing import Any, ClassVar, Self
 
 import pyarrow.parquet as pq
 
@@ -127,18 +128,14 @@ Folder.faults = (
 )
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Nothing is printed."""
-
-
 class Web(Folder):
     """One file on a web server, which has another version when something is added."""
 
     name = "files-web"
     consistent = False
     port: int
-    running_server: ThreadingHTTPServer
+    wanted: dict[str, str]
+    """Headers without which a request is refused."""
 
     @classmethod
     @contextmanager
@@ -146,9 +143,22 @@ class Web(Folder):
         adapter = cls(root)
         adapter.folder = root / "web"
         adapter.folder.mkdir(exist_ok=True)
-        with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(adapter.folder))) as server:
+        adapter.wanted = {}
+
+        class Handler(SimpleHTTPRequestHandler):
+            def send_head(self) -> Any:
+                if all(self.headers.get(name) == value for name, value in adapter.wanted.items()):
+                    return super().send_head()
+                self.send_error(401)
+                return None
+
+            def log_message(self, *_: object) -> None:
+                """Nothing is printed."""
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(adapter.folder))) as server:
             adapter.port = server.server_address[1]
             adapter.reach_through("127.0.0.1", adapter.port)
+            adapter.log_in()
             thread = threading.Thread(target=server.serve_forever, daemon=True)
             thread.start()
             try:
@@ -156,6 +166,9 @@ class Web(Folder):
             finally:
                 server.shutdown()
                 thread.join()
+
+    def log_in(self) -> None:
+        """Whoever asks is let in."""
 
     @property
     def address(self) -> tuple[str, int]:
@@ -170,7 +183,87 @@ class Web(Folder):
         self.write(path.name, there + csv([(row["id"], row["word"]) for row in rows]))
 
 
-Web.faults = (Fault("no file", "ResourceNotFound", lambda adapter: (adapter.folder / "0000.csv").unlink()),)
+class WebBasic(Web):
+    name = "files-web-basic"
+    public: ClassVar = ("username",)
+    password = "first-tests-secret-91c0"
+
+    def log_in(self) -> None:
+        self.auth = {"basic": {"secretRef": {"name": "login"}}}
+        self.secrets = self._accept(self.password)
+
+    def _accept(self, password: str) -> dict[str, dict[str, str]]:
+        packed = base64.b64encode(f"loader:{password}".encode()).decode()
+        self.wanted = {"Authorization": f"Basic {packed}"}
+        return {"login": {"username": "loader", "password": password}}
+
+    def rotate(self) -> dict[str, dict[str, str]]:
+        return self._accept("second-tests-secret-ä£")
+
+
+class WebBearer(Web):
+    name = "files-web-bearer"
+
+    def log_in(self) -> None:
+        self.auth = {"bearer": {"secretRef": {"name": "login"}}}
+        self.secrets = self._accept("first-tests-secret-40b2")
+
+    def _accept(self, token: str) -> dict[str, dict[str, str]]:
+        self.wanted = {"Authorization": f"Bearer {token}"}
+        return {"login": {"token": token}}
+
+    def rotate(self) -> dict[str, dict[str, str]]:
+        return self._accept("second-tests-secret-40b2")
+
+
+class WebApiKey(Web):
+    name = "files-web-api-key"
+
+    def log_in(self) -> None:
+        self.auth = {"apiKey": {"header": "X-Api-Token", "secretRef": {"name": "login"}}}
+        self.secrets = self._accept("first-tests-secret-5e5e")
+
+    def _accept(self, key: str) -> dict[str, dict[str, str]]:
+        self.wanted = {"X-Api-Token": key}
+        return {"login": {"api-key": key}}
+
+    def rotate(self) -> dict[str, dict[str, str]]:
+        return self._accept("second-tests-secret-5e5e")
+
+
+def _set_key(key: str, value: str) -> Callable[[Web], None]:
+    def bring_about(adapter: Web) -> None:
+        adapter.secrets["login"][key] = value
+
+    return bring_about
+
+
+def _anonymous(adapter: Web) -> None:
+    adapter.auth = None
+
+
+_GONE = Fault("no file", "ResourceNotFound", lambda adapter: (adapter.folder / "0000.csv").unlink())
+_ANONYMOUS = Fault("no credentials", "WrongCredentials", _anonymous)
+Web.faults = (
+    _GONE,
+    Fault("nothing listens", "Unreachable", lambda adapter: adapter.reach_through("127.0.0.1", 9)),
+    Fault("no such host", "Unreachable", lambda adapter: adapter.reach_through("nowhere.invalid", 80)),
+)
+WebBasic.faults = (
+    _GONE,
+    _ANONYMOUS,
+    Fault("wrong password", "WrongCredentials", _set_key("password", "wrong-tests-secret")),
+    Fault("a user with a colon", "WrongCredentials", _set_key("username", "a:b")),
+    Fault("a key is missing", "SecretMissing", _set_key("username", "")),
+)
+for _member, _key in ((WebBearer, "token"), (WebApiKey, "api-key")):
+    _member.faults = (
+        _GONE,
+        _ANONYMOUS,
+        Fault("wrong", "WrongCredentials", _set_key(_key, "wrong-tests-secret")),
+        Fault("two lines", "WrongCredentials", _set_key(_key, "wrong-tests\r\nX-More: secret")),
+        Fault("a key is missing", "SecretMissing", _set_key(_key, "")),
+    )
 
 
 class Delivered(TargetAdapter):
@@ -197,5 +290,5 @@ def _no_folder(adapter: Delivered) -> None:
 
 Delivered.faults = (Fault("no claim", "ResourceNotFound", _no_folder),)
 
-SOURCES = (Folder, Web)
+SOURCES = (Folder, Web, WebBasic, WebBearer, WebApiKey)
 TARGETS = (Delivered,)

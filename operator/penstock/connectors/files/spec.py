@@ -28,9 +28,13 @@ _AUTH: Mapping[str, tuple[str, ...]] = {
     "gs": ("googleServiceAccount",),
     "az": ("azure",),
     "sftp": ("ssh",),
+    "http": ("basic", "bearer", "apiKey"),
+    "https": ("basic", "bearer", "apiKey"),
 }
 """The members of `auth` that go with a URL, by its scheme; none with the others."""
-_AUTH_MEMBERS = tuple(member for members in _AUTH.values() for member in members)
+_READ_ONLY = ("http", "https")
+_WRITING_AUTH = tuple(member for scheme, members in _AUTH.items() for member in members if scheme not in _READ_ONLY)
+_READING_AUTH = tuple(dict.fromkeys(member for members in _AUTH.values() for member in members))
 
 _RECORDS = r"^\$.*\[\*\]$"
 
@@ -293,7 +297,7 @@ class FilesSource(Located):
         title="Files",
         description="Files in a folder, on a web server or in a bucket.",
         source="penstock.connectors.files.source:FilesSource",
-        auth=_AUTH_MEMBERS,
+        auth=_READING_AUTH,
         streams="one",
         sync=("full", "incremental"),
         notes=_SOURCE_NOTES,
@@ -373,7 +377,7 @@ class FilesDestination(Located):
         title="Files",
         description="Delivered files; what Subscriptions write.",
         target="penstock.connectors.files.target:FilesTarget",
-        auth=_AUTH_MEMBERS,
+        auth=_WRITING_AUTH,
         guarantee="Exactly once for readers that read what a manifest names: the manifest is written last.",
         notes=_DESTINATION_NOTES,
         example="examples/01-quickstart",

@@ -26,10 +26,12 @@ def at(place: Located, auth: Auth | None, pod: Pod, subject: str) -> Store:
         case "file":
             return _folder(place, pod, subject, ignore)
         case "http" | "https":
+            from penstock.connectors.files.stores import webcredentials
             from penstock.connectors.files.stores.web import Web
 
             hosts = place.redirects.hosts if isinstance(place, FilesSource) and place.redirects is not None else []
-            return Web(place.url, subject, hosts)
+            login = webcredentials.credentials_of(auth, keys) if auth is not None and keys is not None else None
+            return Web(place.url, subject, hosts, login)
     return _remote(place, auth, keys, subject, ignore)
 
 

@@ -13,6 +13,7 @@ from fsspec.asyn import sync
 
 from penstock.connectors.files.stores import addresses
 from penstock.connectors.files.stores.port import BLOCK, Found, gone, status, trouble, unreachable
+from penstock.connectors.files.stores.webcredentials import ANONYMOUS, WebCredentials
 from penstock.language.errors import InvalidSpec, NotYet
 
 _HEADERS = {"Accept-Encoding": "identity"}  # what a server would compress on the way has no size to check against
@@ -24,10 +25,15 @@ _WITH_GZIP_HEADER = 31
 
 
 class Web:
-    """One file on a web server; read only. `hosts` may be redirected to, beside the URL's own."""
+    """One file on a web server; read only. `hosts` may be redirected to, beside the URL's own.
 
-    def __init__(self, url: str, subject: str, hosts: Sequence[str] = ()) -> None:
-        self.url, self._subject = url, subject
+    The credentials go to the URL's own origin alone, which is its scheme, host and port.
+    """
+
+    def __init__(
+        self, url: str, subject: str, hosts: Sequence[str] = (), credentials: WebCredentials | None = None
+    ) -> None:
+        self.url, self._subject, self._credentials = url, subject, credentials
         self._own = (urlsplit(url).hostname or "").lower()
         self._hosts = {self._own, *(host.lower() for host in hosts)}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=15, sock_read=60)
@@ -84,14 +90,22 @@ class Web:
         raise InvalidSpec(message + "Configure the server to send the file as it is, or as gzip.", "WrongSpecification")
 
     def _translate(self, error: Exception) -> InvalidSpec | NotYet | None:
-        return _meaning(self._subject, self.url, error)
+        remedy = ANONYMOUS if self._credentials is None else self._credentials.remedy
+        return _meaning(self._subject, self.url, error, remedy)
+
+    def _login(self, url: str) -> dict[str, str]:
+        """The header with the credentials, for the URL's own origin; nothing for another."""
+        if self._credentials is None or _origin(url) != _origin(self.url):
+            return {}
+        return {self._credentials.header: self._credentials.value}
 
     def _request(self, method: str, headers: Mapping[str, str]) -> Any:
         async def request() -> Any:
             session = await self._files.set_session()
             url = self.url
             for _ in range(_MOST_REDIRECTS + 1):
-                response = await session.request(method, url, headers={**_HEADERS, **headers}, allow_redirects=False)
+                sent = {**_HEADERS, **headers, **self._login(url)}
+                response = await session.request(method, url, headers=sent, allow_redirects=False)
                 if response.status not in _REDIRECTS:
                     response.raise_for_status()
                     if response.status != 200:  # part of the file, or none of it
@@ -140,9 +154,15 @@ class Web:
         raise InvalidSpec(f"{self._subject}: {self.url} is read only; {name} cannot be removed.")
 
 
-def _meaning(subject: str, url: str, error: Exception) -> InvalidSpec | NotYet | None:
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port (RFC 6454)."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _meaning(subject: str, url: str, error: Exception, remedy: str = "") -> InvalidSpec | NotYet | None:
     if isinstance(error, aiohttp.ClientResponseError):
-        return status(subject, url, error.status)
+        return status(subject, url, error.status, remedy)
     if (refused := addresses.refused(error)) is not None:
         message = (
             f"{subject}: {url} leads to {refused.host}, whose address {refused.address} is of this node or its link. "
