@@ -48,7 +48,7 @@ class APod:
     auth: Json | None = None
     kind: str = "ingest"
     more: Json | None = None
-    deadline: int = 60
+    deadline: int = 600
 
     @property
     def data(self) -> Path:

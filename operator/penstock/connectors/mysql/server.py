@@ -11,6 +11,7 @@ import pymysql
 from pymysql import converters
 from pymysql.constants import CR, ER
 
+from penstock.connectors.files.stores import addresses
 from penstock.connectors.mysql.columns import Row
 from penstock.connectors.mysql.spec import MysqlSource as MysqlSpec
 from penstock.language.errors import InvalidSpec, NotYet, PenstockError
@@ -79,12 +80,14 @@ class Server:
     def __init__(self, spec: MysqlSpec, credentials: tuple[str, str, str | None], subject: str) -> None:
         user, password, authority = credentials
         self._where = f"{subject}: {spec.location}"
+        addresses.check_host(spec.host, spec.port, subject)
         with self.failures():
             self._connection = pymysql.connect(
                 host=spec.host,
                 port=spec.port,
                 user=user,
-                password=password,
+                password=password.encode(),  # PyMySQL would take latin-1
+                auth_plugin_map=_refused_logins(spec.ssl_mode),
                 database=spec.database,
                 charset="utf8mb4",
                 conv=_ENCODERS,
@@ -162,6 +165,23 @@ class Server:
 def statement(sql: str) -> str:
     """A query of a manifest without the semicolon at its end."""
     return re.sub(r";\s*$", "", sql.strip())
+
+
+class _Refusal:
+    """A login that sends the password itself, which a server that was not verified does not get."""
+
+    def __init__(self, _: Any) -> None:
+        return
+
+    def authenticate(self, _: Any) -> None:
+        """Raises InvalidSpec."""
+        message = "the server asks for the password in clear text, and gets it only with sslMode verify-full or "
+        raise InvalidSpec(f"{message}verify-ca. Set one of them, or give the user another authentication plugin.")
+
+
+def _refused_logins(mode: str) -> dict[Any, Any]:
+    """The login methods that are refused, by the names that servers give them."""
+    return {} if mode.startswith("verify") else dict.fromkeys((b"mysql_clear_password", b"dialog"), _Refusal)
 
 
 def _tls(mode: str, authority: str | None) -> ssl.SSLContext | None:

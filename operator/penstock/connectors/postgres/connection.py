@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 from psycopg.pq import ExecStatus, TransactionStatus
 
+from penstock.connectors.files.stores import addresses
 from penstock.connectors.postgres import failures
 from penstock.connectors.postgres.spec import Server
 from penstock.language.auth import Auth
@@ -70,6 +71,7 @@ class Place:
     def connect(self) -> Connection:
         """A connection whose statements commit by themselves, to be ended with `close`."""
         spec = self.spec
+        addresses.check_host(spec.host, spec.port, self.subject)
         settings: dict[str, Any] = {
             "host": spec.host,
             "port": spec.port,

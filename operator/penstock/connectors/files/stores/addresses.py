@@ -1,66 +1,115 @@
-"""Addresses that a name must not lead to: the node's own, those of its link, and the metadata services of clouds."""
+"""Addresses that must not be connected to: metadata services and the node's link never, the node itself seldom.
+
+Metadata services of clouds give whoever asks them the credentials of the node. A name, a redirect or an endpoint must
+not lead there, whoever wrote it.
+"""
 
 import ipaddress
-from typing import Any
+import re
+import socket
+from urllib.parse import urlsplit
 
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import DefaultResolver
+from penstock.language.errors import InvalidSpec
 
-_METADATA = frozenset({"100.100.100.200", "168.63.129.16", "fd00:ec2::254", "fd20:ce::254"})
-"""Metadata services outside the link-local ranges: Alibaba, Azure, AWS and Google by IPv6."""
+_METADATA = frozenset(
+    {"100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254"}
+)
+"""Metadata services outside the link-local ranges: Alibaba, Azure, Oracle; by IPv6 AWS, its Pod identities, Google."""
+_IPV4_WITHIN = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
+"""IPv6 addresses whose last four bytes are an IPv4 address: of NAT64, and those that are "compatible"."""
+
+_NUMBERS = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)(\.(0[xX][0-9a-fA-F]+|[0-9]+)){0,3}\.?")
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class LocalAddress(OSError):
-    """A name that is looked up has an address of the node, its link or a metadata service."""
+    """A host has an address that is not connected to."""
 
     def __init__(self, host: str, address: str) -> None:
         super().__init__(None, f"{host} has the address {address}")
         self.host, self.address = host, address
 
 
+class Redirected(Exception):
+    """A server whose redirects are not followed answers with one. `code` is the status of its answer."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"redirected with status {code}")
+        self.code = code
+
+
+def is_metadata(host: str) -> bool:
+    """Whether the host is a written address of the node's link or of a metadata service, in whatever form."""
+    address = _address(host)
+    return address is not None and (str(address) in _METADATA or address.is_link_local or address.is_multicast)
+
+
 def is_local(host: str) -> bool:
     """Whether the host, a name or a written address, is this node itself, its link, or a metadata service."""
-    if host == "localhost" or host.endswith(".localhost"):
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
         return True
+    address = _address(host)
+    return address is not None and (is_metadata(host) or address.is_loopback or address.is_unspecified)
+
+
+def _address(host: str) -> Address | None:
+    """The address that is written, the IPv4 one where it is within an IPv6 one; None for a name."""
+    if _NUMBERS.fullmatch(host):
+        return _ipv4(host)
     try:
         address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
-        return False
-    inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None) or address
-    return str(inner) in _METADATA or (
-        inner.is_loopback or inner.is_link_local or inner.is_unspecified or inner.is_multicast
-    )
+        return None
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if (inner := address.ipv4_mapped or address.sixtofour) is not None:
+        return inner
+    within = any(address in network for network in _IPV4_WITHIN) and int(address) > 1
+    return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if within else address
 
 
-def refused(error: BaseException | None) -> LocalAddress | None:
-    """The LocalAddress that an error comes from, None where it comes from something else."""
-    while error is not None and not isinstance(error, LocalAddress):
+def _ipv4(host: str) -> Address | None:
+    """The address, also in the forms of inet_aton(3), which clients take: `127.1`, `0x7f000001`, `0177.0.0.1`."""
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(host.rstrip(".")))
+    except OSError:
+        return None
+
+
+def refused(error: BaseException | None) -> LocalAddress | Redirected | None:
+    """What an error comes from, if that is a connection or redirect that was refused here; None for all else."""
+    while error is not None and not isinstance(error, LocalAddress | Redirected):
         error = error.__cause__ or error.__context__
     return error
 
 
-class Resolver(AbstractResolver):
-    """Looks names up, and raises LocalAddress where one leads to a local address. `own` may be localhost itself.
+def check_url(url: str, subject: str) -> None:
+    """Raise InvalidSpec where the host of the URL has an address that is never connected to."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None  # the client says what is wrong with it
+    check_host(parts.hostname or "", port or 0, subject)
 
-    The addresses that it gives are those that are connected to: a name cannot change its address in between.
-    """
 
-    def __init__(self, own: str) -> None:
-        self._own = own
-        self._names: AbstractResolver | None = None
+def check_host(host: str, port: int, subject: str) -> None:
+    """Raise InvalidSpec where the host has an address that is never connected to. A name that is not known has none."""
+    for address in (host, *_looked_up(host, port)):
+        if is_metadata(address):
+            raise never(subject, host, address)
 
-    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
-        """The addresses of a name."""
-        if self._names is None:  # it wants a running loop
-            self._names = DefaultResolver()
-        found = await self._names.resolve(host, port, family)
-        if not (host.lower() == self._own and is_local(host.lower())):
-            for entry in found:
-                if is_local(entry["host"]):
-                    raise LocalAddress(host, entry["host"])
-        return found
 
-    async def close(self) -> None:
-        """Nothing is kept open."""
-        if self._names is not None:
-            await self._names.close()
+def never(subject: str, host: str, address: str) -> InvalidSpec:
+    """What to say of a host with an address that is never connected to."""
+    message = f"{subject}: {host} has the address {address}, which is of the node's link or of a cloud's metadata "
+    return InvalidSpec(f"{message}service. Nothing is read from there. Name another host.", "WrongSpecification")
+
+
+def _looked_up(host: str, port: int) -> list[str]:
+    try:
+        return [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    except (OSError, UnicodeError):
+        return []

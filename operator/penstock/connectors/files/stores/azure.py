@@ -13,6 +13,7 @@ from azure.core import exceptions as errors
 from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 from azure.storage.blob import BlobProperties, ContainerClient
 
+from penstock.connectors.files.stores import addresses
 from penstock.connectors.files.stores.credentials import SecretKeys
 from penstock.connectors.files.stores.globs import matcher
 from penstock.connectors.files.stores.port import Found, gone, status, trouble, unreachable
@@ -25,6 +26,7 @@ _SETTINGS: Any = {
     "retry_total": 2,
     "initial_backoff": 1,
     "increment_base": 2,
+    "permit_redirects": False,
 }
 logging.getLogger("azure").setLevel(logging.CRITICAL)  # it logs what it raises as well
 
@@ -90,6 +92,7 @@ class BlobContainer:
     ) -> None:
         self.url, self._subject, self._ignore = url, subject, ignore
         self._server = account.url if account is not None else endpoint or ""
+        addresses.check_url(self._server, subject)
         self._remedy = (
             "It was asked without any: name a Secret in auth.azure."
             if account is None

@@ -10,12 +10,15 @@ from typing import Any, BinaryIO, cast
 
 import aiohttp
 import s3fs
+from aiobotocore.httpsession import AIOHTTPSession
 from botocore import exceptions as errors  # type: ignore[import-untyped]  # botocore ships no types
 from s3fs.utils import FileExpired
 
+from penstock.connectors.files.stores import addresses
 from penstock.connectors.files.stores.credentials import SecretKeys
 from penstock.connectors.files.stores.globs import matcher
 from penstock.connectors.files.stores.port import BLOCK, Found, gone, status, trouble, unreachable
+from penstock.connectors.files.stores.resolver import Resolver, without_redirects
 from penstock.language.errors import InvalidSpec, NotYet
 
 _PUBLIC = "https://s3.amazonaws.com"
@@ -59,6 +62,16 @@ def _remedy(identity: Keys | PodIdentity | None) -> str:
     return "It was asked without any: name a Secret in auth.aws."
 
 
+class _Session(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore ships no types
+    """aiobotocore's session, which would follow redirects to any host. It follows none."""
+
+    async def _get_session(self, proxy_url: str | None) -> Any:
+        session = await super()._get_session(proxy_url)
+        if not session.trace_configs:
+            session.trace_configs.append(without_redirects())
+        return session
+
+
 class Bucket:
     """A prefix of a bucket, or one object in it."""
 
@@ -72,6 +85,8 @@ class Bucket:
     ) -> None:
         self._ignore = ignore
         self.url, self._endpoint, self._subject = url, endpoint, subject
+        if endpoint is not None:
+            addresses.check_url(endpoint, subject)
         self._remedy = _remedy(identity)
         keys = identity if isinstance(identity, Keys) else None
         region = keys.region if keys is not None else os.environ.get("AWS_REGION")
@@ -82,7 +97,13 @@ class Bucket:
             token=keys and keys.token,
             endpoint_url=endpoint,
             client_kwargs={"region_name": region or "us-east-1"},
-            config_kwargs={"connect_timeout": 15, "read_timeout": 60, "retries": {"max_attempts": 3}},
+            config_kwargs={
+                "connect_timeout": 15,
+                "read_timeout": 60,
+                "retries": {"max_attempts": 3},
+                "connector_args": {"resolver": Resolver(None)},
+                "http_session_cls": _Session,
+            },
             skip_instance_cache=True,
             use_listings_cache=False,
             default_block_size=BLOCK,

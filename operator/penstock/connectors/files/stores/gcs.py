@@ -15,10 +15,12 @@ from google.auth import exceptions as google
 from google.auth.transport.requests import Request
 from google.oauth2 import service_account
 
+from penstock.connectors.files.stores import addresses
 from penstock.connectors.files.stores.credentials import SecretKeys
 from penstock.connectors.files.stores.globs import matcher
 from penstock.connectors.files.stores.port import Found, gone, status, trouble, unreachable
 from penstock.connectors.files.stores.ranges import RangeStream
+from penstock.connectors.files.stores.resolver import Resolver, without_redirects
 from penstock.language.errors import InvalidSpec, NotYet
 
 os.environ.setdefault(
@@ -35,9 +37,20 @@ logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs with a tracebac
 
 
 class _Files(core.GCSFileSystem):  # type: ignore[misc]  # gcsfs ships no types
-    """gcsfs with three tries instead of six: the run itself is tried again later."""
+    """gcsfs with three tries instead of six: the run itself is tried again later. It follows no redirect."""
 
+    session_kwargs: dict[str, Any]
     _request = retry_request(retries=3)(core.GCSFileSystem._request.__wrapped__)
+
+    async def _set_session(self) -> Any:
+        if self._session is None:  # a connector wants a running loop
+            connector = aiohttp.TCPConnector(resolver=Resolver(None))
+            self.session_kwargs = {
+                **self.session_kwargs,
+                "connector": connector,
+                "trace_configs": [without_redirects()],
+            }
+        return await super()._set_session()
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,10 @@ class GoogleBucket:
     ) -> None:
         self.url, self._subject, self._ignore = url, subject, ignore
         self._endpoint, self._account = endpoint or _PUBLIC, account
+        if endpoint is not None:
+            addresses.check_url(endpoint, subject)
+        if account is not None:
+            addresses.check_url(self._token_server(), subject)
         self._remedy = (
             "It was asked without any: name a Secret in auth.googleServiceAccount."
             if account is None
@@ -101,6 +118,7 @@ class GoogleBucket:
         """Get a token where none is valid. gcsfs would try a refused key again and again."""
         if self._account is not None and not self._account.credentials.valid:
             with requests.Session() as session:
+                session.max_redirects = 0
                 self._account.credentials.refresh(partial(Request(session), timeout=15))
 
     def find(self, pattern: str | None) -> list[Found]:

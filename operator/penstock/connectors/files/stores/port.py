@@ -1,4 +1,4 @@
-"""What every kind of store can do, and how its troubles are told."""
+"""What every kind of store can do, and what its failures mean to a user."""
 
 import errno
 import socket
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import urlsplit
 
+from penstock.connectors.files.stores import addresses
 from penstock.language.errors import InvalidSpec, NotYet, PenstockError
 
 BLOCK = 8 << 20
@@ -67,10 +68,22 @@ def trouble(subject: str, url: str, translate: Translate = lambda _: None) -> It
     except (PenstockError, FileExistsError):  # the latter is what `put` says of a name that is taken
         raise
     except Exception as error:
-        told = translate(error) or (_system(subject, url, error) if isinstance(error, OSError) else None)
-        if told is None:
+        meaning = _refused(subject, url, error) or translate(error)
+        if meaning is None and isinstance(error, OSError):
+            meaning = _system(subject, url, error)
+        if meaning is None:
             raise
-        raise told from None
+        raise meaning from None
+
+
+def _refused(subject: str, url: str, error: Exception) -> InvalidSpec | NotYet | None:
+    """What a connection or redirect that was refused here means, however a client wraps it."""
+    match addresses.refused(error):
+        case addresses.Redirected() as redirected:
+            return status(subject, url, redirected.code)
+        case addresses.LocalAddress() as local if addresses.is_metadata(local.address):
+            return addresses.never(subject, local.host, local.address)
+    return None
 
 
 def _system(subject: str, url: str, error: OSError) -> InvalidSpec | NotYet:
@@ -127,6 +140,9 @@ def status(subject: str, url: str, code: int, remedy: str = "") -> InvalidSpec |
             return InvalidSpec(f"{subject}: {url} does not exist ({code}). Check the URL.", "ResourceNotFound")
         case 412:
             return gone(subject, url)
+        case 301 | 302 | 303 | 307 | 308:
+            message = f"{subject}: the server of {url} redirects ({code}), and redirects of it are not followed. "
+            return InvalidSpec(f"{message}Name the server that has the files.", "WrongSpecification")
         case 408 | 425 | 429 | 500 | 502 | 503 | 504:
             return NotYet(f"{subject}: {url} answered {code}.", "Unreachable")
     return InvalidSpec(f"{subject}: {url} answered {code}.", "WrongSpecification")

@@ -21,6 +21,7 @@ import asyncssh
 from fsspec.asyn import sync
 from sshfs.spec import SSHFileSystem
 
+from penstock.connectors.files.stores import addresses
 from penstock.connectors.files.stores.credentials import SecretKeys
 from penstock.connectors.files.stores.globs import matcher
 from penstock.connectors.files.stores.port import Found, gone, trouble, unreachable
@@ -88,6 +89,7 @@ class SftpServer:
         """The client, connected at its first use. Nothing of this machine is used: no agent, no key, no file."""
         if self._client is None:
             login = self._login
+            addresses.check_host(self._host, self._port, self._subject)
             self._files = SSHFileSystem(
                 self._host,
                 port=self._port,

@@ -13,6 +13,7 @@ from fsspec.asyn import sync
 
 from penstock.connectors.files.stores import addresses
 from penstock.connectors.files.stores.port import BLOCK, Found, gone, status, trouble, unreachable
+from penstock.connectors.files.stores.resolver import Resolver
 from penstock.connectors.files.stores.webcredentials import ANONYMOUS, WebCredentials
 from penstock.language.errors import InvalidSpec, NotYet
 
@@ -44,7 +45,7 @@ class Web:
     async def _client(self, **given: Any) -> aiohttp.ClientSession:
         """A session that keeps bodies as they come, keeps no cookies, and connects to no local address by a name."""
         given.pop("loop", None)
-        connector = aiohttp.TCPConnector(resolver=addresses.Resolver(self._own))
+        connector = aiohttp.TCPConnector(resolver=Resolver(self._own))
         return aiohttp.ClientSession(
             connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(), **given
         )
@@ -101,6 +102,8 @@ class Web:
 
     def _request(self, method: str, headers: Mapping[str, str]) -> Any:
         async def request() -> Any:
+            if addresses.is_metadata(self._own):
+                raise addresses.never(self._subject, self._own, self._own)
             session = await self._files.set_session()
             url = self.url
             for _ in range(_MOST_REDIRECTS + 1):
@@ -133,7 +136,7 @@ class Web:
             why = f"from https to http, at {host}, where the content could be changed on the way"
         elif host not in self._hosts:
             why = f"to another host, {host}. If that is right, add it to redirects.hosts"
-        elif host != self._own and addresses.is_local(host):
+        elif addresses.is_metadata(host) or (host != self._own and addresses.is_local(host)):
             why = f"to {host}, an address of this node or its link, which is never followed"
         if why is None:
             return target
@@ -163,10 +166,9 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 def _meaning(subject: str, url: str, error: Exception, remedy: str = "") -> InvalidSpec | NotYet | None:
     if isinstance(error, aiohttp.ClientResponseError):
         return status(subject, url, error.status, remedy)
-    if (refused := addresses.refused(error)) is not None:
-        message = (
-            f"{subject}: {url} leads to {refused.host}, whose address {refused.address} is of this node or its link. "
-        )
+    local = addresses.refused(error)
+    if isinstance(local, addresses.LocalAddress):
+        message = f"{subject}: {url} leads to {local.host}, whose address {local.address} is of this node or its link. "
         return InvalidSpec(message + "Such addresses are connected to only where the URL itself names them.")
     if isinstance(error, aiohttp.ClientError) and not isinstance(error, TimeoutError):
         return unreachable(subject, url, url, error)
