@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from connectors.contract import worker
+from connectors.contract import proxy, worker
 from connectors.systems import postgres as systems
 from penstock.connectors.postgres import staging
 from penstock.language.errors import NotYet, PenstockError
@@ -264,3 +264,72 @@ def test_staging_tables_that_nobody_claims_are_dropped_after_a_day(tmp_path: Pat
     assert there.pod.work("r2").state == "Succeeded"
     left = f"SELECT tablename FROM pg_tables WHERE tablename LIKE '{staging.PREFIX}%'"
     assert there.tables.server.rows(left, there.tables.database) == [(staging.names("demo/live", 7)[0],)]
+
+
+def test_a_full_disk_is_said_and_heals(tmp_path: Path) -> None:
+    """The server's word for it, 53100, raised by a trigger where a disk would be full."""
+    there = Files(tmp_path)
+    there.put("1.csv", b"id,word\n1,a\n")
+    with staged(there) as go:
+        there.execute(
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS "
+            "'BEGIN RAISE EXCEPTION USING ERRCODE = ''disk_full'', MESSAGE = ''could not extend file''; END'",
+            "CREATE TRIGGER full_disk BEFORE INSERT ON things EXECUTE FUNCTION full_disk()",
+        )
+        reason, message = refused(go())
+    assert (reason, "Free some space at the server" in message) == ("StorageFull", True), message
+    assert (there.rows(), there.tables.staged()) == ([], 0)
+    there.execute("DROP TRIGGER full_disk ON things")
+    assert there.pod.work("r1").state == "Succeeded"
+    assert there.ids() == [1]
+
+
+def test_connections_that_are_cut_anywhere_leave_nothing_half_done(tmp_path: Path) -> None:
+    """Every connection is reset after so many bytes from the server; more each time, until the run succeeds."""
+    there = Files(tmp_path)
+    there.put("1.csv", b"id,word\n" + b"".join(b"%d,%s\n" % (number, b"w" * 50) for number in range(2000)))
+    cuts = 0
+    with proxy.between((there.tables.server.host, there.tables.server.port)) as between:
+        there.tables.reach_through("127.0.0.1", between.port)
+        for number in range(40):
+            between.cut_after = int(200 * 1.3**number)
+            report = there.pod.work("r1")
+            if report.state == "Succeeded":
+                break
+            assert report.reason in ("Unreachable", "LeaseHeld"), report.message
+            assert there.ids() in ([], [*range(2000)])
+            cuts += 1
+        assert report.state == "Succeeded", report.message
+    assert cuts > 5
+    assert there.ids() == [*range(2000)]
+
+
+def test_connections_do_not_grow_with_the_files(tmp_path: Path) -> None:
+    """Small files share a Writer, and what the ledger asks goes over connections that are kept."""
+    there = Files(tmp_path)
+    waits = []
+    with proxy.between((there.tables.server.host, there.tables.server.port)) as between:
+        there.tables.reach_through("127.0.0.1", between.port)
+        for run, files in (("r1", 1), ("r2", 40)):
+            for number in range(files):
+                there.put(f"{run}-{number}.csv", f"id,word\n{files * 1000 + number},a\n".encode())
+            between.connections = 0
+            assert there.pod.work(run).state == "Succeeded"
+            waits.append(between.connections)
+    assert max(waits) <= 8, waits
+    assert len(there.ids()) == 41
+
+
+def test_a_password_that_is_changed_at_the_server_is_asked_for_and_heals(tmp_path: Path) -> None:
+    there = Files(tmp_path)
+    there.put("1.csv", b"id,word\n1,a\n")
+    assert there.pod.work("r1").state == "Succeeded"
+    new = there.tables.rotate()
+    there.put("2.csv", b"id,word\n2,a\n")
+    reason, message = refused(there.pod.work("r2"))
+    assert reason == "WrongCredentials"
+    assert not any(value in message for keys in new.values() for value in keys.values())
+    for name, keys in new.items():
+        secret(there.pod, name, **keys)
+    assert there.pod.work("r2").state == "Succeeded"
+    assert there.ids() == [1, 2]

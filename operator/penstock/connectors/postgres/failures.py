@@ -49,6 +49,17 @@ _REFUSALS: tuple[tuple[tuple[str, ...], str], ...] = (
 """What servers say in English when they refuse a connection: libpq keeps the SQLSTATE of that to itself."""
 
 
+_CUT = (
+    "server closed the connection unexpectedly",
+    "could not receive data from server",
+    "could not send data to server",
+    "Connection reset by peer",
+    "Broken pipe",
+    "SYSCALL error",
+)
+"""What libpq says, in English, of a connection that ended while it was made."""
+
+
 @contextmanager
 def translated(subject: str) -> Iterator[None]:
     """Raise what the errors of PostgreSQL within the block mean. `subject` says whose they are, and where."""
@@ -87,8 +98,8 @@ def refusal(error: psycopg.Error, spec: Server, subject: str, user: str) -> Pens
     if any(word in said for word in ("certificate", "SSL error", "root.crt", "does not match host name")):
         message = f"{where}: its certificate was refused: {said}. Give the right `ca.crt` in the Secret of auth.basic."
         return InvalidSpec(message, "WrongCredentials")
-    if "timeout expired" in said:
-        return NotYet(f"{where}: the server does not answer in time. The run is tried again.", "Timeout")
+    if (broken := _broken(said, where)) is not None:
+        return broken
     said = said.rpartition("FATAL:")[2].strip().replace(f'"{user}"', "of the Secret")
     code = next((code for words, code in _REFUSALS if any(word in said for word in words)), None)
     if code is None:
@@ -98,6 +109,15 @@ def refusal(error: psycopg.Error, spec: Server, subject: str, user: str) -> Pens
         return failure(message, reason or "Unreachable")  # type: ignore[arg-type]
     known = next(entry for entry in _MEANINGS if code.startswith(entry[0]))
     return known[1](f"{where}: {said}. {known[3]}.", known[2])
+
+
+def _broken(said: str, where: str) -> NotYet | None:
+    """What libpq says of a connection that was not refused, and did not come about either; None for another text."""
+    if "timeout expired" in said:
+        return NotYet(f"{where}: the server does not answer in time. The run is tried again.", "Timeout")
+    if any(words in said for words in _CUT):
+        return NotYet(f"{where}: the connection was cut while it was made. The run is tried again.", "Unreachable")
+    return None
 
 
 def _unreachable(spec: Server) -> str | None:
