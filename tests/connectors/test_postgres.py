@@ -427,3 +427,41 @@ def test_the_deadline_ends_the_query_at_the_server(server: Server, database: str
     assert time.monotonic() - began < 20
     active = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND state = 'active'"
     assert server.rows(active) == [(0,)]
+
+
+HOSTILE = ("pg_table_size(oid)", "has_schema_privilege(oid, text)", "has_table_privilege(oid, text)")
+
+
+def test_functions_that_others_made_are_not_executed_by_statements_of_ours(
+    server: Server, database: str, tmp_path: Path
+) -> None:
+    made = [
+        f"CREATE FUNCTION public.{name} RETURNS bigint LANGUAGE plpgsql AS "
+        "$$ BEGIN INSERT INTO public.loot VALUES (current_user); RETURN 1; END $$"
+        for name in HOSTILE[:1]
+    ] + [
+        f"CREATE FUNCTION public.{name} RETURNS boolean LANGUAGE plpgsql AS "
+        "$$ BEGIN INSERT INTO public.loot VALUES (current_user); RETURN true; END $$"
+        for name in HOSTILE[1:]
+    ]
+    server.execute("CREATE TABLE loot (who text)", "CREATE TABLE things (n int)", *made, database=database)
+    server.execute("INSERT INTO things VALUES (7)", database=database)
+    pod = a_load(tmp_path, source(server, database), field("n", "int"))
+    assert pod.work().message is None
+    assert pod.rows() == [{"n": 7}]
+    assert server.rows("SELECT * FROM loot", database) == []
+
+
+def test_a_query_and_a_view_find_what_the_user_finds(server: Server, database: str, tmp_path: Path) -> None:
+    server.execute(
+        "CREATE SCHEMA sales", "SET search_path = sales",
+        "CREATE TABLE sales.orders (n int)", "INSERT INTO sales.orders VALUES (7)",
+        "CREATE FUNCTION sales.total() RETURNS bigint LANGUAGE sql AS 'SELECT sum(n) FROM orders'",
+        "CREATE VIEW sales.totals AS SELECT sales.total() AS n", f'ALTER DATABASE "{database}" SET search_path = sales',
+        database=database,
+    )  # fmt: skip
+    place = source(server, database, queries=[{"name": "q", "sql": "SELECT n FROM orders -- of the user"}])
+    for stream in ("q", "sales.totals"):
+        pod = a_load(tmp_path / stream, place, field("n", "int"), stream=stream)
+        assert pod.work().message is None
+        assert pod.rows() == [{"n": 7}]

@@ -5,7 +5,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +50,8 @@ class Server:
 
 
 @contextmanager
-def serve(folder: Path, place: Place = LOOPBACK) -> Iterator[Server]:
-    """A server with an empty data folder beneath `folder`, on a free port. Its certificates are those it makes."""
+def serve(folder: Path, place: Place = LOOPBACK, settings: Sequence[str] = ()) -> Iterator[Server]:
+    """A server with an empty data folder beneath `folder`, on a free port. `settings` are options of mariadbd."""
     daemon, install = (shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") for name in
                        ("mariadbd", "mariadb-install-db"))  # fmt: skip
     if daemon is None or install is None:
@@ -63,7 +63,8 @@ def serve(folder: Path, place: Place = LOOPBACK) -> Iterator[Server]:
     setup = [install, "--no-defaults", *own, "--auth-root-authentication-method=normal", "--skip-test-db"]
     subprocess.run(setup, check=True, capture_output=True, timeout=120)
     command = [*place.enter, daemon, "--no-defaults", *own, f"--bind-address={place.address}", f"--port={port}",
-               f"--socket={socket_file}", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0"]  # fmt: skip
+               f"--socket={socket_file}", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0",
+               *settings]  # fmt: skip
     server = Server(place.address, port, socket_file)
     with controlplane.process(folder, "mariadb", *command) as process:
         _await(server, process)

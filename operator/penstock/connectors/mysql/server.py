@@ -24,6 +24,8 @@ _CHUNK_BYTES = 16 << 20
 _ENCODERS: dict[Any, Any] = {**converters.encoders}
 """How our parameters are written. There are no decoders: every value arrives as the text that the server prints."""
 _LOST = {CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, CR.CR_CONN_HOST_ERROR}
+_OTHER_NAME = {62, 64}
+"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 _STATEMENT_TIMEOUTS = {1969, 3024}
 """MariaDB's and MySQL's."""
 _READING = re.compile(
@@ -91,7 +93,7 @@ class Server:
                 database=spec.database,
                 charset="utf8mb4",
                 conv=_ENCODERS,
-                ssl=_tls(spec.ssl_mode, authority),
+                ssl=_tls(spec.ssl_mode, authority, self._where),
                 ssl_disabled=spec.ssl_mode == "disable",
                 connect_timeout=_CONNECT_SECONDS,
                 read_timeout=_ANSWER_SECONDS,
@@ -157,6 +159,11 @@ class Server:
         for codes, meaning in _MEANINGS:
             if code in codes:
                 return meaning(where, said)
+        if (refused := _certificate_fault(error)) is not None:
+            return InvalidSpec(f"{where}: {refused}", "WrongCredentials")
+        if code == CR.CR_SSL_CONNECTION_ERROR:
+            message = f"{where}: the server does not speak TLS. Turn on ssl there, or set `sslMode: disable`."
+            return InvalidSpec(message, "WrongSpecification")
         if code in _LOST or isinstance(error, OSError):
             return NotYet(f"{where} cannot be reached: {_cause(error)}", "Unreachable")
         return InvalidSpec(f"{where}: {said}.", "WrongSpecification")
@@ -184,14 +191,29 @@ def _refused_logins(mode: str) -> dict[Any, Any]:
     return {} if mode.startswith("verify") else dict.fromkeys((b"mysql_clear_password", b"dialog"), _Refusal)
 
 
-def _tls(mode: str, authority: str | None) -> ssl.SSLContext | None:
+def _tls(mode: str, authority: str | None, where: str) -> ssl.SSLContext | None:
     if mode == "disable":
         return None
-    context = ssl.create_default_context(cadata=authority)
+    try:
+        context = ssl.create_default_context(cadata=authority)
+    except (ssl.SSLError, ValueError):
+        message = f"{where}: ca.crt in the Secret of auth.basic is no certificate in PEM. Replace it."
+        raise InvalidSpec(message, "WrongCredentials") from None
     context.check_hostname = mode == "verify-full"
     if mode == "require":
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _certificate_fault(error: BaseException) -> str | None:
+    """Why the server's certificate was refused, and what to do; None for another error."""
+    inner = getattr(error, "original_exception", None) or error
+    if not isinstance(inner, ssl.SSLCertVerificationError):
+        return None
+    said = inner.verify_message.rstrip(".")
+    if inner.verify_code in _OTHER_NAME:
+        return f"{said}. Name the host as its certificate does, or give it a certificate for this name."
+    return f"its certificate was refused: {said}. Give the right `ca.crt` in the Secret of auth.basic."
 
 
 def _cause(error: BaseException) -> str:
@@ -201,8 +223,6 @@ def _cause(error: BaseException) -> str:
             return "the connection was refused; nothing listens there."
         case socket.gaierror():
             return "the name of the host is not known. Check it."
-        case ssl.SSLCertVerificationError() as refused:
-            return f"the server's certificate is not accepted: {refused.verify_message}."
         case ssl.SSLError():
             return "no TLS with the server. Perhaps it offers none: check sslMode."
         case TimeoutError():

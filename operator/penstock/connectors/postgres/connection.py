@@ -4,11 +4,12 @@ import select
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from psycopg import sql
 from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
 
 from penstock.connectors.files.stores import addresses
 from penstock.connectors.postgres import failures
@@ -53,6 +54,11 @@ class Place:
         name = basic.secret_ref.name
         self._user, self._password = _key(pod, name, "username"), _key(pod, name, "password")
         self._authority = pod.secret(name, "ca.crt")
+        if self._authority is None and spec.ssl_mode == "verify-ca":  # libpq refuses this too, in other words
+            message = (
+                f"{subject}: sslMode verify-ca needs the certificate authority: add the key ca.crt to Secret {name}, "
+            )
+            raise InvalidSpec(f"{message}or use verify-full, which takes those of the system.", "SecretMissing")
 
     @property
     def where(self) -> str:
@@ -128,6 +134,31 @@ def execute_all(connection: Connection, statements: Sequence[sql.Composable]) ->
     connection.execute(sql.SQL("; ").join(statements))
 
 
+def search_catalog_alone(connection: Connection) -> None:
+    """Let names in statements mean those of PostgreSQL's catalog alone, until `searching_as_the_user`.
+
+    Whoever may create functions in a schema of the user's search path could else make one that fits the types of a
+    statement of ours better than the catalog's own, and this connection would execute it (CVE-2018-1058).
+    """
+    (own,) = connection.execute("SHOW search_path").fetchone() or ("",)
+    connection.execute("SELECT pg_catalog.set_config('penstock.search_path', %s, false)", [own])
+    connection.execute("SET search_path = pg_catalog")
+
+
+@contextmanager
+def searching_as_the_user(connection: Connection) -> Iterator[None]:
+    """Let names in the block mean what they mean to the user: in a query of a manifest, and within views."""
+    connection.execute(
+        "SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('penstock.search_path'), false)"
+    )
+    try:
+        yield
+    finally:
+        interrupt(connection)
+        if connection.info.transaction_status == TransactionStatus.INTRANS:  # else it is rolled back
+            connection.execute("SET search_path = pg_catalog")
+
+
 @contextmanager
 def attempted(connection: Connection) -> Iterator[None]:
     """Statements of a transaction whose failure does not end the transaction; what they are doing is ended."""
@@ -156,6 +187,33 @@ def interrupt(connection: Connection) -> None:
             while result.status == ExecStatus.COPY_OUT and (length := pgconn.get_copy_data(1)[0]) >= 0:
                 if length == 0:
                     _await(connection, _PATIENCE)
+
+
+def described(connection: Connection, statement: bytes) -> PGresult:
+    """The columns of a statement, which is parsed and not executed.
+
+    The waiting is left to `select`: within libpq, it would keep a signal, and every other thread, from being heard.
+    """
+    connection.pgconn.send_prepare(b"", statement)
+    _answer(connection)
+    connection.pgconn.send_describe_prepared(b"")
+    return _answer(connection)
+
+
+def _answer(connection: Connection) -> PGresult:
+    """The one result of what was sent. Raises psycopg.Error where it is an error."""
+    pgconn = connection.pgconn
+    result = None
+    while True:
+        while pgconn.is_busy():
+            _await(connection)
+        following = pgconn.get_result()
+        if following is None:
+            break
+        result = result or following
+    if result is None or result.status != ExecStatus.COMMAND_OK:
+        fail(connection, result)
+    return cast(PGresult, result)
 
 
 def copy_out(connection: Connection, statement: sql.Composed) -> Iterator[tuple[bytes, int]]:

@@ -92,14 +92,8 @@ def refusal(error: psycopg.Error, spec: Server, subject: str, user: str) -> Pens
     if (unreachable := _unreachable(spec)) is not None:
         return NotYet(f"{where}: {unreachable} The run is tried again.", "Unreachable")
     said = _said(error)
-    if "does not support SSL" in said:
-        message = f"{where}: the server does not speak TLS. Turn on ssl there, or set `sslMode: disable`."
-        return InvalidSpec(message, "WrongSpecification")
-    if any(word in said for word in ("certificate", "SSL error", "root.crt", "does not match host name")):
-        message = f"{where}: its certificate was refused: {said}. Give the right `ca.crt` in the Secret of auth.basic."
-        return InvalidSpec(message, "WrongCredentials")
-    if (broken := _broken(said, where)) is not None:
-        return broken
+    if (fault := _tls_fault(said, where) or _broken(said, where)) is not None:
+        return fault
     said = said.rpartition("FATAL:")[2].strip().replace(f'"{user}"', "of the Secret")
     code = next((code for words, code in _REFUSALS if any(word in said for word in words)), None)
     if code is None:
@@ -117,6 +111,20 @@ def _broken(said: str, where: str) -> NotYet | None:
         return NotYet(f"{where}: the server does not answer in time. The run is tried again.", "Timeout")
     if any(words in said for words in _CUT):
         return NotYet(f"{where}: the connection was cut while it was made. The run is tried again.", "Unreachable")
+    return None
+
+
+def _tls_fault(said: str, where: str) -> InvalidSpec | None:
+    """What is wrong with the server's TLS or certificate; None where it is something else."""
+    if "does not support SSL" in said:
+        message = f"{where}: the server does not speak TLS. Turn on ssl there, or set `sslMode: disable`."
+        return InvalidSpec(message, "WrongSpecification")
+    if "does not match host name" in said:
+        message = f"{where}: {said}. Name the host as its certificate does, or give it a certificate for this name."
+        return InvalidSpec(message, "WrongSpecification")
+    if any(word in said for word in ("certificate", "SSL error", "root.crt")):
+        message = f"{where}: its certificate was refused: {said}. Give the right `ca.crt` in the Secret of auth.basic."
+        return InvalidSpec(message, "WrongCredentials")
     return None
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg import sql
-from psycopg.pq import ExecStatus
 
 from penstock.connectors.postgres import connection as connections
 from penstock.connectors.postgres.connection import Connection, Place
@@ -155,11 +154,8 @@ def of_query(connection: Connection, stream: str, text: str, place: Place) -> Re
     """
     text = text.strip().removesuffix(";")
     where = f"{place.where}, query {stream}"
-    prepared = connection.pgconn.prepare(b"", text.encode())
-    if prepared.status == ExecStatus.COMMAND_OK:
-        prepared = connection.pgconn.describe_prepared(b"")
-    if prepared.status != ExecStatus.COMMAND_OK:
-        connections.fail(connection, prepared)
+    with connections.searching_as_the_user(connection):
+        prepared = connections.described(connection, text.encode())
     if not prepared.nfields:
         raise InvalidSpec(f"{where}: it has no columns. Write one SELECT statement.", "WrongSpecification")
     described = [

@@ -90,6 +90,7 @@ class PostgresSource:
         """
         with self.place.connected() as connection:
             with failures.translated(self.place.where):
+                connections.search_catalog_alone(connection)
                 there = {table.stream: table for table in relations.tables(connection, self.spec, self.place)}
                 connections.begin_reading(connection)
                 for request in requests:
@@ -150,7 +151,11 @@ class PostgresSession:
         statement = relation.copy(cells.printed(relation, wanted))
         first = 1
         where = f"{self._source.place.where}, {relation.where}"
-        with failures.translated(where), connections.attempted(self.connection):
+        with (
+            failures.translated(where),
+            connections.attempted(self.connection),
+            connections.searching_as_the_user(self.connection),
+        ):
             for content, rows in connections.copy_out(self.connection, statement):
                 read.bytes += len(content)
                 yield partial(cells.chunk, Block(relation, wanted, content, rows, first))
