@@ -43,10 +43,14 @@ demo: $(READY) ## Run a demonstration of about a minute with real data and real 
 test: $(READY) ## Run all tests
 	@$(BIN)/pytest
 
+.PHONY: contract-table
+contract-table: $(READY) ## Write docs/connectors/contract.md: which tests each system passes
+	@PYTHONPATH=tests $(BIN)/python -m connectors.contract.table docs/connectors/contract.md
+
 KILLS ?= 50
 .PHONY: kills
 kills: $(READY) ## Kill 50 workers of each system at random instants (KILLS=n for another number)
-	@PENSTOCK_KILLS=$(KILLS) $(BIN)/pytest tests/connectors/test_kills.py -k random_instants --dist load
+	@PENSTOCK_KILLS=$(KILLS) $(BIN)/pytest tests/connectors/test_kills.py -k random_instants -n 3 --dist load
 
 # real needs etcd on PATH (Debian: etcd-server). What else is missing is built once by Go 1.25 or later, in four minutes,
 # into ~/.cache/penstock. node adds kubelet and containerd and runs our images as containers; it needs root.

@@ -21,7 +21,8 @@ from worker.pods import a_pod
 
 KILLS = int(os.environ.get("PENSTOCK_KILLS", "5"))
 
-each_source = pytest.mark.parametrize("adapter", SOURCES.values(), ids=SOURCES)
+_WHOLE = {name: each for name, each in SOURCES.items() if not each.another_login}
+each_source = pytest.mark.parametrize("adapter", _WHOLE.values(), ids=_WHOLE)
 each_store = pytest.mark.parametrize("adapter", STORES.values(), ids=STORES)
 each_target = pytest.mark.parametrize("adapter", TARGETS.values(), ids=TARGETS)
 at_each_step = pytest.mark.parametrize("step", steps.STEPS)

@@ -15,17 +15,18 @@ from penstock.connectors import registry
 from penstock.runs import places
 from worker.pods import field
 
-every = pytest.mark.parametrize("adapter", SOURCES.values(), ids=SOURCES)
 Adapter = type[SourceAdapter]
+WHOLE = [each for each in SOURCES.values() if not each.another_login]
 
 
 def those(*able: Adapter) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("adapter", able, ids=[each.name or each.system for each in able])
 
 
-MATRIX = those(*(each for each in SOURCES.values() if each.matrix))
-HOSTILE = those(*(each for each in SOURCES.values() if each.hostile_columns))
-NETWORK = those(*(each for each in SOURCES.values() if each.address.fget is not adapters.Adapter.address.fget))  # type: ignore[attr-defined]
+every = those(*WHOLE)
+MATRIX = those(*(each for each in WHOLE if each.matrix))
+HOSTILE = those(*(each for each in WHOLE if each.hostile_columns))
+NETWORK = those(*(each for each in WHOLE if each.address.fget is not adapters.Adapter.address.fget))  # type: ignore[attr-defined]
 CREDENTIALS = those(*(each for each in SOURCES.values() if each.rotate is not adapters.Adapter.rotate))
 
 

@@ -120,6 +120,8 @@ class SourceAdapter(Adapter):
     """Whether the system knows the types of its columns; else discovery guesses them, and is not compared."""
     hostile_columns: ClassVar[tuple[str, ...]] = ()
     """Names as odd as the system allows, for `fill_hostile`."""
+    another_login: ClassVar[bool] = False
+    """Whether it is another adapter with another login alone: then only what concerns credentials is tested."""
     consistent: ClassVar[bool] = True
     """Whether a run loads what was there when it began; else it may fail where that has changed since."""
 

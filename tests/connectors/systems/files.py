@@ -185,6 +185,7 @@ class Web(Folder):
 
 class WebBasic(Web):
     name = "files-web-basic"
+    another_login = True
     public: ClassVar = ("username",)
     password = "first-tests-secret-91c0"
 
@@ -203,6 +204,7 @@ class WebBasic(Web):
 
 class WebBearer(Web):
     name = "files-web-bearer"
+    another_login = True
 
     def log_in(self) -> None:
         self.auth = {"bearer": {"secretRef": {"name": "login"}}}
@@ -218,6 +220,7 @@ class WebBearer(Web):
 
 class WebApiKey(Web):
     name = "files-web-api-key"
+    another_login = True
 
     def log_in(self) -> None:
         self.auth = {"apiKey": {"header": "X-Api-Token", "secretRef": {"name": "login"}}}
