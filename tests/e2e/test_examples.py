@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
 
 from penstock.cli import sample
 from support import mysql, postgres, s3
@@ -25,6 +26,7 @@ def test_every_example_is_tested_here() -> None:
     assert folders == {
         *("01-quickstart", "02-s3", "03-json-lines", "04-sqlite", "05-postgres", "06-nested", "07-duckdb", "08-mysql"),
         "09-postgres-tables",
+        "10-lake-on-s3",
     }
 
 
@@ -170,6 +172,50 @@ def test_postgres_holds_a_table_that_files_are_loaded_into(session: Session) -> 
         dataset = session.get("dataset", "parcels")["status"]
         assert (dataset["table"], dataset["quarantinedRows"]) == ("tracking.parcels", 3)
         everything = session.kubectl("get", "penstock,jobs,configmaps,events,pods", "-o", "yaml")
+        assert "change-me-in-production" not in everything
+
+
+def test_a_lake_on_s3_has_its_catalog_in_postgres(session: Session, tmp_path: Path) -> None:
+    if session.cluster.place.enter:
+        pytest.skip("the wheel's PostgreSQL, which must not run as root, cannot enter the network of a node")
+    example = EXAMPLES / "10-lake-on-s3"
+    with (
+        s3.serve(tmp_path / "buckets", session.cluster.place) as server,
+        postgres.serve(session.cluster.place) as database,
+    ):
+        shutil.copytree(example / "data", server.bucket("shop") / "orders")
+        server.bucket("lake")
+        database.database("catalog")
+        role = "CREATE ROLE catalog LOGIN PASSWORD 'change-me-in-production'"
+        database.execute(role, "GRANT CREATE ON SCHEMA public TO catalog", database="catalog")
+        keys = (f"--from-literal=access_key_id={s3.ACCESS}", f"--from-literal=secret_access_key={s3.SECRET}")
+        session.kubectl("create", "secret", "generic", "lake-s3", *keys)
+        login = ("--from-literal=username=catalog", "--from-literal=password=change-me-in-production")
+        session.kubectl("create", "secret", "generic", "lake-catalog", *login)
+        manifests = (example / "orders.yaml").read_text(encoding="utf-8")
+        here = manifests.replace("http://127.0.0.1:9000", server.endpoint)
+        here = here.replace("host: 127.0.0.1", f"host: {database.host}").replace("5432", str(database.port))
+        session.kubectl("apply", "-f", "-", stdin=here)
+        run = session.last_run("pipeline", "lake-orders", "nonce/first")
+        assert run["state"] == "Succeeded", run
+        assert (run["rowsRead"], run["rowsLoaded"], run["rowsQuarantined"]) == (9, 5, 4)
+        session.until_rows("lake-orders", 5)
+        session.wait("destination", "s3-lake", "Reachable")
+        address = f"{database.host}:{database.port}"
+        catalog = SqlCatalog(
+            "penstock",
+            uri=f"postgresql+psycopg://catalog:change-me-in-production@{address}/catalog",
+            **{
+                "s3.endpoint": server.endpoint,
+                "s3.access-key-id": s3.ACCESS,
+                "s3.secret-access-key": s3.SECRET,
+                "s3.region": "us-east-1",
+            },
+        )
+        assert catalog.load_table("main.orders").scan().to_arrow().num_rows == 5
+        catalog.close()
+        everything = session.kubectl("get", "penstock,jobs,configmaps,events,pods", "-o", "yaml")
+        assert s3.SECRET not in everything
         assert "change-me-in-production" not in everything
 
 

@@ -85,11 +85,11 @@ def test_no_definition_takes_a_url_with_credentials(end: str) -> None:
         for path, schema in _fields(kind)
         if path.startswith("spec.") and path.rpartition(".")[2].lower() in ("url", "endpointurl", "warehouse")
     ]
-    assert len(patterns) == 5
+    assert len(patterns) == 6
     for pattern, scheme in itertools.product(patterns, SCHEMES):
         assert not re.search(pattern, f"{scheme}://{end}")
-    for scheme in ("s3", "gs", "az", "sftp"):
-        assert sum(bool(re.search(pattern, f"{scheme}://bucket/x@y/")) for pattern in patterns) == 2
+    for scheme, places in (("s3", 3), ("gs", 3), ("az", 2), ("sftp", 2)):
+        assert sum(bool(re.search(pattern, f"{scheme}://bucket/x@y/")) for pattern in patterns) == places
 
 
 def test_no_definition_takes_a_duration_of_nothing() -> None:

@@ -1,4 +1,4 @@
-"""A relay in front of a test server: connections that are slow, and connections that are cut."""
+"""A relay in front of a test server: connections that are slow, connections that are cut, requests that are counted."""
 
 import socket
 import threading
@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+
+_METHODS = (b"GET", b"PUT", b"POST", b"HEAD", b"DELETE")
 
 
 @dataclass
@@ -17,6 +19,10 @@ class Relay:
     """Seconds before each piece that the server sends is handed on."""
     cut_after: int | None = None
     """Bytes of the server, over all connections, after which each connection is closed."""
+    round_trip: float = 0.0
+    """Seconds before each HTTP request is handed on."""
+    requests: list[str] = field(default_factory=list)
+    """The first line of each HTTP request."""
     sent: int = 0
     """Bytes of the server that were handed on since `cut_after` was set."""
 
@@ -47,18 +53,39 @@ def _accept(listening: socket.socket, port: int, state: Relay) -> None:
             return
         server = socket.create_connection(("127.0.0.1", port))
         state.ends += [client, server]
-        threading.Thread(target=_copy, args=(client, server, None), daemon=True).start()
-        threading.Thread(target=_copy, args=(server, client, state), daemon=True).start()
+        threading.Thread(target=_copy, args=(client, server, _Requests(state)), daemon=True).start()
+        threading.Thread(target=_copy, args=(server, client, _Answers(state)), daemon=True).start()
 
 
-def _copy(source: socket.socket, target: socket.socket, state: Relay | None) -> None:
+class _Requests:
+    """What clients send. A piece that begins with a method is a request: none is sent before the last is answered."""
+
+    def __init__(self, state: Relay) -> None:
+        self._state = state
+
+    def passes(self, block: bytes) -> bool:
+        if block.partition(b" ")[0] in _METHODS:
+            self._state.requests.append(block.partition(b"\r\n")[0].decode())
+            time.sleep(self._state.round_trip)
+        return True
+
+
+class _Answers:
+    """What the server sends."""
+
+    def __init__(self, state: Relay) -> None:
+        self._state = state
+
+    def passes(self, block: bytes) -> bool:
+        state = self._state
+        time.sleep(state.delay)
+        state.sent += len(block)
+        return state.cut_after is None or state.sent <= state.cut_after
+
+
+def _copy(source: socket.socket, target: socket.socket, pieces: _Requests | _Answers) -> None:
     with suppress(OSError):
-        while block := source.recv(1 << 16):
-            if state is not None:
-                time.sleep(state.delay)
-                state.sent += len(block)
-                if state.cut_after is not None and state.sent > state.cut_after:
-                    break
+        while (block := source.recv(1 << 16)) and pieces.passes(block):
             target.sendall(block)
     _close(source)
     _close(target)

@@ -45,11 +45,11 @@ class Server:
 
 
 @contextmanager
-def serve(folder: Path, place: Place = LOOPBACK) -> Iterator[Server]:
-    """Serve the folder's sub-folders as buckets on a free port."""
+def serve(folder: Path, place: Place = LOOPBACK, *, secret: str = SECRET, port: int | None = None) -> Iterator[Server]:
+    """Serve the folder's sub-folders as buckets, by default on a free port."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    keys = {"ROOT_ACCESS_KEY": ACCESS, "ROOT_SECRET_KEY": SECRET}
+    port = port or free_port()
+    keys = {"ROOT_ACCESS_KEY": ACCESS, "ROOT_SECRET_KEY": secret}
     sidecar = folder.with_name("metadata")  # etags: not every file system of a test has xattrs
     sidecar.mkdir(exist_ok=True)
     backend = ["posix", "--sidecar", str(sidecar), str(folder)]

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from penstock.connectors.lake import commit, tables
+from penstock.connectors.lake.catalogs.sql import Pointer
 from penstock.connectors.lake.catalogs.sqlite import SqliteDatabase
 from penstock.connectors.lake.snapshots import Swap
-from penstock.connectors.lake.warehouse import Catalog, Warehouse
 from penstock.language.errors import NotYet
+from penstock.runs.order import DatasetOrder
 from penstock.worker.jobs import migrate
 from penstock.worker.ledger import SqlLedger, check
+from penstock.worker.pod import here
 from penstock.worker.ports.ledger import Attempt
 from penstock.worker.ports.tablestore import LINEAGE
 from worker.pods import APod, a_pod, field
@@ -145,11 +147,12 @@ def test_metadata_that_is_in_use_is_never_discarded(tmp_path: Path) -> None:
     after = Path(table.metadata_location.removeprefix("file://"))
     unused = after.with_name("99999-unused.metadata.json")
     unused.touch()
-    warehouse = Warehouse(pod.warehouse.parent, "wh", "Destination lake")
-    lake = tables.Lake(warehouse, Catalog(tables.CATALOG, warehouse))
-    commit._discard(lake, [Swap("things", "", table.metadata_location, (str(after),))])
+    order = DatasetOrder.model_validate(pod.order()["datasets"][0])
+    assert order.destination is not None
+    lake = tables.connect(order.destination, here(pod.environment("r2")))
+    commit._discard(lake, [Swap(Pointer("things", "", table.metadata_location), (str(after),))])
     assert after.exists()
-    commit._discard(lake, [Swap("things", "", unused.as_uri(), (str(unused),))])
+    commit._discard(lake, [Swap(Pointer("things", "", unused.as_uri()), (str(unused),))])
     assert not unused.exists()
 
 

@@ -136,7 +136,7 @@ def test_removing_what_killed_runs_have_staged_removes_a_link_and_not_its_target
     before = content(outside)
     with opened.claim(dataset, Attempt("r9", "pod", "")) as claim:
         writer = opened.writer(claim, dataset, "0")
-        prefix = Path(writer._good._path).name.partition("-")[0]  # how the run's files are called
+        prefix = Path(writer._good._location).name.partition("-")[0]  # how the run's files are called
         planted = pod.warehouse / f"main/things/data/{prefix}-0-0-000.parquet"
         planted.symlink_to(one(outside / "things/data", "*.parquet"))
         assert opened.sweep(claim, dataset) == 1

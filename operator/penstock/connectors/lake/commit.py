@@ -6,8 +6,8 @@ Everything before that transaction only writes files that nobody sees.
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from penstock.connectors.lake import locations, removal, snapshots, tables
-from penstock.connectors.lake.removal import Removal
+from penstock.connectors.lake import snapshots, staging, tables
+from penstock.connectors.lake.removal import Removal, Removing
 from penstock.connectors.lake.snapshots import Swap
 from penstock.connectors.lake.tables import Lake, Tables
 from penstock.language.errors import NotYet
@@ -23,7 +23,7 @@ def publish(lake: Lake, claim: Claim, into: Tables, publication: Publication, na
 
     Raises NotYet (LeaseHeld, CountMismatch); nothing is committed then.
     """
-    removals = _removals(into, publication, name)
+    removals = _removals(lake, into, publication, name)
     counts = publication.report.counts.model_copy(update={"replaced": removals[0].rows})
     report = publication.report.model_copy(update={"counts": counts})
     settlement = Settlement(
@@ -38,13 +38,13 @@ def publish(lake: Lake, claim: Claim, into: Tables, publication: Publication, na
         state_before=publication.state_before,
         state=publication.state,
     )
-    swaps = _swaps(claim, into, publication, removals)
+    swaps = _swaps(lake, claim, into, publication, removals)
     steps.reached("metadata written")
     try:
         with lake.database.transaction() as cursor:
             SqlLedger(lake.database).settle(cursor, claim, settlement)
             for swap in swaps:
-                _swap(cursor, swap, claim)
+                _swap(lake, cursor, swap, claim)
             steps.reached("before the commit")
         steps.reached("committed")
     except BaseException:
@@ -53,38 +53,31 @@ def publish(lake: Lake, claim: Claim, into: Tables, publication: Publication, na
     return report
 
 
-def _removals(into: Tables, publication: Publication, name: str) -> tuple[Removal, Removal]:
+def _removals(lake: Lake, into: Tables, publication: Publication, name: str) -> tuple[Removal, Removal]:
+    data, quarantine = (Removing(lake.warehouse, table, f"{tables.folder(table)}/{name}") for table in into.both)
     if publication.mode == "replace":
-        return removal.everything(into.data), removal.everything(into.quarantine)
+        return data.everything(), quarantine.everything()
     leaving = frozenset(publication.leaving)
-    data, quarantine = (tables.folder(table) / name for table in into.both)
-    return (
-        removal.rows_of_inputs(into.data, INPUT_ID, leaving, data),
-        removal.rows_of_inputs(into.quarantine, "input_id", leaving, quarantine),
-    )
+    return data.rows_of_inputs(INPUT_ID, leaving), quarantine.rows_of_inputs("input_id", leaving)
 
 
-def _swaps(claim: Claim, into: Tables, publication: Publication, removals: Sequence[Removal]) -> list[Swap]:
+def _swaps(lake: Lake, claim: Claim, into: Tables, publication: Publication, removals: Sequence[Removal]) -> list[Swap]:
     """Write the next metadata of each table that changes."""
     properties = {"penstock.run": claim.run, "penstock.load-id": str(claim.load_id)}
+    commit = staging.commit_id(claim)
     swaps: list[Swap] = []
     for table, which, removed in zip(into.both, ("data", "quarantine"), removals, strict=True):
-        staged = [locations.path(uri) for part in publication.staged for uri in part.content[which]]
+        staged = [location for part in publication.staged for location in part.content[which]]
         added = [*staged, *removed.added]
         if added or removed.dropped:
-            swaps.append(snapshots.prepare(table, added, removed.dropped, properties))
+            files = [*snapshots.data_files(lake.warehouse, table, added)]
+            swaps.append(snapshots.prepare(lake.catalog, table, (files, removed.dropped), properties, commit))
     return swaps
 
 
-def _swap(cursor: Cursor, swap: Swap, claim: Claim) -> None:
-    """Put the new metadata in the old one's place, if that is still the old one."""
-    cursor.execute(
-        "UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ? "
-        "WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ?",
-        (swap.after, swap.before, tables.CATALOG, tables.NAMESPACE, swap.table, swap.before),
-    )
-    if cursor.rowcount != 1:
-        message = f"{claim.subject}: table {swap.table} was changed by another program meanwhile."
+def _swap(lake: Lake, cursor: Cursor, swap: Swap, claim: Claim) -> None:
+    if not lake.catalog.swap(cursor, swap.pointer):
+        message = f"{claim.subject}: table {swap.pointer.table} was changed by another program meanwhile."
         raise NotYet(f"{message} Nothing was committed to it.", "LeaseHeld")
 
 
@@ -93,14 +86,14 @@ def _discard(lake: Lake, swaps: Sequence[Swap]) -> None:
 
     A signal may arrive when the database has committed and we do not know it yet; metadata in use is never removed.
     """
+    if not swaps:
+        return
     try:
-        with lake.database.transaction() as cursor:
-            cursor.execute("SELECT metadata_location FROM iceberg_tables")
-            used = {row[0] for row in cursor.fetchall()}
+        if lake.catalog.used([swap.pointer.after for swap in swaps]):
+            return
     except Exception as error:
         if not lake.database.is_failure(error):
             raise
-        return  # a few small files are left behind
-    if not any(swap.after in used for swap in swaps):
-        for swap in swaps:
-            snapshots.discard(lake.warehouse, swap)
+        return  # a few small files are left behind, for the next run to sweep
+    for swap in swaps:
+        lake.warehouse.discard(swap.written)

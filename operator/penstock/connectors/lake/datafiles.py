@@ -1,18 +1,15 @@
 """Data files: Parquet as the table wants it, written by several threads at once."""
 
 import contextlib
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
-from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from penstock.connectors.lake.warehouse import Warehouse
+from penstock.connectors.lake.warehouses.port import NewFile, Warehouse
 
 _SAMPLE = 50_000
 """Rows of which is decided which columns repeat themselves."""
@@ -31,13 +28,14 @@ class _OpenFile:
     """A file being written by one thread at a time."""
 
     warehouse: Warehouse
-    path: Path
-    target: BinaryIO | None = None
+    location: str
+    target: NewFile | None = None
     writer: pq.ParquetWriter | None = None
     waiting: list[pa.Table] = field(default_factory=list)
     waiting_rows: int = 0
     waiting_bytes: int = 0
     rows: int = 0
+    footers: list[pq.FileMetaData] = field(default_factory=list)
 
     def write(self, rows: pa.Table) -> None:
         self.waiting.append(rows)
@@ -54,9 +52,14 @@ class _OpenFile:
             return
         rows = pa.concat_tables(self.waiting)
         if self.writer is None:
-            self.target = os.fdopen(self.warehouse.create(self.path), "wb")
+            self.target = self.warehouse.create(self.location)
             self.writer = pq.ParquetWriter(
-                self.target, rows.schema, compression="zstd", compression_level=1, use_dictionary=_repeating(rows)
+                self.target.stream,
+                rows.schema,
+                compression="zstd",
+                compression_level=1,
+                use_dictionary=_repeating(rows),
+                metadata_collector=self.footers,
             )
         self.writer.write_table(rows)
         self.rows += rows.num_rows
@@ -69,15 +72,28 @@ class _OpenFile:
             self.writer = None
         if self.target is not None:
             self.target.close()
+            self.target = None
+            self.warehouse.written(self.location, self.footers[0])
+
+    def abort(self) -> None:
+        """Give up what is not written yet, and the file where it is not whole."""
+        self.waiting = []
+        if self.target is None:
+            return
+        self.target.ignore()
+        if self.writer is not None:
+            with contextlib.suppress(OSError):  # the disk may be full, which is why the file is given up
+                self.writer.close()
+            self.writer = None
+        self.target.abort()
 
 
 class DataFiles:
     """Parquet files with one name and a running number; rows of several inputs may share a file."""
 
-    def __init__(self, warehouse: Warehouse, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, warehouse: Warehouse, location: str, schema: pa.Schema) -> None:
         self.schema = schema
-        self._warehouse = warehouse
-        self._path = path
+        self._warehouse, self._location = warehouse, location
         self._idle: SimpleQueue[_OpenFile] = SimpleQueue()
         self._files: list[_OpenFile] = []
         self._lock = Lock()
@@ -98,32 +114,22 @@ class DataFiles:
         with self._lock:
             if not self._idle.empty():
                 return self._idle.get()
-            file = _OpenFile(self._warehouse, self._path.with_name(f"{self._path.name}-{len(self._files):03d}.parquet"))
+            file = _OpenFile(self._warehouse, f"{self._location}-{len(self._files):03d}.parquet")
             self._files.append(file)
             return file
 
-    def close(self) -> tuple[list[Path], int]:
-        """The files and the rows in them, as their own footers say."""
+    def close(self) -> tuple[list[str], int]:
+        """The locations of the files and the rows in them, as their own footers say."""
         for file in self._files:
             file.close()
-        paths = [file.path for file in self._files if file.rows]
-        return paths, sum(footer(self._warehouse, path).num_rows for path in paths)
+        locations = [file.location for file in self._files if file.rows]
+        return locations, sum(self._warehouse.footer(location).metadata.num_rows for location in locations)
 
     def discard(self) -> None:
         """Remove what was written."""
         for file in self._files:
-            file.waiting = []
-            with contextlib.suppress(OSError):  # the disk may be full, which is why it is removed
-                file.close()
-            if file.target is not None:
-                with contextlib.suppress(OSError):
-                    file.target.close()
-            self._warehouse.discard(file.path)
-
-
-def footer(warehouse: Warehouse, path: Path) -> pq.FileMetaData:
-    """The footer of a Parquet file."""
-    return pq.read_metadata(str(path), filesystem=warehouse.file_system)
+            file.abort()
+        self._warehouse.discard([file.location for file in self._files])
 
 
 def _repeating(rows: pa.Table) -> list[str] | bool:

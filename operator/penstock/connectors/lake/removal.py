@@ -6,7 +6,6 @@ some of their rows is read, and written again without them. Rows without lineage
 
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,8 +17,8 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import FileScanTask, Table
 from pyiceberg.types import LongType
 
-from penstock.connectors.lake import locations, warehouse
 from penstock.connectors.lake.datafiles import DataFiles
+from penstock.connectors.lake.warehouses.port import Warehouse
 
 _BATCH = 65_536
 
@@ -29,34 +28,72 @@ class Removal:
     """What leaves a table: files that go, files that come in the place of some of them, and how many rows left."""
 
     dropped: list[DataFile] = field(default_factory=list)
-    added: list[Path] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
     rows: int = 0
 
 
-def everything(table: Table) -> Removal:
-    """All files and rows of the table."""
-    tasks = [*table.scan().plan_files()]
-    return Removal([task.file for task in tasks], [], sum(_count(table, task) for task in tasks))
+@dataclass(frozen=True)
+class Removing:
+    """A table that rows leave. `name` begins the locations of files that are written again."""
 
+    warehouse: Warehouse
+    table: Table
+    name: str
 
-def rows_of_inputs(table: Table, column: str, inputs: Set[int], path: Path) -> Removal:
-    """The rows whose `column` is one of `inputs`; what is written again is named like `path`."""
-    removal = Removal()
-    if not inputs:
-        return removal
-    files = DataFiles(warehouse.files_of(table), path, schema_to_pyarrow(table.schema()))
-    for task in table.scan().plan_files():
-        match _content(table, task, column, inputs):
-            case "all":
-                removal.dropped.append(task.file)
-                removal.rows += task.file.record_count
-            case "some":
-                left = _rewrite(table, task, column, inputs, files)
-                removal.rows += left
-                if left:
+    def everything(self) -> Removal:
+        """All files and rows of the table."""
+        tasks = [*self.table.scan().plan_files()]
+        return Removal([task.file for task in tasks], [], sum(self._count(task) for task in tasks))
+
+    def rows_of_inputs(self, column: str, inputs: Set[int]) -> Removal:
+        """The rows whose `column` is one of `inputs`."""
+        removal = Removal()
+        if not inputs:
+            return removal
+        files = DataFiles(self.warehouse, self.name, schema_to_pyarrow(self.table.schema()))
+        for task in self.table.scan().plan_files():
+            match _content(self.table, task, column, inputs):
+                case "all":
                     removal.dropped.append(task.file)
-    removal.added = files.close()[0]
-    return removal
+                    removal.rows += task.file.record_count
+                case "some":
+                    left = self._rewrite(task, column, inputs, files)
+                    removal.rows += left
+                    if left:
+                        removal.dropped.append(task.file)
+        removal.added = files.close()[0]
+        return removal
+
+    def _rewrite(self, task: FileScanTask, column: str, inputs: Set[int], files: DataFiles) -> int:
+        """Write the rows that stay; how many leave. Nothing is written where none does."""
+        leaving = pa.array(sorted(inputs), pa.int64())
+        if not any(_is_in(batch[column], leaving).true_count for batch in self._batches(task, [column])):
+            return 0
+        left = 0
+        for batch in self._batches(task, files.schema.names):
+            mask = _is_in(batch[column], leaving)
+            left += mask.true_count
+            files.write(batch.filter(pc.invert(mask)))
+        return left
+
+    def _batches(self, task: FileScanTask, names: Iterable[str]) -> Iterator[pa.Table]:
+        """The file's live rows. One with delete files is read by pyiceberg, which reads it as a whole."""
+        location = task.file.file_path
+        with self.warehouse.failures(location):
+            if task.delete_files:
+                schema = self.table.schema().select(*names)
+                scan = ArrowScan(self.table.metadata, self.table.io, schema, AlwaysTrue())
+                for batch in scan.to_record_batches([task]):
+                    yield pa.Table.from_batches([batch])
+                return
+            with self.warehouse.read(location) as source, pq.ParquetFile(source) as file:
+                for batch in file.iter_batches(_BATCH, columns=[*names]):
+                    yield pa.Table.from_batches([batch]).select([*names])
+
+    def _count(self, task: FileScanTask) -> int:
+        if not task.delete_files:
+            return int(task.file.record_count)
+        return sum(batch.num_rows for batch in self._batches(task, self.table.schema().column_names[:1]))
 
 
 def _content(table: Table, task: FileScanTask, column: str, inputs: Set[int]) -> str:
@@ -73,38 +110,6 @@ def _content(table: Table, task: FileScanTask, column: str, inputs: Set[int]) ->
     return "all" if least == most and nulls == 0 and not task.delete_files else "some"
 
 
-def _rewrite(table: Table, task: FileScanTask, column: str, inputs: Set[int], files: DataFiles) -> int:
-    """Write the rows that stay; how many leave. Nothing is written where none does."""
-    leaving = pa.array(sorted(inputs), pa.int64())
-    if not any(_is_in(batch[column], leaving).true_count for batch in _batches(table, task, [column])):
-        return 0
-    left = 0
-    for batch in _batches(table, task, files.schema.names):
-        mask = _is_in(batch[column], leaving)
-        left += mask.true_count
-        files.write(batch.filter(pc.invert(mask)))
-    return left
-
-
 def _is_in(values: pa.ChunkedArray, leaving: pa.Array) -> pa.BooleanArray:
     mask = pc.is_in(values.cast(pa.int64()), value_set=leaving)  # a null is in no set
     return mask.combine_chunks() if isinstance(mask, pa.ChunkedArray) else mask
-
-
-def _batches(table: Table, task: FileScanTask, names: Iterable[str]) -> Iterator[pa.Table]:
-    """The file's live rows. One with delete files is read by pyiceberg, which reads it as a whole."""
-    if task.delete_files:
-        schema = table.schema().select(*names)
-        for batch in ArrowScan(table.metadata, table.io, schema, AlwaysTrue()).to_record_batches([task]):
-            yield pa.Table.from_batches([batch])
-        return
-    path = str(locations.path(task.file.file_path))
-    with pq.ParquetFile(path, filesystem=warehouse.files_of(table).file_system) as file:
-        for batch in file.iter_batches(_BATCH, columns=[*names]):
-            yield pa.Table.from_batches([batch]).select([*names])
-
-
-def _count(table: Table, task: FileScanTask) -> int:
-    if not task.delete_files:
-        return int(task.file.record_count)
-    return sum(batch.num_rows for batch in _batches(table, task, table.schema().column_names[:1]))

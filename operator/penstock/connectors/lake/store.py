@@ -1,11 +1,7 @@
 """The lake as a TableStore: what the worker asks of it, carried out by the modules beside this one."""
 
-import hashlib
-import re
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -14,11 +10,10 @@ from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
 from pyiceberg.table import Table
 
 from penstock.api import checks
-from penstock.connectors.files.stores import beneath, trouble
-from penstock.connectors.lake import commit, locations, snapshots, tables
+from penstock.connectors.lake import commit, staging, tables
 from penstock.connectors.lake.datafiles import DataFiles
-from penstock.connectors.lake.tables import Tables
-from penstock.connectors.lake.warehouse import Warehouse, files_of
+from penstock.connectors.lake.tables import Lake, Tables
+from penstock.connectors.lake.warehouses.port import Warehouse
 from penstock.language.errors import NotYet
 from penstock.runs.order import DatasetOrder, DestinationOrder
 from penstock.runs.report import ColumnReport, DatasetReport
@@ -26,11 +21,6 @@ from penstock.worker.ledger import LEASE, SqlLedger
 from penstock.worker.pod import Pod
 from penstock.worker.ports.ledger import Attempt, Claim, Ledger
 from penstock.worker.ports.tablestore import LINEAGE, Change, Publication, Scan, Staged, Standing, Traits
-
-_ABANDONED = 24 * 3600.0
-"""Seconds after which what another run has staged, and not committed, is waste."""
-_STAGED = re.compile(r"[0-9a-f]{16}-\d+-[0-9a-z]+-\d{3}\.parquet$")
-"""The names that staging gives."""
 
 
 class LakeStore:
@@ -45,8 +35,6 @@ class LakeStore:
 
     def __init__(self, destination: DestinationOrder, pod: Pod) -> None:
         """Raises InvalidSpec (ResourceNotFound) when the claim is not mounted."""
-        self._subject = f"Destination {destination.name}"
-        self._location = destination.connector.spec.location
         self._pod = pod
         self.lake = tables.connect(destination, pod)
         self.ledger = SqlLedger(self.lake.database)
@@ -55,14 +43,7 @@ class LakeStore:
     def check(self) -> None:
         """Write a file into the warehouse and remove it again."""
         self.ledger.create()
-        warehouse = self.lake.warehouse
-        probe = f"{warehouse.inside}/penstock-probe-{self._pod.name}"
-        with (
-            trouble(self._subject, self._location),
-            warehouse.refusals(),
-            beneath.written(warehouse.mount, probe) as (file, _),
-        ):
-            file.write(b"Penstock wrote this to see whether it may. It can be deleted.\n")
+        self.lake.warehouse.check(f"penstock-probe-{self._pod.name}")
 
     def claim(self, dataset: DatasetOrder, attempt: Attempt, lease: float = LEASE) -> AbstractContextManager[Claim]:
         """The right to write the Dataset."""
@@ -84,32 +65,16 @@ class LakeStore:
         return differ
 
     def sweep(self, claim: Claim, dataset: DatasetOrder) -> int:
-        """Remove what killed attempts have staged; how many files it was.
-
-        That is what earlier claims of this uncommitted run have staged, and of runs that were never tried again what
-        is older than a day and of no snapshot. What a later claim has staged stays: it may be committed by now, if
-        this worker was taken over and has not noticed.
-        """
-        own = _prefix(claim.run)
-        swept, warehouse = 0, self.lake.warehouse
-        for table in self._tables(dataset).both:
-            there = [*warehouse.files(tables.folder(table), ".parquet")]
-            others = [path for path in there if not path.name.startswith(own) and _STAGED.match(path.name)]
-            old = {path for path in others if _age(warehouse, path) > _ABANDONED}
-            gone = {path for path in there if path.name.startswith(own) and _load_id(path.name) < claim.load_id}
-            gone |= old - snapshots.all_paths(table) if old else set()
-            for path in gone:
-                warehouse.remove(path)
-            swept += len(gone)
-        return swept
+        """Remove what killed attempts of this run have left, and what is old and of no snapshot."""
+        return sum(staging.sweep(self.lake.warehouse, table, claim) for table in self._tables(dataset).both)
 
     def writer(self, claim: Claim, dataset: DatasetOrder, part: str) -> "LakeWriter":
         """Files beside the tables that no snapshot names yet."""
-        return LakeWriter(self._tables(dataset), f"{_prefix(claim.run)}{claim.load_id}-{part}")
+        return LakeWriter(self.lake, self._tables(dataset), staging.data_name(claim, part))
 
     def publish(self, claim: Claim, publication: Publication) -> DatasetReport:
         """Commit in one transaction of the catalog's database."""
-        name = f"{_prefix(claim.run)}{claim.load_id}-kept"
+        name = staging.data_name(claim, "kept")
         report = commit.publish(self.lake, claim, self._tables(publication.dataset), publication, name)
         self._loaded.pop(publication.dataset.table, None)
         return report
@@ -135,12 +100,12 @@ class LakeStore:
 
     def scan(self, dataset: DatasetOrder, columns: Sequence[str], at: str | None = None) -> Scan:
         """The rows of a snapshot, in the order of the names of the files."""
-        return _scan(tables.existing(self.lake, dataset).data, columns, at)
+        return _scan(self.lake.warehouse, tables.existing(self.lake, dataset).data, columns, at)
 
     def scan_quarantine(self, dataset: DatasetOrder) -> Scan:
         """The entries of the quarantine."""
         table = tables.existing(self.lake, dataset).quarantine
-        return _scan(table, table.schema().column_names, None)
+        return _scan(self.lake.warehouse, table, table.schema().column_names, None)
 
     def _tables(self, dataset: DatasetOrder) -> Tables:
         if dataset.table not in self._loaded:
@@ -151,9 +116,9 @@ class LakeStore:
 class LakeWriter:
     """Stages rows and quarantine entries as Parquet files."""
 
-    def __init__(self, into: Tables, name: str) -> None:
-        self._good = DataFiles(files_of(into.data), tables.folder(into.data) / name, into.data_schema)
-        self._bad = DataFiles(files_of(into.quarantine), tables.folder(into.quarantine) / name, into.quarantine_schema)
+    def __init__(self, lake: Lake, into: Tables, name: str) -> None:
+        self._good = DataFiles(lake.warehouse, f"{tables.folder(into.data)}/{name}", into.data_schema)
+        self._bad = DataFiles(lake.warehouse, f"{tables.folder(into.quarantine)}/{name}", into.quarantine_schema)
         self.schema: pa.Schema = into.data_schema
 
     def write(self, rows: pa.Table) -> None:
@@ -168,11 +133,7 @@ class LakeWriter:
         """The files, and the rows in them as their footers say."""
         data, rows = self._good.close()
         quarantine, rejected = self._bad.close()
-        content = {
-            "data": [locations.location(path) for path in data],
-            "quarantine": [locations.location(path) for path in quarantine],
-        }
-        return Staged(content, rows, rejected)
+        return Staged({"data": data, "quarantine": quarantine}, rows, rejected)
 
     def discard(self) -> None:
         """Remove what was staged."""
@@ -180,24 +141,7 @@ class LakeWriter:
         self._bad.discard()
 
 
-def _load_id(name: str) -> int:
-    """The load id in the name of a staged file."""
-    return int(name.split("-")[1])
-
-
-def _prefix(run: str) -> str:
-    """How the names of a run's staged files begin."""
-    return f"{hashlib.sha256(run.encode()).hexdigest()[:16]}-"
-
-
-def _age(warehouse: Warehouse, path: Path) -> float:
-    try:
-        return time.time() - warehouse.status(path).st_mtime
-    except FileNotFoundError:  # a worker that was taken over is sweeping too
-        return 0.0
-
-
-def _scan(table: Table, columns: Sequence[str], at: str | None) -> Scan:
+def _scan(warehouse: Warehouse, table: Table, columns: Sequence[str], at: str | None) -> Scan:
     """Rows of a snapshot. Files with delete files, which other engines write, are read by pyiceberg."""
     current = table.current_snapshot()
     number = int(at) if at is not None else (current.snapshot_id if current is not None else None)
@@ -215,7 +159,14 @@ def _scan(table: Table, columns: Sequence[str], at: str | None) -> Scan:
         return Scan(rows.to_reader(), rows.num_rows, str(number))
     if not tasks:
         return Scan(pa.RecordBatchReader.from_batches(schema, []), 0, str(number))
-    paths = [str(locations.path(task.file.file_path)) for task in tasks]
-    dataset = ds.dataset(paths, schema=schema, format="parquet", filesystem=files_of(table).file_system)
-    reader = dataset.scanner(columns=list(columns)).to_reader()
-    return Scan(reader, sum(task.file.record_count for task in tasks), str(number))
+    paths = [warehouse.path(task.file.file_path) for task in tasks]
+    with warehouse.failures(table.location()):
+        dataset = ds.dataset(paths, schema=schema, format="parquet", filesystem=warehouse.filesystem)
+        reader = dataset.scanner(columns=list(columns)).to_reader()
+    rows = pa.RecordBatchReader.from_batches(schema, _batches(warehouse, table.location(), reader))
+    return Scan(rows, sum(task.file.record_count for task in tasks), str(number))
+
+
+def _batches(warehouse: Warehouse, location: str, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    with warehouse.failures(location):
+        yield from reader

@@ -1,52 +1,46 @@
-"""A lake: Iceberg tables under a warehouse folder, their SQL catalog in SQLite beside them.
+"""A lake: Iceberg tables whose files lie in a warehouse, and whose catalog lies in a database with the ledger.
 
 A Dataset is two tables, its rows and its quarantine. Both carry the owner's marker; those of another owner are not
 touched.
 """
 
-import contextlib
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import pyarrow as pa
-from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
-from sqlalchemy.exc import IntegrityError, OperationalError
 
 from penstock.api import checks
-from penstock.connectors.files.stores import beneath, sqlitefile
-from penstock.connectors.lake import columns, locations
-from penstock.connectors.lake.catalogs.sqlite import SqliteDatabase
+from penstock.connectors.files.stores import beneath, objects, sqlitefile
+from penstock.connectors.lake import columns
+from penstock.connectors.lake.catalogs.sql import SqlTables
 from penstock.connectors.lake.spec import LakeDestination
-from penstock.connectors.lake.warehouse import DATABASE, Catalog, Warehouse
+from penstock.connectors.lake.warehouses.local import DATABASE, LocalWarehouse
+from penstock.connectors.lake.warehouses.port import Warehouse
 from penstock.language.errors import InvalidSpec, NotYet
+from penstock.language.volumes import Volume
 from penstock.runs.order import DatasetOrder, DestinationOrder
 from penstock.worker.pod import Pod
 from penstock.worker.ports import tablestore
+from penstock.worker.ports.ledger import Database
 from penstock.worker.ports.tablestore import Change
 
 CATALOG = "penstock"
 """The catalog's name inside its database; a plain reader needs it: `SqlCatalog("penstock", uri=…, warehouse=…)`."""
 NAMESPACE = "main"
 OWNER = "penstock.owner"
-_CREATIONS = 5
-"""How often a worker tries to create a catalog that others create at the same time: it has three parts."""
 
 
 @dataclass(frozen=True)
 class Lake:
-    """An open lake."""
+    """An open lake. `database` holds the catalog and the ledger."""
 
     warehouse: Warehouse
-    catalog: Catalog
-
-    @property
-    def database(self) -> SqliteDatabase:
-        """The database that holds the catalog and the ledger."""
-        return self.warehouse.database
+    catalog: SqlTables
+    database: Database
 
     def table(self, name: str) -> Table | None:
         """The table of that name as it is now, None where there is none."""
@@ -80,50 +74,52 @@ class Tables:
 
 
 def connect(destination: DestinationOrder, pod: Pod) -> Lake:
-    """Open the lake, creating its folder and catalog on first use. Raises InvalidSpec when its volume is missing."""
+    """Open the lake, creating its catalog on first use. Raises InvalidSpec when its volume or a Secret is missing."""
     place = destination.connector.spec
     if not isinstance(place, LakeDestination):
         raise InvalidSpec(f"Destination {destination.name} holds no tables: a Dataset needs connector.lake.")
-    mount = pod.path(place.volume.mount_path)
-    if not mount.is_dir():
-        message = f"Destination {destination.name}: claim {place.volume.claim_name} is not mounted. Create it."
-        raise InvalidSpec(message, "ResourceNotFound")
-    inside = place.warehouse.removeprefix(f"file://{place.volume.mount_path}").strip("/")
-    warehouse = Warehouse(mount, inside, f"Destination {destination.name}")
-    _prepare(warehouse)
-    return Lake(warehouse, _catalog(warehouse))
+    subject = f"Destination {destination.name}"
+    warehouse: Warehouse
+    if place.volume is None:
+        from penstock.connectors.lake.warehouses.objects import ObjectWarehouse  # its clients take half a second
+
+        store = objects(place.prefix, place.endpoint_url, destination.auth, pod, subject)
+        warehouse = ObjectWarehouse(store, subject)
+    else:
+        warehouse = _folder(place, place.volume, pod, subject)
+    database = _database(place, warehouse, pod, subject)
+    catalog = SqlTables(CATALOG, NAMESPACE, database, warehouse)
+    catalog.create()
+    return Lake(warehouse, catalog, database)
 
 
-def _catalog(warehouse: Warehouse) -> Catalog:
-    """The catalog, created where it is missing.
-
-    It is created in several steps, each of which looks before it writes. Of workers that do so at the same moment, the
-    slower ones fail, and see what is there when they try again.
-    """
-    for _ in range(_CREATIONS - 1):
-        with contextlib.suppress(IntegrityError, OperationalError):
-            return _create_catalog(warehouse)
-    return _create_catalog(warehouse)
-
-
-def _create_catalog(warehouse: Warehouse) -> Catalog:
-    catalog = Catalog(CATALOG, warehouse)
-    with contextlib.suppress(NamespaceAlreadyExistsError):  # another worker was a moment faster
-        catalog.create_namespace_if_not_exists(NAMESPACE)
-    return catalog
-
-
-def _prepare(warehouse: Warehouse) -> None:
-    """Create the warehouse's folder where it is missing. Raises InvalidSpec for a link in it, before anything is read.
+def _folder(place: LakeDestination, volume: Volume, pod: Pod, subject: str) -> LocalWarehouse:
+    """The folder of a claim, created where it is missing. Raises InvalidSpec for a link in it, before it is read.
 
     Links that are put there later are refused when they are met.
     """
-    with warehouse.refusals(), beneath.folder(warehouse.mount, warehouse.inside, create=True) as folder:
+    mount = pod.path(volume.mount_path)
+    if not mount.is_dir():
+        message = f"{subject}: claim {volume.claim_name} is not mounted. Create it."
+        raise InvalidSpec(message, "ResourceNotFound")
+    inside = place.warehouse.removeprefix(f"file://{volume.mount_path}").strip("/")
+    warehouse = LocalWarehouse(mount, inside, subject)
+    with warehouse.refusals(), beneath.folder(mount, inside, create=True) as folder:
         for file in (DATABASE, *(f"{DATABASE}{suffix}" for suffix in sqlitefile.BESIDE)):
             beneath.check_file(folder, file)
         for table in beneath.folders(folder, NAMESPACE):
             for part in ("data", "metadata"):
                 beneath.check_folder(folder, f"{NAMESPACE}/{table}/{part}")
+    return warehouse
+
+
+def _database(place: LakeDestination, warehouse: Warehouse, pod: Pod, subject: str) -> Database:
+    if place.catalog is not None and place.catalog.postgres is not None:
+        from penstock.connectors.lake.catalogs import postgres  # a lake in a folder needs no client of PostgreSQL
+
+        return postgres.database(place.catalog.postgres, pod, subject)
+    assert isinstance(warehouse, LocalWarehouse)  # noqa: S101 - the spec wants a catalog with every bucket
+    return warehouse.database
 
 
 def ensure(lake: Lake, dataset: DatasetOrder) -> Tables:
@@ -170,12 +166,16 @@ def describe(lake: Lake, dataset: DatasetOrder, *, write: bool) -> bool:
     }
     renamed = table.properties.get("comment", "") != comment
     if write and (renamed or docs):
-        with table.transaction() as transaction:
-            if renamed:
-                transaction.set_properties({"comment": comment})
-            with transaction.update_schema() as update:
-                for name, doc in docs.items():
-                    update.update_column(name, doc=doc)
+        try:
+            with table.transaction() as transaction:
+                if renamed:
+                    transaction.set_properties({"comment": comment})
+                with transaction.update_schema() as update:
+                    for name, doc in docs.items():
+                        update.update_column(name, doc=doc)
+        except CommitFailedException:
+            message = f"Dataset {dataset.owner.name}: table {dataset.table} was changed by another program meanwhile."
+            raise NotYet(message, "LeaseHeld") from None
     return renamed or bool(docs)
 
 
@@ -197,6 +197,7 @@ def _ensure(lake: Lake, dataset: DatasetOrder, name: str, schema: Schema) -> Tab
             "write.parquet.compression-codec": "zstd",
             # whatever engine rewrites the files keeps the statistics that removing an input goes by
             f"write.metadata.metrics.column.{tablestore.INPUT_ID}": "full",
+            **lake.warehouse.table_properties,
         }
         try:
             table = lake.catalog.create_table((NAMESPACE, name), schema, properties=properties)
@@ -222,6 +223,6 @@ def total(table: Table, key: str) -> int:
     return int(snapshot.summary[key] or 0)
 
 
-def folder(table: Table) -> Path:
-    """Where the table's data files lie."""
-    return locations.path(table.location()) / "data"
+def folder(table: Table, part: str = "data") -> str:
+    """The location of the table's data files, or of its metadata."""
+    return f"{table.location()}/{part}"

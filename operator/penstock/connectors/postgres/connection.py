@@ -53,7 +53,7 @@ class Place:
             raise InvalidSpec(f"{subject}: auth.basic is missing; it names the Secret with `username` and `password`.")
         name = basic.secret_ref.name
         self._user, self._password = _key(pod, name, "username"), _key(pod, name, "password")
-        self._authority = pod.secret(name, "ca.crt")
+        self._authority, self._secret = pod.secret(name, "ca.crt"), name
         if self._authority is None and spec.ssl_mode == "verify-ca":  # libpq refuses this too, in other words
             message = (
                 f"{subject}: sslMode verify-ca needs the certificate authority: add the key ca.crt to Secret {name}, "
@@ -101,7 +101,7 @@ class Place:
             raise failures.refusal(error, spec, self.subject, self._user) from None
 
     def _certificates(self) -> Path:
-        file = self._pod.scratch / "postgres-ca.crt"
+        file = self._pod.scratch / f"postgres-{self._secret}.crt"  # a Source and a catalog may differ
         file.write_text(f"{self._authority}\n", encoding="utf-8")
         return file
 

@@ -17,7 +17,7 @@ from psycopg.pq import TransactionStatus
 from penstock.connectors.postgres import connection as connections
 from penstock.connectors.postgres import failures
 from penstock.connectors.postgres.connection import Connection, Place
-from penstock.language.errors import PenstockError
+from penstock.language.errors import InvalidSpec, PenstockError
 from penstock.worker.ports.ledger import Cursor
 
 _BEGIN = "BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE"
@@ -84,6 +84,8 @@ class PostgresDatabase:
             connection = kept or self.place.connect()
             try:
                 connections.execute_all(connection, self._opening(connection))
+                if kept is None:
+                    self._require_schema(connection)
             except psycopg.OperationalError:
                 connections.close(connection)
                 if kept is None:
@@ -93,6 +95,18 @@ class PostgresDatabase:
                 raise
             else:
                 return connection
+
+    def _require_schema(self, connection: Connection) -> None:
+        """Raise InvalidSpec unless tables would be made in the schema: else PostgreSQL makes temporary ones."""
+        query = "SELECT current_schema(), EXISTS (SELECT FROM pg_namespace WHERE nspname = %s)"
+        row = connection.execute(query.encode(), (self.schema,)).fetchone()
+        if row is None or row[0] == self.schema:
+            return
+        if row[1]:
+            message = f"{self.place.where}: the user may not use schema {self.schema}. GRANT USAGE on it to the user."
+            raise InvalidSpec(message, "WrongCredentials")
+        message = f"{self.place.where}: schema {self.schema} does not exist. Create it, or name another one."
+        raise InvalidSpec(message, "ResourceNotFound")
 
     def _opening(self, connection: Connection) -> list[sql.Composable]:
         schema = sql.Identifier(self.schema)

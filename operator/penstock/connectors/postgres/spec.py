@@ -74,7 +74,33 @@ class PostgresSource(Selection, Server):
     )
 
 
-class PostgresDestination(Server):
+class ServerSchema(Server):
+    """A schema of a database."""
+
+    schema_: Annotated[
+        str,
+        Field(
+            alias="schema",
+            min_length=1,
+            max_length=_LONGEST_NAME,
+            pattern=_SCHEMA,
+            json_schema_extra={"pattern": _SCHEMA},
+            description="Name of the schema that the tables lie in; it must exist.",
+        ),
+    ] = "public"
+
+    @model_validator(mode="after")
+    def _schema_is_not_of_the_system(self) -> Self:
+        if self.schema_.startswith("pg_") or self.schema_ == "information_schema":
+            raise ValueError(f"schema {self.schema_} belongs to PostgreSQL itself; name another one")
+        return self
+
+    @property
+    def location(self) -> str:
+        return f"{super().location}/{self.schema_}"
+
+
+class PostgresDestination(ServerSchema):
     """A schema of a PostgreSQL database, for the tables of Datasets."""
 
     traits: ClassVar[Traits] = Traits(
@@ -116,28 +142,6 @@ class PostgresDestination(Server):
             "and the next one delivers what is there then.",
         ),
     )
-
-    schema_: Annotated[
-        str,
-        Field(
-            alias="schema",
-            min_length=1,
-            max_length=_LONGEST_NAME,
-            pattern=_SCHEMA,
-            json_schema_extra={"pattern": _SCHEMA},
-            description="Name of the schema that the tables lie in; it must exist.",
-        ),
-    ] = "public"
-
-    @model_validator(mode="after")
-    def _schema_is_not_of_the_system(self) -> Self:
-        if self.schema_.startswith("pg_") or self.schema_ == "information_schema":
-            raise ValueError(f"schema {self.schema_} belongs to PostgreSQL itself; name another one")
-        return self
-
-    @property
-    def location(self) -> str:
-        return f"{super().location}/{self.schema_}"
 
     def table_place(self, namespace: str) -> str:
         del namespace  # the server is the same for all

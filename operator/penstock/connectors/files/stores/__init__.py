@@ -5,7 +5,19 @@ Never: a handle that two threads share: DuckDB over a shared handle gave wrong r
 """
 
 from penstock.connectors.files.stores.ahead import SMALL, ahead
-from penstock.connectors.files.stores.choice import at
-from penstock.connectors.files.stores.port import BLOCK, FULL, Found, Open, Store, trouble
+from penstock.connectors.files.stores.choice import at, objects
+from penstock.connectors.files.stores.port import BLOCK, FULL, Found, ObjectStore, Open, Store, trouble
 
-__all__ = ["BLOCK", "FULL", "SMALL", "Found", "Open", "Store", "ahead", "at", "trouble"]
+__all__ = [
+    "BLOCK",
+    "FULL",
+    "SMALL",
+    "Found",
+    "ObjectStore",
+    "Open",
+    "Store",
+    "ahead",
+    "at",
+    "objects",
+    "trouble",
+]

@@ -3,7 +3,7 @@
 import io
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -17,13 +17,16 @@ from s3fs.utils import FileExpired
 from penstock.connectors.files.stores import addresses
 from penstock.connectors.files.stores.credentials import SecretKeys
 from penstock.connectors.files.stores.globs import matcher
-from penstock.connectors.files.stores.port import BLOCK, Found, gone, status, trouble, unreachable
+from penstock.connectors.files.stores.port import BLOCK, Found, Upload, gone, status, trouble, unreachable
 from penstock.connectors.files.stores.resolver import Resolver, without_redirects
 from penstock.language.errors import InvalidSpec, NotYet
 
 _PUBLIC = "https://s3.amazonaws.com"
 _PRECONDITION_FAILED = (409, 412)
 """What a conditional put answers when the name is taken, or is being taken."""
+
+_AT_ONCE = 1000
+"""Objects that one request may remove."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class Bucket:
         self._remedy = _remedy(identity)
         keys = identity if isinstance(identity, Keys) else None
         region = keys.region if keys is not None else os.environ.get("AWS_REGION")
-        self._files: Any = s3fs.S3FileSystem(
+        self.files: Any = s3fs.S3FileSystem(
             anon=identity is None,
             key=keys and keys.access,
             secret=keys and keys.secret,
@@ -109,7 +112,7 @@ class Bucket:
             default_block_size=BLOCK,
         )
 
-    def _translate(self, error: Exception) -> InvalidSpec | NotYet | None:
+    def translate(self, error: Exception) -> InvalidSpec | NotYet | None:
         """What botocore and s3fs mean; s3fs hides the server's answer in the cause of an OSError."""
         cause = (
             (error.__cause__ or error) if isinstance(error, OSError) else error
@@ -132,41 +135,41 @@ class Bucket:
     def find(self, pattern: str | None) -> list[Found]:
         """The objects beneath the prefix that fit, sorted by URL; or the one object."""
         fits = matcher(pattern, self._ignore)
-        with trouble(self._subject, self.url, self._translate):
+        with trouble(self._subject, self.url, self.translate):
             if not self.url.endswith("/"):
-                return [_found(self.url, self._files.info(self.url))]
+                return [_found(self.url, self.files.info(self.url))]
             bucket = self.url.removeprefix("s3://").partition("/")[0]
-            self._files.call_s3("head_bucket", Bucket=bucket)  # an empty listing does not tell that there is no bucket
-            listing = self._files.find(self.url, detail=True)
+            self.files.call_s3("head_bucket", Bucket=bucket)  # an empty listing does not tell that there is no bucket
+            listing = self.files.find(self.url, detail=True)
             objects = sorted((f"s3://{path}", seen) for path, seen in listing.items() if _is_object(seen))
             names = [(url, url.removeprefix(self.url), seen) for url, seen in objects if url.startswith(self.url)]
             return [_found(url, seen) for url, name, seen in names if name and fits(name)]
 
     def open(self, found: Found) -> BinaryIO:
         """Ranged reads, each on condition that the object is still the one that was found (If-Match)."""
-        with trouble(self._subject, found.url, self._translate):
+        with trouble(self._subject, found.url, self.translate):
             try:
-                if _found(found.url, self._files.info(found.url, refresh=True)) != found:
+                if _found(found.url, self.files.info(found.url, refresh=True)) != found:
                     raise gone(self._subject, found.url)
             except FileNotFoundError:
                 raise gone(self._subject, found.url) from None
-            ranges = self._files.open(found.url, "rb", block_size=BLOCK, cache_type="readahead")
-        return cast(BinaryIO, _Reading(ranges, lambda: trouble(self._subject, found.url, self._translate)))
+            ranges = self.files.open(found.url, "rb", block_size=BLOCK, cache_type="readahead")
+        return cast(BinaryIO, _Reading(ranges, lambda: trouble(self._subject, found.url, self.translate)))
 
     def put(self, name: str, source: Path, *, exclusive: bool = False) -> str:
         """Objects appear whole; `exclusive` is a conditional put (If-None-Match)."""
         url = self.url + name
-        with trouble(self._subject, url, self._translate):
+        with trouble(self._subject, url, self.translate):
             if exclusive:
                 self._put_new(url, source.read_bytes())
             else:
-                self._files.put_file(str(source), url)
+                self.files.put_file(str(source), url)
         return url
 
     def _put_new(self, url: str, content: bytes) -> None:
         bucket, _, key = url.removeprefix("s3://").partition("/")
         try:
-            self._files.call_s3("put_object", Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+            self.files.call_s3("put_object", Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
         except OSError as error:
             cause = error.__cause__
             if isinstance(cause, errors.ClientError) and _http_status(cause) in _PRECONDITION_FAILED:
@@ -175,16 +178,44 @@ class Bucket:
 
     def read(self, name: str) -> bytes | None:
         """A small object, None where there is none."""
-        with trouble(self._subject, self.url + name, self._translate):
+        with trouble(self._subject, self.url + name, self.translate):
             try:
-                return cast(bytes, self._files.cat_file(self.url + name))
+                return cast(bytes, self.files.cat_file(self.url + name))
             except FileNotFoundError:
                 return None
 
     def remove(self, name: str) -> None:
         """Remove an object, if it is there."""
-        with trouble(self._subject, self.url + name, self._translate):
-            self._files.rm_file(self.url + name)
+        with trouble(self._subject, self.url + name, self.translate):
+            self.files.rm_file(self.url + name)
+
+    def unfinished(self, prefix: str) -> list[Upload]:
+        """Multipart uploads beneath the prefix; at most the first thousand."""
+        bucket, _, key = prefix.removeprefix("s3://").partition("/")
+        listed = self.files.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=key)
+        return [
+            Upload(f"s3://{bucket}/{each['Key']}", each["UploadId"], each["Initiated"])
+            for each in listed.get("Uploads", [])
+        ]
+
+    def abort(self, url: str, upload: str) -> None:
+        """End a multipart upload, if it is still there."""
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        with suppress(FileNotFoundError):
+            self.files.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload)
+
+    def remove_all(self, paths: Sequence[str]) -> None:
+        """Remove objects, a thousand with each request."""
+        for first in range(0, len(paths), _AT_ONCE):
+            by_bucket: dict[str, list[dict[str, str]]] = {}
+            for path in paths[first : first + _AT_ONCE]:
+                bucket, _, key = path.partition("/")
+                by_bucket.setdefault(bucket, []).append({"Key": key})
+            for bucket, keys in by_bucket.items():
+                answer = self.files.call_s3("delete_objects", Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+                kept = [each for each in answer.get("Errors", []) if each.get("Code") != "NoSuchKey"]
+                if kept:
+                    raise PermissionError(f"{len(kept)} objects cannot be removed")
 
 
 class _Reading(io.RawIOBase):

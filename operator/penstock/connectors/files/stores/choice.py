@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from penstock.connectors.files.spec import FilesSource, Located
 from penstock.connectors.files.stores.credentials import SecretKeys
 from penstock.connectors.files.stores.folder import Folder
-from penstock.connectors.files.stores.port import Store
+from penstock.connectors.files.stores.port import ObjectStore, Store
 from penstock.language.auth import Auth
 from penstock.language.errors import InvalidSpec
 from penstock.worker.pod import Pod
@@ -35,6 +35,32 @@ def at(place: Located, auth: Auth | None, pod: Pod, subject: str) -> Store:
     return _remote(place, auth, keys, subject, ignore)
 
 
+def objects(url: str, endpoint: str | None, auth: Auth | None, pod: Pod, subject: str) -> ObjectStore:
+    """The prefix of a bucket on S3 or Google Cloud Storage. Raises InvalidSpec as `at` does."""
+    secret = auth.secret if auth is not None else None
+    keys = SecretKeys(pod, secret, subject) if secret is not None else None
+    return _bucket(url, endpoint, (auth, keys), subject)
+
+
+def _bucket(
+    url: str,
+    endpoint: str | None,
+    credentials: tuple[Auth | None, SecretKeys | None],
+    subject: str,
+    ignore: "Sequence[str]" = (),
+) -> ObjectStore:
+    auth, keys = credentials
+    if url.startswith("gs://"):
+        from penstock.connectors.files.stores import gcs
+
+        account = gcs.service_account_of(keys) if keys is not None else None
+        return gcs.GoogleBucket(url, endpoint, account, subject, ignore)
+    from penstock.connectors.files.stores import bucket
+
+    identity = bucket.keys_of(keys) if keys is not None else None if auth is None else bucket.PodIdentity()
+    return bucket.Bucket(url, endpoint, identity, subject, ignore)
+
+
 def _folder(place: Located, pod: Pod, subject: str, ignore: "Sequence[str]") -> Store:
     assert place.volume is not None  # noqa: S101 - the spec wants one with every file:// URL
     mount = pod.path(place.volume.mount_path)
@@ -47,11 +73,6 @@ def _folder(place: Located, pod: Pod, subject: str, ignore: "Sequence[str]") -> 
 
 def _remote(place: Located, auth: Auth | None, keys: SecretKeys | None, subject: str, ignore: "Sequence[str]") -> Store:
     """A store of objects, or a server of files. Its libraries take up to a second, so only its own are imported."""
-    if place.scheme == "gs":
-        from penstock.connectors.files.stores import gcs
-
-        account = gcs.service_account_of(keys) if keys is not None else None
-        return gcs.GoogleBucket(place.url, place.endpoint_url, account, subject, ignore)
     if place.scheme == "az":
         from penstock.connectors.files.stores import azure
 
@@ -62,7 +83,4 @@ def _remote(place: Located, auth: Auth | None, keys: SecretKeys | None, subject:
 
         assert keys is not None and auth is not None and auth.ssh is not None  # noqa: S101, PT018 - the spec wants it
         return sftp.SftpServer(place.url, sftp.login_of(keys, auth.ssh.known_hosts), subject, ignore)
-    from penstock.connectors.files.stores import bucket
-
-    identity = bucket.keys_of(keys) if keys is not None else None if auth is None else bucket.PodIdentity()
-    return bucket.Bucket(place.url, place.endpoint_url, identity, subject, ignore)
+    return _bucket(place.url, place.endpoint_url, (auth, keys), subject, ignore)

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from google.oauth2 import service_account
 from penstock.connectors.files.stores import addresses
 from penstock.connectors.files.stores.credentials import SecretKeys
 from penstock.connectors.files.stores.globs import matcher
-from penstock.connectors.files.stores.port import Found, gone, status, trouble, unreachable
+from penstock.connectors.files.stores.port import Found, Upload, gone, status, trouble, unreachable
 from penstock.connectors.files.stores.ranges import RangeStream
 from penstock.connectors.files.stores.resolver import Resolver, without_redirects
 from penstock.language.errors import InvalidSpec, NotYet
@@ -94,7 +95,7 @@ class GoogleBucket:
             else f"Check {KEY} in Secret {account.source}, and what its service account may do there."
         )
         self._bucket, _, self._prefix = url.removeprefix("gs://").partition("/")
-        self._files: Any = _Files(
+        self.files: Any = _Files(
             token="anon" if account is None else account.credentials,
             endpoint_url=endpoint.rstrip("/") if endpoint else None,
             requests_timeout=aiohttp.ClientTimeout(total=None, sock_connect=15, sock_read=60),
@@ -102,7 +103,7 @@ class GoogleBucket:
             use_listings_cache=False,
         )
 
-    def _translate(self, error: Exception) -> InvalidSpec | NotYet | None:
+    def translate(self, error: Exception) -> InvalidSpec | NotYet | None:
         """What gcsfs and Google's login mean. gcsfs says a refusal, and a bad request, in words only."""
         if isinstance(error, google.TransportError):
             return unreachable(self._subject, self.url, self._token_server(), error)
@@ -124,7 +125,7 @@ class GoogleBucket:
     def find(self, pattern: str | None) -> list[Found]:
         """The objects beneath the prefix that fit, sorted by URL; or the one object."""
         fits = matcher(pattern, self._ignore)
-        with trouble(self._subject, self.url, self._translate):
+        with trouble(self._subject, self.url, self.translate):
             self._log_in()
             if not self.url.endswith("/"):
                 return [_found(self.url, self._metadata(self._prefix))]
@@ -136,7 +137,7 @@ class GoogleBucket:
         """What the bucket has beneath the prefix, page by page. A key that ends in / marks a folder."""
         token = None
         while True:
-            page = self._files.call(
+            page = self.files.call(
                 "GET",
                 "b/{}/o",
                 self._bucket,
@@ -151,17 +152,17 @@ class GoogleBucket:
                 return
 
     def _metadata(self, key: str) -> dict[str, Any]:
-        return cast(dict[str, Any], self._files.call("GET", "b/{}/o/{}", self._bucket, key, json_out=True))
+        return cast(dict[str, Any], self.files.call("GET", "b/{}/o/{}", self._bucket, key, json_out=True))
 
     def open(self, found: Found) -> BinaryIO:
         """Ranged reads of the generation that was found; one that was replaced meanwhile raises InvalidSpec."""
         path = found.url.removeprefix("gs://")
 
         def fetch(start: int, end: int) -> bytes:
-            with trouble(self._subject, found.url, self._translate):
+            with trouble(self._subject, found.url, self.translate):
                 self._log_in()
                 try:
-                    return cast(bytes, self._files.cat_file(path, start=start, end=end, generation=found.etag))
+                    return cast(bytes, self.files.cat_file(path, start=start, end=end, generation=found.etag))
                 except FileNotFoundError:
                     raise gone(self._subject, found.url) from None
 
@@ -170,28 +171,44 @@ class GoogleBucket:
     def put(self, name: str, source: Path, *, exclusive: bool = False) -> str:
         """Objects appear whole; `exclusive` is a put on condition that there is none (ifGenerationMatch=0)."""
         url = self.url + name
-        with trouble(self._subject, url, self._translate):
+        with trouble(self._subject, url, self.translate):
             self._log_in()
-            self._files.put_file(str(source), url.removeprefix("gs://"), mode="create" if exclusive else "overwrite")
+            self.files.put_file(str(source), url.removeprefix("gs://"), mode="create" if exclusive else "overwrite")
         return url
 
     def read(self, name: str) -> bytes | None:
         """A small object, None where there is none."""
-        with trouble(self._subject, self.url + name, self._translate):
+        with trouble(self._subject, self.url + name, self.translate):
             self._log_in()
             try:
-                return cast(bytes, self._files.cat_file((self.url + name).removeprefix("gs://")))
+                return cast(bytes, self.files.cat_file((self.url + name).removeprefix("gs://")))
             except FileNotFoundError:
                 return None
 
     def remove(self, name: str) -> None:
         """Remove an object, if it is there."""
-        with trouble(self._subject, self.url + name, self._translate):
+        with trouble(self._subject, self.url + name, self.translate):
             self._log_in()
             try:
-                self._files.call("DELETE", "b/{}/o/{}", self._bucket, self._prefix + name)
+                self.files.call("DELETE", "b/{}/o/{}", self._bucket, self._prefix + name)
             except FileNotFoundError:
                 return
+
+    def unfinished(self, prefix: str) -> list[Upload]:
+        """None: the store ends resumable uploads by itself, after a week."""
+        del prefix
+        return []
+
+    def abort(self, url: str, upload: str) -> None:
+        """Nothing: see `unfinished`."""
+
+    def remove_all(self, paths: Sequence[str]) -> None:
+        """Remove objects, one with each request."""
+        self._log_in()
+        for path in paths:
+            bucket, _, key = path.partition("/")
+            with suppress(FileNotFoundError):
+                self.files.call("DELETE", "b/{}/o/{}", bucket, key)
 
 
 def _found(url: str, metadata: dict[str, Any]) -> Found:

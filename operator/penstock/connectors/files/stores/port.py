@@ -3,11 +3,12 @@
 import errno
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import urlsplit
 
 from penstock.connectors.files.stores import addresses
@@ -54,6 +55,33 @@ class Store(Protocol):
 
     def remove(self, name: str) -> None:
         """Remove the file of that name, if it is there."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An upload that was begun and not finished, of which the store keeps the parts."""
+
+    url: str
+    id: str
+    begun: datetime
+
+
+class ObjectStore(Store, Protocol):
+    """A store of objects, for who keeps more than whole files there: `files` is its file system of fsspec."""
+
+    files: Any
+
+    def translate(self, error: Exception) -> InvalidSpec | NotYet | None:
+        """What an exception of `files` means, for `trouble`."""
+
+    def unfinished(self, prefix: str) -> list[Upload]:
+        """Uploads beneath the prefix, a URL, that were not finished; none where the store ends them by itself."""
+
+    def abort(self, url: str, upload: str) -> None:
+        """End an upload, if it is still there."""
+
+    def remove_all(self, paths: Sequence[str]) -> None:
+        """Remove objects by their bucket and key, as far as they are there."""
 
 
 Translate = Callable[[Exception], InvalidSpec | NotYet | None]

@@ -1,42 +1,37 @@
-"""The files of a warehouse: every one that is read, written or removed goes through here.
+"""The files of a warehouse on a claim: every one that is read, written or removed goes through here.
 
 A claim may be shared, and an Iceberg catalog says by absolute locations where metadata and data files are. So a
 location is opened only where it lies beneath the warehouse, and its path is walked from the mounted claim on without
-following any link (see `beneath`). pyiceberg and pyarrow get these files through their own interfaces, `WarehouseIO`
-and `file_system`.
+following any link (see `beneath`). pyiceberg and pyarrow get these files through their own interfaces, `io` and
+`filesystem`.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import pyarrow as pa
-from pyarrow.fs import FileInfo, FileSystemHandler, FileType, LocalFileSystem, PyFileSystem
-from pyiceberg.catalog.sql import SqlCatalog
+import pyarrow.parquet as pq
+from pyarrow.fs import FileInfo, FileSystem, FileSystemHandler, FileType, LocalFileSystem, PyFileSystem
 from pyiceberg.io import FileIO, InputFile, OutputFile
 from pyiceberg.io.pyarrow import PyArrowFile
-from pyiceberg.table import Table
-from pyiceberg.typedef import EMPTY_DICT, Properties
-from sqlalchemy import NullPool, create_engine
 
-from penstock.connectors.files.stores import beneath
+from penstock.connectors.files.stores import beneath, trouble
 from penstock.connectors.lake import locations
 from penstock.connectors.lake.catalogs.sqlite import SqliteDatabase
+from penstock.connectors.lake.warehouses.port import Entry, Footer
 from penstock.language.errors import InvalidSpec
 
 DATABASE = "catalog.db"
-_IO = "penstock.connectors.lake.warehouse.WarehouseIO"
-_MOUNT, _INSIDE, _SUBJECT = "penstock.mount", "penstock.inside", "penstock.subject"
-_OWN_CODE = "write.py-location-provider.impl"
-"""A table property that names a Python class, which pyiceberg would import."""
 
 
 @dataclass(frozen=True)
-class Warehouse:
+class LocalWarehouse:
     """A folder of a mounted claim. `mount` is a path without links; `inside` is relative to it; `subject` is whose."""
 
     mount: Path
@@ -54,9 +49,78 @@ class Warehouse:
         return SqliteDatabase(self.mount, self._relative(self.root / DATABASE), self.subject)
 
     @cached_property
-    def file_system(self) -> PyFileSystem:
+    def filesystem(self) -> FileSystem:
         """These files as pyarrow wants them; paths are absolute."""
         return PyFileSystem(_Handler(self))
+
+    @cached_property
+    def io(self) -> FileIO:
+        """These files as pyiceberg wants them."""
+        return _LocalIO(self)
+
+    @property
+    def table_properties(self) -> Mapping[str, str]:
+        """None: a folder is fast enough for any number of manifests."""
+        return {}
+
+    def check(self, name: str) -> None:
+        """Write a small file, and remove it again."""
+        url = locations.location(self.root)
+        with trouble(self.subject, url), self.refusals(), beneath.written(self.root, name) as (file, _):
+            file.write(b"Penstock wrote this to see whether it may. It can be deleted.\n")
+
+    def new_table(self, namespace: str, table: str) -> str:
+        """The folder of the table's name."""
+        return locations.location(self.root / namespace / table)
+
+    def create(self, location: str) -> "_NewFile":
+        """Begin a new file."""
+        return _NewFile(self.new(locations.path(location)))
+
+    def written(self, location: str, metadata: pq.FileMetaData) -> None:
+        """Nothing: reading the footer again is fast, and shows what is really there."""
+
+    def footer(self, location: str) -> Footer:
+        """The footer, read from the file."""
+        path = locations.path(location)
+        return Footer(pq.read_metadata(str(path), filesystem=self.filesystem), self.status(path).st_size)
+
+    def read(self, location: str) -> AbstractContextManager[Any]:
+        """The open file."""
+        file: AbstractContextManager[Any] = self.filesystem.open_input_file(self.path(location))
+        return file
+
+    def path(self, location: str) -> str:
+        """The path of the file."""
+        return str(locations.path(location))
+
+    def entries(self, folder: str) -> list[Entry]:
+        """What lies in the folder, links included; nothing where it is missing."""
+        path = locations.path(folder)
+        names = self.names(path)
+        return [Entry(locations.location(path / name), name, self._age(path / name)) for name in names]
+
+    def _age(self, path: Path) -> float:
+        try:
+            return time.time() - self.status(path).st_mtime
+        except FileNotFoundError:  # a worker that was taken over is sweeping too
+            return 0.0
+
+    def remove(self, entries: Iterable[Entry]) -> None:
+        """Remove files, or the links of their names themselves. Raises InvalidSpec."""
+        for entry in entries:
+            self.unlink(locations.path(entry.location))
+
+    def discard(self, unused: Iterable[str]) -> None:
+        """Remove files that no snapshot names; one that cannot be removed is left."""
+        for location in unused:
+            with suppress(OSError, InvalidSpec):
+                self.unlink(locations.path(location))
+
+    def failures(self, location: str) -> AbstractContextManager[None]:
+        """Nothing is translated here: what the system says of a file is said by who runs the job."""
+        del location
+        return nullcontext()
 
     def _relative(self, path: Path) -> str:
         """The path relative to the claim. Raises InvalidSpec where it does not lie beneath the warehouse."""
@@ -84,12 +148,12 @@ class Warehouse:
     def _shown(self, path: str) -> str:
         return path.removeprefix("/".join(beneath.parts(self.inside))).lstrip("/") or path
 
-    def read(self, path: Path) -> int:
+    def descriptor(self, path: Path) -> int:
         """A descriptor of the regular file, to be closed by the caller. Raises FileNotFoundError and InvalidSpec."""
         with self._checked(path) as relative:
             return beneath.read(self.mount, relative)
 
-    def create(self, path: Path) -> int:
+    def new(self, path: Path) -> int:
         """A descriptor of a new file, to be closed by the caller. Raises FileExistsError and InvalidSpec."""
         with self._checked(path) as relative:
             return beneath.create(self.mount, relative)
@@ -99,88 +163,62 @@ class Warehouse:
         with self._checked(path) as relative:
             return beneath.status(self.mount, relative)
 
-    def remove(self, path: Path) -> None:
+    def unlink(self, path: Path) -> None:
         """Remove the file, or the link of that name itself, if it is there. Raises InvalidSpec."""
         with self._checked(path) as relative:
             beneath.remove(self.mount, relative)
 
-    def discard(self, path: Path) -> None:
-        """Remove a file that no snapshot names; one that cannot be removed is left."""
-        with suppress(OSError, InvalidSpec):
-            self.remove(path)
-
-    def files(self, folder: Path, suffix: str) -> list[Path]:
-        """What lies in the folder and has the suffix, links included; nothing where it is missing."""
+    def names(self, folder: Path) -> list[str]:
+        """What lies in the folder, links included; nothing where it is missing."""
         with self._checked(folder) as relative:
             try:
                 with beneath.folder(self.mount, relative) as opened:
-                    return [folder / name for name in sorted(os.listdir(opened)) if name.endswith(suffix)]
+                    return sorted(os.listdir(opened))
             except FileNotFoundError:
                 return []
 
 
-def files_of(table: Table) -> Warehouse:
-    """The warehouse that the table was loaded from."""
-    if not isinstance(table.io, WarehouseIO):
-        raise TypeError("a table of the lake reads and writes its files through its warehouse")
-    return table.io.warehouse
+class _NewFile:
+    """A file that is being written, by its descriptor."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.stream: BinaryIO = os.fdopen(descriptor, "wb")
+
+    def close(self) -> None:
+        self.stream.close()
+
+    def ignore(self) -> None:
+        """Nothing: writing to a disk takes no time."""
+
+    def abort(self) -> None:
+        with suppress(OSError):  # the disk may be full, which is why the file is given up
+            self.stream.close()
 
 
-class Catalog(SqlCatalog):
-    """pyiceberg's SQL catalog, whose database and files are those of the warehouse alone."""
-
-    def __init__(self, name: str, warehouse: Warehouse) -> None:
-        self._database = warehouse.database
-        super().__init__(
-            name,
-            uri="sqlite://",
-            warehouse=locations.location(warehouse.root),
-            **{"py-io-impl": _IO},
-            **{_MOUNT: str(warehouse.mount), _INSIDE: warehouse.inside, _SUBJECT: warehouse.subject},
-        )
-
-    def _init_catalog(self) -> None:
-        self.engine.dispose()
-        self.engine = create_engine("sqlite://", creator=self._database.connect, poolclass=NullPool)
-        super()._init_catalog()
-
-    def _load_file_io(self, properties: Properties = EMPTY_DICT, location: str | None = None) -> FileIO:
-        """The warehouse's, whatever class the properties of a table name."""
-        del properties, location
-        return WarehouseIO(self.properties)
-
-    def _convert_orm_to_iceberg(self, orm_table: Any) -> Table:
-        table = super()._convert_orm_to_iceberg(orm_table)
-        if _OWN_CODE in table.properties:
-            message = f"Table {table.name()[-1]} has the property {_OWN_CODE}, which names code to execute. Remove it."
-            raise InvalidSpec(message, "WrongSpecification")
-        return table
-
-
-class WarehouseIO(FileIO):
+class _LocalIO(FileIO):
     """The files of a warehouse as pyiceberg wants them."""
 
-    def __init__(self, properties: Properties = EMPTY_DICT) -> None:
-        super().__init__(properties)
-        self.warehouse = Warehouse(Path(properties[_MOUNT]), properties[_INSIDE], properties[_SUBJECT])
+    def __init__(self, warehouse: "LocalWarehouse") -> None:
+        super().__init__()
+        self.warehouse = warehouse
 
     def new_input(self, location: str) -> InputFile:
         """A file to be read."""
-        return PyArrowFile(location, str(locations.path(location)), self.warehouse.file_system)
+        return PyArrowFile(location, str(locations.path(location)), self.warehouse.filesystem)
 
     def new_output(self, location: str) -> OutputFile:
         """A file to be written."""
-        return PyArrowFile(location, str(locations.path(location)), self.warehouse.file_system)
+        return PyArrowFile(location, str(locations.path(location)), self.warehouse.filesystem)
 
     def delete(self, location: str | InputFile | OutputFile) -> None:
         """Remove a file, if it is there."""
-        self.warehouse.remove(locations.path(location if isinstance(location, str) else location.location))
+        self.warehouse.unlink(locations.path(location if isinstance(location, str) else location.location))
 
 
 class _Handler(FileSystemHandler):  # type: ignore[misc]  # pyarrow ships no types
     """The files of a warehouse as pyarrow wants them: what it opens is the file that was checked."""
 
-    def __init__(self, warehouse: Warehouse) -> None:
+    def __init__(self, warehouse: "LocalWarehouse") -> None:
         self._warehouse = warehouse
 
     def __eq__(self, other: object) -> bool:
@@ -205,7 +243,7 @@ class _Handler(FileSystemHandler):  # type: ignore[misc]  # pyarrow ships no typ
             return FileInfo(path, FileType.NotFound)
 
     def open_input_file(self, path: str) -> pa.NativeFile:
-        return self._opened(self._warehouse.read(Path(path)))
+        return self._opened(self._warehouse.descriptor(Path(path)))
 
     def open_input_stream(self, path: str) -> pa.NativeFile:
         return self.open_input_file(path)
@@ -219,10 +257,10 @@ class _Handler(FileSystemHandler):  # type: ignore[misc]  # pyarrow ships no typ
 
     def open_output_stream(self, path: str, metadata: Any) -> pa.NativeFile:
         del metadata
-        return pa.PythonFile(os.fdopen(self._warehouse.create(Path(path)), "wb"), mode="w")
+        return pa.PythonFile(os.fdopen(self._warehouse.new(Path(path)), "wb"), mode="w")
 
     def delete_file(self, path: str) -> None:
-        self._warehouse.remove(Path(path))
+        self._warehouse.unlink(Path(path))
 
     def _unused(self, *_: Any) -> NoReturn:
         raise NotImplementedError("a warehouse's files are opened, created and removed one by one")
