@@ -1,14 +1,18 @@
 """PostgreSQL as a TableStore, against a real server: what only it can do, and what goes wrong there."""
 
 import base64
+import random
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from connectors.contract import proxy, worker
@@ -17,10 +21,11 @@ from penstock.connectors.postgres import staging
 from penstock.language.errors import NotYet, PenstockError
 from penstock.runs import report as reports
 from penstock.runs.order import DatasetOrder, DestinationOrder
-from penstock.runs.report import RunReport
+from penstock.runs.report import Counts, DatasetReport, RunReport
 from penstock.worker.connectors import Connectors
 from penstock.worker.pod import here
-from penstock.worker.ports.tablestore import TableStore
+from penstock.worker.ports.ledger import Attempt
+from penstock.worker.ports.tablestore import Publication, TableStore
 from worker.pods import Json, a_pod, field, secret
 
 
@@ -56,12 +61,12 @@ class Files:
 
 
 @contextmanager
-def staged(there: Files, run_id: str = "r1") -> Iterator[Callable[[], RunReport]]:
-    """A worker that has staged everything and waits; the function lets it continue, and gives its report."""
+def staged(there: Files, run_id: str = "r1", step: str = "staged") -> Iterator[Callable[[], RunReport]]:
+    """A worker that waits at a step, by default with everything staged; the function lets it continue."""
     folder = there.pod.root / "step"
     folder.mkdir()
     there.pod.prepare()
-    more = {worker.STEP: "staged", worker.ACTION: f"wait {folder}", "PYTHONPATH": str(Path(__file__).parents[1])}
+    more = {worker.STEP: step, worker.ACTION: f"wait {folder}", "PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-m", "connectors.contract.worker"]
     with subprocess.Popen(
         command, env=there.pod.environment(run_id, **more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -333,3 +338,97 @@ def test_a_password_that_is_changed_at_the_server_is_asked_for_and_heals(tmp_pat
         secret(there.pod, name, **keys)
     assert there.pod.work("r2").state == "Succeeded"
     assert there.ids() == [1, 2]
+
+
+def test_rows_that_are_wider_than_a_page_are_refused_with_a_reason(tmp_path: Path) -> None:
+    names = [f"f{number}" for number in range(1200)]
+    there = Files(tmp_path, *(field(name, "double") for name in names))
+    there.put("1.csv", (",".join(names) + "\n" + ",".join("0.5" for _ in names) + "\n").encode())
+    reason, message = refused(there.pod.work())
+    assert (reason, "row is too big" in message, "use fewer fields" in message) == ("WrongSpecification", True, True)
+    assert (there.rows(), there.tables.staged()) == ([], 0)
+
+
+def test_as_many_fields_as_are_allowed_are_loaded(tmp_path: Path) -> None:
+    names = [f"f{number}" for number in range(1590)]
+    there = Files(tmp_path, *(field(name, "int") for name in names))
+    there.put("1.csv", (",".join(names) + "\n" + ",".join("1" for _ in names) + "\n").encode())
+    report = there.pod.work()
+    assert report.state == "Succeeded", report.message
+    assert sum(value for name, value in there.rows()[0].items() if name in names) == 1590
+
+
+def test_a_table_is_previewed_and_delivered_as_files(tmp_path: Path) -> None:
+    """A delivery that is tried again delivers the load that it recorded, though another one has come since."""
+    there = Files(tmp_path)
+    pod = there.pod
+    there.put("1.csv", b"id,word\n1,a\n2,b\nbad,c\n")
+    assert pod.work("r1").state == "Succeeded"
+    for quarantined in (False, True):
+        more = {"preview": {"rows": 5, "quarantined": quarantined}, "source": None}
+        assert pod.work("p1", kind="preview", more=more).datasets[0].rows == 2
+    files = {"files": {"url": "file:///volumes/out/", "volume": {"claimName": "out"}, "format": {"csv": {}}}}
+    delivery = {"delivery": {"destination": {"name": "partner", "connector": files}}, "source": None}
+    there.pod.kind, there.pod.more = "deliver", delivery
+    there.pod.prepare()
+    with staged(there, "d1", "snapshot recorded") as go:
+        there.put("2.csv", b"id,word\n3,c\n")
+        assert pod.work("r2", kind="ingest", more=None).state == "Succeeded"
+        report = go()
+    assert report.state == "Succeeded", report.message
+    [delivered] = pod.out.glob("*.csv*")
+    assert sorted(delivered.read_text(encoding="utf-8").split()) == ["1,a", "2,b", "id,word"]
+
+
+def test_random_values_are_the_same_in_the_table(tmp_path: Path) -> None:
+    """What is encoded for COPY, against what PostgreSQL prints of it: fixed seed, 4,000 rows, nulls among them."""
+    kinds = ["string", "boolean", "int", "long", "double", "decimal(38,0)", "decimal(38,38)", "decimal(20,7)",
+             "decimal(4,1)", "date", "timestamp", "timestamptz"]  # fmt: skip
+    there = Files(tmp_path, *(field(f"f{number}", kind) for number, kind in enumerate(kinds)))
+    chance = random.Random(11)
+    rows = [
+        {f"f{number}": _random(chance, kind) if chance.random() > 0.1 else None for number, kind in enumerate(kinds)}
+        for _ in range(4000)
+    ]
+    store = there.store()
+    dataset = DatasetOrder.model_validate(there.pod.order()["datasets"][0])
+    with store.claim(dataset, Attempt("r1", "worker")) as claim:
+        store.ensure(dataset)
+        writer = store.writer(claim, dataset, "00000")
+        lineage = {"_penstock_load_id": claim.load_id, "_penstock_loaded_at": datetime(2026, 11, 27, tzinfo=UTC)}
+        numbered = [{**row, **lineage, "_penstock_input_id": number} for number, row in enumerate(rows)]
+        writer.write(pa.Table.from_pylist(numbered, writer.schema))
+        report = DatasetReport(name="things", state="Written", counts=Counts(read=len(rows), loaded=len(rows)))
+        store.publish(
+            claim,
+            Publication(
+                dataset, "demo/load", "things", "append", (writer.close(),), (), (), state_before=None, state=None,
+                report=report,
+            ),
+        )  # fmt: skip
+    scanned = store.scan(dataset, [*rows[0], "_penstock_input_id"]).rows.read_all().to_pylist()
+    for kept in (there.rows(), scanned):
+        in_order = sorted(kept, key=lambda row: int(row["_penstock_input_id"]))
+        assert [{name: row[name] for name in rows[0]} for row in in_order] == rows
+
+
+def _random(chance: random.Random, kind: str) -> Any:
+    """A value of a field's type, with small, large and negative ones about as often."""
+    moment = datetime(1, 1, 1) + timedelta(microseconds=chance.randrange(int(315_537_897_599e6)))
+    if kind.startswith("decimal"):
+        precision, scale = (int(part) for part in kind[8:-1].split(","))
+        with localcontext(prec=60):
+            return Decimal(chance.choice((1, -1)) * chance.randrange(10 ** chance.randint(0, precision))).scaleb(-scale)
+    makers: dict[str, Callable[[], Any]] = {
+        "string": lambda: "".join(
+            chr(chance.choice((9, 10, 13, 34, 39, 92, 127, 233, 0x2028, 0x1F600))) for _ in "abc"
+        ),
+        "boolean": lambda: chance.random() < 0.5,
+        "int": lambda: chance.randrange(-(2**31), 2**31),
+        "long": lambda: chance.randrange(-(2 ** chance.randint(1, 63)), 2 ** chance.randint(1, 63)),
+        "double": lambda: chance.choice((chance.random(), chance.uniform(-1e300, 1e300), 5e-324, -0.0, 1e16)),
+        "date": moment.date,
+        "timestamp": lambda: moment,
+        "timestamptz": lambda: moment.replace(tzinfo=UTC),
+    }
+    return makers[kind]()

@@ -135,6 +135,8 @@ class PostgresDestination(ServerSchema):
             "Beside the tables of Datasets the schema holds the ledger (`penstock_runs`, `penstock_inputs`, …) and, "
             "while a run is loading, unlogged staging tables (`penstock_staging_…`), which nobody needs to read. Those "
             "of a killed run are removed by the next one.",
+            "A row has at most about 8 kB of numbers, times and short texts; a long text counts 18 bytes. A Dataset of "
+            "more than about 400 fields may not fit.",
             "Rows are removed with `DELETE`, also by `writeMode: replace`, so that readers see the old rows until the "
             "commit; autovacuum frees their space afterwards.",
             "The owner of a table is kept in the comment on its column `_penstock_input_id`.",

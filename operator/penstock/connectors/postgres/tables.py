@@ -19,7 +19,7 @@ from penstock.worker.ports.tablestore import Change
 
 _OWNER = "penstock.owner="
 _TABLE = """
-SELECT c.oid, c.relkind::text, coalesce(obj_description(c.oid, 'pg_class'), ''), pg_has_role(c.relowner, 'USAGE')
+SELECT c.oid, c.relkind::text, coalesce(obj_description(c.oid, 'pg_class'), '')
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = ? AND c.relname = ?"""
 _COLUMNS = """
@@ -33,12 +33,11 @@ _STANDING = """CREATE TABLE IF NOT EXISTS penstock_tables (
 
 @dataclass(frozen=True)
 class ExistingTable:
-    """A table as the database has it. `columns` have their descriptions; `owned` is whether the user may alter it."""
+    """A table as the database has it; `columns` have their descriptions."""
 
     name: str
     ordinary: bool
     comment: str
-    owned: bool
     columns: tuple[Column, ...]
 
     @property
@@ -79,12 +78,12 @@ def existing(cursor: PostgresCursor, schema: str, name: str) -> ExistingTable | 
     row = cursor.fetchone()
     if row is None:
         return None
-    oid, form, comment, owned = row
+    oid, form, comment = row
     cursor.execute(_COLUMNS, (oid,))
     listed = tuple(
         Column(name, columns.kind(kind), required, about) for name, kind, required, about in cursor.fetchall()
     )
-    return ExistingTable(name, form in ("r", "p"), comment, owned, listed)
+    return ExistingTable(name, form in ("r", "p"), comment, listed)
 
 
 def beginning_with(cursor: PostgresCursor, schema: str, prefix: str) -> list[str]:
@@ -100,7 +99,7 @@ def beginning_with(cursor: PostgresCursor, schema: str, prefix: str) -> list[str
 def size(cursor: PostgresCursor, schema: str, name: str) -> int:
     """Bytes of the table with its indexes and long texts."""
     statement = sql.SQL("SELECT pg_total_relation_size({}::regclass)")
-    cursor.own.execute(statement.format(sql.Literal(_identifier(schema, name).as_string())))
+    cursor.own.execute(statement.format(sql.Literal(sql.Identifier(schema, name).as_string())))
     return int(cursor.fetchone()[0])
 
 
@@ -164,9 +163,9 @@ def describe(database: PostgresDatabase, dataset: DatasetOrder, *, write: bool) 
         wanted = {field.name: field.description or "" for field in dataset.schema_.fields}
         differing = {name: about for name, about in wanted.items() if there.get(name, about) != about}
         if write and table.comment != comment:
-            _comment_table(cursor, _identifier(database.schema, dataset.table), comment)
+            _comment_table(cursor, sql.Identifier(database.schema, dataset.table), comment)
         for name, about in differing.items() if write else ():
-            _comment_column(cursor, _identifier(database.schema, dataset.table, name), about)
+            _comment_column(cursor, sql.Identifier(database.schema, dataset.table, name), about)
     return table.comment != comment or bool(differing)
 
 
@@ -193,7 +192,7 @@ def _create(cursor: PostgresCursor, schema: str, name: str, dataset: DatasetOrde
 
     The index is of the kind BRIN: rows of one input lie together, and it costs loading next to nothing.
     """
-    table = _identifier(schema, name)
+    table = sql.Identifier(schema, name)
     found_by = next(each for each in columns.INPUT_COLUMNS if each in [column.name for column in wanted])
     definitions = sql.SQL(", ").join(column.definition for column in wanted)
     cursor.own.execute(sql.SQL("CREATE TABLE {} ({})").format(table, definitions))
@@ -201,8 +200,8 @@ def _create(cursor: PostgresCursor, schema: str, name: str, dataset: DatasetOrde
     cursor.own.execute(sql.SQL(index).format(table, sql.Identifier(found_by)))
     for column in wanted:
         if column.description:
-            _comment_column(cursor, _identifier(schema, name, column.name), column.description)
-    _comment_column(cursor, _identifier(schema, name, found_by), f"{_OWNER}{dataset.owner.marker}")
+            _comment_column(cursor, sql.Identifier(schema, name, column.name), column.description)
+    _comment_column(cursor, sql.Identifier(schema, name, found_by), f"{_OWNER}{dataset.owner.marker}")
     if name == dataset.table and dataset.description:
         _comment_table(cursor, table, dataset.description)
 
@@ -213,7 +212,3 @@ def _comment_table(cursor: PostgresCursor, table: sql.Identifier, text: str) -> 
 
 def _comment_column(cursor: PostgresCursor, column: sql.Identifier, text: str) -> None:
     cursor.own.execute(sql.SQL("COMMENT ON COLUMN {} IS {}").format(column, sql.Literal(text)))
-
-
-def _identifier(*parts: str) -> sql.Identifier:
-    return sql.Identifier(*parts)
