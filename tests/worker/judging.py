@@ -9,7 +9,7 @@ import pyarrow as pa
 from penstock.api.dataset import SchemaField
 from penstock.connectors.files.formats import Chunk
 from penstock.connectors.files.formats.parquet import ParquetFile
-from penstock.connectors.files.stores import Found
+from penstock.connectors.files.stores import StoredFile
 from penstock.worker.ports.chunks import Columns, Lines
 from penstock.worker.rows import engine, quality, shape
 
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 def parquet(path: Path, fields: list[Json], scratch: Path) -> tuple[dict[int, Json], dict[int, Json]]:
     """The good rows and the bad ones of a Parquet file, by their numbers from 0. A count that is off is an error."""
     schema = [SchemaField.model_validate(field) for field in fields]
-    file = ParquetFile(lambda _: path.open("rb"), Found(str(path), "1", path.stat().st_size), scratch)
+    file = ParquetFile(lambda _: path.open("rb"), StoredFile(str(path), "1", path.stat().st_size), scratch)
     try:
         shaped = shape.compiled(schema, file.columns, str(path))
         with engine.connect(1 << 28, 1, scratch) as connection:

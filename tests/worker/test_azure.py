@@ -180,7 +180,7 @@ def test_a_blob_that_changes_after_it_was_listed(server: azure.Server) -> None:
     server.container("changing")
     server.put("changing", "in/1.csv", b"a,b\n1,x\n")
     container = store(server, "az://changing/in/")
-    [listed] = container.find(None)
+    [listed] = container.list_files(None)
     server.put("changing", "in/1.csv", b"a,b\n2,y\n")
     with container.open(listed) as stream, pytest.raises(InvalidSpec, match="has changed since this run was planned"):
         stream.read()

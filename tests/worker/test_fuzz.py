@@ -20,7 +20,7 @@ import pytest
 
 from penstock.connectors.files.formats import reader
 from penstock.connectors.files.spec import Format
-from penstock.connectors.files.stores import Found
+from penstock.connectors.files.stores import StoredFile
 from penstock.language.errors import InvalidSpec
 from penstock.worker.rows import engine
 from worker.pods import APod, a_pod, csv, field
@@ -310,7 +310,7 @@ PIECES += [
 
 def read_whole(content: bytes, form: dict[str, Any], path: Path, connection: engine.Connection) -> int:
     """How many records there are; each is either a row or a broken line. Raises what reading raises."""
-    found = Found("file:///volumes/data/a", "1", len(content))
+    found = StoredFile("file:///volumes/data/a", "1", len(content))
     count = 0
     with reader(lambda _: io.BytesIO(content), found, Format.model_validate(form), "auto", path) as opened:
         names = opened.columns.names or ("a", "*", 'a"b', "")

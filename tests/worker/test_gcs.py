@@ -162,7 +162,7 @@ def test_an_object_that_changes_after_it_was_listed(server: gcs.Server) -> None:
     server.bucket("changing")
     server.put("changing", "in/1.csv", b"a,b\n1,x\n")
     bucket = GoogleBucket("gs://changing/in/", server.endpoint, None, "Source things")
-    [listed] = bucket.find(None)
+    [listed] = bucket.list_files(None)
     server.put("changing", "in/1.csv", b"a,b\n2,y\n")
     with bucket.open(listed) as stream, pytest.raises(InvalidSpec, match="has changed since this run was planned"):
         stream.read()

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from penstock.connectors.files.formats import parquet
-from penstock.connectors.files.stores import Found
+from penstock.connectors.files.stores import StoredFile
 from penstock.worker.rows import engine
 from worker import judging
 from worker.pods import field
@@ -57,7 +57,7 @@ def test_no_more_is_kept_than_a_chunk_needs(case: str, tmp_path: Path) -> None:
     rows = len(column)
     del column
     before, most, read = pa.total_allocated_bytes(), 0, 0
-    file = parquet.ParquetFile(lambda _: path.open("rb"), Found(str(path), "1", path.stat().st_size), tmp_path)
+    file = parquet.ParquetFile(lambda _: path.open("rb"), StoredFile(str(path), "1", path.stat().st_size), tmp_path)
     try:
         with engine.connect(1 << 28, 1, tmp_path) as connection:
             for work in file.works(["v"]):

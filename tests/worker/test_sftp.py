@@ -228,7 +228,7 @@ def test_a_file_that_changes_before_and_while_it_is_read(server: sftp.Server, tm
     path.write_bytes(b"1,x\n" * 3_000_000)
     os.utime(path, (1_000_000_000, 1_000_000_000))
     there = store(server, tmp_path)
-    [listed] = there.find(None)
+    [listed] = there.list_files(None)
     with there.open(listed) as stream:
         stream.read(1_000)
         with path.open("ab") as appended:
@@ -237,7 +237,7 @@ def test_a_file_that_changes_before_and_while_it_is_read(server: sftp.Server, tm
             read_all(stream)
     with pytest.raises(InvalidSpec, match="has changed since this run was planned"):
         there.open(listed)
-    [listed] = there.find(None)
+    [listed] = there.list_files(None)
     path.rename(tmp_path / "2.csv")
     path.symlink_to(tmp_path / "2.csv")
     with pytest.raises(InvalidSpec, match="has changed since this run was planned"):
@@ -290,7 +290,7 @@ def test_of_many_writers_one_takes_the_name(server: sftp.Server, tmp_path: Path)
     """Manifests that are put at the same moment: one is there, whole, and all others learn that the name is taken."""
     (tmp_path / "drop").mkdir()
     there, taken = store(server, tmp_path / "drop"), list[int]()
-    there.find(None)  # connects
+    there.list_files(None)  # connects
     for number in range(8):
         (tmp_path / str(number)).write_text(f"{number}" * 100_000)
 

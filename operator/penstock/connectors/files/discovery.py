@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from penstock.connectors.files import formats
 from penstock.connectors.files.spec import Format
-from penstock.connectors.files.stores import Found
+from penstock.connectors.files.stores import StoredFile
 from penstock.language.errors import InvalidSpec
 from penstock.worker.ports.chunks import NumberFormat
 from penstock.worker.ports.source import StreamField
@@ -40,7 +40,7 @@ _NAMES: Mapping[str, str] = {
 }
 
 
-def sniff(found: Found, form: Format, opened: Callable[[], formats.Reader], scratch: Path) -> list[StreamField]:
+def sniff(stored: StoredFile, form: Format, opened: Callable[[], formats.Reader], scratch: Path) -> list[StreamField]:
     """The file's columns, with a type for each.
 
     Raises InvalidSpec (WrongSpecification) when the file is not of its format.
@@ -57,7 +57,7 @@ def sniff(found: Found, form: Format, opened: Callable[[], formats.Reader], scra
         if reader.columns.open:
             chunk = work((), connection)
             if chunk.broken is not None and not chunk.table.num_rows:
-                raise InvalidSpec(_no_objects(found, form, chunk.read), "WrongSpecification")
+                raise InvalidSpec(_no_objects(stored, form, chunk.read), "WrongSpecification")
             names = chunk.names
         sample = work(names, connection).table
         sample = sample.slice(0, min(_SAMPLE, max(_CELLS // max(len(names), 1), _FIRST)))
@@ -66,10 +66,10 @@ def sniff(found: Found, form: Format, opened: Callable[[], formats.Reader], scra
         return [StreamField(name=name, type=kind) for name, kind in zip(names, types, strict=True)]
 
 
-def _no_objects(found: Found, form: Format, read: int) -> str:
+def _no_objects(stored: StoredFile, form: Format, read: int) -> str:
     if form.json_ is not None and not form.json_.lines:
-        return f"{found.url}: none of the first {read:,} elements is a JSON object. Check format.json.records."
-    message = f"{found.url}: none of the first {read:,} lines is a JSON object. Check format: "
+        return f"{stored.url}: none of the first {read:,} elements is a JSON object. Check format.json.records."
+    message = f"{stored.url}: none of the first {read:,} lines is a JSON object. Check format: "
     return message + "an array, or an object over several lines, is read with json: {lines: false}."
 
 

@@ -10,7 +10,7 @@ from penstock.connectors.files import formats, stores
 from penstock.connectors.files.discovery import sniff
 from penstock.connectors.files.spec import FilesSource as FilesSpec
 from penstock.connectors.files.spec import Format
-from penstock.connectors.files.stores import Found, Open, Store
+from penstock.connectors.files.stores import Open, Store, StoredFile
 from penstock.language.errors import InvalidSpec
 from penstock.runs.order import SourceOrder
 from penstock.worker.pod import Pod
@@ -46,31 +46,31 @@ class FilesSource:
 
     def check(self) -> None:
         """Raises InvalidSpec (ResourceNotFound) when there is no file, so that a misspelt glob is seen at once."""
-        self._found()
+        self._stored_file()
 
     def discover(self) -> Iterable[Stream]:
         """The one stream, named like the Source, with the columns of its first file."""
-        found = self._found()
+        stored = self._stored_file()
         place = self._place
-        opened = partial(self._reader, found[0], place.store.open)
-        fields = sniff(found[0], place.format, opened, place.pod.scratch)
-        size = sum(max(file.size, 0) for file in found)
-        return [Stream(self._name, tuple(fields), inputs=len(found), bytes=size)]
+        opened = partial(self._reader, stored[0], place.store.open)
+        fields = sniff(stored[0], place.format, opened, place.pod.scratch)
+        size = sum(max(file.size, 0) for file in stored)
+        return [Stream(self._name, tuple(fields), inputs=len(stored), bytes=size)]
 
     @contextmanager
     def session(self, _: Sequence[StreamRequest]) -> Iterator["FilesSession"]:
         """A session; files need nothing to be kept open."""
         yield FilesSession(self._place, self._reader)
 
-    def _found(self) -> list[Found]:
-        found = self._place.store.find(self._place.glob)
-        if not found:
+    def _stored_file(self) -> list[StoredFile]:
+        stored = self._place.store.list_files(self._place.glob)
+        if not stored:
             raise InvalidSpec(f"{self._place.where} matches no file. Check url and glob.", "ResourceNotFound")
-        return found
+        return stored
 
-    def _reader(self, found: Found, opened: Open) -> formats.Reader:
+    def _reader(self, stored: StoredFile, opened: Open) -> formats.Reader:
         place = self._place
-        return formats.reader(opened, found, place.format, place.compression, place.pod.scratch)
+        return formats.reader(opened, stored, place.format, place.compression, place.pod.scratch)
 
 
 class FilesSession:
@@ -78,27 +78,27 @@ class FilesSession:
 
     ordered = False
 
-    def __init__(self, place: Place, reader: Callable[[Found, Open], formats.Reader]) -> None:
+    def __init__(self, place: Place, reader: Callable[[StoredFile, Open], formats.Reader]) -> None:
         self._place, self._reader = place, reader
 
     def plan(self, _: str) -> Plan:
         """Every file that there is now; its version is what its store says changes with its content."""
-        return Plan(tuple(_input(found) for found in self._place.store.find(self._place.glob)))
+        return Plan(tuple(_input(stored) for stored in self._place.store.list_files(self._place.glob)))
 
     def readers(self, _: str, parts: Sequence[Json]) -> Generator[OpenReader, None, None]:
         """What opens each file. Small files are fetched ahead, many at once."""
-        files = [Found(**part) for part in parts]
-        if all(0 <= found.size <= stores.SMALL for found in files):
+        files = [StoredFile(**part) for part in parts]
+        if all(0 <= stored.size <= stores.SMALL for stored in files):
             with stores.ahead(self._place.store, files) as opened:
-                for found, content in zip(files, opened, strict=True):
-                    yield partial(self._open, found, content)
+                for stored, content in zip(files, opened, strict=True):
+                    yield partial(self._open, stored, content)
             return
-        for found in files:
-            yield partial(self._open, found, self._place.store.open)
+        for stored in files:
+            yield partial(self._open, stored, self._place.store.open)
 
-    def _open(self, found: Found, opened: Open) -> Reader:
+    def _open(self, stored: StoredFile, opened: Open) -> Reader:
         counter = _Counter()
-        reader = self._reader(found, lambda file: cast(BinaryIO, _Counted(opened(file), counter)))
+        reader = self._reader(stored, lambda file: cast(BinaryIO, _Counted(opened(file), counter)))
         return Reader(
             reader.columns, partial(_works, reader), reader.close, reader.most_rows, bytes_read=lambda: counter.bytes
         )
@@ -107,9 +107,9 @@ class FilesSession:
         """Files stay as they are."""
 
 
-def _input(found: Found) -> Input:
-    part: dict[str, Any] = {"url": found.url, "etag": found.etag, "size": found.size}
-    return Input(found.url, f"{found.etag} {found.size}", (part,), found.size)
+def _input(stored: StoredFile) -> Input:
+    part: dict[str, Any] = {"url": stored.url, "etag": stored.etag, "size": stored.size}
+    return Input(stored.url, f"{stored.etag} {stored.size}", (part,), stored.size)
 
 
 def _works(reader: formats.Reader, names: Sequence[str]) -> Iterator[Work]:

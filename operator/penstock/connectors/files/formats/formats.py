@@ -9,7 +9,7 @@ from penstock.connectors.files.formats import parquet, textfiles
 from penstock.connectors.files.formats.block import Work
 from penstock.connectors.files.formats.counting import Rows
 from penstock.connectors.files.spec import Format
-from penstock.connectors.files.stores import Found, Open
+from penstock.connectors.files.stores import Open, StoredFile
 from penstock.worker.ports.chunks import Columns
 
 
@@ -36,23 +36,23 @@ class Reader:
         self.close()
 
 
-def reader(opened: Open, found: Found, form: Format, compression: str, scratch: Path) -> Reader:
+def reader(opened: Open, stored: StoredFile, form: Format, compression: str, scratch: Path) -> Reader:
     """Open a file, with `opened`, and read as far as its column names.
 
     Raises InvalidSpec (WrongSpecification) when the file is not of that format at all.
     """
     if form.parquet is not None:
-        return _parquet(opened, found, scratch)
-    stream, rows = opened(found), Rows(found.size)
+        return _parquet(opened, stored, scratch)
+    stream, rows = opened(stored), Rows(stored.size)
     try:
-        columns, works = textfiles.read(stream, found.url, form, compression, rows)
+        columns, works = textfiles.read(stream, stored.url, form, compression, rows)
     except BaseException:
         stream.close()
         raise
     return Reader(columns, works, stream.close, most_rows=rows.most)
 
 
-def _parquet(opened: Open, found: Found, scratch: Path) -> Reader:
-    file = parquet.ParquetFile(opened, found, scratch)
+def _parquet(opened: Open, stored: StoredFile, scratch: Path) -> Reader:
+    file = parquet.ParquetFile(opened, stored, scratch)
     rows = file.rows
     return Reader(file.columns, iter(()), file.close, file.works, lambda: rows)

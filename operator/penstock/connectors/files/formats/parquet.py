@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from penstock.connectors.files.formats import carriers, pages, rowsizes
 from penstock.connectors.files.formats.block import SHOWN, BrokenLines, Work
 from penstock.connectors.files.formats.records import LONGEST
-from penstock.connectors.files.stores import BLOCK, Found, Open
+from penstock.connectors.files.stores import BLOCK, Open, StoredFile
 from penstock.language.errors import InvalidSpec
 from penstock.worker.ports.chunks import Chunk, Columns, ExactCell, Lines
 from penstock.worker.rows import engine
@@ -46,10 +46,10 @@ _MOST_BYTES = 16 << 20
 class ParquetFile:
     """A local copy of one Parquet file. `columns` are all that it has; `works` read those that are asked for."""
 
-    def __init__(self, opened: Open, found: Found, scratch: Path) -> None:
+    def __init__(self, opened: Open, stored: StoredFile, scratch: Path) -> None:
         """Copy the file into `scratch` and read its footer. Raises InvalidSpec when it is not whole or not Parquet."""
-        self._url = found.url
-        self._path = _copied(opened, found, scratch)
+        self._url = stored.url
+        self._path = _copied(opened, stored, scratch)
         self._files: list[pq.ParquetFile] = []
         self._known_sizes: dict[int, pages.Sizes] = {}
         try:
@@ -391,9 +391,9 @@ def _count(stored: pa.DataType) -> int:
     return 1
 
 
-def _copied(opened: Open, found: Found, scratch: Path) -> Path:
+def _copied(opened: Open, stored: StoredFile, scratch: Path) -> Path:
     """A local copy: Parquet is read from its end, in jumps."""
-    with tempfile.NamedTemporaryFile(dir=scratch, suffix=".parquet", delete=False) as copy, opened(found) as stream:
+    with tempfile.NamedTemporaryFile(dir=scratch, suffix=".parquet", delete=False) as copy, opened(stored) as stream:
         shutil.copyfileobj(stream, copy, BLOCK)
     return Path(copy.name)
 

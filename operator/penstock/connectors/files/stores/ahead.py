@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
-from penstock.connectors.files.stores.port import Found, Open, Store
+from penstock.connectors.files.stores.port import Open, Store, StoredFile
 
 SMALL = 1 << 20
 """Bytes up to which a file is small."""
@@ -15,7 +15,7 @@ _AT_ONCE = 16
 
 
 @contextmanager
-def ahead(store: Store, files: Iterable[Found]) -> Iterator[Iterator[Open]]:
+def ahead(store: Store, files: Iterable[StoredFile]) -> Iterator[Iterator[Open]]:
     """What opens each of the files, in their order, when its content is here. Raises what `Store.open` does.
 
     The thread that asks is the one that waits. When it ends the block early, nobody waits for the others.
@@ -27,10 +27,10 @@ def ahead(store: Store, files: Iterable[Found]) -> Iterator[Iterator[Open]]:
         executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _opened(executor: ThreadPoolExecutor, store: Store, files: Iterable[Found]) -> Iterator[Open]:
+def _opened(executor: ThreadPoolExecutor, store: Store, files: Iterable[StoredFile]) -> Iterator[Open]:
     asked: deque[Future[bytes]] = deque()
-    for found in files:
-        asked.append(executor.submit(_content, store, found))
+    for stored in files:
+        asked.append(executor.submit(_content, store, stored))
         if len(asked) == _AT_ONCE:
             yield _held(asked.popleft().result())
     while asked:
@@ -41,6 +41,6 @@ def _held(content: bytes) -> Open:
     return lambda _: io.BytesIO(content)
 
 
-def _content(store: Store, found: Found) -> bytes:
-    with store.open(found) as stream:
+def _content(store: Store, stored: StoredFile) -> bytes:
+    with store.open(stored) as stream:
         return stream.read()

@@ -16,7 +16,7 @@ from azure.storage.blob import BlobProperties, ContainerClient
 from penstock.connectors.files.stores import addresses
 from penstock.connectors.files.stores.credentials import SecretKeys
 from penstock.connectors.files.stores.globs import matcher
-from penstock.connectors.files.stores.port import Found, gone, status, trouble, unreachable
+from penstock.connectors.files.stores.port import StoredFile, gone, status, trouble, unreachable
 from penstock.connectors.files.stores.ranges import RangeStream
 from penstock.language.errors import InvalidSpec, NotYet
 
@@ -114,32 +114,32 @@ class BlobContainer:
                 return unreachable(self._subject, self.url, self._server, cause)
         return None
 
-    def find(self, pattern: str | None) -> list[Found]:
+    def list_files(self, pattern: str | None) -> list[StoredFile]:
         """The blobs beneath the prefix that fit, sorted by URL; or the one blob."""
         fits = matcher(pattern, self._ignore)
         with trouble(self._subject, self.url, self._translate):
             if not self.url.endswith("/"):
-                return [_found(self.url, self._container.get_blob_client(self._prefix).get_blob_properties())]
+                return [_stored_file(self.url, self._container.get_blob_client(self._prefix).get_blob_properties())]
             listing = self._container.list_blobs(name_starts_with=self._prefix or None, include=["metadata"])
             blobs = sorted(((blob.name, blob) for blob in listing if not _is_folder(blob)), key=lambda pair: pair[0])
             fitting = [(name, blob) for name, blob in blobs if fits(name.removeprefix(self._prefix))]
-            return [_found(self._root + name, blob) for name, blob in fitting]
+            return [_stored_file(self._root + name, blob) for name, blob in fitting]
 
-    def open(self, found: Found) -> BinaryIO:
-        """Ranged reads, each on condition that the blob is still the one that was found (If-Match)."""
-        blob = self._container.get_blob_client(found.url.removeprefix(self._root))
+    def open(self, stored: StoredFile) -> BinaryIO:
+        """Ranged reads, each on condition that the blob is still the one that was listed (If-Match)."""
+        blob = self._container.get_blob_client(stored.url.removeprefix(self._root))
 
         def fetch(start: int, end: int) -> bytes:
-            with trouble(self._subject, found.url, self._translate):
+            with trouble(self._subject, stored.url, self._translate):
                 try:
                     download = partial(
-                        blob.download_blob, etag=found.etag, match_condition=MatchConditions.IfNotModified
+                        blob.download_blob, etag=stored.etag, match_condition=MatchConditions.IfNotModified
                     )
                     return cast(bytes, download(offset=start, length=end - start).readall())
                 except (errors.ResourceModifiedError, errors.ResourceNotFoundError):
-                    raise gone(self._subject, found.url) from None
+                    raise gone(self._subject, stored.url) from None
 
-        return cast(BinaryIO, RangeStream(self._subject, found.url, found.size, fetch))
+        return cast(BinaryIO, RangeStream(self._subject, stored.url, stored.size, fetch))
 
     def put(self, name: str, source: Path, *, exclusive: bool = False) -> str:
         """Blobs appear whole; `exclusive` is a put on condition that there is none (If-None-Match)."""
@@ -177,5 +177,5 @@ def _is_folder(blob: BlobProperties) -> bool:
     return blob.name.endswith("/") or (blob.metadata or {}).get("hdi_isfolder") == "true"
 
 
-def _found(url: str, blob: BlobProperties) -> Found:
-    return Found(url, f'"{str(blob.etag).strip(chr(34))}"', int(blob.size))
+def _stored_file(url: str, blob: BlobProperties) -> StoredFile:
+    return StoredFile(url, f'"{str(blob.etag).strip(chr(34))}"', int(blob.size))

@@ -17,7 +17,7 @@ from s3fs.utils import FileExpired
 from penstock.connectors.files.stores import addresses
 from penstock.connectors.files.stores.credentials import SecretKeys
 from penstock.connectors.files.stores.globs import matcher
-from penstock.connectors.files.stores.port import BLOCK, Found, Upload, gone, status, trouble, unreachable
+from penstock.connectors.files.stores.port import BLOCK, StoredFile, Upload, gone, status, trouble, unreachable
 from penstock.connectors.files.stores.resolver import Resolver, without_redirects
 from penstock.language.errors import InvalidSpec, NotYet
 
@@ -132,29 +132,29 @@ class Bucket:
             return status(self._subject, self.url, _http_status(cause), self._remedy)
         return None
 
-    def find(self, pattern: str | None) -> list[Found]:
+    def list_files(self, pattern: str | None) -> list[StoredFile]:
         """The objects beneath the prefix that fit, sorted by URL; or the one object."""
         fits = matcher(pattern, self._ignore)
         with trouble(self._subject, self.url, self.translate):
             if not self.url.endswith("/"):
-                return [_found(self.url, self.files.info(self.url))]
+                return [_stored_file(self.url, self.files.info(self.url))]
             bucket = self.url.removeprefix("s3://").partition("/")[0]
             self.files.call_s3("head_bucket", Bucket=bucket)  # an empty listing does not tell that there is no bucket
             listing = self.files.find(self.url, detail=True)
             objects = sorted((f"s3://{path}", seen) for path, seen in listing.items() if _is_object(seen))
             names = [(url, url.removeprefix(self.url), seen) for url, seen in objects if url.startswith(self.url)]
-            return [_found(url, seen) for url, name, seen in names if name and fits(name)]
+            return [_stored_file(url, seen) for url, name, seen in names if name and fits(name)]
 
-    def open(self, found: Found) -> BinaryIO:
-        """Ranged reads, each on condition that the object is still the one that was found (If-Match)."""
-        with trouble(self._subject, found.url, self.translate):
+    def open(self, stored: StoredFile) -> BinaryIO:
+        """Ranged reads, each on condition that the object is still the one that was listed (If-Match)."""
+        with trouble(self._subject, stored.url, self.translate):
             try:
-                if _found(found.url, self.files.info(found.url, refresh=True)) != found:
-                    raise gone(self._subject, found.url)
+                if _stored_file(stored.url, self.files.info(stored.url, refresh=True)) != stored:
+                    raise gone(self._subject, stored.url)
             except FileNotFoundError:
-                raise gone(self._subject, found.url) from None
-            ranges = self.files.open(found.url, "rb", block_size=BLOCK, cache_type="readahead")
-        return cast(BinaryIO, _Reading(ranges, lambda: trouble(self._subject, found.url, self.translate)))
+                raise gone(self._subject, stored.url) from None
+            ranges = self.files.open(stored.url, "rb", block_size=BLOCK, cache_type="readahead")
+        return cast(BinaryIO, _Reading(ranges, lambda: trouble(self._subject, stored.url, self.translate)))
 
     def put(self, name: str, source: Path, *, exclusive: bool = False) -> str:
         """Objects appear whole; `exclusive` is a conditional put (If-None-Match)."""
@@ -251,5 +251,5 @@ def _is_object(seen: dict[str, Any]) -> bool:
     return seen["type"] == "file" and "ETag" in seen and not str(seen.get("Key", seen["name"])).endswith("/")
 
 
-def _found(url: str, seen: dict[str, Any]) -> Found:
-    return Found(url, str(seen["ETag"]), int(seen["size"]))
+def _stored_file(url: str, seen: dict[str, Any]) -> StoredFile:
+    return StoredFile(url, str(seen["ETag"]), int(seen["size"]))

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, cast
 
 from penstock.connectors.files.stores import beneath
 from penstock.connectors.files.stores.globs import matcher
-from penstock.connectors.files.stores.port import BLOCK, Found, gone, trouble
+from penstock.connectors.files.stores.port import BLOCK, StoredFile, gone, trouble
 from penstock.language.errors import InvalidSpec
 
 
@@ -22,16 +22,18 @@ class Folder:
         self.url, self._subject, self._ignore = url, subject, ignore
         self._mount, self._path = mount, path.strip("/")
 
-    def find(self, pattern: str | None) -> list[Found]:
+    def list_files(self, pattern: str | None) -> list[StoredFile]:
         """The regular files beneath the folder that fit, sorted by URL; or the one file. Links are left out."""
         with trouble(self._subject, self.url, self._refused):
             if not self.url.endswith("/"):
                 return [self._one()]
             fits = matcher(pattern, self._ignore)
             entries = [entry for entry in beneath.walk(self._mount, self._path) if fits(entry.name)]
-            return [_found(self.url + entry.name, entry.status) for entry in sorted(entries, key=lambda e: e.name)]
+            return [
+                _stored_file(self.url + entry.name, entry.status) for entry in sorted(entries, key=lambda e: e.name)
+            ]
 
-    def _one(self) -> Found:
+    def _one(self) -> StoredFile:
         try:
             opened = beneath.read(self._mount, self._path)
         except beneath.Refused as refused:
@@ -40,7 +42,7 @@ class Folder:
             message = f"{self._subject}: {self.url} is a folder. End the URL with a slash: {self.url}/"
             raise InvalidSpec(message, "WrongSpecification") from None
         try:
-            return _found(self.url, os.fstat(opened))
+            return _stored_file(self.url, os.fstat(opened))
         finally:
             os.close(opened)
 
@@ -51,17 +53,17 @@ class Folder:
         except OSError:
             return False
 
-    def open(self, found: Found) -> BinaryIO:
-        """The content of the version that was found; the descriptor that was checked is the one that is read."""
-        with trouble(self._subject, found.url, self._refused):
+    def open(self, stored: StoredFile) -> BinaryIO:
+        """The content of the version that was listed; the descriptor that was checked is the one that is read."""
+        with trouble(self._subject, stored.url, self._refused):
             try:
-                opened = beneath.read(self._mount, self._inside(found.url))
+                opened = beneath.read(self._mount, self._inside(stored.url))
             except FileNotFoundError:
-                raise gone(self._subject, found.url) from None
-            if _found(found.url, os.fstat(opened)) != found:
+                raise gone(self._subject, stored.url) from None
+            if _stored_file(stored.url, os.fstat(opened)) != stored:
                 os.close(opened)
-                raise gone(self._subject, found.url)
-            return cast(BinaryIO, _Reading(opened, found, self._subject))
+                raise gone(self._subject, stored.url)
+            return cast(BinaryIO, _Reading(opened, stored, self._subject))
 
     def _inside(self, url: str) -> str:
         if url == self.url:
@@ -111,8 +113,8 @@ class Folder:
 class _Reading(io.RawIOBase):
     """The content of an open file. Raises InvalidSpec at its end when it has changed while it was read."""
 
-    def __init__(self, opened: int, found: Found, subject: str) -> None:
-        self._opened, self._file, self._subject = opened, found, subject
+    def __init__(self, opened: int, stored: StoredFile, subject: str) -> None:
+        self._opened, self._file, self._subject = opened, stored, subject
 
     def readable(self) -> bool:
         return True
@@ -123,7 +125,7 @@ class _Reading(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         with trouble(self._subject, self._file.url):
             count = os.readv(self._opened, [buffer])
-            if not count and _found(self._file.url, os.fstat(self._opened)) != self._file:
+            if not count and _stored_file(self._file.url, os.fstat(self._opened)) != self._file:
                 raise gone(self._subject, self._file.url)
         return count
 
@@ -133,10 +135,10 @@ class _Reading(io.RawIOBase):
         super().close()
 
 
-def _found(url: str, status: os.stat_result) -> Found:
+def _stored_file(url: str, status: os.stat_result) -> StoredFile:
     """The version is the time of the last change and the size.
 
     The inode is no part of it: on network file systems and after a remount the same file may have another one, and
     every file would be read again.
     """
-    return Found(url, f"{status.st_mtime_ns:x}-{status.st_size:x}", status.st_size)
+    return StoredFile(url, f"{status.st_mtime_ns:x}-{status.st_size:x}", status.st_size)

@@ -19,7 +19,7 @@ from google.oauth2 import service_account
 from penstock.connectors.files.stores import addresses
 from penstock.connectors.files.stores.credentials import SecretKeys
 from penstock.connectors.files.stores.globs import matcher
-from penstock.connectors.files.stores.port import Found, Upload, gone, status, trouble, unreachable
+from penstock.connectors.files.stores.port import StoredFile, Upload, gone, status, trouble, unreachable
 from penstock.connectors.files.stores.ranges import RangeStream
 from penstock.connectors.files.stores.resolver import Resolver, without_redirects
 from penstock.language.errors import InvalidSpec, NotYet
@@ -122,16 +122,16 @@ class GoogleBucket:
                 session.max_redirects = 0
                 self._account.credentials.refresh(partial(Request(session), timeout=15))
 
-    def find(self, pattern: str | None) -> list[Found]:
+    def list_files(self, pattern: str | None) -> list[StoredFile]:
         """The objects beneath the prefix that fit, sorted by URL; or the one object."""
         fits = matcher(pattern, self._ignore)
         with trouble(self._subject, self.url, self.translate):
             self._log_in()
             if not self.url.endswith("/"):
-                return [_found(self.url, self._metadata(self._prefix))]
+                return [_stored_file(self.url, self._metadata(self._prefix))]
             objects = {entry["name"]: entry for entry in self._listed() if not entry["name"].endswith("/")}
             names = [(name, name.removeprefix(self._prefix)) for name in sorted(objects)]
-            return [_found(f"gs://{self._bucket}/{key}", objects[key]) for key, name in names if fits(name)]
+            return [_stored_file(f"gs://{self._bucket}/{key}", objects[key]) for key, name in names if fits(name)]
 
     def _listed(self) -> Iterator[dict[str, Any]]:
         """What the bucket has beneath the prefix, page by page. A key that ends in / marks a folder."""
@@ -154,19 +154,19 @@ class GoogleBucket:
     def _metadata(self, key: str) -> dict[str, Any]:
         return cast(dict[str, Any], self.files.call("GET", "b/{}/o/{}", self._bucket, key, json_out=True))
 
-    def open(self, found: Found) -> BinaryIO:
-        """Ranged reads of the generation that was found; one that was replaced meanwhile raises InvalidSpec."""
-        path = found.url.removeprefix("gs://")
+    def open(self, stored: StoredFile) -> BinaryIO:
+        """Ranged reads of the generation that was listed; one that was replaced meanwhile raises InvalidSpec."""
+        path = stored.url.removeprefix("gs://")
 
         def fetch(start: int, end: int) -> bytes:
-            with trouble(self._subject, found.url, self.translate):
+            with trouble(self._subject, stored.url, self.translate):
                 self._log_in()
                 try:
-                    return cast(bytes, self.files.cat_file(path, start=start, end=end, generation=found.etag))
+                    return cast(bytes, self.files.cat_file(path, start=start, end=end, generation=stored.etag))
                 except FileNotFoundError:
-                    raise gone(self._subject, found.url) from None
+                    raise gone(self._subject, stored.url) from None
 
-        return cast(BinaryIO, RangeStream(self._subject, found.url, found.size, fetch))
+        return cast(BinaryIO, RangeStream(self._subject, stored.url, stored.size, fetch))
 
     def put(self, name: str, source: Path, *, exclusive: bool = False) -> str:
         """Objects appear whole; `exclusive` is a put on condition that there is none (ifGenerationMatch=0)."""
@@ -211,8 +211,8 @@ class GoogleBucket:
                 self.files.call("DELETE", "b/{}/o/{}", bucket, key)
 
 
-def _found(url: str, metadata: dict[str, Any]) -> Found:
-    return Found(url, str(metadata["generation"]), int(metadata["size"]))
+def _stored_file(url: str, metadata: dict[str, Any]) -> StoredFile:
+    return StoredFile(url, str(metadata["generation"]), int(metadata["size"]))
 
 
 def _status(error: Exception) -> int | None:

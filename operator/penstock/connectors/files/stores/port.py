@@ -21,15 +21,15 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
-class Found:
-    """A file as it was found. `etag` changes whenever the content does, as far as the protocol can tell."""
+class StoredFile:
+    """A file as it was listed. `etag` changes whenever the content does, as far as the protocol can tell."""
 
     url: str
     etag: str
     size: int
 
 
-Open = Callable[[Found], BinaryIO]
+Open = Callable[[StoredFile], BinaryIO]
 """`Store.open`, or what opens content that is here already."""
 
 
@@ -38,11 +38,11 @@ class Store(Protocol):
 
     url: str
 
-    def find(self, pattern: str | None) -> list[Found]:
+    def list_files(self, pattern: str | None) -> list[StoredFile]:
         """The files beneath the URL that match the glob, sorted by URL; or the one file that the URL names."""
 
-    def open(self, found: Found) -> BinaryIO:
-        """The content of the very version that was found, to be read in order by one thread."""
+    def open(self, stored: StoredFile) -> BinaryIO:
+        """The content of the very version that was listed, to be read in order by one thread."""
 
     def put(self, name: str, source: Path, *, exclusive: bool = False) -> str:
         """Store a local file under `name` beneath the URL, whole or not at all; its URL.

@@ -24,7 +24,7 @@ from sshfs.spec import SSHFileSystem
 from penstock.connectors.files.stores import addresses
 from penstock.connectors.files.stores.credentials import SecretKeys
 from penstock.connectors.files.stores.globs import matcher
-from penstock.connectors.files.stores.port import Found, gone, trouble, unreachable
+from penstock.connectors.files.stores.port import StoredFile, gone, trouble, unreachable
 from penstock.connectors.files.stores.ranges import RangeStream
 from penstock.language.conditions import Reason
 from penstock.language.errors import InvalidSpec, NotYet
@@ -155,18 +155,18 @@ class SftpServer:
                 return None
         return InvalidSpec(f"{self._subject}: {what}. {remedy}.", reason)
 
-    def find(self, pattern: str | None) -> list[Found]:
+    def list_files(self, pattern: str | None) -> list[StoredFile]:
         """The regular files beneath the folder that fit, sorted by URL; or the one file. Links are left out."""
         with trouble(self._subject, self.url, partial(self._translate, self.url)):
             client = self._connected()
             if not self.url.endswith("/"):
-                return [_found(self.url, self._run(partial(self._one, client)))]
+                return [_stored_file(self.url, self._run(partial(self._one, client)))]
             fits = matcher(pattern, self._ignore)
             listed = self._run(partial(_listed, client, self._path(self.url)))
             files = [(name, attributes) for name, attributes in sorted(listed.items()) if fits(name)]
             for name, _ in files:
                 self._check_name(name)
-            return [_found(self.url + name, attributes) for name, attributes in files]
+            return [_stored_file(self.url + name, attributes) for name, attributes in files]
 
     def _check_name(self, name: str) -> None:
         try:
@@ -189,40 +189,40 @@ class SftpServer:
             message = f"{self._subject}: {self.url} is a link, and links are not followed. Name the file itself."
         raise InvalidSpec(message, "WrongSpecification")
 
-    def open(self, found: Found) -> BinaryIO:
-        """The content, or InvalidSpec when it is no longer what was found, also at its end."""
-        translate = partial(self._translate, found.url)
-        with trouble(self._subject, found.url, translate):
+    def open(self, stored: StoredFile) -> BinaryIO:
+        """The content, or InvalidSpec when it is no longer what was listed, also at its end."""
+        translate = partial(self._translate, stored.url)
+        with trouble(self._subject, stored.url, translate):
             client = self._connected()
-            handle = self._run(partial(self._handle, client, found))
+            handle = self._run(partial(self._handle, client, stored))
 
         def fetch(start: int, end: int) -> bytes:
-            with trouble(self._subject, found.url, translate):
-                return self._run(partial(self._read, handle, found, start, end))
+            with trouble(self._subject, stored.url, translate):
+                return self._run(partial(self._read, handle, stored, start, end))
 
         def close() -> None:
             with suppress(asyncssh.Error, OSError):
                 self._run(handle.close)
 
-        return cast(BinaryIO, RangeStream(self._subject, found.url, found.size, fetch, close))
+        return cast(BinaryIO, RangeStream(self._subject, stored.url, stored.size, fetch, close))
 
-    async def _handle(self, client: asyncssh.SFTPClient, found: Found) -> asyncssh.SFTPClientFile:
-        path = self._path(found.url)
+    async def _handle(self, client: asyncssh.SFTPClient, stored: StoredFile) -> asyncssh.SFTPClientFile:
+        path = self._path(stored.url)
         try:
             there = await client.lstat(path)
             handle = await client.open(path, "rb", encoding=None)
         except _MISSING:
-            raise gone(self._subject, found.url) from None
-        if not stat.S_ISREG(there.permissions or 0) or _found(found.url, await handle.stat()) != found:
+            raise gone(self._subject, stored.url) from None
+        if not stat.S_ISREG(there.permissions or 0) or _stored_file(stored.url, await handle.stat()) != stored:
             await handle.close()
-            raise gone(self._subject, found.url)
+            raise gone(self._subject, stored.url)
         return handle
 
-    async def _read(self, handle: asyncssh.SFTPClientFile, found: Found, start: int, end: int) -> bytes:
+    async def _read(self, handle: asyncssh.SFTPClientFile, stored: StoredFile, start: int, end: int) -> bytes:
         block = cast(bytes, await handle.read(end - start, start))
-        last = end == found.size or len(block) < end - start
-        if last and _found(found.url, await handle.stat()) != found:
-            raise gone(self._subject, found.url)
+        last = end == stored.size or len(block) < end - start
+        if last and _stored_file(stored.url, await handle.stat()) != stored:
+            raise gone(self._subject, stored.url)
         return block
 
     def put(self, name: str, source: Path, *, exclusive: bool = False) -> str:
@@ -248,9 +248,9 @@ class SftpServer:
             self._run(partial(_remove, client, self._path(url)))
 
 
-def _found(url: str, attributes: asyncssh.SFTPAttrs) -> Found:
+def _stored_file(url: str, attributes: asyncssh.SFTPAttrs) -> StoredFile:
     size = attributes.size or 0
-    return Found(url, f"{attributes.mtime or 0:x}-{size:x}", size)
+    return StoredFile(url, f"{attributes.mtime or 0:x}-{size:x}", size)
 
 
 async def _listed(client: asyncssh.SFTPClient, folder: str) -> dict[str, asyncssh.SFTPAttrs]:

@@ -12,7 +12,7 @@ import fsspec
 from fsspec.asyn import sync
 
 from penstock.connectors.files.stores import addresses
-from penstock.connectors.files.stores.port import BLOCK, Found, gone, status, trouble, unreachable
+from penstock.connectors.files.stores.port import BLOCK, StoredFile, gone, status, trouble, unreachable
 from penstock.connectors.files.stores.resolver import Resolver
 from penstock.connectors.files.stores.webcredentials import ANONYMOUS, WebCredentials
 from penstock.language.errors import InvalidSpec, NotYet
@@ -50,7 +50,7 @@ class Web:
             connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(), **given
         )
 
-    def find(self, pattern: str | None) -> list[Found]:
+    def list_files(self, pattern: str | None) -> list[StoredFile]:
         """The one file. Raises InvalidSpec when asked for a pattern: a web server cannot list."""
         if pattern is not None:
             raise InvalidSpec(f"{self._subject}: {self.url} is a web server, which cannot list files; leave glob out.")
@@ -62,15 +62,15 @@ class Web:
                     raise
                 response = self._request("GET", {})
             response.close()
-        return [_found(self.url, response.headers)]
+        return [_stored_file(self.url, response.headers)]
 
-    def open(self, found: Found) -> BinaryIO:
-        """The content as one stream, or InvalidSpec when it is no longer what was found."""
-        condition = {"If-Match": found.etag} if found.etag.startswith('"') else {}  # not for weak or missing tags
+    def open(self, stored: StoredFile) -> BinaryIO:
+        """The content as one stream, or InvalidSpec when it is no longer what was listed."""
+        condition = {"If-Match": stored.etag} if stored.etag.startswith('"') else {}  # not for weak or missing tags
         with trouble(self._subject, self.url, self._translate):
             response = self._request("GET", condition)
-            now = _found(self.url, response.headers)
-            if not _same(found, now):
+            now = _stored_file(self.url, response.headers)
+            if not _same(stored, now):
                 response.close()
                 raise gone(self._subject, self.url)
             download = _Download(self._files.loop, response, now, self._subject)
@@ -175,13 +175,13 @@ def _meaning(subject: str, url: str, error: Exception, remedy: str = "") -> Inva
     return None
 
 
-def _found(url: str, headers: Mapping[str, str]) -> Found:
+def _stored_file(url: str, headers: Mapping[str, str]) -> StoredFile:
     mark = headers.get("ETag") or headers.get("Last-Modified") or f"{_UNMARKED} {headers.get('Date', '')}"
     length = headers.get("Content-Length", "")
-    return Found(url, mark, int(length) if length.isascii() and length.isdigit() else -1)
+    return StoredFile(url, mark, int(length) if length.isascii() and length.isdigit() else -1)
 
 
-def _same(before: Found, now: Found) -> bool:
+def _same(before: StoredFile, now: StoredFile) -> bool:
     """Whether it may be the same version. An answer to HEAD may lack the size, and say its tag is weak."""
     sizes = before.size == now.size or -1 in (before.size, now.size)
     unmarked = before.etag.startswith(_UNMARKED) and now.etag.startswith(_UNMARKED)
@@ -191,8 +191,8 @@ def _same(before: Found, now: Found) -> bool:
 class _Download(io.RawIOBase):
     """The body of one response, in order. A body that ends early raises NotYet."""
 
-    def __init__(self, loop: Any, response: Any, found: Found, subject: str) -> None:
-        self._loop, self._response, self._file, self._subject = loop, response, found, subject
+    def __init__(self, loop: Any, response: Any, stored: StoredFile, subject: str) -> None:
+        self._loop, self._response, self._file, self._subject = loop, response, stored, subject
         self._received = 0
 
     def readable(self) -> bool:
