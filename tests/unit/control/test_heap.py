@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from penstock.control import heap
 from penstock.control.heap import Heap
 
 
@@ -23,39 +24,87 @@ class Cycle:
         self.me = self
 
 
-def test_nothing_is_collected_while_everything_is_loaded_and_all_of_it_is_set_aside_then() -> None:
-    heap = Heap()
+class Clock:
+    """Says that a collection took as long as the test wants."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.step = 0.0
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def loaded(clock: Clock) -> Iterator[Heap]:
+    heap = Heap(clock)
     heap.begin_loading()
+    heap.loaded()
+    yield heap
+    heap.end()
+
+
+def test_nothing_is_collected_while_everything_is_loaded_and_all_of_it_is_set_aside_then() -> None:
+    loading = Heap()
+    loading.begin_loading()
     assert not gc.isenabled()
     before = gc.get_freeze_count()
-    heap.loaded(1000)
+    loading.loaded()
     assert gc.isenabled()
     assert gc.get_freeze_count() > before
+    loading.end()
 
 
+@pytest.mark.usefixtures("loaded")
 def test_garbage_that_is_made_afterwards_is_collected() -> None:
-    heap = Heap()
-    heap.loaded(1000)
     garbage = weakref.ref(Cycle())
     gc.collect()
     assert garbage() is None
 
 
-def test_it_is_set_aside_again_only_after_it_has_grown() -> None:
-    heap = Heap()
-    heap.loaded(1000)
-    count = gc.get_freeze_count()
+@pytest.mark.usefixtures("loaded")
+def test_what_survives_a_costly_full_collection_is_set_aside_and_after_a_cheap_one_it_is_not(clock: Clock) -> None:
     kept = [[number] for number in range(1000)]
-    heap.loaded(1100)
-    assert gc.get_freeze_count() <= count
-    heap.loaded(1300)
-    assert gc.get_freeze_count() >= count + len(kept)
+    clock.step = heap.COSTLY_SECONDS / 2
+    before = gc.get_freeze_count()
+    gc.collect(2)
+    assert gc.get_freeze_count() <= before
+    clock.step = 2 * heap.COSTLY_SECONDS
+    gc.collect(1)
+    assert gc.get_freeze_count() <= before
+    gc.collect(2)
+    assert gc.get_freeze_count() >= before + len(kept)
+
+
+def test_garbage_among_what_was_set_aside_is_looked_for_after_many_times(loaded: Heap, clock: Clock) -> None:
+    clock.step = 2 * heap.COSTLY_SECONDS
+    cycle = Cycle()
+    garbage = weakref.ref(cycle)
+    gc.collect()
+    del cycle
+    for _ in range(heap.TIMES - 1):
+        assert not loaded.overdue
+        gc.collect()
+    assert loaded.overdue
+    assert garbage() is not None
+    loaded.clean()
+    assert garbage() is None
+    assert not loaded.overdue
 
 
 def test_it_leaves_the_collector_as_it_was() -> None:
-    heap = Heap()
-    heap.begin_loading()
-    heap.loaded(10)
-    heap.end()
+    callbacks, thresholds = len(gc.callbacks), gc.get_threshold()
+    loading = Heap()
+    loading.begin_loading()
+    loading.loaded()
+    assert gc.get_threshold() != thresholds
+    loading.end()
     assert gc.isenabled()
     assert gc.get_freeze_count() == 0
+    assert (len(gc.callbacks), gc.get_threshold()) == (callbacks, thresholds)

@@ -32,7 +32,8 @@ WATCH_SECONDS = 300
 """How long the server keeps a watch open; then we go on from where it ended."""
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_PAGE = 500
+_PAGE = 100
+"""How many objects one answer of a list has: it is parsed at once, and each may have 64 KiB of status."""
 _LOG_BYTES = 1 << 20
 _UNAUTHORIZED = (
     "the API server does not accept our credentials (401 Unauthorized): the token or the client certificate has "

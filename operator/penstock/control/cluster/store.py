@@ -71,11 +71,6 @@ class Store:
         """The object, if it is there."""
         return self._objects.get(key)
 
-    @property
-    def size(self) -> int:
-        """How many objects and children there are."""
-        return len(self._objects) + len(self._children)
-
     def object_keys(self) -> list[Key]:
         """Every object of the five kinds."""
         return list(self._objects)
