@@ -1,7 +1,9 @@
 """The CronJob controller, as kubernetes/pkg/controller/cronjob: Jobs at the times of a schedule, and their history."""
 
 import datetime
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import kubecron.schedule
 import kubecron.times
@@ -34,7 +36,7 @@ class CronJobs:
         status = copy(item.get("status", {}))
         self._settle(item, status, jobs)
         self._prune(item, jobs)
-        wait = None if item["spec"]["suspend"] else self._ring(item, status)
+        wait = None if item["spec"]["suspend"] else self._start_due(item, status)
         if not status.get("active", True):
             del status["active"]
         self._writer.modify(self._cron_jobs, (namespace, name), lambda c: c.update(status=status), _STATUS)
@@ -69,7 +71,8 @@ class CronJobs:
                 self._writer.delete(self._jobs, job["metadata"]["namespace"], name, Deletion(propagation="Background"))
                 self._tell(item, "SuccessfulDelete", f"Deleted job {name}")
 
-    def _ring(self, item: Json, status: Json) -> float:
+    def _start_due(self, item: Json, status: Json) -> float:
+        """Start what is due, once for all times that were missed; seconds until the next time."""
         now = datetime.datetime.now(datetime.UTC)
         missed, following = self._times(item, status, now)
         wait = (following - now).total_seconds() + 0.05
@@ -95,14 +98,10 @@ class CronJobs:
         since = moment(status.get("lastScheduleTime") or item["metadata"]["creationTimestamp"])
         if "startingDeadlineSeconds" in spec:
             since = max(since, now - datetime.timedelta(seconds=spec["startingDeadlineSeconds"]))
-        latest, number = None, 0
-        for at in _scheduled(spec, since):
-            if at > now:
-                if number > _MANY:
-                    self._tell(item, "TooManyMissedTimes", _TOO_MANY)
-                return latest, at
-            latest, number = at, number + 1
-        return latest, now + datetime.timedelta(days=1)
+        missed = Missed.of(spec, since, now)
+        if missed.number > _MANY:
+            self._tell(item, "TooManyMissedTimes", _TOO_MANY)
+        return missed.latest, missed.following or now + datetime.timedelta(days=1)
 
     def _start(self, item: Json, status: Json, at: datetime.datetime) -> None:
         template, zone = copy(item["spec"]["jobTemplate"]), kubecron.zones.load(item["spec"].get("timeZone") or "UTC")
@@ -136,14 +135,47 @@ class CronJobs:
         journal.tell(self._writer, item, "cronjob-controller", reason, message)
 
 
-def _scheduled(spec: Json, since: datetime.datetime) -> Iterator[datetime.datetime]:
-    """The times of a CronJob after a moment, in UTC."""
-    schedule = kubecron.schedule.parse(spec["schedule"])
-    zone = kubecron.zones.load(spec.get("timeZone") or "UTC")
-    at = kubecron.times.next_time(schedule, zone, since)
-    while at is not None:
-        yield at
-        at = kubecron.times.next_time(schedule, zone, at)
+@dataclass(frozen=True)
+class Missed:
+    """The times of a CronJob that have come since it was last acted on, as Kubernetes counts them."""
+
+    latest: datetime.datetime | None
+    """The last of them, in UTC; None where none has come."""
+    number: int
+    """How many there are, by the distance of the first two: that is exact for regular schedules."""
+    following: datetime.datetime | None
+    """The next time after now; None for a schedule that has no more."""
+
+    @classmethod
+    def of(cls, spec: Json, since: datetime.datetime, now: datetime.datetime) -> "Missed":
+        """The times of the schedule in `spec` after `since`, up to `now`."""
+        schedule = kubecron.schedule.parse(spec["schedule"])
+        zone = kubecron.zones.load(spec.get("timeZone") or "UTC")
+        after = functools.partial(kubecron.times.next_time, schedule, zone)
+        first = after(since)
+        if first is None or first > now:
+            return cls(None, 0, first)
+        second = after(first)
+        if second is None or second > now:
+            return cls(first, 1, second)
+        number = int((now - first).total_seconds()) // round((second - first).total_seconds()) + 1
+        return cls(_last(after, second, now), number, after(now))
+
+
+def _last(
+    after: Callable[[datetime.datetime], datetime.datetime | None], early: datetime.datetime, now: datetime.datetime
+) -> datetime.datetime:
+    """The last time up to `now`; `early` is one of them. It is looked for from the end: there may be a year of them."""
+    back, latest = datetime.timedelta(minutes=1), early
+    while now - back > early:
+        at = after(now - back)
+        if at is not None and at <= now:
+            latest = at
+            break
+        back *= 2
+    while (at := after(latest)) is not None and at <= now:
+        latest = at
+    return latest
 
 
 def _finished(job: Json) -> str:

@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+from typing import Any
 
 from support import manifests
 from support.clusters import Cluster, Session
@@ -62,16 +63,22 @@ def test_create_job_from_the_cronjob_is_admitted_as_a_run(session: Session) -> N
     assert session.last_run("pipeline", "cities", f"manual/{uid}")["rowsLoaded"] == 3
 
 
-def test_a_bell_that_rings_is_a_run_whose_interval_ends_then(session: Session) -> None:
-    _loaded(session, manifests.pipeline(runNonce="", schedule=["* * * * *"]))
+def test_what_a_schedule_starts_is_a_run_whose_interval_ends_at_the_time_that_next_showed(session: Session) -> None:
+    _loaded(session, manifests.pipeline(runNonce="", schedule=["* * * * *"], timeZone="Asia/Kathmandu"))
+
+    def pipeline() -> dict[str, Any]:
+        status: dict[str, Any] = session.get("pipeline", "cities").get("status", {})
+        return status
+
+    shown = session.until(lambda: pipeline().get("nextRunTime"), "NEXT shows a time")
     run = session.until(
-        lambda: (
-            session.get("pipeline", "cities").get("status", {}).get("lastRun", {}).get("finishedAt")
-            and session.get("pipeline", "cities")["status"]["lastRun"]
+        lambda: next(
+            (run for run in pipeline().get("runs", []) if run["scheduledTime"] == shown and "finishedAt" in run), None
         ),
-        "the schedule's first run",
+        f"the run of {shown}",
     )
     assert run["state"] == "Succeeded"
+    assert pipeline()["nextRunTime"] > shown
     assert run["id"] == f"{session.namespace}/cities/schedule/{run['scheduledTime']}"
     assert run["scheduledTime"].endswith(":00Z")
 

@@ -1,5 +1,6 @@
 """Jobs and CronJobs with the fields our operator emits, and the Pods they start as local processes."""
 
+import datetime
 import json
 import time
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from embedded.harness import Json, Kube, claim, held, job, until
+from localkube import cronjobs
 
 MERGE = "application/merge-patch+json"
 _POLICY = {
@@ -237,6 +239,43 @@ def test_a_bell_rings_once_for_what_it_missed_and_waits_for_its_job(kube: Kube) 
     assert status["active"][0]["name"] == jobs[0]["metadata"]["name"]
     assert len(kube.get("jobs")["items"]) == 1
     assert "Suspended" in held(until(lambda: held(kube.get("jobs")["items"][0]) and kube.get("jobs")["items"][0]))
+
+
+_NOON = datetime.datetime(2026, 6, 1, 12, 0, 30, tzinfo=datetime.UTC)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "minutes", "number", "latest"),
+    [
+        ("* * * * *", 0, 0, None),
+        ("* * * * *", 1, 1, "2026-06-01T12:00"),
+        ("* * * * *", 100, 100, "2026-06-01T12:00"),
+        ("* * * * *", 101, 101, "2026-06-01T12:00"),
+        ("* * * * *", 600_000, 600_000, "2026-06-01T12:00"),
+        ("0 3 * * *", 24 * 60, 1, "2026-06-01T03:00"),
+        # By the distance of the first two, as Kubernetes does: 31 days, a minute.
+        ("0 3 1 * *", 365 * 24 * 60, 11, "2026-06-01T03:00"),
+        ("0,1 3 * * *", 3 * 24 * 60, 3421, "2026-06-01T03:01"),
+        ("59 23 31 2 *", 365 * 24 * 60, 0, None),
+    ],
+)
+def test_missed_times_are_counted_as_kubernetes_does(
+    schedule: str, minutes: int, number: int, latest: str | None
+) -> None:
+    since = _NOON.replace(second=0) - datetime.timedelta(minutes=minutes)
+    missed = cronjobs.Missed.of({"schedule": schedule}, since, _NOON)
+    assert missed.latest == (datetime.datetime.fromisoformat(f"{latest}:00+00:00") if latest else None)
+    assert missed.number == number
+    assert missed.following is None or missed.following > _NOON
+
+
+def test_more_than_a_hundred_missed_times_are_told_and_one_job_starts_for_all(kube: Kube) -> None:
+    kube.apply(_bell())
+    _miss(kube, 150)
+    (made,) = until(lambda: kube.get("jobs")["items"])
+    told = [event["message"] for event in kube.get("events")["items"] if event["reason"] == "TooManyMissedTimes"]
+    assert told == ["too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew"]
+    assert made["metadata"]["name"].startswith("bell-")
 
 
 def test_a_suspended_bell_is_silent_and_a_job_can_be_made_by_hand(kube: Kube) -> None:

@@ -19,7 +19,7 @@ from penstock.control.desired.runs import Start
 from penstock.control.observe import Observed, Seen
 from penstock.control.resolve import Graph
 from penstock.control.settings import Settings
-from penstock.language import times
+from penstock.language import times, words
 from penstock.language.conditions import Reason
 from penstock.language.model import Model
 from penstock.runs.order import OrderKind, RunOrder
@@ -176,7 +176,7 @@ def why_waiting(graph: Graph, purpose: OrderKind, rivals: Iterable[Observed]) ->
     for node in graph.nodes:
         reachable, ready = node.condition("Reachable"), node.condition("Ready")
         if reachable is not None and reachable.status == "False":
-            return f"{node.title} is not reachable: {reachable.message}"
+            return f"{node.title} is not reachable: {words.without_subject(reachable.message, node.title)}"
         if node.key.kind == "Dataset" and (ready is None or ready.status != "True"):
             return f"Dataset {node.name} is not ready yet"
     writer = next((rival for rival in rivals if purpose == "ingest" and rival.purpose in ("ingest", "migrate")), None)

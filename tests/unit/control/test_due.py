@@ -312,6 +312,8 @@ def test_what_holds_a_run_back_is_told_in_words() -> None:
     _ready(stage)
     _unreachable(stage, "lake")
     assert due.why_waiting(_graph(stage), "ingest", []) == "Destination lake is not reachable: no route to host"
+    _unreachable(stage, "lake", "Destination lake: no route to host")
+    assert due.why_waiting(_graph(stage), "ingest", []) == "Destination lake is not reachable: no route to host"
     stage.apply(manifests.pipeline(suspend=True))
     assert due.why_waiting(_graph(stage), "ingest", []) == "Pipeline cities is suspended"
     stage.apply(manifests.dataset(writeMode="replace"))

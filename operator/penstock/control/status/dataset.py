@@ -62,9 +62,8 @@ def _table_ready(graph: Graph, trouble: Problem | None, migration: Inspection | 
         return verdicts.false("Ready", "Suspended", graph.suspended)
     reachable = graph.destination.condition("Reachable") if graph.destination is not None else None
     if graph.destination is not None and reachable is not None and reachable.status == "False":
-        return verdicts.false(
-            "Ready", "Unreachable", f"{graph.destination.title} is not reachable: {reachable.message}"
-        )
+        why = words.without_subject(reachable.message, graph.destination.title)
+        return verdicts.false("Ready", "Unreachable", f"{graph.destination.title} is not reachable: {why}")
     held_up = f": {migration.message}" if migration is not None and migration.message else ""
     return verdicts.false("Ready", "Progressing", f"its table is being made{held_up}")
 

@@ -84,7 +84,8 @@ def _not_ready(graph: Graph) -> Verdict | None:
         if ready is None or ready.reason == "Progressing":
             return verdicts.false("Ready", "Progressing", f"Dataset {entry.dataset.name} is being made")
         if ready.status != "True":
-            return verdicts.false("Ready", "DatasetNotReady", f"{entry.dataset.title} is not ready: {ready.message}")
+            why = words.without_subject(ready.message, entry.dataset.title)
+            return verdicts.false("Ready", "DatasetNotReady", f"{entry.dataset.title} is not ready: {why}")
     return None
 
 
