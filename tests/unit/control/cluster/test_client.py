@@ -176,15 +176,31 @@ def test_behind_a_closed_fence_it_reads_and_never_writes() -> None:
     assert server.requests == ["GET"]
 
 
+class Withheld(TokenBucket):
+    """Gives out a token once the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__(10, 1)
+        self.asked, self.granted = asyncio.Event(), asyncio.Event()
+
+    async def take(self) -> None:
+        self.asked.set()
+        await self.granted.wait()
+
+
 def test_a_write_that_waits_for_its_turn_meets_a_fence_that_closed_meanwhile() -> None:
-    fence, server, bucket = Fence(), Server(OK), TokenBucket(10, 1)
+    fence, server, bucket = Fence(), Server(OK), Withheld()
 
     async def ask() -> None:
         async with server.client(fence, bucket) as cluster:
+            bucket.granted.set()
             await cluster.get(POD)
+            bucket.asked.clear()
+            bucket.granted.clear()
             waiting = asyncio.create_task(cluster.patch(POD, {}))
-            await asyncio.sleep(0)
+            await bucket.asked.wait()
             fence.close()
+            bucket.granted.set()
             with pytest.raises(Fenced):
                 await waiting
 
