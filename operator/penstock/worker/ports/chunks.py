@@ -169,6 +169,8 @@ class Chunk:
 
     def records_of(self, rows: Iterable[int]) -> list[int]:
         """The indices of the records that the table's rows of these indices are."""
+        if not self.missing:
+            return [self.first + row for row in rows]
         shifted = [index - position for position, index in enumerate(self.missing)]
         return [row + bisect_right(shifted, row) for row in (self.first + row for row in rows)]
 

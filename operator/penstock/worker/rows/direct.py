@@ -49,6 +49,12 @@ _LENGTHS = {"date": len("2013-01-05"), "timestamp": len("2013-01-05 10:20:30")}
 _DIGITS_KEPT = 15
 """Digits that any double gives back."""
 _PLAIN_DOUBLE = rf"^-?[0-9]{{1,{_DIGITS_KEPT}}}(\.[0-9]{{1,17}})?$"
+_PLAIN_DAY = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
+_PLAIN_MOMENTS = {"date": f"{_PLAIN_DAY}$", "timestamp": rf"{_PLAIN_DAY} ([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$"}
+"""Days and times that exist in any year."""
+_IN_NUMBERS = "0123456789.-"
+_MOST_DIGITS = 38
+"""Digits with which Arrow's casts to a decimal do not overflow; with more they yield other numbers."""
 
 Values = tuple[pa.Array, pa.BooleanArray | None]
 """A value for each cell, and which of them are certain; None: all are. A null of the source is a certain null."""
@@ -130,25 +136,60 @@ def _is_wider_decimal(source: str, kind: str) -> bool:
 def written(kind: str, cells: pa.Array) -> Values:
     """Plainly written texts as values of the type.
 
-    Certain are: digits alone, few enough to fit; numbers with at most as many digits as the type has, on either side
-    of the point; the words for true and false; dates and times of their usual length, which Arrow reads strictly: it
-    refuses offsets, days that do not exist and hours past 23.
+    Certain are: digits alone, few enough to fit; numbers that Arrow's cast and ours take alike; the words for true and
+    false; dates and times of their usual length, which Arrow reads strictly: it refuses offsets, days that do not exist
+    and hours past 23.
     """
     if kind == "boolean":
         place = pc.index_in(cells, pa.array([*lossless.TRUE, *lossless.FALSE]), skip_nulls=True)
         values = pc.less(place, len(lossless.TRUE))
         return values, _as_certain(values, cells)
-    target = arrow_type(kind)
-    plain = _plain_cells(kind, cells)
-    try:
-        values = pc.cast(cells if pc.all(plain).as_py() is not False else pc.if_else(plain, cells, None), target)
-    except pa.ArrowInvalid:  # a cell of that length is no date: all are left to DuckDB
-        values = pa.nulls(len(cells), target)
+    values = _cast(kind, cells)
     if kind in _LENGTHS:  # Arrow knows a year 0
-        values = pc.if_else(pc.greater_equal(values, pa.scalar(datetime(1, 1, 1)).cast(target)), values, None)
+        first = pa.scalar(datetime(1, 1, 1)).cast(values.type)
+        if pc.less(pc.min(values), first).as_py():
+            values = pc.if_else(pc.greater_equal(values, first), values, None)
     if kind == "double":
         values = _digits_kept(cells, values)
     return values, _as_certain(values, cells)
+
+
+def _cast(kind: str, cells: pa.Array) -> pa.Array:
+    """The values of those cells that are written plainly.
+
+    A cast that fails says nothing of any cell. So what is cast first are the cells that a cheap test lets pass, among
+    which others are rare; where it fails, the cells that a regular expression takes, with which it cannot.
+    """
+    try:
+        return pc.cast(_only(_likely_cells(kind, cells), cells), arrow_type(kind))
+    except pa.ArrowInvalid:
+        return pc.cast(_only(_plain_cells(kind, cells), cells), arrow_type(kind))
+
+
+def _only(which: pa.BooleanArray, cells: pa.Array) -> pa.Array:
+    return cells if pc.all(which).as_py() is not False else pc.if_else(which, cells, None)
+
+
+def _likely_cells(kind: str, cells: pa.Array) -> pa.BooleanArray:
+    """Cells that are plain where Arrow can cast them; a test that costs next to nothing."""
+    lengths = pc.binary_length(cells)
+    if kind in _DIGITS:
+        return pc.and_(pc.ascii_is_decimal(cells), pc.less_equal(lengths, _DIGITS[kind]))
+    if kind in _LENGTHS:
+        return pc.equal(lengths, _LENGTHS[kind])
+    most = _DIGITS_KEPT
+    if kind != "double":
+        precision, scale = lossless.digits(kind)
+        most = _MOST_DIGITS - scale
+        if most <= precision:  # longer ones are usual
+            return _plain_cells(kind, cells)
+    longest = pc.max(lengths).as_py() or 0
+    if longest > most and kind == "double":  # all of its digits are written
+        return _plain_cells(kind, cells)
+    others = pc.binary_length(pc.ascii_trim(cells, _IN_NUMBERS))
+    if longest <= most and not pc.max(others).as_py():
+        return pa.repeat(pa.scalar(True), len(cells))
+    return pc.and_(pc.equal(others, 0), pc.less_equal(lengths, most))
 
 
 def _as_certain(values: pa.Array, cells: pa.Array) -> pa.BooleanArray | None:
@@ -167,10 +208,11 @@ def _digits_kept(cells: pa.Array, values: pa.Array) -> pa.Array:
 
 
 def _plain_cells(kind: str, cells: pa.Array) -> pa.BooleanArray:
+    """Cells that Arrow can cast, and does as we do."""
     if kind in _DIGITS:
-        return pc.and_(pc.ascii_is_decimal(cells), pc.less_equal(pc.binary_length(cells), _DIGITS[kind]))
+        return _likely_cells(kind, cells)
     if kind in _LENGTHS:
-        return pc.equal(pc.binary_length(cells), _LENGTHS[kind])
+        return pc.match_substring_regex(cells, _PLAIN_MOMENTS[kind])
     if kind == "double":
         return pc.match_substring_regex(cells, _PLAIN_DOUBLE)
     precision, scale = lossless.digits(kind)

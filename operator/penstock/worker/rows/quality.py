@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from penstock.language.errors import PenstockError
 from penstock.worker.ports.chunks import MASK, UTF8, Chunk
 from penstock.worker.rows import engine, portions
-from penstock.worker.rows.questions import Question, Questions, asked_values, questions
+from penstock.worker.rows.questions import Question, Questions, is_always_direct, questions
 from penstock.worker.rows.shape import EXACT
 
 __all__ = ["BAD", "Judge", "Questions", "Split", "TooMuchText", "questions"]
@@ -51,10 +51,14 @@ class Split:
 
 @dataclass
 class _Values:
-    """Each field's values so far, and which rows they are certain for; None: all."""
+    """Each field's values so far, and which rows they are certain for; None: all.
+
+    `reasons` are what the answer to `Questions.both` says about the bad rows, in their order.
+    """
 
     values: list[pa.Array | None]
     certain: list[pa.BooleanArray | None]
+    reasons: pa.Table | None = None
 
 
 class Judge:
@@ -77,7 +81,7 @@ class Judge:
         if ask.has_exact:
             rows = rows.append_column(EXACT, _exact(chunks, rows.num_rows))
         rows = rows.combine_chunks()
-        values, verdicts = self._judged(ask, rows)
+        values, verdicts, reasons = self._judged(ask, rows)
         bad = _any(verdicts, rows.num_rows)
         good = pa.table(values, names=[str(number) for number in range(len(values))])
         if not bad.true_count:
@@ -85,7 +89,10 @@ class Judge:
                 Split(good.slice(start, size), _bad_of(chunk, None, start, ask))
                 for chunk, start, size in zip(chunks, _starts(sizes), sizes, strict=True)
             ]
-        good, reasons = good.filter(pc.invert(bad)), self._reasons(ask, rows, values, verdicts)
+        good = good.filter(pc.invert(bad))
+        if reasons is None:
+            reasons = self._reasons(ask, rows, values, verdicts)
+        reasons = self._completed(ask, reasons, rows, values, pc.indices_nonzero(bad))
         bad_counts = [bad.slice(start, size).true_count for start, size in zip(_starts(sizes), sizes, strict=True)]
         good_counts = [size - count for size, count in zip(sizes, bad_counts, strict=True)]
         return [
@@ -95,8 +102,13 @@ class Judge:
             )
         ]
 
-    def _judged(self, ask: Questions, rows: pa.Table) -> tuple[list[pa.Array], list[pa.BooleanArray | None]]:
-        """Each field's values; and for each of the verdicts, which rows are bad by it, None for none of them."""
+    def _judged(
+        self, ask: Questions, rows: pa.Table
+    ) -> tuple[list[pa.Array], list[pa.BooleanArray | None], pa.Table | None]:
+        """Each field's values; for each of the verdicts, which rows are bad by it, None for none of them; and why.
+
+        The reasons are None where they have still to be asked.
+        """
         directly = [reading.values(rows) if reading else (None, None) for reading in ask.readings]
         state = _Values([values for values, _ in directly], [certain for _, certain in directly])
         ordinary = None
@@ -109,28 +121,43 @@ class Judge:
                 continue
             sure = _sure(state, question, ordinary)
             verdicts.append(None if sure is None else self._verdict(ask, question, rows, state, sure))
-        return [values for values in state.values if values is not None], verdicts
+        return [values for values in state.values if values is not None], verdicts, state.reasons
 
     def _verdict(
         self, ask: Questions, question: Question, rows: pa.Table, state: _Values, sure: pa.BooleanArray | None
     ) -> pa.BooleanArray:
         """Ask about the rows that are not sure, or about all; put the answers among the values. Which rows are bad."""
-        given = _given(question, rows, state.values)
         doubtful = None if sure is None else pc.invert(sure)
-        judged = self._answer(question, given if doubtful is None else given.filter(doubtful), ask.masked)
-        for field in asked_values(question):
+        given = _given(question, rows, state.values)
+        if doubtful is not None:
+            given = given.filter(doubtful)
+        if ask.both is not None and doubtful is not None and given.num_rows <= _piece(given):
+            judged = self._answer(ask.both, given, ask.masked)
+            state.reasons = judged.select([*_OF_FIRST, "error"]).filter(judged["bad"])
+        else:
+            judged = self._answer(question, given, ask.masked)
+        bad = _one_array(judged["bad"])
+        if doubtful is None or bad.false_count:  # else the values of these rows are of no use
+            self._put(ask, question, judged, state, doubtful)
+        return bad if doubtful is None else pc.replace_with_mask(doubtful, doubtful, bad)
+
+    def _put(
+        self, ask: Questions, question: Question, judged: pa.Table, state: _Values, doubtful: pa.BooleanArray | None
+    ) -> None:
+        """Put the answers for the doubtful rows, or for all, among the values."""
+        for field in question.fields:
+            if is_always_direct(field):
+                continue
             answers = _one_array(judged[field.value]).cast(ask.types[field.number])
             before = state.values[field.number]
             if before is not None and doubtful is not None:
                 answers = pc.replace_with_mask(before, doubtful, answers)
             state.values[field.number] = answers
-        bad = _one_array(judged["bad"])
-        return bad if doubtful is None else pc.replace_with_mask(doubtful, doubtful, bad)
 
     def _reasons(
         self, ask: Questions, rows: pa.Table, values: Sequence[pa.Array], verdicts: Sequence[pa.BooleanArray | None]
     ) -> pa.Table:
-        """Of each bad row: its number, stage, field, reason, kind, error, and its payload where chunks have none."""
+        """Of each bad row: its stage, field, reason, kind and error."""
         numbers = pc.indices_nonzero(_any(verdicts, rows.num_rows))
         answers = []
         for question in ask.reasons:
@@ -147,16 +174,23 @@ class Judge:
         columns = {name: pc.coalesce(*(answer[name] for answer in answers)) for name in _OF_FIRST}
         errors = [pc.if_else(pc.equal(answer["error"], ""), None, answer["error"]) for answer in answers]
         columns["error"] = pc.binary_join_element_wise(*errors, "; ", null_handling="skip")
+        return pa.table(columns)
+
+    def _completed(
+        self, ask: Questions, reasons: pa.Table, rows: pa.Table, values: Sequence[pa.Array], numbers: pa.Array
+    ) -> pa.Table:
+        """The same with the numbers of the rows, and their payloads where chunks have none."""
         if ask.payload is not None:
-            columns["payload"] = self._asked_in_pieces(ask.payload, rows, values, numbers, ask.masked)["payload"]
-        return pa.table({**columns, "row": numbers})
+            payloads = self._asked_in_pieces(ask.payload, rows, values, numbers, ask.masked)
+            reasons = reasons.append_column("payload", payloads["payload"])
+        return reasons.append_column("row", numbers)
 
     def _asked_in_pieces(
         self, question: Question, rows: pa.Table, values: Sequence[pa.Array], numbers: pa.Array, masked: bool
     ) -> pa.Table:
         """The answer about the rows of these numbers."""
         given = _given(question, rows, values)
-        step = max(1, min(_PIECE, _PIECE_CELLS // given.num_columns))
+        step = _piece(given)
         pieces = []
         for start in range(0, len(numbers), step):
             pieces.append(self._answer(question, given.take(numbers.slice(start, step)), masked))
@@ -220,6 +254,11 @@ def _discreet(masked: bool) -> Iterator[None]:
             "look at the expressions in `from`."
         )
         raise PenstockError(message, "UnknownError") from None
+
+
+def _piece(given: pa.Table) -> int:
+    """How many of these rows are settled at once, where they are bad."""
+    return max(1, min(_PIECE, _PIECE_CELLS // int(given.num_columns)))
 
 
 def _given(question: Question, rows: pa.Table, values: Sequence[pa.Array | None]) -> pa.Table:

@@ -49,6 +49,8 @@ class Questions:
     """Each yields `bad`, and the values of those of its fields that are not always read directly."""
     reasons: tuple[Question, ...]
     """Each yields stage, field, reason, kind and error; nulls and "" where the row is good as far as it goes."""
+    both: Question | None
+    """The verdict and the reasons at once, where there is one of each: each answer takes 8 ms, whatever the rows."""
     payload: Question | None
     """Yields the row as it was read."""
     readings: tuple[direct.Reading | None, ...]
@@ -84,6 +86,7 @@ def questions(shaped: Shape) -> Questions:
     return Questions(
         verdicts=tuple(_verdict(f"verdict_{number}", group) for number, group in enumerate(groups)),
         reasons=tuple(_reasons(f"reasons_{number}", group) for number, group in enumerate(_groups(fields))),
+        both=_both("bad_and_why", groups[0]) if len(groups) == 1 else None,
         payload=_payload(shaped),
         readings=tuple(rules.with_rules(field) for field in fields),
         types=tuple(direct.arrow_type(field.field.type) for field in fields),
@@ -92,9 +95,9 @@ def questions(shaped: Shape) -> Questions:
     )
 
 
-def asked_values(question: Question) -> list[ShapedField]:
-    """The fields whose values a verdict yields."""
-    return [field for field in question.fields if field.direct is None or not field.direct.always]
+def is_always_direct(field: ShapedField) -> bool:
+    """Whether all of its values are read directly; a verdict yields those of all other fields."""
+    return field.direct is not None and field.direct.always
 
 
 def _groups(fields: Sequence[ShapedField]) -> list[tuple[ShapedField, ...]]:
@@ -108,10 +111,17 @@ def _question(table: str, fields: tuple[ShapedField, ...], selected: str) -> Que
 
 
 def _verdict(table: str, fields: tuple[ShapedField, ...]) -> Question:
+    return _question(table, fields, _bad_and_values(fields))
+
+
+def _both(table: str, fields: tuple[ShapedField, ...]) -> Question:
+    return _question(table, fields, f"{_bad_and_values(fields)}, {_why(fields)}")
+
+
+def _bad_and_values(fields: tuple[ShapedField, ...]) -> str:
     bad = " OR ".join(f"({fault.condition})" for fault in _faults(fields)) or "false"
-    question = _question(table, fields, "")
-    values = "".join(f", {field.value}" for field in asked_values(question))
-    return _question(table, fields, f"coalesce({bad}, false) AS bad{values}")
+    values = "".join(f", {field.value}" for field in fields if not is_always_direct(field))
+    return f"coalesce({bad}, false) AS bad{values}"
 
 
 def _faults(fields: Iterable[ShapedField]) -> list[Fault]:
@@ -120,6 +130,10 @@ def _faults(fields: Iterable[ShapedField]) -> list[Fault]:
 
 
 def _reasons(table: str, fields: tuple[ShapedField, ...]) -> Question:
+    return _question(table, fields, _why(fields))
+
+
+def _why(fields: tuple[ShapedField, ...]) -> str:
     faults = _faults(fields)
 
     def first(part: str) -> str:
@@ -128,7 +142,7 @@ def _reasons(table: str, fields: tuple[ShapedField, ...]) -> Question:
 
     every = ", ".join(f"CASE WHEN {fault.condition} THEN {fault.message} END" for fault in faults)
     parts = ", ".join(first(part) for part in ("stage", "field", "reason", "kind"))
-    return _question(table, fields, f"{parts}, concat_ws('; ', {every}) AS error")
+    return f"{parts}, concat_ws('; ', {every}) AS error"
 
 
 def _payload(shaped: Shape) -> Question | None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.connectors.files.formats.charsets import UTF_8, Charset
-from penstock.worker.ports.chunks import BROKEN, BrokenReason, Chunk
+from penstock.worker.ports.chunks import BROKEN, UTF8, BrokenReason, Chunk
 from penstock.worker.rows import engine
 
 SHOWN = 4096
@@ -95,17 +95,22 @@ class Block:
         if self.record is not None:
             every = [found.span() for found in self.record.finditer(self.data)]
         else:
-            ends = [end + 1 for end in pc.indices_nonzero(line_ends(self.data)).to_pylist()]
+            ends = [end + 1 for end in self._line_ends.to_pylist()]
             every = [*zip([0, *ends[:-1]], ends, strict=True)] if ends else []
         blank = (b"\n", b"\r\n")
         return [(start, end) for start, end in every if end - start > 2 or self.data[start:end] not in blank]
+
+    @cached_property
+    def _line_ends(self) -> pa.UInt64Array:
+        """The offsets of all line ends."""
+        return pc.indices_nonzero(line_ends(self.data))
 
     @cached_property
     def _ends(self) -> memoryview | None:
         """The offsets of all line ends, where each ends a record: finding a few records then needs no list of all."""
         if self.record is not None:
             return None
-        ends = pc.indices_nonzero(line_ends(self.data))
+        ends = self._line_ends
         return memoryview(ends.buffers()[1]).cast("Q") if len(ends) == self.records else None
 
     @property
@@ -124,8 +129,32 @@ class Block:
         start, end = self.span(record)
         return without_line_end(self.data[start:end])
 
+    @cached_property
+    def _lines(self) -> pa.LargeBinaryArray:
+        """All lines with their line ends, where each is a record; over the bytes of `data`."""
+        ends = self._line_ends
+        offsets = pa.concat_arrays([pa.array([0], pa.int64()), pc.add(ends, 1).cast(pa.int64())])
+        buffers = [None, offsets.buffers()[1], pa.py_buffer(self.data)]
+        return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(ends), buffers)
+
+    def texts(self, records: Sequence[int]) -> pa.StringArray | None:
+        """The records of these indices without their line ends; None where records have several lines, or no UTF-8."""
+        if not self.has_rows_alone:
+            return None
+        lines = self._lines.take(pa.array(records, pa.int64())).cast(pa.binary())
+        lines = pc.binary_slice(lines, start=0, stop=-1)
+        returns = pc.ends_with(lines, pattern=b"\r")
+        if returns.true_count:
+            lines = pc.if_else(returns, pc.binary_slice(lines, start=0, stop=-1), lines)
+        try:
+            return lines.cast(pa.string())
+        except pa.ArrowInvalid:
+            return None
+
     def of(self, records: Iterable[int]) -> list[int]:
         """The lines on which the records with these indices, ascending, begin."""
+        if self.has_rows_alone and not self.gaps:
+            return [self.first + record for record in records]
         lines, line, between, at, gap = list[int](), self.first, 0, 0, 0
         whole = self._ends is not None  # then each line is a record, and nothing need be counted
         for record in records:
@@ -168,6 +197,14 @@ class CutRecords(Protocol):
     def written(self, record: int) -> bytes: ...
 
 
+def payloads(block: CutRecords, records: Sequence[int]) -> tuple[pa.Array, pa.Array]:
+    """The records with these indices as texts, and the encoding of each; see `Charset.payload`."""
+    texts = block.texts(records) if isinstance(block, Block) and block.charset.is_utf8 else None
+    if texts is not None:
+        return texts, pa.repeat(UTF8, len(texts))
+    return block.charset.payloads([block.written(record) for record in records])
+
+
 @dataclass(frozen=True)
 class WrittenRecords:
     """A block's records as payloads of bad rows."""
@@ -177,8 +214,12 @@ class WrittenRecords:
 
     def payloads(self, records: Sequence[int], hidden: frozenset[str]) -> pa.Table:
         """See `chunks.Written`."""
+        if not hidden:
+            texts, encodings = payloads(self.block, records)
+            complete = pa.repeat(True, len(records))
+            return pa.table({"payload": texts, "payload_encoding": encodings, "complete": complete})
         written = [self.block.written(record) for record in records]
-        shown = [self.mask(record, hidden) for record in written] if hidden else written
-        payloads, encodings = self.block.charset.payloads(shown)
+        shown = [self.mask(record, hidden) for record in written]
+        texts, encodings = self.block.charset.payloads(shown)
         complete = pa.array([after == before for after, before in zip(shown, written, strict=True)], pa.bool_())
-        return pa.table({"payload": payloads, "payload_encoding": encodings, "complete": complete})
+        return pa.table({"payload": texts, "payload_encoding": encodings, "complete": complete})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 from pyarrow import csv
 
-from penstock.connectors.files.formats.block import Block, CutRecords, WrittenRecords
+from penstock.connectors.files.formats.block import Block, CutRecords, WrittenRecords, payloads
 from penstock.connectors.files.formats.dialect import Dialect
 from penstock.connectors.files.spec import CsvFormat
 from penstock.language import words
@@ -58,11 +58,11 @@ def with_faults(block: CutRecords, table: pa.Table, faults: dict[int, _Fault], w
     missing = tuple(sorted(faults))
     tables = [block.broken.table()] if len(block.broken) else []
     if missing:
-        payloads, encodings = block.charset.payloads([block.written(index) for index in missing])
+        texts, encodings = payloads(block, missing)
         reasons = pa.array([faults[index][0] for index in missing], pa.string())
         errors = pa.array([faults[index][1] for index in missing], pa.string())
         lines, complete = pa.array(block.of(missing), pa.int64()), pa.repeat(True, len(missing))
-        columns = [lines, reasons, errors, payloads, encodings, complete]
+        columns = [lines, reasons, errors, texts, encodings, complete]
         tables.append(pa.table(columns, schema=BROKEN))
     every = pa.concat_tables(tables).sort_by("line") if tables else None
     return Chunk(table, block.read, block, every, missing, written=written)
