@@ -60,13 +60,15 @@ class Faults:
     _lock: Lock = field(default_factory=Lock)
 
     def add(self, kinds: pa.ChunkedArray, entries: pa.Table) -> None:
-        """Count bad rows of one input: their kinds and their quarantine entries, in the same order; any thread may."""
-        rows = pa.table({"kind": kinds, "row": pa.array(range(len(kinds)), pa.int64())})
-        counted = rows.group_by("kind").aggregate([("row", "count"), ("row", "min")])
-        first = entries.select(["input", "position", "locator"]).take(counted["row_min"]).to_pylist()
-        columns = [counted[name].to_pylist() for name in ("kind", "row_count")]
+        """Count bad rows: their kinds and their quarantine entries, in the order of the plan; any thread may."""
+        kinds = kinds.dictionary_encode().combine_chunks()
+        values = kinds.dictionary.to_pylist()
+        counted = {values[each["values"]]: each["counts"] for each in kinds.indices.value_counts().to_pylist()}
+        rows = pa.array([kinds.indices.index(place).as_py() for place in range(len(values))], pa.int64())
+        first = entries.select(["input", "position", "locator"]).take(rows).to_pylist()
         with self._lock:
-            for kind, count, row in zip(*columns, first, strict=True):
+            for kind, row in zip(values, first, strict=True):
+                count = counted[kind]
                 self.kinds[kind] += count
                 place = (row["input"], row["position"] or 0, row["locator"])
                 self._first[kind] = min(self._first.get(kind, place), place)

@@ -189,7 +189,7 @@ class _Staging:
 
     def _together(self, group: Sequence["_Given"], shared: Writer) -> None:
         """Stage small inputs, in this thread. Their rows are judged together."""
-        parsed: list[tuple[_Target, Chunk]] = []
+        parsed, size = list[tuple[_Target, Chunk]](), 0
         for planned, opening in group:
             try:
                 with opening() as reader:
@@ -199,9 +199,10 @@ class _Staging:
                 self._refuse(planned, error)
                 continue
             parsed += own
-            if sum(chunk.table.nbytes for _, chunk in parsed) > _HELD:
+            size += sum(chunk.table.nbytes for _, chunk in own)
+            if size > _HELD:
                 self._judge(parsed)
-                parsed = []
+                parsed, size = [], 0
         self._judge(parsed)
 
     def _small(self, planned: PlannedInput, reader: Reader, shared: Writer) -> list[tuple["_Target", Chunk]]:
@@ -240,8 +241,42 @@ class _Staging:
                     target.settle(chunk)
                 continue
             splits = self.pool.judge.split(entries[0][0].ask, [chunk for _, chunk in entries])
-            for (target, chunk), split in zip(entries, splits, strict=True):
-                target.take(chunk, split)
+            for taken in _batches([(*entry, split) for entry, split in zip(entries, splits, strict=True)]):
+                self.take(taken)
+
+    def take(self, taken: Sequence["_Taken"]) -> None:
+        """Write and count the rows of chunks, whose targets have the same writer; any thread may."""
+        writer = taken[0][0].writer
+        good = [(target.planned.id, split.good) for target, _, split in taken if split.good.num_rows]
+        if good:
+            writer.write(self.lineage.beside(good))
+            steps.reached("first bytes staged")
+        faults, entries = Faults(), list[_Entries]()
+        for made in self._entries(taken):
+            entries.append(made)
+            if sum(rows.num_rows for _, rows in entries) >= _ENTRIES:
+                _reject(writer, entries, faults)
+                entries = []
+        _reject(writer, entries, faults)
+        bad_rows = 0
+        with self.counting:
+            self.faults.include(faults)
+            for target, chunk, split in taken:
+                bad = 0 if split.bad is None else split.bad.num_rows
+                self.accounts[target.planned.id].add(chunk.read, split.good.num_rows, bad, 0)
+                bad_rows += bad
+        self.meter.count(rows=sum(chunk.read for _, chunk, _ in taken), bad=bad_rows)
+        if bad_rows:
+            self.end_early()
+
+    def _entries(self, taken: Sequence["_Taken"]) -> Iterator["_Entries"]:
+        """Quarantine entries of the bad rows, with the kinds of these, at most _ENTRIES together."""
+        for target, chunk, split in taken:
+            if split.bad is None:
+                continue
+            for start in range(0, split.bad.num_rows, _ENTRIES):
+                some = split.bad.slice(start, _ENTRIES)
+                yield some["kind"], self.context.entries_of_rows(some, target.planned, chunk)
 
     def end_early(self) -> None:
         """Raise InvalidSpec (TooManyBadRows) when the rows to come cannot bring the share of bad ones down again."""
@@ -285,6 +320,10 @@ class _Bound:
 
 _Given = tuple[PlannedInput, OpenReader]
 """A small input, and what opens it."""
+_Taken = tuple["_Target", Chunk, quality.Split]
+"""A chunk, where its rows go, and which of them are good and bad."""
+_Entries = tuple[pa.ChunkedArray, pa.Table]
+"""What is wrong with rows in general, and their quarantine entries."""
 
 
 def _groups(given: Iterable[_Given]) -> Iterator[list[_Given]]:
@@ -300,6 +339,28 @@ def _groups(given: Iterable[_Given]) -> Iterator[list[_Given]]:
             group = []
     if group:
         yield group
+
+
+def _reject(writer: Writer, entries: Sequence[_Entries], faults: Faults) -> None:
+    """Write quarantine entries, and add what is wrong with their rows to `faults`."""
+    if entries:
+        together = pa.concat_tables([rows for _, rows in entries])
+        writer.reject(together)
+        faults.add(pa.chunked_array([chunk for kinds, _ in entries for chunk in kinds.chunks]), together)
+
+
+def _batches(taken: Iterable[_Taken]) -> Iterator[list[_Taken]]:
+    """Chunks that are written together: a run that has too many bad rows is to end before it counts all of them."""
+    batch, bad = list[_Taken](), 0
+    for each in taken:
+        more = 0 if each[2].bad is None else each[2].bad.num_rows
+        if batch and bad + more > _ENTRIES:
+            yield batch
+            batch, bad = [], 0
+        batch.append(each)
+        bad += more
+    if batch:
+        yield batch
 
 
 def _likeness(entry: tuple[int, tuple["_Target", Chunk]]) -> tuple[quality.Questions, pa.Schema, int | None]:
@@ -369,33 +430,12 @@ class _Target:
             except quality.TooMuchText:
                 rows = max(1, fewest or 1, rows // 8)
                 continue
-            self.take(part, split)
+            self.staging.take([(self, part, split)])
             start += rows
             if start >= total:
                 return
             self.staging.pool.require()
             rows = rows * 2 if split.good.nbytes < portions.MOST_BYTES // 4 else rows
-
-    def take(self, chunk: Chunk, split: quality.Split) -> None:
-        """Write and count a chunk's rows; any thread may."""
-        staging = self.staging
-        good = split.good
-        if good.num_rows:
-            self.writer.write(staging.lineage.beside(good, self.planned.id))
-            steps.reached("first bytes staged")
-        bad, faults = 0 if split.bad is None else split.bad.num_rows, Faults()
-        if split.bad is not None:
-            for start in range(0, bad, _ENTRIES):
-                some = split.bad.slice(start, _ENTRIES)
-                entries = staging.context.entries_of_rows(some, self.planned, chunk)
-                self.writer.reject(entries)
-                faults.add(some["kind"], entries)
-        with staging.counting:
-            staging.faults.include(faults)
-            staging.accounts[self.planned.id].add(chunk.read, good.num_rows, bad, 0)
-        staging.meter.count(rows=chunk.read, bad=bad)
-        if bad:
-            staging.end_early()
 
 
 @dataclass

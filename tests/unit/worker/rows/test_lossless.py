@@ -1,6 +1,9 @@
 """Reading plainly written cells: what Arrow is certain of is what the exact casts by DuckDB say, cell by cell."""
 
+import itertools
+import os
 import random
+from datetime import date
 
 import duckdb
 import pyarrow as pa
@@ -93,5 +96,42 @@ def test_plain_cells_are_certain_beside_odd_ones(kind: str) -> None:
     assert values[0] is not None
 
 
-def test_a_day_that_does_not_exist_leaves_its_column_to_the_exact_cast() -> None:
-    assert direct.written("date", pa.array(["2013-02-29", "2013-01-05"]))[0].to_pylist() == [None, None]
+def test_a_day_that_does_not_exist_leaves_others_certain() -> None:
+    read = direct.written("date", pa.array(["2013-02-29", "2013-01-05", "0000-01-05"]))[0].to_pylist()
+    assert read == [None, date(2013, 1, 5), None]
+    assert direct.written("date", pa.array(["2013-02-29", "2012-02-29"]))[0].to_pylist() == [None, None]
+
+
+def numbers(kind: str, count: int) -> list[str]:
+    """Texts of digits, points and signs: all of up to four characters, and random ones of up to 45."""
+    chance = random.Random(kind)
+    texts = ["".join(letters) for length in range(5) for letters in itertools.product("059.-", repeat=length)]
+    for _ in range(count):
+        written = "".join(chance.choices("0123456789" if chance.random() < 0.7 else "09", k=chance.randint(1, 40)))
+        if chance.random() < 0.7:
+            at = chance.randint(0, len(written))
+            written = f"{written[:at]}.{written[at : at + chance.randint(0, 12)]}"
+        at = chance.randint(0, len(written))
+        odd = chance.choice(".-") if chance.random() < 0.02 else ""
+        texts.append(f"{'-' if chance.random() < 0.4 else ''}{written[:at]}{odd}{written[at:]}")
+    return texts
+
+
+@pytest.mark.parametrize(
+    "kind", ["double", "decimal(5,2)", "decimal(12,2)", "decimal(28,4)", "decimal(38,10)", "decimal(3,3)"]
+)
+def test_numbers_are_read_alike_with_and_without_a_regular_expression(kind: str) -> None:
+    """Alone, and together, where the cheap test answers for all of them at once."""
+    texts = numbers(kind, int(os.environ.get("PENSTOCK_FUZZ_CELLS", "3000")))
+    exact = exactly(kind, texts)
+    alone = [direct.written(kind, pa.array([text], pa.string()))[0][0].as_py() for text in texts]
+    wrong = [
+        (text, value, right)
+        for text, value, right in zip(texts, alone, exact, strict=True)
+        if value is not None and repr(value) != repr(right)
+    ]
+    assert wrong == []
+    certain = [(text, value) for text, value in zip(texts, alone, strict=True) if value is not None]
+    together = direct.written(kind, pa.array([text for text, _ in certain]))[0].to_pylist()
+    assert all(value is None or repr(value) == repr(own) for value, (_, own) in zip(together, certain, strict=True))
+    assert len(certain) > len(texts) / 50
