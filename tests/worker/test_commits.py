@@ -180,8 +180,10 @@ def test_a_table_of_another_owner_and_another_schema_are_refused(tmp_path: Path)
     assert (report.reason, pod.code) == ("TableConflict", 2)
     assert "belongs to demo/first" in (report.message or "")
     pod.dataset["owner"] = {"kind": "Dataset", "namespace": "demo", "name": "first"}
+    (pod.data / "1.csv").write_text("a,b\n1,x\n")
+    pod.work("l1", kind="ingest")
     pod.fields = [field("a", "int"), field("c", "string")]
-    report = pod.work("r3")
+    report = pod.work("r3", kind="migrate")
     assert report.reason == "SchemaChanged"
     assert "a is long there and int here" in (report.message or "")
 

@@ -1,7 +1,8 @@
 """Dataset: one governed table in a Destination."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
@@ -100,6 +101,13 @@ class SchemaField(Model):
             "that it is computed from. Default: false."
         ),
     ] = None
+    renamed_from: Annotated[
+        FieldName | None,
+        Field(
+            description="The name that the column had before. A table that has a column of that name and none of this "
+            "one gets the column renamed, with the values in it. `from` is not affected by it."
+        ),
+    ] = None
     description: Annotated[LongText | None, Field(description="Description of the column; stored with the table.")] = (
         None
     )
@@ -162,6 +170,11 @@ class Schema(Model):
         Field(min_length=1, max_length=2000, description="The columns, in the table's order; names are unique."),
     ]
 
+    @property
+    def renamed(self) -> dict[str, str]:
+        """By a field's name, the name that its column had before."""
+        return {field.name: field.renamed_from for field in self.fields if field.renamed_from is not None}
+
     @model_validator(mode="wrap")
     @classmethod
     def _names_are_unique(cls, given: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
@@ -170,7 +183,8 @@ class Schema(Model):
             schema, faults = validate(given), list[InitErrorDetails]()
         except ValidationError as error:
             schema, faults = None, [_without_words(details) for details in error.errors()]
-        faults += _names_that_stand_twice(given if schema is None else {"fields": schema.fields})
+        fields = _named(given if schema is None else {"fields": schema.fields})
+        faults += [*_names_that_stand_twice(fields), *_renames_of_fields(fields)]
         if schema is None or faults:
             raise ValidationError.from_exception_data(cls.__name__, faults)
         return schema
@@ -181,17 +195,56 @@ def _without_words(details: ErrorDetails) -> InitErrorDetails:
     return cast(InitErrorDetails, {key: value for key, value in details.items() if key not in ("msg", "url")})
 
 
-def _names_that_stand_twice(given: Any) -> Iterator[InitErrorDetails]:
+@dataclass(frozen=True)
+class _Named:
+    """What a field is called and was called, empty where that cannot be read."""
+
+    index: int
+    name: str
+    renamed_from: str
+
+
+def _named(given: Any) -> list[_Named]:
     fields = given.get("fields") if isinstance(given, Mapping) else None
+    return [
+        _Named(index, _text(field, "name", "name"), _text(field, "renamed_from", "renamedFrom"))
+        for index, field in enumerate(fields if isinstance(fields, list) else [])
+    ]
+
+
+def _text(field: Any, attribute: str, key: str) -> str:
+    value = field.get(key) if isinstance(field, Mapping) else getattr(field, attribute, None)
+    return value if isinstance(value, str) else ""
+
+
+def _names_that_stand_twice(fields: Sequence[_Named]) -> Iterator[InitErrorDetails]:
     seen: set[str] = set()
-    for index, field in enumerate(fields if isinstance(fields, list) else []):
-        name = field.get("name") if isinstance(field, Mapping) else getattr(field, "name", None)
-        if not isinstance(name, str):
+    for field in fields:
+        if field.name and field.name.lower() in seen:
+            fault = ValueError(f'the name "{field.name}" stands twice (case does not count)')
+            yield InitErrorDetails(
+                type="value_error", loc=("fields", field.index), input=field.name, ctx={"error": fault}
+            )
+        seen.add(field.name.lower())
+
+
+def _renames_of_fields(fields: Sequence[_Named]) -> Iterator[InitErrorDetails]:
+    """A column that is renamed is no field any more, and becomes one column only."""
+    names, seen = {field.name.lower() for field in fields}, set[str]()
+    for field in fields:
+        if not field.renamed_from:
             continue
-        if name.lower() in seen:
-            fault = ValueError(f'the name "{name}" stands twice (case does not count)')
-            yield InitErrorDetails(type="value_error", loc=("fields", index), input=name, ctx={"error": fault})
-        seen.add(name.lower())
+        before, fault = field.renamed_from.lower(), None
+        if before in names and before != field.name.lower():
+            fault = f'"{field.renamed_from}" is still the name of a field, so no column can be renamed from it'
+        elif before in seen:
+            fault = f'"{field.renamed_from}" stands twice as renamedFrom; one column becomes one field'
+        if fault:
+            loc = ("fields", field.index, "renamedFrom")
+            yield InitErrorDetails(
+                type="value_error", loc=loc, input=field.renamed_from, ctx={"error": ValueError(fault)}
+            )
+        seen.add(before)
 
 
 class Quality(Model):

@@ -216,10 +216,10 @@ def _upkeep(graph: Graph, order: RunOrder, seen: Seen, now: datetime) -> list[St
     last = _last_upkeep(graph, order, seen)
     if last is not None and not (last.again and (last.retry is None or last.retry <= now)):
         return []
-    attempt = last.attempt + 1 if last is not None else 1
-    slot = f"{target(graph, order)}/{attempt}"
     wanted = target(graph, order)
-    failures = last.failures if last is not None else None
+    attempt = (last.attempt if last is not None else _earlier_attempts(seen, order, wanted)) + 1
+    slot = f"{wanted}/{attempt}"
+    failures = last.failures if last is not None else 0 if attempt > 1 else None
     start = Start(order, slot, f"{graph.identity}/{slot}", times.text(now), attempt, target=wanted, failures=failures)
     return [start]
 
@@ -231,14 +231,20 @@ def _last_upkeep(graph: Graph, order: RunOrder, seen: Seen) -> _Last | None:
             return _Last(job.attempt, again=True, retry=doubt, failures=0)
         failures = job.failures + 1 if job.failures != job.attempt - 1 else None
         return _Last(job.attempt, again=repeated(job), retry=retry_time(job, graph.settings), failures=failures)
-    published = upkeep_status(graph)
-    if published is None or published.order != target(graph, order):
+    published, wanted = upkeep_status(graph), target(graph, order)
+    newest = next(iter(seen.of(order.kind)), None)
+    if published is None or published.order != wanted or (newest is not None and newest.target != wanted):
         return None
     if (doubt := _recheck_time(graph, published.state, checked_at(graph.status))) is not None:
         return _Last(published.attempt, again=True, retry=doubt, failures=0)
     retry = times.parse(published.retry_time) if published.retry_time else None
     done = published.reason in PERMANENT or (published.state == "Succeeded" and published.reason != "ReportLost")
     return _Last(published.attempt, again=not done, retry=retry)
+
+
+def _earlier_attempts(seen: Seen, order: RunOrder, wanted: str) -> int:
+    """The last attempt at this before something else was wanted: a spec that is put back is looked at once more."""
+    return max((run.attempt for run in seen.of(order.kind) if run.target == wanted), default=0)
 
 
 def _recheck_time(graph: Graph, state: str, checked: str | None) -> datetime | None:
@@ -278,7 +284,8 @@ def upkeep_job(graph: Graph, seen: Seen) -> Observed | None:
     if order is None:
         return None
     wanted = target(graph, order)
-    job = next((run for run in seen.of(order.kind) if run.target == wanted), None)
+    newest = next(iter(seen.of(order.kind)), None)
+    job = newest if newest is not None and newest.target == wanted else None
     published = upkeep_status(graph)
     if job is None or published is None or published.order != wanted or published.state == "Running":
         return job

@@ -84,7 +84,8 @@ REASONS: Mapping[Reason, str] = {
     "AlreadyLoaded": "Another Pipeline has loaded these files into this Dataset; their rows would be loaded twice. "
     "Set the `identity` that the message names, or read other files.",
     "OrderTooLarge": "What its runs have to be told does not fit into a ConfigMap. Use fewer fields, or split it.",
-    "SchemaChanged": "The Dataset's schema differs from its table's; changing an existing table is not supported yet.",
+    "SchemaChanged": "The Dataset's schema has changes that rows in its table may not fit, such as a field removed or "
+    "another type. Restore it there, or make a new Dataset. See docs/schema-changes.md.",
     "SecretMissing": "The Secret, or a key in it, does not exist in the namespace where the run happens.",
     "WrongCredentials": "The system refused the credentials.",
     "ResourceNotFound": "The system answered, and has no such bucket, path or file.",

@@ -188,6 +188,16 @@ def test_a_name_that_stands_twice_is_told_beside_other_faults_and_alone() -> Non
     assert _fields({"name": "a", "type": "int"}, {"name": "A", "type": "int"}) == [twice]
 
 
+def test_a_column_is_renamed_to_one_field_from_a_name_that_is_free() -> None:
+    long = {"type": "long"}
+    assert _fields({"name": "a", "renamedFrom": "B", **long}, {"name": "b", **long}) == [
+        'spec.schema.fields[0].renamedFrom: "B" is still the name of a field, so no column can be renamed from it'
+    ]
+    assert _fields({"name": "a", "renamedFrom": "z", **long}, {"name": "b", "renamedFrom": "z", **long}) == [
+        'spec.schema.fields[1].renamedFrom: "z" stands twice as renamedFrom; one column becomes one field'
+    ]
+
+
 def test_a_pattern_without_words_of_its_own_is_told_by_the_field_s_documentation() -> None:
     for word in ("decimal(9)", "decimal(0,0)"):
         (line,) = _told("Dataset", _dataset(type=word))

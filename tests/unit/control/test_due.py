@@ -377,3 +377,25 @@ def test_a_preview_is_kept_for_ten_minutes() -> None:
     assert due.next_time(graph, seen, end - timedelta(seconds=1)) == end
     assert due.expired(graph, seen, end - timedelta(seconds=1)) == []
     assert len(due.expired(graph, seen, end)) == 1
+
+
+def test_a_schema_that_is_put_back_is_migrated_to_again() -> None:
+    stage = Scene()
+    stage.apply(manifests.lake(), manifests.dataset())
+    stage.settle()
+    for inspection in stage.jobs("inspect-destination"):
+        stage.finish(inspection)
+    more = [*manifests.FIELDS, {"name": "more", "type": "date"}]
+    attempts = []
+    for fields in (manifests.FIELDS, more, manifests.FIELDS, more):
+        stage.apply(manifests.dataset(schema={"fields": fields}))
+        stage.wait(60)
+        stage.settle()
+        (begun,) = [job for job in stage.jobs("migrate") if "status" not in job]
+        attempts.append(begun["metadata"]["annotations"][objects.ATTEMPT])
+        stage.finish(begun)
+        stage.settle()
+        assert stage.condition("Dataset", "cities", "SchemaCurrent")["status"] == "True"
+    assert attempts == ["1", "1", "2", "2"]
+    assert stage.settle() == []
+    assert stage.restarted().settle() == []

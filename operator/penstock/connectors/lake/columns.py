@@ -1,9 +1,10 @@
 """The columns of a Dataset's two tables, as Iceberg types, and how those of a table differ from them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 from pyiceberg.schema import Schema
+from pyiceberg.table import Table
 from pyiceberg.types import (
     BooleanType,
     DateType,
@@ -21,8 +22,8 @@ from pyiceberg.types import (
 from penstock.api.dataset import SchemaField
 from penstock.language.errors import InvalidSpec
 from penstock.runs.order import DatasetOrder
-from penstock.worker.ports import tablestore
-from penstock.worker.ports.tablestore import Change
+from penstock.worker.ports import differences, tablestore
+from penstock.worker.ports.differences import Change
 
 _TYPES: Mapping[str, IcebergType] = {
     "string": StringType(),
@@ -79,19 +80,35 @@ def _decimal(written: str) -> DecimalType:
     return DecimalType(int(precision), int(scale))
 
 
-def changes(there: Schema, wanted: Schema) -> list[Change]:
-    """How the table's columns differ from the wanted ones; descriptions do not count."""
-    old = {field.name: field for field in there.fields}
+def plain(schema: Schema) -> list[differences.Column]:
+    """The columns of a schema, to be compared with others."""
+    return [differences.Column(field.name, str(field.field_type), field.required) for field in schema.fields]
+
+
+def alter(table: Table, wanted: Schema, made: Sequence[Change]) -> None:
+    """Make the changes in one commit. Columns keep their ids, also under another name; a new type has a new id."""
     new = {field.name: field for field in wanted.fields}
-    differences = [Change("AddColumn", name, after=str(new[name].field_type)) for name in new if name not in old]
-    differences += [Change("DropColumn", name, before=str(old[name].field_type)) for name in old if name not in new]
-    for name, field in new.items():
-        if name not in old:
-            continue
-        if old[name].field_type != field.field_type:
-            differences.append(Change("Retype", name, str(old[name].field_type), str(field.field_type)))
-        elif old[name].required != field.required:
-            differences.append(Change("Require" if field.required else "Relax", name))
-    if not differences and [*old] != [*new]:
-        differences.append(Change("Reorder"))
-    return differences
+    added = {change.column for change in made if change.kind in ("AddColumn", "Retype")}
+    with table.transaction() as transaction:
+        with transaction.update_schema(allow_incompatible_changes=True) as update:
+            for change in made:
+                match change.kind:
+                    case "Rename":
+                        update.rename_column(change.before, change.column)
+                    case "DropColumn" | "Retype":
+                        update.delete_column(change.column)
+        with transaction.update_schema(allow_incompatible_changes=True) as update:
+            for change in made:
+                field = new.get(change.column)
+                if field is None:
+                    continue
+                match change.kind:
+                    case "AddColumn" | "Retype":
+                        update.add_column(field.name, field.field_type, field.doc, required=field.required)
+                    case "Widen":
+                        update.update_column(field.name, field.field_type)
+                    case "Require" | "Relax" if change.column not in added:
+                        update.update_column(field.name, required=field.required)
+        with transaction.update_schema() as update:
+            for name in reversed(new):
+                update.move_first(name)

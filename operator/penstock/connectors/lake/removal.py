@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyiceberg.conversions import from_bytes
 from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
@@ -17,10 +16,9 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import FileScanTask, Table
 from pyiceberg.types import LongType
 
+from penstock.connectors.lake import reading
 from penstock.connectors.lake.datafiles import DataFiles
 from penstock.connectors.lake.warehouses.port import Warehouse
-
-_BATCH = 65_536
 
 
 @dataclass
@@ -86,9 +84,8 @@ class Removing:
                 for batch in scan.to_record_batches([task]):
                     yield pa.Table.from_batches([batch])
                 return
-            with self.warehouse.read(location) as source, pq.ParquetFile(source) as file:
-                for batch in file.iter_batches(_BATCH, columns=[*names]):
-                    yield pa.Table.from_batches([batch]).select([*names])
+            for batch in reading.batches(self.warehouse, self.table, location, [*names]):
+                yield pa.Table.from_batches([batch])
 
     def _count(self, task: FileScanTask) -> int:
         if not task.delete_files:

@@ -1,6 +1,6 @@
 """The lake as a TableStore: what the worker asks of it, carried out by the modules beside this one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 import pyarrow as pa
@@ -10,7 +10,7 @@ from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
 from pyiceberg.table import Table
 
 from penstock.api import checks
-from penstock.connectors.lake import commit, staging, tables
+from penstock.connectors.lake import commit, reading, staging, tables
 from penstock.connectors.lake.datafiles import DataFiles
 from penstock.connectors.lake.tables import Lake, Tables
 from penstock.connectors.lake.warehouses.port import Warehouse
@@ -19,8 +19,9 @@ from penstock.runs.order import DatasetOrder, DestinationOrder
 from penstock.runs.report import ColumnReport, DatasetReport
 from penstock.worker.ledger import LEASE, SqlLedger
 from penstock.worker.pod import Pod
+from penstock.worker.ports.differences import Change
 from penstock.worker.ports.ledger import Attempt, Claim, Ledger
-from penstock.worker.ports.tablestore import LINEAGE, Change, Publication, Scan, Staged, Standing, Traits
+from penstock.worker.ports.tablestore import LINEAGE, Publication, Scan, Staged, Standing, Traits
 
 
 class LakeStore:
@@ -57,6 +58,12 @@ class LakeStore:
     def changes(self, dataset: DatasetOrder) -> list[Change]:
         """How the table differs from the Dataset's schema."""
         return tables.changes(self.lake, dataset)
+
+    def alter(self, dataset: DatasetOrder, claim: Claim) -> list[Change]:
+        """Bring the table's columns to the Dataset's schema, in one commit of the catalog."""
+        self._loaded.pop(dataset.table, None)
+        claim.require()
+        return tables.alter(self.lake, dataset)
 
     def describe(self, dataset: DatasetOrder, claim: Claim | None) -> bool:
         """Bring the descriptions to what the Dataset says; without a claim, say whether they differ."""
@@ -159,14 +166,24 @@ def _scan(warehouse: Warehouse, table: Table, columns: Sequence[str], at: str | 
         return Scan(rows.to_reader(), rows.num_rows, str(number))
     if not tasks:
         return Scan(pa.RecordBatchReader.from_batches(schema, []), 0, str(number))
+    total = sum(task.file.record_count for task in tasks)
+    if not reading.unchanged(table, columns):
+        files = (task.file.file_path for task in tasks)
+        batches = (batch for file in files for batch in reading.batches(warehouse, table, file, columns))
+        return Scan(_reader(warehouse, table, schema, batches), total, str(number))
     paths = [warehouse.path(task.file.file_path) for task in tasks]
     with warehouse.failures(table.location()):
         dataset = ds.dataset(paths, schema=schema, format="parquet", filesystem=warehouse.filesystem)
         reader = dataset.scanner(columns=list(columns)).to_reader()
-    rows = pa.RecordBatchReader.from_batches(schema, _batches(warehouse, table.location(), reader))
-    return Scan(rows, sum(task.file.record_count for task in tasks), str(number))
+    return Scan(_reader(warehouse, table, schema, reader), total, str(number))
 
 
-def _batches(warehouse: Warehouse, location: str, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-    with warehouse.failures(location):
-        yield from reader
+def _reader(
+    warehouse: Warehouse, table: Table, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
+) -> pa.RecordBatchReader:
+    def each() -> Iterator[pa.RecordBatch]:
+        with warehouse.failures(table.location()):
+            for batch in batches:
+                yield batch.cast(schema)
+
+    return pa.RecordBatchReader.from_batches(schema, each())

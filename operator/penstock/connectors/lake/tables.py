@@ -4,6 +4,7 @@ A Dataset is two tables, its rows and its quarantine. Both carry the owner's mar
 touched.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,9 +25,9 @@ from penstock.language.errors import InvalidSpec, NotYet
 from penstock.language.volumes import Volume
 from penstock.runs.order import DatasetOrder, DestinationOrder
 from penstock.worker.pod import Pod
-from penstock.worker.ports import tablestore
+from penstock.worker.ports import differences, tablestore
+from penstock.worker.ports.differences import Change
 from penstock.worker.ports.ledger import Database
-from penstock.worker.ports.tablestore import Change
 
 CATALOG = "penstock"
 """The catalog's name inside its database; a plain reader needs it: `SqlCatalog("penstock", uri=…, warehouse=…)`."""
@@ -125,7 +126,8 @@ def _database(place: LakeDestination, warehouse: Warehouse, pod: Pod, subject: s
 def ensure(lake: Lake, dataset: DatasetOrder) -> Tables:
     """The Dataset's two tables, created where they are missing.
 
-    Raises InvalidSpec with TableConflict (another owner's table) or SchemaChanged (the table has other columns).
+    Raises InvalidSpec with TableConflict (another owner's table) or SchemaChanged, NotYet (DatasetNotReady) when the
+    table's columns have yet to be changed.
     """
     return Tables(
         data=_ensure(lake, dataset, dataset.table, columns.table(dataset)),
@@ -146,9 +148,34 @@ def existing(lake: Lake, dataset: DatasetOrder) -> Tables:
 
 
 def changes(lake: Lake, dataset: DatasetOrder) -> list[Change]:
-    """How the Dataset's table differs from its schema; empty while there is no table."""
+    """How the Dataset's table differs from its schema; empty while there is no table.
+
+    Raises InvalidSpec (TableConflict) when it is another's.
+    """
     table = lake.table(dataset.table)
-    return [] if table is None else columns.changes(table.schema(), columns.table(dataset))
+    if table is None:
+        return []
+    _check_owner(table, dataset)
+    return _differences(table, columns.table(dataset), dataset.schema_.renamed)
+
+
+def alter(lake: Lake, dataset: DatasetOrder) -> list[Change]:
+    """Bring the table's columns to the Dataset's schema; the changes made. The lease must be held.
+
+    Raises InvalidSpec (SchemaChanged) and NotYet (LeaseHeld); nothing is changed then.
+    """
+    table = existing(lake, dataset).data
+    wanted = columns.table(dataset)
+    made = _differences(table, wanted, dataset.schema_.renamed)
+    subject = f"Dataset {dataset.owner.name}"
+    differences.check(subject, dataset.table, made, has_rows=total(table, "total-records") > 0)
+    if made:
+        try:
+            columns.alter(table, wanted, made)
+        except CommitFailedException:
+            message = f"{subject}: table {dataset.table} was changed by another program meanwhile. Nothing was changed."
+            raise NotYet(message, "LeaseHeld") from None
+    return made
 
 
 def describe(lake: Lake, dataset: DatasetOrder, *, write: bool) -> bool:
@@ -204,15 +231,16 @@ def _ensure(lake: Lake, dataset: DatasetOrder, name: str, schema: Schema) -> Tab
         except TableAlreadyExistsError:
             table = lake.catalog.load_table((NAMESPACE, name))
     _check_owner(table, dataset)
-    if differences := columns.changes(table.schema(), schema):
-        listed = "; ".join(change.sentence for change in differences)
-        message = f"Dataset {dataset.owner.name}: table {name} differs from the schema: {listed}. "
-        raise InvalidSpec(
-            message + "Changing an existing table is not supported yet: restore the schema, or make a new Dataset with "
-            "another `table`.",
-            "SchemaChanged",
-        )
+    renamed = dataset.schema_.renamed if name == dataset.table else {}
+    if made := _differences(table, schema, renamed):
+        subject = f"Dataset {dataset.owner.name}"
+        differences.check(subject, name, made, has_rows=total(table, "total-records") > 0)
+        raise differences.not_made_yet(subject, name, made)
     return table
+
+
+def _differences(table: Table, wanted: Schema, renamed: Mapping[str, str]) -> list[Change]:
+    return differences.between(columns.plain(table.schema()), columns.plain(wanted), renamed)
 
 
 def total(table: Table, key: str) -> int:

@@ -1,4 +1,4 @@
-"""The columns of a Dataset's two tables, as PostgreSQL has them, and how those of a table differ from them."""
+"""The columns of a Dataset's two tables, as PostgreSQL has them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from penstock.runs.order import DatasetOrder
-from penstock.worker.ports.tablestore import INPUT_ID, LINEAGE, LOAD_ID, LOADED_AT, QUARANTINE, Change
+from penstock.worker.ports.tablestore import INPUT_ID, LINEAGE, LOAD_ID, LOADED_AT, QUARANTINE
 from penstock.worker.rows import direct
 
 _TYPES: Mapping[str, str] = {
@@ -100,23 +100,6 @@ def _from_arrow(schema: pa.Schema) -> list[Column]:
     return [
         Column(each.name, _OF_ARROW[each.type], not each.nullable, _DESCRIPTIONS.get(each.name, "")) for each in schema
     ]
-
-
-def changes(there: Sequence[Column], wanted: Sequence[Column]) -> list[Change]:
-    """How the table's columns differ from the wanted ones; descriptions do not count."""
-    old, new = {column.name: column for column in there}, {column.name: column for column in wanted}
-    differences = [Change("AddColumn", name, after=new[name].kind) for name in new if name not in old]
-    differences += [Change("DropColumn", name, before=old[name].kind) for name in old if name not in new]
-    for name, column in new.items():
-        if name not in old:
-            continue
-        if old[name].kind != column.kind:
-            differences.append(Change("Retype", name, old[name].kind, column.kind))
-        elif old[name].required != column.required:
-            differences.append(Change("Require" if column.required else "Relax", name))
-    if not differences and [*old] != [*new]:
-        differences.append(Change("Reorder"))
-    return differences
 
 
 def names(columns: Sequence[Column]) -> sql.Composed:

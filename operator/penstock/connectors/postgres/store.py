@@ -21,8 +21,9 @@ from penstock.runs.order import DatasetOrder, DestinationOrder
 from penstock.runs.report import ColumnReport, DatasetReport
 from penstock.worker.ledger import LEASE, SqlLedger
 from penstock.worker.pod import Pod
+from penstock.worker.ports.differences import Change
 from penstock.worker.ports.ledger import Attempt, Claim, Ledger
-from penstock.worker.ports.tablestore import LINEAGE, Change, Publication, Scan, Standing, Traits
+from penstock.worker.ports.tablestore import LINEAGE, Publication, Scan, Standing, Traits
 
 _ABANDONED = 24 * 3600.0
 """Seconds after the end of its lease from which what another Dataset's run has staged is waste."""
@@ -82,6 +83,10 @@ class PostgresStore:
         """How the table differs from the Dataset's schema."""
         with self.database.unlocked() as cursor:
             return tables.changes(cursor, self.spec.schema_, dataset)
+
+    def alter(self, dataset: DatasetOrder, claim: Claim) -> list[Change]:
+        """Bring the table's columns to the Dataset's schema, in one transaction."""
+        return tables.change(self.database, claim, dataset)
 
     def describe(self, dataset: DatasetOrder, claim: Claim | None) -> bool:
         """Bring the descriptions to what the Dataset says; without a claim, say whether they differ."""

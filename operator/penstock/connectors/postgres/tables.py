@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from penstock.api import checks
-from penstock.connectors.postgres import columns
+from penstock.connectors.postgres import alter, columns
 from penstock.connectors.postgres.columns import Column
 from penstock.connectors.postgres.database import PostgresCursor, PostgresDatabase
 from penstock.language.errors import InvalidSpec, NotYet
 from penstock.runs.order import DatasetOrder
-from penstock.worker.ports.tablestore import Change
+from penstock.worker import ledger
+from penstock.worker.ports import differences
+from penstock.worker.ports.differences import Change
+from penstock.worker.ports.ledger import Claim
 
 _OWNER = "penstock.owner="
 _TABLE = """
@@ -106,7 +109,8 @@ def size(cursor: PostgresCursor, schema: str, name: str) -> int:
 def ensure(database: PostgresDatabase, dataset: DatasetOrder) -> None:
     """Create the Dataset's two tables where they are missing.
 
-    Raises InvalidSpec with TableConflict (another owner's table) or SchemaChanged (the table has other columns).
+    Raises InvalidSpec with TableConflict (another owner's table) or SchemaChanged, NotYet (DatasetNotReady) when the
+    table's columns have yet to be changed.
     """
     wanted = _wanted(dataset)
     with database.transaction() as cursor:
@@ -128,14 +132,11 @@ def check(cursor: PostgresCursor, database: PostgresDatabase, dataset: DatasetOr
             message = f"Dataset {dataset.owner.name}: table {name} was dropped meanwhile. The run is tried again."
             raise NotYet(message, "DatasetNotReady")
         _check_owner(table, dataset)
-        if differences := columns.changes(table.columns, wanted):
-            listed = "; ".join(change.sentence for change in differences)
-            message = f"Dataset {dataset.owner.name}: table {name} differs from the schema: {listed}. "
-            raise InvalidSpec(
-                message + "Changing an existing table is not supported yet: restore the columns, or make a new Dataset "
-                "with another `table`.",
-                "SchemaChanged",
-            )
+        missing = alter.missing(table.columns, wanted, _renamed(dataset, name))
+        if missing:
+            subject = f"Dataset {dataset.owner.name}"
+            differences.check(subject, name, missing, has_rows=_has_rows(cursor, database.schema, name))
+            raise differences.not_made_yet(subject, name, missing)
 
 
 def readable(cursor: PostgresCursor, schema: str, dataset: DatasetOrder) -> None:
@@ -147,9 +148,38 @@ def readable(cursor: PostgresCursor, schema: str, dataset: DatasetOrder) -> None
 
 
 def changes(cursor: PostgresCursor, schema: str, dataset: DatasetOrder) -> list[Change]:
-    """How the Dataset's table differs from its schema; empty while there is no table."""
+    """How the Dataset's table differs from its schema; empty while there is no table.
+
+    Raises InvalidSpec (TableConflict) when it is another's.
+    """
     table = existing(cursor, schema, dataset.table)
-    return [] if table is None else columns.changes(table.columns, columns.of_table(dataset))
+    if table is None:
+        return []
+    _check_owner(table, dataset)
+    return alter.missing(table.columns, columns.of_table(dataset), dataset.schema_.renamed)
+
+
+def change(database: PostgresDatabase, claim: Claim, dataset: DatasetOrder) -> list[Change]:
+    """Bring the table's columns to the Dataset's schema in one transaction; the changes made.
+
+    Raises InvalidSpec (SchemaChanged) and NotYet (LeaseHeld); nothing is changed then.
+    """
+    with database.transaction() as cursor:
+        ledger.check(cursor, claim)
+        made = changes(cursor, database.schema, dataset)
+        has_rows = bool(made) and _has_rows(cursor, database.schema, dataset.table)
+        differences.check(f"Dataset {dataset.owner.name}", dataset.table, made, has_rows=has_rows)
+        alter.alter(cursor, sql.Identifier(database.schema, dataset.table), columns.of_table(dataset), made)
+    return made
+
+
+def _renamed(dataset: DatasetOrder, name: str) -> dict[str, str]:
+    return dataset.schema_.renamed if name == dataset.table else {}
+
+
+def _has_rows(cursor: PostgresCursor, schema: str, name: str) -> bool:
+    cursor.own.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(sql.Identifier(schema, name)))
+    return bool(cursor.fetchone()[0])
 
 
 def describe(database: PostgresDatabase, dataset: DatasetOrder, *, write: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Migrating: a Dataset's table and quarantine are created, or seen to be as its schema says."""
+"""Migrating: a Dataset's table and quarantine are created, or brought to what its schema says."""
 
 import logging
 
@@ -15,7 +15,7 @@ from penstock.worker.rows import shape
 log = logging.getLogger(__name__)
 
 PATIENCE = 5.0
-"""Seconds that a migration waits for the lease when only descriptions have changed."""
+"""Seconds that a migration waits for the lease of a Dataset that is being written; then it is tried again."""
 
 
 def migrate(order: RunOrder, pod: Pod, connectors: Connectors) -> list[DatasetReport]:
@@ -31,11 +31,22 @@ def _migrate(order: RunOrder, dataset: DatasetOrder, pod: Pod, connectors: Conne
         if field.from_ is not None:
             shape.check_expression(field.from_, f"field {field.name}")
     store = connectors.store_of(dataset.destination, pod)
+    store.ledger.create()
+    if store.changes(dataset):
+        _alter(order, dataset, store, pod)
     store.ensure(dataset)
     _describe(order, dataset, store, pod)
     entry = report.standing(store, dataset, DatasetReport(name=dataset.owner.name, state="Ready"))
     log.info("%s: table %s is ready", dataset.owner.name, entry.table)
     return entry.model_copy(update={"tail": store.ledger.tail(dataset.owner.marker)})
+
+
+def _alter(order: RunOrder, dataset: DatasetOrder, store: TableStore, pod: Pod) -> None:
+    """Change the table's columns. A load that is writing ends first: NotYet (LeaseHeld) has this tried again."""
+    attempt = Attempt(pod.run, pod.name, f"{order.digest}/{pod.attempt}")
+    with store.claim(dataset, attempt, PATIENCE) as claim:
+        for change in store.alter(dataset, claim):
+            log.info("%s: changed table %s: %s", dataset.owner.name, dataset.table, change.sentence)
 
 
 def _describe(order: RunOrder, dataset: DatasetOrder, store: TableStore, pod: Pod) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from penstock.runs.order import DatasetOrder, DestinationOrder
 from penstock.runs.report import ColumnReport, DatasetReport
 from penstock.worker.pod import Pod
+from penstock.worker.ports.differences import Change
 from penstock.worker.ports.ledger import Attempt, Claim, InputEntry, Ledger
 
 Json = Any
@@ -67,31 +68,6 @@ class Traits:
     """How the rows of one input are found, in a sentence."""
     forbidden_characters: str = ""
     """Characters that no text can have there: a row that has one in a field is bad."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """A way in which a table differs from its Dataset's schema. Types are those of a Dataset's schema."""
-
-    kind: Literal["AddColumn", "DropColumn", "Retype", "Require", "Relax", "Reorder"]
-    column: str = ""
-    before: str = ""
-    after: str = ""
-
-    @property
-    def sentence(self) -> str:
-        """The difference, for a message."""
-        match self.kind:
-            case "AddColumn":
-                return f"{self.column} is not in the table"
-            case "DropColumn":
-                return f"{self.column} is in the table only"
-            case "Retype":
-                return f"{self.column} is {self.before} there and {self.after} here"
-            case "Require" | "Relax":
-                return f"{self.column} is {'not ' if self.kind == 'Require' else ''}required there"
-            case "Reorder":
-                return "the order of the columns"
 
 
 @dataclass(frozen=True)
@@ -184,11 +160,22 @@ class TableStore(Protocol):
     def ensure(self, dataset: DatasetOrder) -> None:
         """Create the Dataset's table and quarantine where they are missing.
 
-        Raises InvalidSpec with TableConflict (another owner's table) or SchemaChanged (`changes` is not empty).
+        Raises InvalidSpec with TableConflict (another owner's table) or SchemaChanged (as `changes.check`), NotYet
+        (DatasetNotReady) when `alter` has yet to make the changes.
         """
 
     def changes(self, dataset: DatasetOrder) -> list[Change]:
-        """How the table differs from the Dataset's schema; empty while there is no table."""
+        """How the table differs from the Dataset's schema; empty while there is no table.
+
+        Raises InvalidSpec (TableConflict) when it is another owner's.
+        """
+
+    def alter(self, dataset: DatasetOrder, claim: Claim) -> list[Change]:
+        """Bring the table's columns to the Dataset's schema in one step; the changes made.
+
+        All changes are made while the table has no rows; later only safe ones. Raises as `changes.check`, and NotYet
+        (LeaseHeld) when another program has changed the table meanwhile; nothing is changed then.
+        """
 
     def describe(self, dataset: DatasetOrder, claim: Claim | None) -> bool:
         """Bring the descriptions of table and columns to what the Dataset says; needs a claim.

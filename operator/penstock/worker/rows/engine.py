@@ -1,8 +1,9 @@
 """DuckDB, locked: no files, no network, no extensions, no settings; memory and threads as the Pod allows."""
 
 import re
+import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -74,15 +75,29 @@ def run(connection: Connection, statement: str) -> None:
     In the main thread DuckDB hears signals late (10 s were seen), and says "Query interrupted" in place of what the
     handler raised.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="duckdb") as executor:
-        running = executor.submit(connection.execute, statement)
+    outcome: Future[Any] = Future()
+    cancelled = threading.Event()
+
+    def execute() -> None:
+        if cancelled.is_set():
+            return
         try:
-            running.result()
-        except BaseException:
-            while not running.done():  # one that comes before the statement has begun is forgotten
-                connection.interrupt()
-                wait([running], timeout=0.1)
-            raise
+            outcome.set_result(connection.execute(statement))
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=execute, name="duckdb")
+    try:
+        thread.start()
+        outcome.result()
+    except BaseException:
+        # The signal may come before the thread has begun, too, or before the statement has, which forgets an interrupt.
+        cancelled.set()
+        while thread.is_alive():
+            connection.interrupt()
+            thread.join(0.1)
+        raise
+    thread.join()
 
 
 def text(value: str) -> str:

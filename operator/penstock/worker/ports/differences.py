@@ -1,0 +1,113 @@
+"""How a table differs from its Dataset's schema, and which of the differences a table with rows can take."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from penstock.language.errors import InvalidSpec, NotYet
+
+_DECIMAL = re.compile(r"decimal\((\d+), ?(\d+)\)")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column; `type` is the type of a Dataset's field, or the store's own name of another type."""
+
+    name: str
+    type: str
+    required: bool
+
+
+@dataclass(frozen=True)
+class Change:
+    """A way in which a table differs from its Dataset's schema. Types are those of a Dataset's schema.
+
+    Widen is to a type that holds every value of the one before; Retype is to any other. `required` says whether an
+    added column is. `before` and `after` are types; of a Rename, `before` is the name that the column had.
+    """
+
+    kind: Literal["AddColumn", "DropColumn", "Rename", "Widen", "Retype", "Require", "Relax", "Reorder"]
+    column: str = ""
+    before: str = ""
+    after: str = ""
+    required: bool = False
+
+    @property
+    def safe(self) -> bool:
+        """Whether every row that is there stays as it is, and is good by the new schema, too."""
+        return self.kind in ("Rename", "Widen", "Relax", "Reorder") or (self.kind == "AddColumn" and not self.required)
+
+    @property
+    def sentence(self) -> str:
+        """The difference, for a message."""
+        match self.kind:
+            case "AddColumn":
+                return f"{self.column} is not in the table{' and is required' if self.required else ''}"
+            case "DropColumn":
+                return f"{self.column} is in the table only"
+            case "Rename":
+                return f"{self.before} is renamed to {self.column}"
+            case "Widen" | "Retype":
+                return f"{self.column} is {self.before} there and {self.after} here"
+            case "Require" | "Relax":
+                return f"{self.column} is {'not ' if self.kind == 'Require' else ''}required there"
+            case "Reorder":
+                return "the order of the columns"
+
+
+def between(there: Sequence[Column], wanted: Sequence[Column], renamed: Mapping[str, str]) -> list[Change]:
+    """How the table's columns differ from the wanted ones, renames first.
+
+    `renamed` has, by a wanted column's name, the name that the column had before.
+    """
+    old = {column.name: column for column in there}
+    new = {column.name: column for column in wanted}
+    differences: list[Change] = []
+    for name, before in renamed.items():
+        if name not in old and before in old and before not in new:
+            old = {name if each == before else each: column for each, column in old.items()}
+            differences.append(Change("Rename", name, before=before))
+    differences += [Change("DropColumn", name, before=old[name].type) for name in old if name not in new]
+    for name, column in new.items():
+        if name in old:
+            differences += _of_one(old[name], column)
+        else:
+            differences.append(Change("AddColumn", name, after=column.type, required=column.required))
+    if not differences and [*old] != [*new]:
+        differences.append(Change("Reorder"))
+    return differences
+
+
+def _of_one(old: Column, new: Column) -> Iterator[Change]:
+    if old.type != new.type:
+        yield Change("Widen" if _widens(old.type, new.type) else "Retype", new.name, old.type, new.type)
+    if old.required != new.required:
+        yield Change("Require" if new.required else "Relax", new.name)
+
+
+def _widens(before: str, after: str) -> bool:
+    """Whether each value of the type before is one of the type after, written in the same way."""
+    narrow, wide = _DECIMAL.fullmatch(before), _DECIMAL.fullmatch(after)
+    if narrow is not None and wide is not None:
+        return narrow[2] == wide[2] and int(narrow[1]) < int(wide[1])
+    return (before, after) == ("int", "long")
+
+
+def check(subject: str, table: str, differences: Sequence[Change], *, has_rows: bool) -> None:
+    """Raise InvalidSpec (SchemaChanged) where a table with rows would have to change in ways that are not safe."""
+    breaking = [change for change in differences if not change.safe]
+    if not has_rows or not breaking:
+        return
+    listed = "; ".join(change.sentence for change in breaking)
+    raise InvalidSpec(
+        f"{subject}: table {table} has rows that may not fit these changes of the schema: {listed}. Nothing was "
+        "changed. Restore the schema there, or make a new Dataset with another `table`.",
+        "SchemaChanged",
+    )
+
+
+def not_made_yet(subject: str, table: str, differences: Sequence[Change]) -> NotYet:
+    """What a run says that came before the migration that its schema needs."""
+    listed = "; ".join(change.sentence for change in differences)
+    return NotYet(f"{subject}: table {table} is not yet as its schema says: {listed}.", "DatasetNotReady")
