@@ -45,6 +45,7 @@ class DuckdbSource(Selection, DatabaseFile):
             "DuckDB lets one process write a file, or several read it. A file that another process writes is tried "
             "again; while a run reads it, no other process can write it.",
             "The file is opened read-only, so the claim may be read-only. Links in the claim are not followed.",
+            "DuckDB reads 2,048 rows at once: rows of more than about 50 KB may need more memory than a worker has.",
             "Queries and views read the tables of this file alone: no other files, no extensions, no settings.",
         ),
         example="examples/07-duckdb",
