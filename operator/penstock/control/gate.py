@@ -13,7 +13,7 @@ from datetime import datetime
 
 from penstock.api import objects
 from penstock.api.objects import Key
-from penstock.control import apply, due, observe, resolve
+from penstock.control import apply, due, encoding, observe, resolve
 from penstock.control.cluster import owners
 from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Manifest, NotFound, Ref, Unavailable
 from penstock.control.cluster.store import WRITERS, Store, datasets_of, waits
@@ -141,6 +141,9 @@ class Gate:
             or job["metadata"]["uid"] not in {child["metadata"]["uid"] for child in graph.children}
         ):
             return
+        await encoding.prepare(orders.of(graph))
+        if self._store.child(ref) is not job:
+            return  # it has changed meanwhile, and that has notified us
         seen = next(iter(observe.runs([job], {}).runs), None)
         if seen is not None and due.why_waiting(graph, seen.purpose, self._rivals(job)) is None:
             await self._start(graph, job, seen)

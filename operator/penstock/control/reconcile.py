@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from penstock.api.objects import Key
-from penstock.control import apply, drift, due, harvest, observe, resolve
+from penstock.control import apply, drift, due, encoding, harvest, observe, resolve
 from penstock.control.cluster.port import Cluster, ClusterError, NotFound, Ref
 from penstock.control.cluster.store import Store
 from penstock.control.desired import objects as desired
@@ -37,6 +37,7 @@ async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
     graph = resolve.references(key, world.store, world.settings)  # manifest -> typed model -> closed graph
     if graph is None:
         return None
+    await encoding.prepare(orders.of(graph))  # beside the work loop, where there are many fields
     graph = orders.checked(graph)
     if graph.meta.deleting:  # what we made for it goes by owner reference, when its finalizers are gone
         await apply.changes(graph, drift.going(graph.children), [], world.cluster, world.store)

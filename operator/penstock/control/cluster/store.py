@@ -97,6 +97,14 @@ class Store:
             values[derive] = derive(self._objects[key])
         return cast(T, values[derive])
 
+    def reads(self, key: Key) -> list[Key]:
+        """The objects whose specs a reconciliation reads and that were not parsed yet: its own, and those it names."""
+        manifest = self._objects.get(key)
+        if manifest is None:
+            return []
+        read = [key, *sorted(references(manifest))]
+        return [one for one in read if one in self._objects and one not in self._specs]
+
     def referrers(self, key: Key) -> set[Key]:
         """The objects whose spec names this one, whether it exists or not."""
         return set(self._referrers[key]) if key in self._referrers else set()

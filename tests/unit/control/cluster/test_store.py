@@ -233,6 +233,17 @@ def test_a_change_that_referrers_read_is_kept_until_it_is_taken(change: Manifest
     assert store.take_changed() == [KEY]
 
 
+def test_the_specs_that_are_not_parsed_yet_are_named() -> None:
+    store = Store()
+    assert store.reads(KEY) == []
+    store.put(_seen(manifests.pipeline()))
+    assert store.reads(KEY) == [KEY]
+    store.put(_seen(manifests.dataset()))
+    assert store.reads(KEY) == [KEY, CITIES]
+    store.spec(CITIES)
+    assert store.reads(KEY) == [KEY]
+
+
 def test_a_change_that_no_referrer_reads_is_no_news_for_them() -> None:
     store = Store()
     store.put(_seen(manifests.pipeline()))
