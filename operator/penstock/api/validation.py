@@ -185,13 +185,13 @@ def _tables(specs: Mapping[_Address, tuple[Manifest, Model | None]]) -> Iterator
         )
         for table in (spec.table, checks.quarantine_table(spec.table)):
             owners[place, table].append(manifest)
-    told = set()
+    named = set()
     for (_place, table), (first, *others) in owners.items():
         for manifest in others:
-            if manifest.name not in told:  # who shares a table shares that of the bad rows, too
+            if manifest.name not in named:  # who shares a table shares that of the bad rows, too
                 message = f'the table "{table}" belongs to Dataset {first.name} ({first.at(())}); choose another table'
                 yield _complaint(manifest, Finding(("spec", "table"), message))
-            told.add(manifest.name)
+            named.add(manifest.name)
 
 
 def _deliveries(specs: Mapping[_Address, tuple[Manifest, Model | None]]) -> Iterator[Complaint]:

@@ -44,8 +44,8 @@ def kind_of(word: str) -> Kind:
     for kind in objects.KINDS.values():
         if word.lower() in (kind.singular, kind.plural, kind.short, f"{kind.plural}.{objects.GROUP}"):
             return kind
-    known = [kind.singular for kind in objects.KINDS.values()]
-    ending = findings.suggestion(word, known)
+    names = [kind.singular for kind in objects.KINDS.values()]
+    ending = findings.suggestion(word, names)
     stop = "" if ending.endswith("?") else "."
     raise InvalidSpec(f'"{word}" is not a Penstock kind; {ending}{stop} {ONE_OBJECT}')
 
@@ -82,8 +82,8 @@ async def _by_name(cluster: "Cluster", namespace: str, name: str, tiers: Tiers) 
             return found[0]
     kinds = [kind for tier in tiers for kind in tier]
     listings = await asyncio.gather(*(cluster.list(kind, namespace, "") for kind in kinds))
-    known = {item["metadata"]["name"]: None for listing in listings for item in listing.items}
-    ending = f"; {findings.suggestion(name, known)}" if known else ""
+    there = {item["metadata"]["name"]: None for listing in listings for item in listing.items}
+    ending = f"; {findings.suggestion(name, there)}" if there else ""
     raise InvalidSpec(f'there is no {_either(kinds)} "{name}" in namespace {namespace}{ending}')
 
 

@@ -51,8 +51,8 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that the arguments begin with; for a misspelled one, the nearest."""
-        if args and not args[0].startswith("-") and args[0] not in (known := self.list_commands(ctx)):
-            ctx.fail(f'there is no command "{args[0]}"; {findings.suggestion(args[0], known)}')
+        if args and not args[0].startswith("-") and args[0] not in (names := self.list_commands(ctx)):
+            ctx.fail(f'there is no command "{args[0]}"; {findings.suggestion(args[0], names)}')
         return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

@@ -163,9 +163,9 @@ async def _delivery(stage: Stage, started: Local) -> None:
     delivered = stage.status("Subscription", "delays")["deliveries"][0]
     outbox = started.volumes / "default" / "outbox"
     manifest = outbox / str(delivered["manifest"]).partition("/volumes/outbox/")[2]
-    told = json.loads(await asyncio.to_thread(manifest.read_text))
+    document = json.loads(await asyncio.to_thread(manifest.read_text))
     stage.command(f"cat {terminal.short(manifest)}", remark="   # in part")
-    for file in told["files"]:
+    for file in document["files"]:
         stage.show("\n".join(f"{name}: {file[name]}" for name in ("name", "rows", "bytes", "sha256")))
         content = await asyncio.to_thread((manifest.parent / file["name"]).read_bytes)
         if hashlib.sha256(content).hexdigest() != file["sha256"]:
@@ -230,13 +230,13 @@ def _farewell(stage: Stage) -> None:
 
 
 def _over(stage: Stage, kind: str, name: str, runs: int) -> bool:
-    known = stage.status(kind, name).get("runs") or []
-    return len(known) >= runs and known[0]["state"] in _FINISHED
+    runs_so_far = stage.status(kind, name).get("runs") or []
+    return len(runs_so_far) >= runs and runs_so_far[0]["state"] in _FINISHED
 
 
 def _asked(stage: Stage, kind: str, name: str, nonce: str) -> bool:
-    known = stage.status(kind, name).get("runs") or []
-    return any(run["id"].endswith(f"/nonce/{nonce}") and run["state"] in _FINISHED for run in known)
+    runs_so_far = stage.status(kind, name).get("runs") or []
+    return any(run["id"].endswith(f"/nonce/{nonce}") and run["state"] in _FINISHED for run in runs_so_far)
 
 
 def _run(stage: Stage, kind: str, name: str) -> dict[str, Any]:

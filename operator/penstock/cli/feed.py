@@ -11,7 +11,7 @@ from penstock.language import visible, words
 Object = Mapping[str, Any]
 
 _COLOURS = {"Succeeded": "green", "Failed": "red", "Cancelled": "yellow", "Running": "cyan", "Waiting": "yellow"}
-_TOLD = ("Ready", "Reachable", "SchemaCurrent", "QualityOK")
+_SHOWN = ("Ready", "Reachable", "SchemaCurrent", "QualityOK")
 _SUBJECT_WIDTH = 24
 
 
@@ -52,10 +52,10 @@ def _subject(manifest: Object) -> str:
 
 
 def _conditions(subject: str, before: Object, after: Object) -> Iterator[Line]:
-    known = {entry["type"]: (entry["status"], entry["reason"]) for entry in _status(before).get("conditions") or []}
+    earlier = {entry["type"]: (entry["status"], entry["reason"]) for entry in _status(before).get("conditions") or []}
     for entry in _status(after).get("conditions") or []:
         now = (entry["status"], entry["reason"])
-        if entry["type"] not in _TOLD or known.get(entry["type"]) == now or entry["status"] == "Unknown":
+        if entry["type"] not in _SHOWN or earlier.get(entry["type"]) == now or entry["status"] == "Unknown":
             continue
         if entry["status"] == "True":
             yield Line(subject, f"{entry['type']}: {entry['message']}".rstrip(": "), "green")
@@ -65,18 +65,18 @@ def _conditions(subject: str, before: Object, after: Object) -> Iterator[Line]:
 
 
 def _runs(subject: str, before: Object, after: Object) -> Iterator[Line]:
-    known = {run["id"]: run["state"] for run in _status(before).get("runs") or []}
+    earlier = {run["id"]: run["state"] for run in _status(before).get("runs") or []}
     for run in reversed(_status(after).get("runs") or []):
-        if known.get(run["id"]) != run["state"]:
+        if earlier.get(run["id"]) != run["state"]:
             if run["state"] == "Waiting" and not run.get("message"):
                 continue  # it starts at once
             yield Line(subject, f"{named(run['id'])}: {outcome(run)}", _COLOURS.get(run["state"], ""))
 
 
 def _deliveries(subject: str, before: Object, after: Object) -> Iterator[Line]:
-    known = {entry["run"] for entry in _status(before).get("deliveries") or []}
+    earlier = {entry["run"] for entry in _status(before).get("deliveries") or []}
     for entry in _status(after).get("deliveries") or []:
-        if entry["run"] not in known:
+        if entry["run"] not in earlier:
             yield Line(subject, delivered(entry), "green")
 
 

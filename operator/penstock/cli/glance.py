@@ -97,8 +97,8 @@ def held_up(manifest: Mapping[str, Any]) -> list[Trouble]:
 def numbers(manifest: Mapping[str, Any], now: datetime) -> list[str]:
     """The numbers that tell the object's story, a few short lines."""
     status = manifest.get("status") or {}
-    held = ["suspended"] if suspended(manifest) else []
-    return held + _NUMBERS[manifest["kind"]](manifest, status, now)
+    notes = ["suspended"] if suspended(manifest) else []
+    return notes + _NUMBERS[manifest["kind"]](manifest, status, now)
 
 
 def _place(manifest: Mapping[str, Any], _status: Mapping[str, Any], _now: datetime) -> list[str]:

@@ -130,8 +130,8 @@ def without_pods(key: Key, manifest: Mapping[str, Any]) -> str:
     run = status.get("lastRun")
     upkeep = status.get("inspection") or status.get("migration")
     if run is not None and run["state"] == "Waiting":
-        told = feed.outcome(run)
-        return f"{key}: no log yet: {feed.named(run['id'])} is {told}"
+        shown = feed.outcome(run)
+        return f"{key}: no log yet: {feed.named(run['id'])} is {shown}"
     if run is not None:
         at = f" at {run['finishedAt']}" if run.get("finishedAt") else ""
         return f"{_GONE.format(key)}: {feed.named(run['id'])}{at}: {feed.outcome(run)}"
@@ -161,7 +161,7 @@ def _show_name(pod: Pod) -> None:
 
 def _show(line: str) -> None:
     """Print a line of a worker; one for programs in words, if it says how far the load is, and else not at all."""
-    if (told := progress.in_log(line)) or places.PROGRESS_LINE in line:
-        terminal.echo(f"{line.partition(places.PROGRESS_LINE)[0]}{told}")
+    if (shown := progress.in_log(line)) or places.PROGRESS_LINE in line:
+        terminal.echo(f"{line.partition(places.PROGRESS_LINE)[0]}{shown}")
     elif not any(mark in line for mark in (places.CATALOG_LINE, places.PREVIEW_LINE, places.REPORT_LINE)):
         terminal.echo(line)

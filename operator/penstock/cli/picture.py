@@ -126,12 +126,14 @@ def of(manifests: Iterable[Object], now: datetime, width: int = _WIDE) -> Render
 
 def _legend(marks: Set[str]) -> Text:
     """What the marks mean that are there."""
-    known = {glance.MARKS[state]: glance.MEANINGS[state] for state in glance.MARKS}
-    told = [
-        ((f"{mark} ", colour), (f"{meaning}   ", "dim")) for (mark, colour), meaning in known.items() if mark in marks
+    meanings = {glance.MARKS[state]: glance.MEANINGS[state] for state in glance.MARKS}
+    entries = [
+        ((f"{mark} ", colour), (f"{meaning}   ", "dim"))
+        for (mark, colour), meaning in meanings.items()
+        if mark in marks
     ]
-    told += [((f"{_ABOVE} ", "dim"), ("shown above", "dim"))] if _ABOVE in marks else []
-    return Text.assemble("\n", *(part for entry in told for part in entry))
+    entries += [((f"{_ABOVE} ", "dim"), ("shown above", "dim"))] if _ABOVE in marks else []
+    return Text.assemble("\n", *(part for entry in entries for part in entry))
 
 
 def _drawn(world: World, now: datetime, arrow: str) -> tuple[Table, set[str]]:
@@ -180,14 +182,14 @@ def _cell(world: World, key: Key, lead: str, now: datetime) -> Text:
 
 def _troubles(manifests: Iterable[Object]) -> Iterator[Text]:
     order = list(objects.KINDS)
-    told: dict[tuple[State, str, str], list[str]] = {}  # a Pipeline and its Dataset say the same: once is enough
+    subjects: dict[tuple[State, str, str], list[str]] = {}  # a Pipeline and its Dataset say the same: once is enough
     for manifest in sorted(manifests, key=lambda each: (order.index(each["kind"]), each["metadata"]["name"])):
         name = f"{manifest['kind']} {manifest['metadata']['name']}"
         for trouble in glance.troubles(manifest):
-            told.setdefault(("bad", trouble.reason, trouble.message), []).append(name)
+            subjects.setdefault(("bad", trouble.reason, trouble.message), []).append(name)
         for wait in glance.held_up(manifest):
-            told.setdefault(("working", wait.reason, wait.message), []).append(name)
-    for (state, reason, message), names in told.items():
+            subjects.setdefault(("working", wait.reason, wait.message), []).append(name)
+    for (state, reason, message), names in subjects.items():
         mark, colour = glance.MARKS[state]
         subject = (", ".join(dict.fromkeys(names)), "bold")
         yield Text.assemble(

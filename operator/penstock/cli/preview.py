@@ -160,8 +160,8 @@ def _cause(pod: dict[str, Any]) -> str:
 
 def _titled(name: str, part: str, shown: Preview) -> Text:
     if part == "source":
-        told = f"the first {words.count(len(shown.rows), 'row')} of {shown.where}"
-        return Text.assemble((visible.line(name), "bold"), f": {visible.line(told)}", style="green")
+        heading = f"the first {words.count(len(shown.rows), 'row')} of {shown.where}"
+        return Text.assemble((visible.line(name), "bold"), f": {visible.line(heading)}", style="green")
     whole = shown.total or 0
     total = f"{words.count(whole, 'row')} in quarantine" if part == "bad" else words.count(whole, "row")
     some = f", the first {len(shown.rows)}" if len(shown.rows) < whole and part != "bad" else ""
@@ -263,9 +263,9 @@ def _good(shown: Preview, console: Console) -> RenderableType:
     records = Table.grid(padding=(0, 1))
     for number, row in enumerate(shown.rows, start=1):
         pairs = zip(shown.columns, row, strict=True)
-        told = (
+        parts = (
             Text.assemble((visible.line(f"{name}="), "dim"), "null" if value is None else visible.line(value))
             for name, value in pairs
         )
-        records.add_row(Text(f"{number:>{_INDENT + 1}}", style="dim"), Text(" ").join(told))
+        records.add_row(Text(f"{number:>{_INDENT + 1}}", style="dim"), Text(" ").join(parts))
     return records

@@ -51,9 +51,10 @@ def failed_attempt(pods: Sequence[Pod]) -> str:
     """How the newest of a Job's Pods failed, while the Job has yet to start another one."""
     for container in (pods[-1].get("status") or {}).get("containerStatuses") or []:
         ended = (container.get("state") or {}).get("terminated") or {}
-        told = summary.decode(ended.get("message") or "")
-        if told is not None and told.message:
-            return f"attempt {len(pods)} failed: {told.reason}. {told.message.rstrip('.')}. Another attempt follows"
+        reported = summary.decode(ended.get("message") or "")
+        if reported is not None and reported.message:
+            why = f"{reported.reason}. {reported.message.rstrip('.')}"
+            return f"attempt {len(pods)} failed: {why}. Another attempt follows"
     return f"attempt {len(pods)} ended without a report. Another attempt follows"
 
 
@@ -93,19 +94,19 @@ class Display:
     _printed: float = field(default_factory=lambda: time.monotonic() - _LINE_SECONDS)
     _status: Status | None = None
 
-    def show(self, told: str) -> None:
+    def show(self, line: str) -> None:
         """Show how far it is."""
-        if not told or told == self._shown:
+        if not line or line == self._shown:
             return
-        self._shown = told
+        self._shown = line
         if self.console.is_terminal:
             if self._status is None:
                 self._status = self.console.status("")
                 self._status.start()
-            self._status.update(Text(told))
+            self._status.update(Text(line))
         elif time.monotonic() - self._printed >= _LINE_SECONDS:
             self._printed = time.monotonic()
-            self.console.print(Text(told))
+            self.console.print(Text(line))
 
     def end(self) -> None:
         """Remove the line."""

@@ -11,7 +11,7 @@ Object = Mapping[str, Any]
 RUNNING = "running"
 
 _OVER = ("Succeeded", "Failed", "Cancelled")
-_TOLD_OF: Mapping[str, tuple[str, ...]] = {
+_CONDITIONS: Mapping[str, tuple[str, ...]] = {
     "Source": ("Reachable", "Discovered"),
     "Destination": ("Reachable",),
     "Dataset": ("Ready", "SchemaCurrent"),
@@ -41,7 +41,7 @@ def of(before: Object, now: Object, requested: str) -> Standing:
     """How the request stands that was made of an object as it was `before`, by the object as it is `now`."""
     if stuck := suspended(now) or _stuck(before, now):
         return Standing(stuck, succeeded=False)
-    if now["kind"] in _TOLD_OF:
+    if now["kind"] in _CONDITIONS:
         return _inspection(before, now)
     return _run(now, requested)
 
@@ -86,8 +86,8 @@ def _inspection(before: Object, now: Object) -> Standing:
         return Standing(feed.outcome(newest))
     if newest["state"] == "Failed":
         return Standing(f"{newest.get('reason', '')}. {newest.get('message', '')}", succeeded=False)
-    told = (glance.condition(now, kind) for kind in _TOLD_OF[now["kind"]])
-    return Standing(", ".join(entry["message"] for entry in told if entry), succeeded=True)
+    conditions = (glance.condition(now, kind) for kind in _CONDITIONS[now["kind"]])
+    return Standing(", ".join(entry["message"] for entry in conditions if entry), succeeded=True)
 
 
 def _newest(manifest: Object) -> Mapping[str, Any] | None:
