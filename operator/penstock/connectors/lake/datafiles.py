@@ -82,7 +82,8 @@ class _OpenFile:
             return
         self.target.ignore()
         if self.writer is not None:
-            with contextlib.suppress(OSError):  # the disk may be full, which is why the file is given up
+            # The disk may be full, which is why the file is given up; its footer, which was not written, is collected.
+            with contextlib.suppress(OSError, RuntimeError):
                 self.writer.close()
             self.writer = None
         self.target.abort()
