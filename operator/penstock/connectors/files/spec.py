@@ -326,8 +326,11 @@ class FilesSource(Located):
     ] = None
     format: Annotated[Format, Field(description="The format of every file.")]
     compression: Annotated[
-        Literal["auto", "none", "gzip", "bzip2", "xz", "zstd"],
-        Field(description="How files are compressed; auto looks at the first bytes of each file, whatever its name."),
+        Literal["auto", "none", "gzip", "bzip2", "xz", "zstd", "zip"],
+        Field(
+            description="How files are compressed; auto looks at the first bytes of each file, whatever its name. A "
+            "zip archive has one file."
+        ),
     ] = "auto"
     ignore: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=128)]],

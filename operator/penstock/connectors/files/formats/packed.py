@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
-from penstock.connectors.files.formats import decompression, streams
+from penstock.connectors.files.formats import archives, decompression, streams
 from penstock.language.errors import InvalidSpec
 
 _GZIP = b"\x1f\x8b"
@@ -13,7 +13,6 @@ _BZIP2_BLOCKS = (bytes.fromhex("314159265359"), bytes.fromhex("177245385090"))
 _FIRST_OF_TEXT = ord("\t")
 """The least byte that a text has."""
 _MAGIC = (
-    (b"PK\x03\x04", "a zip archive or an Excel workbook", "Unpack it, or have it exported as CSV, JSON or Parquet"),
     (b"PK\x05\x06", "an empty zip archive", "Upload the file again"),
     (b"\x04\x22\x4d\x18", "compressed by lz4", "Compress it with gzip, or not at all"),
     (b"\xff\x06\x00\x00sNaPpY", "compressed by snappy", "Compress it with gzip, or not at all"),
@@ -31,7 +30,7 @@ _LONGEST = max(len(magic) for magic, _, _ in _MAGIC)
 
 
 def content(stream: BinaryIO, where: str, compression: str) -> Iterator[bytes]:
-    """The text in the stream, unpacked. `compression` is auto, none, gzip, bzip2, xz or zstd.
+    """The text in the stream, unpacked. `compression` is auto, none, gzip, bzip2, xz, zstd or zip.
 
     Raises InvalidSpec (WrongSpecification) for what is no text, and for what is not compressed as `compression` says,
     is cut or is damaged.
@@ -43,6 +42,8 @@ def content(stream: BinaryIO, where: str, compression: str) -> Iterator[bytes]:
         raise InvalidSpec(message, "WrongSpecification")
     if compression == "gzip" or (compression == "auto" and kind == "gzip"):
         yield from _checked(streams.unzipped(rest, where), where)
+    elif compression != "none" and kind == "zip":
+        yield from _checked(archives.content(rest, where), where)
     elif compression != "none" and kind is not None:
         yield from _checked(decompression.unpacked(rest, where, kind), where)
     elif streams.gzipped(where, compression) and min(start, default=_FIRST_OF_TEXT) < _FIRST_OF_TEXT:
@@ -55,6 +56,8 @@ def _kind(start: bytes) -> str | None:
     """How a file that begins so is compressed; None: not at all, or in a way that is not read. A text may begin BZh."""
     if start.startswith(_GZIP):
         return "gzip"
+    if start.startswith(archives.MAGIC):
+        return "zip"
     if start.startswith(decompression.MAGIC["bzip2"]) and start[4:10] not in _BZIP2_BLOCKS:
         return None
     return next((kind for kind, magic in decompression.MAGIC.items() if start.startswith(magic)), None)
