@@ -5,6 +5,8 @@ import signal
 import time
 from typing import Any
 
+import pytest
+
 from support import manifests
 from support.clusters import Cluster, Session
 from support.manifests import GOOD
@@ -90,6 +92,28 @@ def test_a_suspended_pipeline_starts_nothing_until_it_is_resumed(session: Sessio
     assert not [job for job in session.items("jobs") if "ingest" in job["metadata"]["name"]]
     session.kubectl("patch", "pipeline", "cities", "--type=merge", "-p", '{"spec":{"suspend":false}}')
     assert session.last_run("pipeline", "cities", "nonce/1")["state"] == "Succeeded"
+
+
+@pytest.mark.parametrize("cascade", ["background", "foreground"])
+def test_a_pipeline_that_is_being_deleted_starts_nothing_more(session: Session, cascade: str) -> None:
+    pipeline = manifests.pipeline(runNonce="", schedule=["* * * * *"], suspend=True)
+    pipeline["metadata"]["finalizers"] = ["example.com/hold"]
+    _loaded(session, pipeline)
+    session.wait("dataset", "cities", "Ready")
+    session.until(lambda: session.items("cronjobs"), "its CronJob is there")
+    session.kubectl("create", "job", "by-hand", "--from=cronjob/cities-pipeline-0")
+    session.kubectl("delete", "pipeline", "cities", f"--cascade={cascade}", "--wait=false")
+    change = {"spec": {"suspend": False, "runNonce": "1"}}
+    session.kubectl("patch", "pipeline", "cities", "--type=merge", "-p", json.dumps(change))
+    session.apply(manifests.source("others"))
+    session.wait("source", "others", "Reachable")  # the operator has seen all of it by then, and has worked since
+    begun = [job for job in session.items("jobs") if "ingest" in job["metadata"]["name"]]
+    assert begun == []
+    assert all(job["spec"]["suspend"] for job in session.items("jobs") if job["metadata"]["name"] == "by-hand")
+    assert all(cronjob["spec"]["suspend"] for cronjob in session.items("cronjobs"))
+    release = {"metadata": {"finalizers": None}}
+    session.kubectl("patch", "pipeline", "cities", "--type=merge", "-p", json.dumps(release))
+    session.until(lambda: not session.items("pipelines"), "it is gone when nothing holds it")
 
 
 def test_two_pipelines_of_one_dataset_take_turns(session: Session) -> None:
