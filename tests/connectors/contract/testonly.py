@@ -8,6 +8,7 @@ They take the place of `files` in a worker's connectors: an order names `files`,
 """
 
 import json
+import os
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,8 +54,10 @@ class TestOnlySource:
         return content
 
     def save(self, content: dict[str, Any]) -> None:
-        """Change the server's state."""
-        self.file.write_text(json.dumps(content), encoding="utf-8")
+        """Change the server's state as a whole: a worker that is killed meanwhile must not leave half of it."""
+        new = self.file.with_suffix(f".{os.getpid()}")
+        new.write_text(json.dumps(content), encoding="utf-8")
+        new.replace(self.file)
 
     def check(self) -> None:
         """The server is always there."""
