@@ -12,12 +12,13 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -171,12 +172,15 @@ def gate(server: Server) -> Iterator[Gate]:
                 headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
                 connection.request(self.command, self.path, body, headers)
                 response = connection.getresponse()
-                return self._answer(response.status, response.read())
+                kept = {name: response.headers[name] for name in ("Location", "Range") if name in response.headers}
+                return self._answer(response.status, response.read(), kept)  # those of an upload in parts
 
         do_GET = do_POST = do_PUT = do_DELETE = _any
 
-        def _answer(self, status: int, body: bytes) -> None:
+        def _answer(self, status: int, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> None:
             self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

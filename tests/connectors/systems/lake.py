@@ -16,9 +16,9 @@ from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
 
 from connectors.contract.adapters import Fault, Json, StoreAdapter
-from connectors.systems import postgres
+from connectors.systems import objectstores, postgres
+from support import gcs, s3
 from support import postgres as servers
-from support import s3
 
 
 class Lake(StoreAdapter):
@@ -130,20 +130,22 @@ class LakeOnS3(StoreAdapter):
             use_listings_cache=False,
         )
 
+    @property
+    def reader(self) -> dict[str, str]:
+        """The properties that plain pyiceberg reads the warehouse with."""
+        return {
+            "s3.endpoint": self.server.endpoint,
+            "s3.access-key-id": s3.ACCESS,
+            "s3.secret-access-key": self.secrets["warehouse"]["secret_access_key"],
+            "s3.region": "us-east-1",
+        }
+
     def table(self, name: str) -> Table | None:
         """The table as plain pyiceberg reads it."""
         login = "{username}:{password}".format(**self.secrets["catalog"])
         address = f"{self.database_server.host}:{self.database_server.port}"
-        catalog = SqlCatalog(
-            "penstock",
-            uri=f"postgresql+psycopg://{login}@{address}/{self.database}",
-            **{
-                "s3.endpoint": self.server.endpoint,
-                "s3.access-key-id": s3.ACCESS,
-                "s3.secret-access-key": self.secrets["warehouse"]["secret_access_key"],
-                "s3.region": "us-east-1",
-            },
-        )
+        uri = f"postgresql+psycopg://{login}@{address}/{self.database}"
+        catalog = SqlCatalog("penstock", uri=uri, **self.reader)
         try:
             with suppress(NoSuchTableError):
                 return catalog.load_table(f"main.{name}")
@@ -182,6 +184,42 @@ class LakeOnS3(StoreAdapter):
     def staged(self) -> int:
         """Metadata of a commit that did not come about counts, too, and so do uploads that were not finished."""
         return len(self.objects() - self.needed()) + len(self.uploads())
+
+
+class LakeOnGcs(LakeOnS3):
+    """A bucket of fake-gcs-server behind a gate that wants the token of a service account."""
+
+    name = "lake-on-gcs"
+    place: gcs.Server
+
+    @classmethod
+    @contextmanager
+    def running(cls, root: Path) -> Iterator[Self]:
+        adapter = cls(root)
+        adapter.place = objectstores.gcs_server()
+        adapter.place.bucket(adapter.bucket)
+        with gcs.gate(adapter.place) as gate:
+            gate.key_id = "first"
+            adapter.connector |= {"warehouse": f"gs://{adapter.bucket}/wh", "endpointUrl": gate.endpoint}
+            adapter.auth = {"googleServiceAccount": {"secretRef": {"name": "warehouse"}}}
+            adapter.secrets["warehouse"] = {"key.json": gate.key(private_key_id="first")}
+            yield adapter
+
+    @property
+    def reader(self) -> dict[str, str]:
+        io = "pyiceberg.io.fsspec.FsspecFileIO"
+        return {
+            "py-io-impl": io,
+            "gcs.service.host": self.place.endpoint,
+            "gcs.oauth2.token": "anon",
+            "gcs.project-id": "x",
+        }
+
+    def objects(self) -> set[str]:
+        return {f"gs://{self.bucket}/{name}" for name in self.place.names(self.bucket)}
+
+    def uploads(self) -> list[str]:
+        return []
 
 
 def _change(**more: object) -> Callable[[LakeOnS3], None]:
@@ -247,4 +285,12 @@ LakeOnS3.faults = (
     Fault("may not create tables", "WrongCredentials", _may_not_create),
 )
 
-STORES = (Lake, LakeOnS3)
+
+LakeOnGcs.faults = (
+    Fault("no such bucket", "ResourceNotFound", _change(warehouse="gs://no-such-bucket/wh")),
+    Fault("nothing listens at the warehouse", "Unreachable", _change(endpointUrl="http://127.0.0.1:1")),
+    Fault("no key", "WrongCredentials", _secret("warehouse", "key.json", "{}")),
+    Fault("wrong password of the catalog", "WrongCredentials", _secret("catalog", "password", "wrong-tests")),
+)
+
+STORES = (Lake, LakeOnS3, LakeOnGcs)

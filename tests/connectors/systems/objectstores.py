@@ -57,7 +57,8 @@ def _s3() -> s3.Server:
 
 
 @cache
-def _gcs() -> gcs.Server:
+def gcs_server() -> gcs.Server:
+    """The server of Google's protocol, which ends with the process."""
     server = _for_all(gcs.serve)
     assert isinstance(server, gcs.Server)
     return server
@@ -108,7 +109,7 @@ class Gcs(_Store):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self.server = _gcs()
+        self.server = gcs_server()
         self.server.bucket(self.bucket)
         self.auth = {"googleServiceAccount": {"secretRef": {"name": "account"}}}
 

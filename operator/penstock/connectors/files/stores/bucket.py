@@ -189,6 +189,9 @@ class Bucket:
         with trouble(self._subject, self.url + name, self.translate):
             self.files.rm_file(self.url + name)
 
+    def log_in(self) -> None:
+        """Nothing: every request is signed by itself."""
+
     def unfinished(self, prefix: str) -> list[Upload]:
         """Multipart uploads beneath the prefix; at most the first thousand."""
         bucket, _, key = prefix.removeprefix("s3://").partition("/")

@@ -115,7 +115,7 @@ class GoogleBucket:
     def _token_server(self) -> str:
         return cast(str, self._account.credentials._token_uri) if self._account is not None else self._endpoint
 
-    def _log_in(self) -> None:
+    def log_in(self) -> None:
         """Get a token where none is valid. gcsfs would try a refused key again and again."""
         if self._account is not None and not self._account.credentials.valid:
             with requests.Session() as session:
@@ -126,7 +126,7 @@ class GoogleBucket:
         """The objects beneath the prefix that fit, sorted by URL; or the one object."""
         fits = matcher(pattern, self._ignore)
         with trouble(self._subject, self.url, self.translate):
-            self._log_in()
+            self.log_in()
             if not self.url.endswith("/"):
                 return [_stored_file(self.url, self._metadata(self._prefix))]
             objects = {entry["name"]: entry for entry in self._listed() if not entry["name"].endswith("/")}
@@ -160,7 +160,7 @@ class GoogleBucket:
 
         def fetch(start: int, end: int) -> bytes:
             with trouble(self._subject, stored.url, self.translate):
-                self._log_in()
+                self.log_in()
                 try:
                     return cast(bytes, self.files.cat_file(path, start=start, end=end, generation=stored.etag))
                 except FileNotFoundError:
@@ -172,14 +172,14 @@ class GoogleBucket:
         """Objects appear whole; `exclusive` is a put on condition that there is none (ifGenerationMatch=0)."""
         url = self.url + name
         with trouble(self._subject, url, self.translate):
-            self._log_in()
+            self.log_in()
             self.files.put_file(str(source), url.removeprefix("gs://"), mode="create" if exclusive else "overwrite")
         return url
 
     def read(self, name: str) -> bytes | None:
         """A small object, None where there is none."""
         with trouble(self._subject, self.url + name, self.translate):
-            self._log_in()
+            self.log_in()
             try:
                 return cast(bytes, self.files.cat_file((self.url + name).removeprefix("gs://")))
             except FileNotFoundError:
@@ -188,7 +188,7 @@ class GoogleBucket:
     def remove(self, name: str) -> None:
         """Remove an object, if it is there."""
         with trouble(self._subject, self.url + name, self.translate):
-            self._log_in()
+            self.log_in()
             try:
                 self.files.call("DELETE", "b/{}/o/{}", self._bucket, self._prefix + name)
             except FileNotFoundError:
@@ -204,7 +204,7 @@ class GoogleBucket:
 
     def remove_all(self, paths: Sequence[str]) -> None:
         """Remove objects, one with each request."""
-        self._log_in()
+        self.log_in()
         for path in paths:
             bucket, _, key = path.partition("/")
             with suppress(FileNotFoundError):

@@ -74,6 +74,9 @@ class ObjectStore(Store, Protocol):
     def translate(self, error: Exception) -> InvalidSpec | NotYet | None:
         """What an exception of `files` means, for `trouble`."""
 
+    def log_in(self) -> None:
+        """Get a token where one is needed: clients would try a refused key again and again."""
+
     def unfinished(self, prefix: str) -> list[Upload]:
         """Uploads beneath the prefix, a URL, that were not finished; none where the store ends them by itself."""
 

@@ -28,6 +28,8 @@ class ObjectWarehouse:
     def __init__(self, store: ObjectStore, subject: str) -> None:
         self._store, self._subject = store, subject
         self._files, self._root = store.files, store.url.partition("://")[2]
+        with self.failures(store.url):
+            store.log_in()
         self._footers: dict[str, Footer] = {}
         self._sizes: dict[str, int] = {}
         self._manifests: dict[str, bytes] = {}
