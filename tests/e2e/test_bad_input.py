@@ -269,7 +269,7 @@ def test_a_foreign_object_of_our_name_is_never_adopted(session: Session) -> None
 BAD_VALUES = [
     (manifests.pipeline(retries=99), "retries"),
     (manifests.pipeline(datasets=[]), "datasets"),
-    (manifests.source(compression="zip"), "compression"),
+    (manifests.source(compression="rar"), "compression"),
     (manifests.source(format={"csv": {"delimiter": "é"}}), "delimiter"),
     (manifests.dataset(writeMode="upsert"), "writeMode"),
     (manifests.of("Source", "cities", {"connector": {}}), "connector"),
