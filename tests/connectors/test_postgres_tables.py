@@ -137,11 +137,25 @@ def test_a_table_that_somebody_has_altered_is_named_and_heals(tmp_path: Path) ->
 def test_a_table_altered_during_a_load_commits_nothing(tmp_path: Path) -> None:
     """The columns are checked again under a lock of the commit: no value is cast to another type."""
     there = Files(tmp_path, field("id", "long"), field("amount", "decimal(10,2)"))
+    there.put("0.csv", b"id,amount\n0,0.50\n")
+    assert there.pod.work("r0").state == "Succeeded"
+    before = there.rows()
     there.put("1.csv", b"id,amount\n1,1.25\n")
     with staged(there) as go:
         there.execute("ALTER TABLE things ALTER amount TYPE numeric(10,1)")
         report = go()
     assert refused(report)[0] == "SchemaChanged"
+    assert (there.rows(), len(there.store().ledger.inputs("demo/things"))) == (before, 1)
+
+
+def test_an_empty_table_altered_during_a_load_commits_nothing(tmp_path: Path) -> None:
+    there = Files(tmp_path, field("id", "long"), field("amount", "decimal(10,2)"))
+    there.put("1.csv", b"id,amount\n1,1.25\n")
+    with staged(there) as go:
+        there.execute("ALTER TABLE things ALTER amount TYPE numeric(10,1)")
+        report = go()
+    reason, message = refused(report)
+    assert (reason, "another program has changed the table" in message) == ("DatasetNotReady", True), message
     assert (there.rows(), there.store().ledger.inputs("demo/things")) == ([], [])
 
 

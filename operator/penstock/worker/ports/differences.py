@@ -101,8 +101,8 @@ def check(subject: str, table: str, differences: Sequence[Change], *, has_rows: 
         return
     listed = "; ".join(change.sentence for change in breaking)
     raise InvalidSpec(
-        f"{subject}: table {table} has rows that may not fit these changes of the schema: {listed}. Nothing was "
-        "changed. Restore the schema there, or make a new Dataset with another `table`.",
+        f"{subject}: table {table} differs from the schema in ways that its rows may not fit: {listed}. Nothing was "
+        "changed. Restore the schema or the table, or make a new Dataset with another `table`.",
         "SchemaChanged",
     )
 
@@ -110,4 +110,8 @@ def check(subject: str, table: str, differences: Sequence[Change], *, has_rows: 
 def not_made_yet(subject: str, table: str, differences: Sequence[Change]) -> NotYet:
     """What a run says that came before the migration that its schema needs."""
     listed = "; ".join(change.sentence for change in differences)
-    return NotYet(f"{subject}: table {table} is not yet as its schema says: {listed}.", "DatasetNotReady")
+    return NotYet(
+        f"{subject}: table {table} is not yet as its schema says: {listed}. Its migration makes these changes. If that "
+        "has ended, another program has changed the table: restore it.",
+        "DatasetNotReady",
+    )
