@@ -3,11 +3,9 @@
 The least is COPY in binary form to nowhere, and writing the same rows as Parquet. Rounds alternate; medians.
 """
 
-import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,11 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from bench import pods
+
 from support import postgres
 from support.postgres import Server
 
 FOLDER = Path(os.environ.get("PENSTOCK_BENCH_FOLDER", "/tmp/penstock-bench")) / "databases"
-LIMIT = 512 << 20
 ROUNDS = 3
 _TABLE = """CREATE TABLE orders AS SELECT i::bigint AS id, (i % 50000)::bigint AS customer,
   timestamp '2020-01-01' + i * interval '1 second' AS placed, timestamp '2020-01-02' + i * interval '7 second' AS sent,
@@ -64,20 +63,9 @@ def write_parquet(table: pa.Table) -> float:
 
 def load(server: Server) -> tuple[float, float]:
     """Seconds of a worker that loads the table into the lake, as a whole process, and its peak megabytes."""
-    for folder in ("etc/penstock/order", "etc/penstock/secrets/login", "volumes/lake", "dev"):
-        shutil.rmtree(FOLDER / folder, ignore_errors=True)
-        (FOLDER / folder).mkdir(parents=True)
-    (FOLDER / "etc/penstock/secrets/login/username").write_text(postgres.SUPERUSER)
-    (FOLDER / "etc/penstock/secrets/login/password").write_text(postgres.PASSWORD)
-    (FOLDER / "etc/penstock/order/order.json").write_text(json.dumps(_order(server)))
-    environment = {"PENSTOCK_POD_ROOT": str(FOLDER), "PENSTOCK_RUN_ID": "bench", "PENSTOCK_MEMORY_LIMIT": str(LIMIT)}
-    begun = time.perf_counter()
-    command = [sys.executable, "-m", "penstock.worker"]
-    process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise RuntimeError((FOLDER / "dev/termination-log").read_text(encoding="utf-8"))
-    return time.perf_counter() - begun, usage.ru_maxrss / 1024
+    pods.prepare(FOLDER, _order(server), empty=("volumes/lake",))
+    cost = pods.work(FOLDER)
+    return cost.wall, cost.peak
 
 
 def _order(server: Server) -> dict[str, Any]:

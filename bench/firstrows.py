@@ -1,6 +1,6 @@
 """How long a worker takes from its start to the first rows that it has read, judged and handed to the writer.
 
-A file of 1,000 rows is loaded into a table that exists, as migrate leaves it. The load goes on to its end.
+A file of 1,000 rows is loaded into an empty table, which was created before. The load then runs to its end.
 """
 
 import os

@@ -38,7 +38,7 @@ MAKE: dict[str, Callable[[int], Manifest]] = {
 class Quick(FakeCluster):
     """Its lists copy and sort nothing: a real one is decoded page by page."""
 
-    async def list(self, kind: str, namespace: str | None, selector: str) -> Listing:  # noqa: ARG002 - all are ours
+    async def list(self, kind: str, namespace: str | None, selector: str) -> Listing:  # noqa: ARG002 - there are no other objects
         items = [item for ref, item in self._objects.items() if ref.kind == kind]
         return Listing(items, str(self._version))
 

@@ -4,11 +4,9 @@ The least is COPY in binary form, of the rows that were loaded, into a table of 
 medians of wall time, and of CPU seconds of the client and of the server.
 """
 
-import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -16,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from bench import ingest
+from bench import ingest, pods
 
 from support import postgres
 from support.postgres import Server
 
 FOLDER = Path(os.environ.get("PENSTOCK_BENCH_FOLDER", "/tmp/penstock-bench")) / "tables"
-LIMIT = 512 << 20
 ROUNDS = int(os.environ.get("PENSTOCK_BENCH_ROUNDS", "3"))
 _BLOCK = 1 << 20
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -78,24 +75,12 @@ def copy_binary(server: Server, file: Path) -> Cost:
 
 def load(server: Server) -> tuple[Cost, float]:
     """A worker that loads the CSV, as a whole process; and its peak megabytes."""
-    for folder in ("etc/penstock/order", "etc/penstock/secrets/login", "dev"):
-        shutil.rmtree(FOLDER / folder, ignore_errors=True)
-        (FOLDER / folder).mkdir(parents=True)
-    (FOLDER / "etc/penstock/secrets/login/username").write_text(postgres.SUPERUSER)
-    (FOLDER / "etc/penstock/secrets/login/password").write_text(postgres.PASSWORD)
-    (FOLDER / "etc/penstock/order/order.json").write_text(json.dumps(_order(server)))
+    pods.prepare(FOLDER, _order(server))
     server.execute("DROP TABLE IF EXISTS orders, orders_quarantine", "DROP SCHEMA public CASCADE; CREATE SCHEMA public",
                    "CHECKPOINT")  # fmt: skip
-    environment = {"PENSTOCK_POD_ROOT": str(FOLDER), "PENSTOCK_RUN_ID": "bench", "PENSTOCK_MEMORY_LIMIT": str(LIMIT)}
-    before, begun = server_seconds(server), time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "penstock.worker"], env={**os.environ, **environment}, stdout=subprocess.DEVNULL
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise RuntimeError((FOLDER / "dev/termination-log").read_text(encoding="utf-8"))
-    wall = time.perf_counter() - begun
-    return Cost(wall, usage.ru_utime + usage.ru_stime, server_seconds(server) - before), usage.ru_maxrss / 1024
+    before = server_seconds(server)
+    cost = pods.work(FOLDER)
+    return Cost(cost.wall, cost.cpu, server_seconds(server) - before), cost.peak
 
 
 def _order(server: Server) -> dict[str, Any]:
@@ -145,18 +130,18 @@ def main(rows: int) -> None:
             for block in copy:
                 file.write(block)
         least: list[Cost] = []
-        ours: list[Cost] = []
+        loads: list[Cost] = []
         peaks: list[float] = []
         for _ in range(ROUNDS):
             least.append(copy_binary(server, binary))
             cost, peak = load(server)
-            ours.append(cost)
+            loads.append(cost)
             peaks.append(peak)
             server.execute("DROP TABLE IF EXISTS raw")
     print(f"dirty CSV to PostgreSQL, {rows:,} rows, against COPY binary of what was loaded:")
     for name in ("wall", "cpu", "client", "server"):
-        raw, mine = (statistics.median(getattr(cost, name) for cost in costs) for costs in (least, ours))
-        print(f"  {name:6} COPY binary {raw:6.2f} s, Penstock {mine:6.2f} s: {mine / raw:.2f}x")
+        raw, penstock = (statistics.median(getattr(cost, name) for cost in costs) for costs in (least, loads))
+        print(f"  {name:6} COPY binary {raw:6.2f} s, Penstock {penstock:6.2f} s: {penstock / raw:.2f}x")
     print(f"  peak memory of the worker {max(peaks):.0f} MB")
 
 

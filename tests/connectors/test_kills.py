@@ -64,6 +64,18 @@ def kill_at_random_instants(rig: Rig, name: str, finished: Callable[[], None]) -
     return runs
 
 
+def kill_while_rows_come(rig: Rig, name: str, count: int) -> int:
+    """Kill workers as above, with a row more after each run that ends; how many rows there are then."""
+    counts = [count]
+
+    def add() -> None:
+        rig.add(1, counts[-1])
+        counts.append(counts[-1] + 1)
+
+    kill_at_random_instants(rig, name, add)
+    return counts[-1]
+
+
 def load_from_two_workers(rig: Rig) -> None:
     """Two workers carry one run out: one of them at least succeeds, the other may be told to try again."""
     codes = [rig.wait(worker) for worker in [rig.start("r1") for _ in range(2)]]
@@ -89,14 +101,8 @@ def test_a_source_killed_at_any_step(adapter: Source, step: str, tmp_path: Path)
 def test_a_source_killed_at_random_instants(adapter: Source, tmp_path: Path) -> None:
     """There is a row more after each run that ends."""
     with reading(adapter, tmp_path, 400) as rig:
-        counts = [400]
-
-        def add() -> None:
-            rig.add(1, counts[-1])
-            counts.append(counts[-1] + 1)
-
-        kill_at_random_instants(rig, adapter.__name__, add)
-        assert rig.loaded() == rig.expected(counts[-1])
+        count = kill_while_rows_come(rig, adapter.__name__, 400)
+        assert rig.loaded() == rig.expected(count)
         rig.source.acknowledged()
 
 
@@ -123,14 +129,8 @@ def test_a_store_killed_at_any_step(adapter: Store, step: str, tmp_path: Path) -
 def test_a_store_killed_at_random_instants(adapter: Store, tmp_path: Path) -> None:
     """There is a row more after each run that ends."""
     with loading(adapter, tmp_path, 400) as rig:
-        counts = [400]
-
-        def add() -> None:
-            rig.add(1, counts[-1])
-            counts.append(counts[-1] + 1)
-
-        kill_at_random_instants(rig, adapter.__name__, add)
-        assert rig.loaded() == rig.expected(counts[-1])
+        count = kill_while_rows_come(rig, adapter.__name__, 400)
+        assert rig.loaded() == rig.expected(count)
 
 
 @each_store

@@ -225,7 +225,7 @@ def test_latency_is_borne(adapter: Adapter, tmp_path: Path) -> None:
 
 
 @NETWORK
-def test_nobody_there_is_unreachable(adapter: Adapter, tmp_path: Path) -> None:
+def test_a_server_that_is_not_there_is_unreachable(adapter: Adapter, tmp_path: Path) -> None:
     with reading(adapter, tmp_path) as rig:
         address = rig.source.address
         assert address is not None

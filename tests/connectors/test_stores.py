@@ -419,7 +419,7 @@ def test_every_value_of_every_type_is_kept(adapter: Adapter, tmp_path: Path) -> 
 
 
 @every
-def test_names_are_whatever_the_manifest_allows(adapter: Adapter, tmp_path: Path) -> None:
+def test_each_name_that_a_manifest_allows_is_kept(adapter: Adapter, tmp_path: Path) -> None:
     names = ("select", "table", "user", "order_", "x" * 63)
     with bench(adapter, tmp_path) as there:
         dataset = there.dataset(*(field(name, "string") for name in names), table="group")

@@ -126,16 +126,13 @@ def test_mysql_reads_a_table(session: Session, tmp_path: Path) -> None:
 
 
 def test_postgres_reads_a_table_and_a_query_in_one_snapshot(session: Session) -> None:
-    if session.cluster.place.enter:
-        pytest.skip("the wheel's PostgreSQL, which must not run as root, cannot enter the network of a node")
+    _require_postgres(session)
     example = EXAMPLES / "05-postgres"
     with postgres.serve(session.cluster.place) as server:
         server.database("shop", (example / "data/shop.sql").read_text(encoding="utf-8"))
-        keys = ("--from-literal=username=reporting", "--from-literal=password=change-me-in-production")
-        session.kubectl("create", "secret", "generic", "pgshop-reader", *keys)
+        _create_login(session, "pgshop-reader", "reporting")
         manifests = (example / "shop.yaml").read_text(encoding="utf-8")
-        here = manifests.replace("host: 127.0.0.1", f"host: {server.host}").replace("5432", str(server.port))
-        session.kubectl("apply", "-f", "-", stdin=here)
+        session.kubectl("apply", "-f", "-", stdin=_reaching(server, manifests))
         run = session.last_run("pipeline", "pgshop", "nonce/first")
         assert run["state"] == "Succeeded", run
         assert (run["rowsRead"], run["rowsLoaded"], run["rowsQuarantined"]) == (7, 6, 1)
@@ -149,17 +146,14 @@ def test_postgres_reads_a_table_and_a_query_in_one_snapshot(session: Session) ->
 
 
 def test_postgres_holds_a_table_that_files_are_loaded_into(session: Session) -> None:
-    if session.cluster.place.enter:
-        pytest.skip("the wheel's PostgreSQL, which must not run as root, cannot enter the network of a node")
+    _require_postgres(session)
     example = EXAMPLES / "09-postgres-tables"
     with postgres.serve(session.cluster.place) as server:
         server.database("logistics", (example / "data/logistics.sql").read_text(encoding="utf-8"))
-        keys = ("--from-literal=username=loader", "--from-literal=password=change-me-in-production")
-        session.kubectl("create", "secret", "generic", "logistics-writer", *keys)
+        _create_login(session, "logistics-writer", "loader")
         session.put("parcels", "in", example / "data")
         manifests = (example / "parcels.yaml").read_text(encoding="utf-8")
-        here = manifests.replace("host: 127.0.0.1", f"host: {server.host}").replace("5432", str(server.port))
-        session.kubectl("apply", "-f", "-", stdin=here)
+        session.kubectl("apply", "-f", "-", stdin=_reaching(server, manifests))
         run = session.last_run("pipeline", "parcels", "nonce/first")
         assert run["state"] == "Succeeded", run
         assert (run["rowsRead"], run["rowsLoaded"], run["rowsQuarantined"]) == (8, 5, 3)
@@ -176,8 +170,7 @@ def test_postgres_holds_a_table_that_files_are_loaded_into(session: Session) -> 
 
 
 def test_a_lake_on_s3_has_its_catalog_in_postgres(session: Session, tmp_path: Path) -> None:
-    if session.cluster.place.enter:
-        pytest.skip("the wheel's PostgreSQL, which must not run as root, cannot enter the network of a node")
+    _require_postgres(session)
     example = EXAMPLES / "10-lake-on-s3"
     with (
         s3.serve(tmp_path / "buckets", session.cluster.place) as server,
@@ -190,12 +183,10 @@ def test_a_lake_on_s3_has_its_catalog_in_postgres(session: Session, tmp_path: Pa
         database.execute(role, "GRANT CREATE ON SCHEMA public TO catalog", database="catalog")
         keys = (f"--from-literal=access_key_id={s3.ACCESS}", f"--from-literal=secret_access_key={s3.SECRET}")
         session.kubectl("create", "secret", "generic", "lake-s3", *keys)
-        login = ("--from-literal=username=catalog", "--from-literal=password=change-me-in-production")
-        session.kubectl("create", "secret", "generic", "lake-catalog", *login)
+        _create_login(session, "lake-catalog", "catalog")
         manifests = (example / "orders.yaml").read_text(encoding="utf-8")
-        here = manifests.replace("http://127.0.0.1:9000", server.endpoint)
-        here = here.replace("host: 127.0.0.1", f"host: {database.host}").replace("5432", str(database.port))
-        session.kubectl("apply", "-f", "-", stdin=here)
+        manifests = manifests.replace("http://127.0.0.1:9000", server.endpoint)
+        session.kubectl("apply", "-f", "-", stdin=_reaching(database, manifests))
         run = session.last_run("pipeline", "lake-orders", "nonce/first")
         assert run["state"] == "Succeeded", run
         assert (run["rowsRead"], run["rowsLoaded"], run["rowsQuarantined"]) == (9, 5, 4)
@@ -251,6 +242,22 @@ def test_nested_makes_a_row_of_each_line_of_an_order(session: Session) -> None:
         "A-1003/TAPE": ("FI", 3, None),
         "A-1005/BOLT-8": ("DE", 100, "BULK"),
     }
+
+
+def _require_postgres(session: Session) -> None:
+    if session.cluster.place.enter:
+        pytest.skip("the wheel's PostgreSQL, which must not run as root, cannot enter the network of a node")
+
+
+def _create_login(session: Session, name: str, user: str) -> None:
+    """The Secret with the login that the examples tell people to change."""
+    keys = (f"--from-literal=username={user}", "--from-literal=password=change-me-in-production")
+    session.kubectl("create", "secret", "generic", name, *keys)
+
+
+def _reaching(server: postgres.Server, manifests: str) -> str:
+    """The manifests with the address of this server in the place of the example's."""
+    return manifests.replace("host: 127.0.0.1", f"host: {server.host}").replace("5432", str(server.port))
 
 
 def _csv(file: Path) -> list[dict[str, str]]:

@@ -221,9 +221,8 @@ def _names_that_stand_twice(fields: Sequence[_Named]) -> Iterator[InitErrorDetai
     seen: set[str] = set()
     for field in fields:
         if field.name and field.name.lower() in seen:
-            fault = ValueError(f'the name "{field.name}" stands twice (case does not count)')
-            yield InitErrorDetails(
-                type="value_error", loc=("fields", field.index), input=field.name, ctx={"error": fault}
+            yield _fault(
+                ("fields", field.index), field.name, f'the name "{field.name}" stands twice (case does not count)'
             )
         seen.add(field.name.lower())
 
@@ -240,11 +239,12 @@ def _renames_of_fields(fields: Sequence[_Named]) -> Iterator[InitErrorDetails]:
         elif before in seen:
             fault = f'"{field.renamed_from}" stands twice as renamedFrom; one column becomes one field'
         if fault:
-            loc = ("fields", field.index, "renamedFrom")
-            yield InitErrorDetails(
-                type="value_error", loc=loc, input=field.renamed_from, ctx={"error": ValueError(fault)}
-            )
+            yield _fault(("fields", field.index, "renamedFrom"), field.renamed_from, fault)
         seen.add(before)
+
+
+def _fault(place: tuple[str | int, ...], value: str, message: str) -> InitErrorDetails:
+    return InitErrorDetails(type="value_error", loc=place, input=value, ctx={"error": ValueError(message)})
 
 
 class Quality(Model):

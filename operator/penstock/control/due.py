@@ -232,7 +232,7 @@ def _last_upkeep(graph: Graph, order: RunOrder, seen: Seen) -> _Last | None:
         failures = job.failures + 1 if job.failures != job.attempt - 1 else None
         return _Last(job.attempt, again=repeated(job), retry=retry_time(job, graph.settings), failures=failures)
     published, wanted = upkeep_status(graph), target(graph, order)
-    newest = next(iter(seen.of(order.kind)), None)
+    newest = seen.newest(order.kind)
     if published is None or published.order != wanted or (newest is not None and newest.target != wanted):
         return None
     if (doubt := _recheck_time(graph, published.state, checked_at(graph.status))) is not None:
@@ -284,7 +284,7 @@ def upkeep_job(graph: Graph, seen: Seen) -> Observed | None:
     if order is None:
         return None
     wanted = target(graph, order)
-    newest = next(iter(seen.of(order.kind)), None)
+    newest = seen.newest(order.kind)
     job = newest if newest is not None and newest.target == wanted else None
     published = upkeep_status(graph)
     if job is None or published is None or published.order != wanted or published.state == "Running":

@@ -84,6 +84,10 @@ class Seen:
         """Those with one of these purposes, newest first."""
         return [run for run in self.runs if run.purpose in purposes]
 
+    def newest(self, purpose: OrderKind) -> Observed | None:
+        """The newest Job with this purpose."""
+        return next((run for run in self.runs if run.purpose == purpose), None)
+
     def by_id(self, run: str) -> Observed | None:
         """The newest Job of a run id."""
         return next((observed for observed in self.runs if observed.run == run), None)

@@ -15,6 +15,7 @@ from typing import Self
 
 import duckdb
 
+from connectors.contract import faults
 from connectors.contract.adapters import BAD, Cell, Fault, Row, SourceAdapter
 
 _COLUMNS = {
@@ -168,15 +169,6 @@ def _locked(adapter: Duckdb) -> None:
     assert other.stdout.readline() == "open\n"
 
 
-def _dropped(adapter: Duckdb) -> None:
-    adapter.execute('DROP TABLE "orders"')
-    adapter.connector["tables"] = {"include": ["orders", "people"]}
-
-
-def _bad_query(adapter: Duckdb) -> None:
-    adapter.connector["queries"] = [{"name": "q", "sql": "DELETE FROM orders"}]
-
-
 def _other_file(adapter: Duckdb) -> None:
     adapter.connector["queries"] = [{"name": "q", "sql": "FROM read_text('/etc/hostname')"}]
 
@@ -193,8 +185,8 @@ Duckdb.faults = (
     Fault("no database", "WrongSpecification", lambda adapter: adapter.file.write_bytes(os.urandom(8192))),
     Fault("damaged", "WrongSpecification", _damaged),
     Fault("locked", "Unreachable", _locked),
-    Fault("a table that is not there", "ResourceNotFound", _dropped),
-    Fault("a query that writes", "WrongSpecification", _bad_query, fails_runs=False),
+    Fault("a table that is not there", "ResourceNotFound", faults.drop_a_table),
+    Fault("a query that writes", "WrongSpecification", faults.ask_a_query_that_writes, fails_runs=False),
     Fault("a query of another file", "WrongSpecification", _other_file, fails_runs=False),
 )
 

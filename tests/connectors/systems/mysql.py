@@ -2,7 +2,7 @@
 
 import atexit
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
+from connectors.contract import faults
 from connectors.contract.adapters import BAD, Cell, Fault, Row, SourceAdapter
 from support import mysql
 
@@ -152,13 +153,6 @@ def _name(identifier: str) -> str:
     return "`" + identifier.replace("`", "``") + "`"
 
 
-def _set(**more: object) -> Callable[[Mysql], None]:
-    def bring_about(adapter: Mysql) -> None:
-        adapter.connector |= more
-
-    return bring_about
-
-
 def _wrong_password(adapter: Mysql) -> None:
     adapter.secrets["login"]["password"] = "wrong-tests-secret"
 
@@ -169,27 +163,19 @@ def _no_permission(adapter: Mysql) -> None:
         f"REVOKE SELECT ON {adapter.database}.* FROM '{adapter.user}'@'%'",
         f"GRANT SELECT ON {adapter.database}.people TO '{adapter.user}'@'%'",
     )
-    adapter.connector["tables"] = {"include": ["orders", "people"]}
-
-
-def _dropped(adapter: Mysql) -> None:
-    adapter.execute("DROP TABLE orders")
-    adapter.connector["tables"] = {"include": ["orders", "people"]}
-
-
-def _bad_query(adapter: Mysql) -> None:
-    adapter.connector["queries"] = [{"name": "q", "sql": "DELETE FROM orders"}]
+    faults.select_two_tables(adapter)
 
 
 Mysql.faults = (
-    Fault("no such host", "Unreachable", _set(host="nowhere.invalid")),
-    Fault("nothing listens", "Unreachable", _set(port=1)),
-    Fault("no such database", "WrongCredentials", _set(database="nothing")),  # MySQL does not say which of the two
-    Fault("no TLS there", "WrongSpecification", _set(sslMode="verify-full")),
+    Fault("no such host", "Unreachable", faults.with_settings(host="nowhere.invalid")),
+    Fault("nothing listens", "Unreachable", faults.with_settings(port=1)),
+    # MySQL does not say whether the database is missing or may not be used
+    Fault("no such database", "WrongCredentials", faults.with_settings(database="nothing")),
+    Fault("no TLS there", "WrongSpecification", faults.with_settings(sslMode="verify-full")),
     Fault("wrong password", "WrongCredentials", _wrong_password),
     Fault("no permission on one table", "ResourceNotFound", _no_permission),  # MySQL hides what may not be read
-    Fault("a table that is not there", "ResourceNotFound", _dropped),
-    Fault("a query that writes", "WrongSpecification", _bad_query, fails_runs=False),
+    Fault("a table that is not there", "ResourceNotFound", faults.drop_a_table),
+    Fault("a query that writes", "WrongSpecification", faults.ask_a_query_that_writes, fails_runs=False),
 )
 
 SOURCES = (Mysql,)

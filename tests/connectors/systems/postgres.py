@@ -2,7 +2,7 @@
 
 import atexit
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -14,6 +14,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from connectors.contract import faults
 from connectors.contract.adapters import BAD, Adapter, Cell, Fault, Json, Row, SourceAdapter, StoreAdapter
 from support import postgres
 from support.postgres import Server
@@ -186,43 +187,27 @@ class Tables(Database, StoreAdapter):
         return int(self.server.rows(listed, self.database)[0][0])
 
 
-def _set(**more: object) -> Callable[[Database], None]:
-    def bring_about(adapter: Database) -> None:
-        adapter.connector |= more
-
-    return bring_about
-
-
 def _wrong_password(adapter: Database) -> None:
     adapter.login["password"] = "wrong-tests-secret"
 
 
 def _no_permission(adapter: Postgres) -> None:
     adapter.execute(f"REVOKE SELECT ON orders FROM {adapter.user}")
-    adapter.connector["tables"] = {"include": ["orders", "people"]}
-
-
-def _dropped(adapter: Postgres) -> None:
-    adapter.execute("DROP TABLE orders")
-    adapter.connector["tables"] = {"include": ["orders", "people"]}
-
-
-def _bad_query(adapter: Postgres) -> None:
-    adapter.connector["queries"] = [{"name": "q", "sql": "DELETE FROM orders"}]
+    faults.select_two_tables(adapter)
 
 
 _OF_BOTH = (
-    Fault("no such host", "Unreachable", _set(host="nowhere.invalid")),
-    Fault("nothing listens", "Unreachable", _set(port=1)),
-    Fault("no such database", "ResourceNotFound", _set(database="nothing")),
-    Fault("no TLS there", "WrongSpecification", _set(sslMode="require")),
+    Fault("no such host", "Unreachable", faults.with_settings(host="nowhere.invalid")),
+    Fault("nothing listens", "Unreachable", faults.with_settings(port=1)),
+    Fault("no such database", "ResourceNotFound", faults.with_settings(database="nothing")),
+    Fault("no TLS there", "WrongSpecification", faults.with_settings(sslMode="require")),
     Fault("wrong password", "WrongCredentials", _wrong_password),
 )
 Postgres.faults = (
     *_OF_BOTH,
     Fault("no permission on one table", "WrongCredentials", _no_permission),
-    Fault("a table that is not there", "ResourceNotFound", _dropped),
-    Fault("a query that writes", "WrongSpecification", _bad_query, fails_runs=False),
+    Fault("a table that is not there", "ResourceNotFound", faults.drop_a_table),
+    Fault("a query that writes", "WrongSpecification", faults.ask_a_query_that_writes, fails_runs=False),
 )
 
 
@@ -238,7 +223,7 @@ def _other_encoding(adapter: Tables) -> None:
 
 Tables.faults = (
     *_OF_BOTH,
-    Fault("no such schema", "ResourceNotFound", _set(schema="nothing")),
+    Fault("no such schema", "ResourceNotFound", faults.with_settings(schema="nothing")),
     Fault("no permission on the schema", "WrongCredentials", _no_permission_on_schema),
     Fault("a database that does not hold every text", "WrongSpecification", _other_encoding),
 )

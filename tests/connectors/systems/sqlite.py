@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from connectors.contract import faults
 from connectors.contract.adapters import BAD, Cell, Fault, Row, SourceAdapter
 
 _COLUMNS = {
@@ -103,23 +104,14 @@ def _locked(adapter: Sqlite) -> None:
     adapter.blocker.execute("BEGIN EXCLUSIVE")  # type: ignore[attr-defined]
 
 
-def _dropped(adapter: Sqlite) -> None:
-    adapter.execute('DROP TABLE "orders"')
-    adapter.connector["tables"] = {"include": ["orders", "people"]}
-
-
-def _bad_query(adapter: Sqlite) -> None:
-    adapter.connector["queries"] = [{"name": "q", "sql": "DELETE FROM orders"}]
-
-
 Sqlite.faults = (
     Fault("no claim", "ResourceNotFound", _not_mounted),
     Fault("no file", "ResourceNotFound", lambda adapter: adapter.file.unlink()),
     Fault("a folder", "WrongSpecification", _folder),
     Fault("no database", "WrongSpecification", lambda adapter: adapter.file.write_bytes(os.urandom(8192))),
     Fault("locked", "Unreachable", _locked),
-    Fault("a table that is not there", "ResourceNotFound", _dropped),
-    Fault("a query that writes", "WrongSpecification", _bad_query, fails_runs=False),
+    Fault("a table that is not there", "ResourceNotFound", faults.drop_a_table),
+    Fault("a query that writes", "WrongSpecification", faults.ask_a_query_that_writes, fails_runs=False),
 )
 
 SOURCES = (Sqlite,)

@@ -328,7 +328,7 @@ class FilesSource(Located):
     compression: Annotated[
         Literal["auto", "none", "gzip", "bzip2", "xz", "zstd", "zip"],
         Field(
-            description="How files are compressed; auto looks at the first bytes of each file, whatever its name. A "
+            description="How files are compressed; auto goes by the first bytes of each file, not by its name. A "
             "zip archive has one file."
         ),
     ] = "auto"

@@ -4,7 +4,6 @@ Everything before that transaction only writes files that nobody sees.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from penstock.connectors.lake import snapshots, staging, tables
 from penstock.connectors.lake.removal import Removal, Removing
@@ -14,7 +13,7 @@ from penstock.language.errors import NotYet
 from penstock.runs.report import DatasetReport
 from penstock.worker import steps
 from penstock.worker.ledger import SqlLedger
-from penstock.worker.ports.ledger import Claim, Cursor, Settlement
+from penstock.worker.ports.ledger import Claim, Cursor
 from penstock.worker.ports.tablestore import INPUT_ID, Publication
 
 
@@ -24,20 +23,8 @@ def publish(lake: Lake, claim: Claim, into: Tables, publication: Publication, na
     Raises NotYet (LeaseHeld, CountMismatch); nothing is committed then.
     """
     removals = _removals(lake, into, publication, name)
-    counts = publication.report.counts.model_copy(update={"replaced": removals[0].rows})
-    report = publication.report.model_copy(update={"counts": counts})
-    settlement = Settlement(
-        report=report.model_dump_json(),
-        loaded=counts.loaded,
-        quarantined=counts.quarantined,
-        committed_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        identity=publication.identity,
-        stream=publication.stream,
-        inputs=publication.inputs,
-        leaving=publication.leaving,
-        state_before=publication.state_before,
-        state=publication.state,
-    )
+    report = publication.completed(replaced=removals[0].rows)
+    settlement = publication.settlement(report)
     swaps = _swaps(lake, claim, into, publication, removals)
     steps.reached("metadata written")
     try:

@@ -169,7 +169,8 @@ def _scan(warehouse: Warehouse, table: Table, columns: Sequence[str], at: str | 
     total = sum(task.file.record_count for task in tasks)
     if not reading.unchanged(table, columns):
         files = (task.file.file_path for task in tasks)
-        batches = (batch for file in files for batch in reading.batches(warehouse, table, file, columns))
+        # what is read by field ids has their numbers in its schema
+        batches = (batch.cast(schema) for file in files for batch in reading.batches(warehouse, table, file, columns))
         return Scan(_reader(warehouse, table, schema, batches), total, str(number))
     paths = [warehouse.path(task.file.file_path) for task in tasks]
     with warehouse.failures(table.location()):
@@ -183,7 +184,6 @@ def _reader(
 ) -> pa.RecordBatchReader:
     def each() -> Iterator[pa.RecordBatch]:
         with warehouse.failures(table.location()):
-            for batch in batches:
-                yield batch.cast(schema)
+            yield from batches
 
     return pa.RecordBatchReader.from_batches(schema, each())

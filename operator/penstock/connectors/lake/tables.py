@@ -232,10 +232,9 @@ def _ensure(lake: Lake, dataset: DatasetOrder, name: str, schema: Schema) -> Tab
             table = lake.catalog.load_table((NAMESPACE, name))
     _check_owner(table, dataset)
     renamed = dataset.schema_.renamed if name == dataset.table else {}
-    if made := _differences(table, schema, renamed):
-        subject = f"Dataset {dataset.owner.name}"
-        differences.check(subject, name, made, has_rows=total(table, "total-records") > 0)
-        raise differences.not_made_yet(subject, name, made)
+    differ = _differences(table, schema, renamed)
+    has_rows = total(table, "total-records") > 0
+    differences.require_none(f"Dataset {dataset.owner.name}", name, differ, has_rows=has_rows)
     return table
 
 

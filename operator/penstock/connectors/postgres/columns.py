@@ -9,7 +9,7 @@ from psycopg import sql
 
 from penstock.runs.order import DatasetOrder
 from penstock.worker.ports.tablestore import INPUT_ID, LINEAGE, LOAD_ID, LOADED_AT, QUARANTINE
-from penstock.worker.rows import direct
+from penstock.worker.rows import direct, lossless
 
 _TYPES: Mapping[str, str] = {
     "string": "text",
@@ -28,17 +28,6 @@ _OF_ARROW: Mapping[pa.DataType, str] = {
     pa.bool_(): "boolean",
     pa.timestamp("us", "UTC"): "timestamptz",
 }
-_PRINTED: Mapping[str, str] = {
-    "string": "VARCHAR",
-    "boolean": "BOOLEAN",
-    "int": "INTEGER",
-    "long": "BIGINT",
-    "double": "DOUBLE",
-    "date": "DATE",
-    "timestamp": "TIMESTAMP",
-    "timestamptz": "TIMESTAMP WITH TIME ZONE",
-}
-"""DuckDB's names, by which `cells` knows how a type is printed."""
 _DESCRIPTIONS = {
     LOAD_ID: "The load that last changed the row's values; only grows.",
     LOADED_AT: "When the row was loaded.",
@@ -61,8 +50,8 @@ class Column:
 
     @property
     def printed(self) -> str:
-        """The type as `cells` takes it."""
-        return _PRINTED.get(self.kind) or self.kind.upper()
+        """DuckDB's name of the type, by which `cells` knows how it is printed."""
+        return "TIMESTAMP WITH TIME ZONE" if self.kind == "timestamptz" else lossless.sql_type(self.kind)
 
     @property
     def definition(self) -> sql.Composable:

@@ -6,7 +6,6 @@ Datasets do not wait.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from psycopg import sql
 
@@ -18,7 +17,7 @@ from penstock.language.errors import NotYet
 from penstock.runs.report import DatasetReport
 from penstock.worker import ledger, steps
 from penstock.worker.ledger import SqlLedger
-from penstock.worker.ports.ledger import Claim, Settlement
+from penstock.worker.ports.ledger import Claim
 from penstock.worker.ports.tablestore import INPUT_ID, Publication, Staged
 
 
@@ -59,11 +58,10 @@ def publish(database: PostgresDatabase, claim: Claim, publication: Publication) 
         for name in staging.names(claim.subject, claim.load_id):
             _execute(cursor, "DROP TABLE IF EXISTS {}", sql.Identifier(database.schema, name))
         steps.reached("metadata written")
-        counts = publication.report.counts.model_copy(update={"replaced": rows.removed})
-        report = publication.report.model_copy(update={"counts": counts})
+        report = publication.completed(replaced=rows.removed)
         database.lock_ledger(cursor)
         _enter(cursor, dataset.table, claim, rows, entries)
-        SqlLedger(database).settle(cursor, claim, _settlement(publication, report))
+        SqlLedger(database).settle(cursor, claim, publication.settlement(report))
         steps.reached("before the commit")
     steps.reached("committed")
     return report
@@ -132,21 +130,6 @@ def _enter(cursor: PostgresCursor, name: str, claim: Claim, rows: _Moved, entrie
             claim.load_id,
             name,
         ),
-    )
-
-
-def _settlement(publication: Publication, report: DatasetReport) -> Settlement:
-    return Settlement(
-        report=report.model_dump_json(),
-        loaded=report.counts.loaded,
-        quarantined=report.counts.quarantined,
-        committed_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        identity=publication.identity,
-        stream=publication.stream,
-        inputs=publication.inputs,
-        leaving=publication.leaving,
-        state_before=publication.state_before,
-        state=publication.state,
     )
 
 

@@ -132,7 +132,7 @@ class PostgresDestination(ServerSchema):
             _CREDENTIALS,
             "The user needs `USAGE` and `CREATE` on the schema, which must exist, and owns the tables that are made in "
             "it. The database's encoding must be `UTF8`.",
-            "Beside the tables of Datasets the schema holds the ledger (`penstock_runs`, `penstock_inputs`, …) and, "
+            "Besides the tables of Datasets, the schema holds the ledger (`penstock_runs`, `penstock_inputs`, …) and, "
             "while a run is loading, unlogged staging tables (`penstock_staging_…`), which nobody needs to read. Those "
             "of a killed run are removed by the next one.",
             "A row has at most about 8 kB of numbers, times and short texts; a long text counts 18 bytes. A Dataset of "

@@ -132,11 +132,9 @@ def check(cursor: PostgresCursor, database: PostgresDatabase, dataset: DatasetOr
             message = f"Dataset {dataset.owner.name}: table {name} was dropped meanwhile. The run is tried again."
             raise NotYet(message, "DatasetNotReady")
         _check_owner(table, dataset)
-        missing = alter.missing(table.columns, wanted, _renamed(dataset, name))
-        if missing:
-            subject = f"Dataset {dataset.owner.name}"
-            differences.check(subject, name, missing, has_rows=_has_rows(cursor, database.schema, name))
-            raise differences.not_made_yet(subject, name, missing)
+        differ = alter.missing(table.columns, wanted, _renamed(dataset, name))
+        has_rows = bool(differ) and _has_rows(cursor, database.schema, name)
+        differences.require_none(f"Dataset {dataset.owner.name}", name, differ, has_rows=has_rows)
 
 
 def readable(cursor: PostgresCursor, schema: str, dataset: DatasetOrder) -> None:

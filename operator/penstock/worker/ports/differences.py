@@ -107,10 +107,13 @@ def check(subject: str, table: str, differences: Sequence[Change], *, has_rows: 
     )
 
 
-def not_made_yet(subject: str, table: str, differences: Sequence[Change]) -> NotYet:
-    """What a run says that came before the migration that its schema needs."""
+def require_none(subject: str, table: str, differences: Sequence[Change], *, has_rows: bool) -> None:
+    """Raise unless a table is as its schema says: as `check`, or NotYet (DatasetNotReady) before the migration."""
+    if not differences:
+        return
+    check(subject, table, differences, has_rows=has_rows)
     listed = "; ".join(change.sentence for change in differences)
-    return NotYet(
+    raise NotYet(
         f"{subject}: table {table} is not yet as its schema says: {listed}. Its migration makes these changes. If that "
         "has ended, another program has changed the table: restore it.",
         "DatasetNotReady",

@@ -7,15 +7,17 @@ What a Writer returns is JSON: another process can publish it.
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
+from penstock.language import times
 from penstock.runs.order import DatasetOrder, DestinationOrder
 from penstock.runs.report import ColumnReport, DatasetReport
 from penstock.worker.pod import Pod
 from penstock.worker.ports.differences import Change
-from penstock.worker.ports.ledger import Attempt, Claim, InputEntry, Ledger
+from penstock.worker.ports.ledger import Attempt, Claim, InputEntry, Ledger, Settlement
 
 Json = Any
 
@@ -142,6 +144,26 @@ class Publication:
     report: DatasetReport
     """What to answer for this run from now on, but for `counts.replaced`, which the store fills in."""
 
+    def completed(self, replaced: int) -> DatasetReport:
+        """The report with the number of rows that left."""
+        counts = self.report.counts.model_copy(update={"replaced": replaced})
+        return self.report.model_copy(update={"counts": counts})
+
+    def settlement(self, report: DatasetReport) -> Settlement:
+        """What the ledger enters with this commit; `report` is the completed one."""
+        return Settlement(
+            report=report.model_dump_json(),
+            loaded=report.counts.loaded,
+            quarantined=report.counts.quarantined,
+            committed_at=times.text(datetime.now(UTC)),
+            identity=self.identity,
+            stream=self.stream,
+            inputs=self.inputs,
+            leaving=self.leaving,
+            state_before=self.state_before,
+            state=self.state,
+        )
+
 
 class TableStore(Protocol):
     """A system that holds Datasets. Made as `Implementation(destination, pod)`. Raises InvalidSpec and NotYet."""
@@ -160,7 +182,7 @@ class TableStore(Protocol):
     def ensure(self, dataset: DatasetOrder) -> None:
         """Create the Dataset's table and quarantine where they are missing.
 
-        Raises InvalidSpec with TableConflict (another owner's table) or SchemaChanged (as `changes.check`), NotYet
+        Raises InvalidSpec with TableConflict (another owner's table) or SchemaChanged (as `differences.check`), NotYet
         (DatasetNotReady) when `alter` has yet to make the changes.
         """
 
@@ -173,8 +195,8 @@ class TableStore(Protocol):
     def alter(self, dataset: DatasetOrder, claim: Claim) -> list[Change]:
         """Bring the table's columns to the Dataset's schema in one step; the changes made.
 
-        All changes are made while the table has no rows; later only safe ones. Raises as `changes.check`, and NotYet
-        (LeaseHeld) when another program has changed the table meanwhile; nothing is changed then.
+        All changes are made while the table has no rows; later only safe ones. Raises as `differences.check`, and
+        NotYet (LeaseHeld) when another program has changed the table meanwhile; nothing is changed then.
         """
 
     def describe(self, dataset: DatasetOrder, claim: Claim | None) -> bool:

@@ -40,7 +40,7 @@ class Redirected(Exception):
 
 
 def is_metadata(host: str) -> bool:
-    """Whether the host is a written address of the node's link or of a metadata service, in whatever form."""
+    """Whether the host is a written address of the node's link or of a metadata service, in any notation."""
     address = _address(host)
     return address is not None and (str(address) in _METADATA or address.is_link_local or address.is_multicast)
 

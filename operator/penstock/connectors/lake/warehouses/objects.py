@@ -245,17 +245,24 @@ class _ObjectIO(FileIO):
         self._warehouse.discard([location if isinstance(location, str) else location.location])
 
 
-class _ObjectInput(InputFile):
+class _Object:
+    """What reading and writing an object have in common. To come before pyiceberg's classes, which are abstract."""
+
+    location: str
+
     def __init__(self, warehouse: ObjectWarehouse, location: str) -> None:
-        super().__init__(location)
+        super().__init__(location)  # type: ignore[call-arg] # that of InputFile or OutputFile
         self._warehouse = warehouse
 
     def __len__(self) -> int:
         return self._warehouse.size(self.location)
 
     def exists(self) -> bool:
+        """Whether there is such an object."""
         return self._warehouse.exists(self.location)
 
+
+class _ObjectInput(_Object, InputFile):
     def open(self, seekable: bool = True) -> Any:
         """A metadata file as a whole; of a data file, what is asked for."""
         del seekable
@@ -264,17 +271,7 @@ class _ObjectInput(InputFile):
         return io.BytesIO(self._warehouse.get(self.location))
 
 
-class _ObjectOutput(OutputFile):
-    def __init__(self, warehouse: ObjectWarehouse, location: str) -> None:
-        super().__init__(location)
-        self._warehouse = warehouse
-
-    def __len__(self) -> int:
-        return self._warehouse.size(self.location)
-
-    def exists(self) -> bool:
-        return self._warehouse.exists(self.location)
-
+class _ObjectOutput(_Object, OutputFile):
     def to_input_file(self) -> _ObjectInput:
         return _ObjectInput(self._warehouse, self.location)
 
