@@ -11,7 +11,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,8 +35,29 @@ class Ending:
     lost: bool = False
 
 
-async def start(command: Command, folder: Path) -> asyncio.subprocess.Process:
-    """Raises OSError when the program cannot be started."""
+@contextlib.asynccontextmanager
+async def running(command: Command, folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The started process; it and its group have ended on exit, also when the task is cancelled at any point.
+
+    Raises OSError when the program cannot be started.
+    """
+    # Shielded: a cancellation in the middle of the start would leave us without the process to end.
+    starting = asyncio.ensure_future(_start(command, folder))
+    try:
+        process = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait({starting})
+        if starting.exception() is None:
+            await _end(starting.result())
+        raise
+    try:
+        _save(folder / "started", {"pid": process.pid, "ticks": _ticks(process.pid), "at": objects.now()})
+        yield process
+    finally:
+        await _end(process)
+
+
+async def _start(command: Command, folder: Path) -> asyncio.subprocess.Process:
     parent = os.getpid()
 
     def die_with_parent() -> None:
@@ -46,7 +67,7 @@ async def start(command: Command, folder: Path) -> asyncio.subprocess.Process:
                 os._exit(_LOST)
 
     with (folder / "log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             *command.arguments,
             env=command.environment,
             cwd=command.folder,
@@ -56,14 +77,17 @@ async def start(command: Command, folder: Path) -> asyncio.subprocess.Process:
             start_new_session=True,
             preexec_fn=die_with_parent,
         )
-    _save(folder / "started", {"pid": process.pid, "ticks": _ticks(process.pid), "at": objects.now()})
-    return process
 
 
-async def ended(
+async def _end(process: asyncio.subprocess.Process) -> None:
+    _kill_group(process.pid)  # as a container ends with its first process
+    await process.wait()
+
+
+async def wait(
     process: asyncio.subprocess.Process, leaving: asyncio.Event, grace: Callable[[], float], folder: Path
 ) -> None:
-    """Wait for the end; once `leaving` is set: SIGTERM, and SIGKILL after `grace()` seconds. Leaves no child behind."""
+    """Wait for the end; once `leaving` is set: SIGTERM, and SIGKILL after `grace()` seconds."""
     exited, asked = asyncio.ensure_future(process.wait()), asyncio.ensure_future(leaving.wait())
     try:
         await asyncio.wait({exited, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -73,8 +97,9 @@ async def ended(
             await asyncio.wait({exited}, timeout=grace())
     finally:
         asked.cancel()
-        _kill_group(process.pid)  # as a container ends with its first process
-    code = await exited
+        exited.cancel()
+    await _end(process)
+    code = await process.wait()
     _save(folder / "ended", {"code": code if code >= 0 else 128 - code, "at": objects.now()})
 
 

@@ -116,16 +116,20 @@ class Runner:
             if command is None:
                 return podstatus.never_started(seat.pod, "deleted before it started")
             try:
-                process = await podprocess.start(command, folder)
+                await self._run(seat, command, folder)
             except OSError as error:
                 return podstatus.never_started(seat.pod, str(error))
-            told = asyncio.create_task(self._report(seat, podstatus.running(seat.pod)))
-            await self._tell_event(seat, "Started", "Container started")
-            await podprocess.ended(process, seat.leaving, lambda: _grace(seat), folder)
-            await told
         # Started before: by a runner that is no more, which is told and not repeated.
         podfolder.discard_volumes(folder)
         return podstatus.terminated(seat.pod, folder, podprocess.ending(folder))
+
+    async def _run(self, seat: _Seat, command: podfolder.Command, folder: Path) -> None:
+        """From the start of the process to its end; OSError when it cannot be started."""
+        async with podprocess.running(command, folder) as process:
+            reported = asyncio.create_task(self._report(seat, podstatus.running(seat.pod)))
+            await self._tell_event(seat, "Started", "Container started")
+            await podprocess.wait(process, seat.leaving, lambda: _grace(seat), folder)
+        await reported
 
     async def _placed(self, seat: _Seat) -> bool:
         """Bound here once its claims exist, which is what a scheduler waits for. False: it has to leave first."""
