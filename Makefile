@@ -60,6 +60,7 @@ CLUSTER ?= real
 TESTS   ?= tests/e2e tests/conformance
 .PHONY: conformance
 conformance: $(READY) ## Run the end-to-end tests on a real Kubernetes (CLUSTER=real, node or context:NAME)
+	@PYTHONPATH=tests $(BIN)/python -m support build $(CLUSTER) || true
 	@$(BIN)/pytest $(TESTS) --cluster=$(CLUSTER)
 
 .PHONY: lint

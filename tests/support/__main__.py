@@ -1,26 +1,38 @@
 """Start a cluster of the end-to-end tests, with the operator in it, and keep it until Ctrl-C; or only build its parts.
 
 PYTHONPATH=tests python -m support {embedded|real|node} FOLDER
-PYTHONPATH=tests python -m support build
+PYTHONPATH=tests python -m support build [embedded|real|node]
 """
 
 import contextlib
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from support import clusters, controlplane, gobuild, images, node
+from support import azure, clusters, controlplane, gcs, gobuild, images, node, s3
 
 KINDS = {"embedded": clusters.embedded, "real": clusters.real, "node": node.cluster}
 
 
-def _build() -> None:
-    """The binaries of the control plane and the images of a node, into the cache."""
-    try:
-        controlplane.binaries("kube-scheduler", "kubelet")
-        images.archives()
-    except gobuild.Missing as missing:
-        sys.exit(str(missing))
+def _build(cluster: str | None) -> None:
+    """What the tests build once, into the cache: all of it, or what the end-to-end tests on a cluster need."""
+    parts = partial(controlplane.binaries, "kube-scheduler", "kubelet")
+    of_cluster: dict[str | None, list[Callable[[], object]]] = {
+        "embedded": [s3.program],
+        "real": [parts, s3.program],
+        "node": [parts, s3.program, images.archives],
+        None: [parts, s3.program, gcs.program, azure.program, images.archives],
+    }
+    missing = []
+    for build in of_cluster.get(cluster, []):
+        try:
+            build()
+        except gobuild.Missing as reason:  # the tests that need it say so, too
+            missing.append(str(reason))
+    if missing:
+        sys.exit("\n".join(missing))
 
 
 def _keep(kind: str, folder: Path) -> None:
@@ -32,8 +44,8 @@ def _keep(kind: str, folder: Path) -> None:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["build"]:
-            _build()
+        case ["build", *cluster]:
+            _build(cluster[0] if cluster else None)
         case [kind, folder] if kind in KINDS:
             _keep(kind, Path(folder))
         case _:

@@ -24,7 +24,7 @@ from azure.storage.blob import (
     generate_container_sas,
 )
 
-from support import controlplane
+from support import controlplane, gobuild
 from support.controlplane import LOOPBACK, Place, free_port
 
 MODULE = Path(__file__).parent.parent / "azure"
@@ -106,10 +106,18 @@ def _await(address: tuple[str, int], process: "subprocess.Popen[bytes]") -> None
 
 
 def _program() -> tuple[str, Path]:
-    """Node.js, and azurite's script, installed when it is not there yet. Skips the test where it cannot be had."""
+    """Node.js, and azurite's script; skips the test where they cannot be had."""
+    try:
+        return program()
+    except gobuild.Missing as missing:
+        pytest.skip(f"no Azure server: {missing}")
+
+
+def program() -> tuple[str, Path]:
+    """Node.js, and azurite's script, installed when it is not there yet. Raises `gobuild.Missing`."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
-        pytest.skip("no Azure server: Node.js with npm is not here")
+        raise gobuild.Missing("Node.js with npm is not here")
     files = [MODULE / name for name in ("package.json", "package-lock.json", ".npmrc")]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
     folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "penstock" / f"azurite-{digest}"
@@ -124,6 +132,7 @@ def _program() -> tuple[str, Path]:
             try:
                 subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=INSTALL_SECONDS)
             except (subprocess.SubprocessError, OSError) as error:
-                pytest.skip(f"no Azure server: npm does not install azurite: {getattr(error, 'stderr', b'')!r:.300}")
+                output = getattr(error, "stderr", b"")
+                raise gobuild.Missing(f"npm does not install azurite: {output!r:.300}") from None
             (folder / "ready").touch()
     return node, script

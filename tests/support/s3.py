@@ -73,9 +73,14 @@ def _await(address: tuple[str, int], process: "subprocess.Popen[bytes]") -> None
     raise RuntimeError("the S3 server does not start")
 
 
+def program() -> Path:
+    """The server, built when it is not there yet (some two minutes). Raises `gobuild.Missing`."""
+    return gobuild.binary(MODULE, PACKAGE, "versitygw")
+
+
 def _program() -> Path:
-    """The server, built when it is not there yet (some two minutes). Skips the test where it cannot be had."""
+    """The server; skips the test where it cannot be had."""
     try:
-        return gobuild.binary(MODULE, PACKAGE, "versitygw")
+        return program()
     except gobuild.Missing as missing:
         pytest.skip(f"no S3 server: {missing}")
