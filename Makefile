@@ -56,12 +56,13 @@ kills: $(READY) ## Kill 50 workers of each system at random instants (KILLS=n fo
 # real needs etcd on PATH (Debian: etcd-server). What else is missing is built once by Go 1.25 or later, in four minutes,
 # into ~/.cache/penstock. node adds kubelet and containerd and runs our images as containers; it needs root.
 # context:NAME is a cluster of yours with Penstock in it. See docs/developing.md.
+# On real two modules at once, each process with a cluster of its own: much of the time is waiting.
 CLUSTER ?= real
 TESTS   ?= tests/e2e tests/conformance
 .PHONY: conformance
 conformance: $(READY) ## Run the end-to-end tests on a real Kubernetes (CLUSTER=real, node or context:NAME)
 	@PYTHONPATH=tests $(BIN)/python -m support build $(CLUSTER) || true
-	@$(BIN)/pytest $(TESTS) --cluster=$(CLUSTER)
+	@$(BIN)/pytest $(TESTS) --cluster=$(CLUSTER) $(if $(filter real,$(CLUSTER)),-n 2 --dist loadfile)
 
 .PHONY: lint
 lint: $(READY) ## Check format, lint, types, import contracts and generated files
