@@ -1,6 +1,7 @@
 """SQLite and DuckDB files as Sources on a claim that others can write to: no path leaves the claim."""
 
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import duckdb
 import pytest
 
 from penstock.connectors.duckdb.source import DuckdbSource
+from penstock.connectors.files.stores import beneath, sqlitefile
 from penstock.connectors.sqlite.source import SqliteSource
 from penstock.language.errors import InvalidSpec, PenstockError
 from penstock.runs.order import SourceOrder
@@ -19,6 +21,7 @@ from penstock.worker.pod import Pod
 
 KINDS = ("sqlite", "duckdb")
 CANARY = "canary_38c1"
+MAGIC = bytes.fromhex("d9d505f920a163d7")
 both = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -81,7 +84,7 @@ def test_a_database_that_is_reached_through_a_link_is_refused(kind: str, where: 
 
 @pytest.mark.parametrize(
     ("kind", "suffix"),
-    [("sqlite", "-journal"), ("sqlite", "-wal"), ("sqlite", "-shm"), ("duckdb", ".wal")],
+    [("sqlite", "-journal"), ("sqlite", "-wal"), ("sqlite", "-shm"), ("duckdb", ".wal"), ("duckdb", ".wal.checkpoint")],
 )
 @pytest.mark.parametrize("planted", ["link", "dangling link", "fifo"])
 def test_a_file_beside_the_database_that_is_a_link_is_refused(
@@ -138,6 +141,94 @@ def test_a_folder_that_is_replaced_by_a_link_meanwhile_is_never_read_through(kin
                 seen.update(names(source(kind, tmp_path, "inner/x.db")))
     assert CANARY not in seen
     assert names(source(kind, tmp_path, "inner/x.db")) == ["own"]
+
+
+def replaced(folder: Path, other: Path) -> None:
+    """Move the folder away, and put a link to the other one into its place."""
+    folder.rename(folder.with_name("away"))
+    folder.symlink_to(other, target_is_directory=True)
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+def test_what_sqlite_opens_later_lies_in_the_folder_that_was_checked(mode: str, tmp_path: Path) -> None:
+    """The database is opened, and its journal or WAL only when something is read or written."""
+    folder, outside = tmp_path / "inner", tmp_path / "outside"
+    fill("sqlite", folder / "x.db", f"PRAGMA journal_mode = {mode}", "CREATE TABLE own (n)")
+    fill("sqlite", outside / "x.db", f"PRAGMA journal_mode = {mode}", f"CREATE TABLE {CANARY} (n)")
+    before = {path.name: path.read_bytes() for path in outside.iterdir()}
+    connection = sqlitefile.connect(tmp_path, "inner/x.db", isolation_level=None)
+    replaced(folder, outside)
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("INSERT INTO own VALUES (1)")
+    beside = f"x.db{'-wal' if mode == 'wal' else '-journal'}"
+    assert (tmp_path / "away" / beside).exists()
+    connection.execute("COMMIT")
+    assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("own",)]
+    connection.close()
+    assert {path.name: path.read_bytes() for path in outside.iterdir()} == before
+    assert [path.name for path in (tmp_path / "away").iterdir()] == ["x.db"]
+    assert not [entry for entry in map(os.readlink, descriptors()) if entry.startswith(str(tmp_path))]
+
+
+def descriptors() -> list[str]:
+    return [
+        f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd") if Path("/proc/self/fd", number).exists()
+    ]
+
+
+def test_the_wal_that_sqlite_reads_is_that_of_the_folder_that_was_checked(tmp_path: Path) -> None:
+    """Of two databases with the same first bytes, the WAL of one has a row more."""
+    fill("sqlite", tmp_path / "inner/x.db", "PRAGMA journal_mode = wal", "CREATE TABLE own (n)")
+    shutil.copytree(tmp_path / "inner", tmp_path / "outside")
+    writer = sqlite3.connect(tmp_path / "outside/x.db")
+    writer.execute("INSERT INTO own VALUES (?)", (CANARY,))
+    writer.commit()
+    reader = sqlitefile.connect(tmp_path, "inner/x.db", mode="ro")
+    replaced(tmp_path / "inner", tmp_path / "outside")
+    assert reader.execute("SELECT * FROM own").fetchall() == []
+    reader.close()
+    writer.close()
+
+
+def test_sqlite_removes_no_file_that_a_journal_names(tmp_path: Path) -> None:
+    """The journal comes after the check of what it names: SQLite itself reads it, at the first statement."""
+    victim, database = tmp_path / "victim", tmp_path / "inner/x.db"
+    victim.write_text("whole")
+    fill("sqlite", database, "CREATE TABLE own (n)")
+    connection = sqlitefile.connect(tmp_path, "inner/x.db")
+    Path(f"{database}-journal").write_bytes(journal(database, names=victim))
+    with suppress(sqlite3.Error):
+        connection.execute("SELECT * FROM own").fetchall()
+    connection.close()
+    assert victim.read_text() == "whole"
+
+
+def journal(database: Path, names: Path) -> bytes:
+    """The journal of a transaction over several databases that was cut, and that names its common journal."""
+    connection = sqlite3.connect(database, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("PRAGMA cache_spill = 1")
+    connection.execute("PRAGMA cache_size = 1")
+    for _ in range(50):
+        connection.execute("INSERT INTO own VALUES (randomblob(3000))")
+    hot = Path(f"{database}-journal").read_bytes()
+    connection.execute("ROLLBACK")
+    connection.close()
+    name = str(names).encode()
+    return hot + b"".join((b"\0\0\0\0", name, len(name).to_bytes(4), sum(name).to_bytes(4), MAGIC))
+
+
+@pytest.mark.parametrize("name", ["inner/x.db", "own.db"])
+def test_without_a_vfs_of_ours_a_link_is_refused_too(name: str, tmp_path: Path) -> None:
+    fill("sqlite", tmp_path / "outside/x.db", f"CREATE TABLE {CANARY} (n)")
+    fill("sqlite", tmp_path / "claim/own.db", "CREATE TABLE own (n)")
+    (tmp_path / "claim/inner").symlink_to(tmp_path / "outside")
+    if name == "own.db":
+        with closing(sqlitefile.connect(tmp_path / "claim", name, mode="ro", in_open_folder=False)) as connection:
+            assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("own",)]
+        return
+    with pytest.raises(beneath.Refused):
+        sqlitefile.connect(tmp_path / "claim", name, mode="ro", in_open_folder=False)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,13 @@ asks later gets a cursor of the same instance; when the last one is closed, the 
 
 This module never opens the file itself, not even to look at it: closing any descriptor of a file ends the locks that
 the process has on it (fcntl), also those of DuckDB.
+
+DuckDB opens a file and its write-ahead log by their names, after it has resolved the links in them; it cannot be given
+a descriptor, since it resolves `/proc/self/fd/N` too. So both are checked before and after it has opened them, and
+that what it has open is the file that was checked. One thing remains: DuckDB closes the log after it has read it. Who
+replaces the log by a link, or a folder above it, for just that moment, and puts everything back before the second
+check, has DuckDB read another log. From storage version 1.4 (STORAGE_VERSION) on it refuses the log of another
+database; the log of an older one adds the rows of that log to the tables that have the same names.
 """
 
 import os
@@ -33,6 +40,8 @@ _SHARE = 3
 """A third of the Pod's memory is the file's; the rest is for the rows on their way."""
 _NO_LIMIT = 2 << 30
 _SMALLEST = 64 << 20
+_LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
+"""What DuckDB adds to the name of a file for its write-ahead logs."""
 
 _Result = TypeVar("_Result")
 
@@ -153,10 +162,10 @@ def at(path: str, volume: Volume, pod: Pod, owner: str) -> DatabaseFile:
 
 
 def _check(parent: int, name: str) -> None:
-    """Raise FileNotFoundError, or Refused for what is no regular file, or has a write-ahead log that is none."""
+    """Raise FileNotFoundError, or Refused for what is no regular file, or has a log that is none."""
     if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
         raise beneath.Refused(name, "is a folder")
-    for each in (name, f"{name}.wal"):
+    for each in (name, *(name + log for log in _LOGS)):
         beneath.check_file(parent, each, second_name=True)
 
 

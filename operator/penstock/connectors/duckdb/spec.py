@@ -45,6 +45,10 @@ class DuckdbSource(Selection, DatabaseFile):
             "DuckDB lets one process write a file, or several read it. A file that another process writes is tried "
             "again; while a run reads it, no other process can write it.",
             "The file is opened read-only, so the claim may be read-only. Links in the claim are not followed.",
+            "One gap remains on a claim that others can write to. DuckDB opens the write-ahead log by its name, and it "
+            "cannot be seen afterwards which one it has read. Who replaces the log by a link for just that moment has "
+            "it read another log. DuckDB refuses the log of another database from STORAGE_VERSION 1.4 on. The log of "
+            "an older database adds its rows to the tables that have the same names.",
             "DuckDB reads 2,048 rows at once: rows of more than about 50 KB may need more memory than a worker has.",
             "Queries and views read the tables of this file alone: no other files, no extensions, no settings.",
         ),

@@ -28,6 +28,8 @@ class SqliteSource(Selection, DatabaseFile):
             "All streams of a run are read in one transaction: they show the database at one moment.",
             "A database that another process has locked is tried again; one that is being written to is read as it "
             "was when the run began.",
+            "Links in the claim are not followed, also not those that are put there while a run is reading: the "
+            "database, its journal and its WAL are opened in the folder that was checked.",
             "The claim may be read-only, unless the database is in WAL mode: then SQLite needs to create the `-shm` "
             "file beside it.",
         ),

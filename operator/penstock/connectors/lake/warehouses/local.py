@@ -66,7 +66,11 @@ class LocalWarehouse:
     def check(self, name: str) -> None:
         """Write a small file, and remove it again."""
         url = locations.location(self.root)
-        with trouble(self.subject, url), self.refusals(), beneath.written(self.root, name) as (file, _):
+        with (
+            trouble(self.subject, url),
+            self._checked(self.root / name) as relative,
+            beneath.written(self.mount, relative) as (file, _),
+        ):
             file.write(b"Penstock wrote this to see whether it may. It can be deleted.\n")
 
     def new_table(self, namespace: str, table: str) -> str:
