@@ -19,12 +19,13 @@ import pytest
 from connectors.contract.adapters import STORES, Fault, Json, StoreAdapter
 from penstock.connectors import registry
 from penstock.language.errors import InvalidSpec, NotYet, PenstockError
+from penstock.language.traits import WriteMode
 from penstock.runs.order import DatasetOrder, DestinationOrder
 from penstock.runs.report import Counts, DatasetReport
 from penstock.worker.connectors import Connectors
 from penstock.worker.pod import Pod, here
 from penstock.worker.ports.ledger import Attempt, Claim, InputEntry
-from penstock.worker.ports.tablestore import INPUT_ID, LINEAGE, QUARANTINE, Publication, Staged, TableStore, WriteMode
+from penstock.worker.ports.tablestore import INPUT_ID, LINEAGE, QUARANTINE, Publication, Staged, TableStore
 from worker.pods import APod, a_pod, field, secret
 
 MISSING: set[str] = set()

@@ -271,7 +271,7 @@ BAD_VALUES = [
     (manifests.pipeline(datasets=[]), "datasets"),
     (manifests.source(compression="rar"), "compression"),
     (manifests.source(format={"csv": {"delimiter": "é"}}), "delimiter"),
-    (manifests.dataset(writeMode="upsert"), "writeMode"),
+    (manifests.dataset(writeMode="merge"), "writeMode"),
     (manifests.of("Source", "cities", {"connector": {}}), "connector"),
     (manifests.pipeline(deadline="0s"), "deadline"),
     (manifests.pipeline(schedule=["@every 1h"]), "schedule"),

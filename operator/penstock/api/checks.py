@@ -4,6 +4,8 @@ Pure, so that the operator (live objects) and `penstock validate` (files) judge 
 is its model's own matter.
 """
 
+from collections.abc import Mapping
+
 from penstock.api import findings
 from penstock.api.dataset import DatasetSpec, SchemaField
 from penstock.api.destination import DestinationSpec
@@ -11,10 +13,15 @@ from penstock.api.pipeline import PipelineDataset
 from penstock.api.source import SourceSpec
 from penstock.api.subscription import SubscriptionField, SubscriptionSpec
 from penstock.connectors.registry import DESTINATIONS
+from penstock.language import words
 from penstock.language.errors import InvalidSpec
+from penstock.language.traits import WriteMode
 
-WRITE_MODE_OF = {"full": "replace", "incremental": "append"}
-"""The write mode that each sync goes with. A full read appended would double every row; a part would replace all."""
+WRITE_MODES_OF: Mapping[str, tuple[WriteMode, ...]] = {
+    "full": ("replace", "upsert", "snapshot"),
+    "incremental": ("append", "upsert"),
+}
+"""The write modes that each sync goes with. A full read appended would double every row; a part would replace all."""
 
 
 def quarantine_table(table: str) -> str:
@@ -24,10 +31,10 @@ def quarantine_table(table: str) -> str:
 
 def pipeline_dataset(entry: PipelineDataset, dataset: DatasetSpec) -> None:
     """The sync of a Pipeline's entry goes with the write mode of its Dataset."""
-    wanted = WRITE_MODE_OF[entry.sync]
-    if dataset.write_mode != wanted:
+    able = WRITE_MODES_OF[entry.sync]
+    if dataset.write_mode not in able:
         raise InvalidSpec(
-            f"sync {entry.sync} goes with writeMode {wanted}, and Dataset {entry.dataset_ref.name} has "
+            f"sync {entry.sync} goes with writeMode {words.choice(able)}, and Dataset {entry.dataset_ref.name} has "
             f"{dataset.write_mode}. Change one of the two."
         )
 
@@ -57,6 +64,7 @@ def stream_sync(entry: PipelineDataset, source_name: str, source: SourceSpec) ->
 def dataset_destination(dataset: DatasetSpec, destination: DestinationSpec) -> None:
     """All that must hold between a Dataset and its Destination."""
     holds_tables(dataset, destination)
+    write_mode(dataset, destination)
     table_name(dataset, destination)
     for field in dataset.schema_.fields:
         table_field(field, destination)
@@ -76,6 +84,16 @@ def holds_tables(dataset: DatasetSpec, destination: DestinationSpec) -> None:
         raise InvalidSpec(
             f"Destination {dataset.destination_ref.name} is {traits.title}, which allows {traits.limits.columns:,} "
             f"fields, and there are {count:,}; use fewer, or split the Dataset"
+        )
+
+
+def write_mode(dataset: DatasetSpec, destination: DestinationSpec) -> None:
+    """The Destination's system can write the way that the Dataset asks for."""
+    traits = destination.connector.traits
+    if dataset.write_mode not in traits.write_modes:
+        raise InvalidSpec(
+            f"writeMode {dataset.write_mode} is not possible with Destination {dataset.destination_ref.name}, which is "
+            f"{destination.connector.choice}; use writeMode {words.choice(traits.write_modes)}"
         )
 
 

@@ -92,6 +92,8 @@ OF: Mapping[KindName, tuple[Column, ...]] = {
         _AGE,
         Column("Source", ".spec.sourceRef.name", wide=True),
         Column("Read", ".status.lastRun.rowsRead", "integer", wide=True),
+        Column("Unchanged", ".status.lastRun.rowsUnchanged", "integer", wide=True),
+        Column("Superseded", ".status.lastRun.rowsSuperseded", "integer", wide=True),
         Column("Next", ".status.nextRunTime", wide=True),
         _SUSPEND,
         _OUTCOME,

@@ -78,6 +78,8 @@ def _abilities(kind: objects.KindName, traits: Traits) -> Iterator[str]:
         one = "One stream, which has the name of the Source"
         yield f"Streams: {one if traits.streams == 'one' else 'many; a Pipeline names each in `stream`'}."
         yield f"Reading: {', '.join(f'`sync: {sync}`' for sync in traits.sync)}."
+    if traits.store is not None:
+        yield f"Writing: {', '.join(f'`writeMode: {mode}`' for mode in traits.write_modes)}."
     if traits.guarantee:
         yield f"Guarantee: {traits.guarantee}"
     if traits.example:

@@ -25,6 +25,7 @@ from penstock.language.scalars import (
     TableName,
     Time,
 )
+from penstock.language.traits import WriteMode
 
 FieldType = Annotated[
     str,
@@ -170,6 +171,38 @@ class Schema(Model):
         Field(min_length=1, max_length=2000, description="The columns, in the table's order; names are unique."),
     ]
 
+    primary_key: Annotated[
+        list[FieldName] | None,
+        Field(
+            min_length=1,
+            max_length=8,
+            description="The fields that identify a row, with writeMode: upsert. They are required: a row without a "
+            "value in one of them is bad. A double cannot be one of them.",
+        ),
+    ] = None
+    version_field: Annotated[
+        FieldName | None,
+        Field(
+            description="The field that says which of two rows with the same primaryKey is the later one: the row with "
+            "the greater number, date or time. A row without a value in it is the earliest; of equal ones the row "
+            "that was read last is the later. Default: the row that was read last."
+        ),
+    ] = None
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The names of the fields of the primary key; empty where there is none."""
+        return tuple(self.primary_key or ())
+
+    def with_required_key(self) -> Self:
+        """The schema, with the fields of its primary key required."""
+        if not self.key:
+            return self
+        fields = [
+            field.model_copy(update={"required": True}) if field.name in self.key else field for field in self.fields
+        ]
+        return self.model_copy(update={"fields": fields})
+
     @property
     def renamed(self) -> dict[str, str]:
         """By a field's name, the name that its column had before."""
@@ -185,9 +218,11 @@ class Schema(Model):
             schema, faults = None, [_without_words(details) for details in error.errors()]
         fields = _named(given if schema is None else {"fields": schema.fields})
         faults += [*_names_that_stand_twice(fields), *_renames_of_fields(fields)]
+        if schema is not None:
+            faults += _faults_of_key(schema)
         if schema is None or faults:
             raise ValidationError.from_exception_data(cls.__name__, faults)
-        return schema
+        return schema.with_required_key()
 
 
 def _without_words(details: ErrorDetails) -> InitErrorDetails:
@@ -243,6 +278,31 @@ def _renames_of_fields(fields: Sequence[_Named]) -> Iterator[InitErrorDetails]:
         seen.add(before)
 
 
+def _faults_of_key(schema: Schema) -> Iterator[InitErrorDetails]:
+    """What is wrong with `primaryKey` and `versionField`."""
+    fields = {field.name: field for field in schema.fields}
+    for index, name in enumerate(schema.key):
+        place, field = ("primaryKey", index), fields.get(name)
+        if field is None:
+            yield _fault(place, name, f'there is no field "{name}"')
+        elif name in schema.key[:index]:
+            yield _fault(place, name, f'the field "{name}" stands twice')
+        elif field.type == "double":
+            yield _fault(place, name, f"{name} is a double, which has no exact equality; use a decimal or a long")
+        elif field.required is False:
+            yield _fault(place, name, f"{name} has required: false, and a field of the primary key is required")
+    if schema.version_field is None:
+        return
+    version = fields.get(schema.version_field)
+    if not schema.key:
+        yield _fault(("versionField",), schema.version_field, "versionField goes with a primaryKey")
+    elif version is None:
+        yield _fault(("versionField",), schema.version_field, f'there is no field "{schema.version_field}"')
+    elif version.type.partition("(")[0] not in ORDERED:
+        message = f"a version is a number, a date or a time, and {version.name} is a {version.type}"
+        yield _fault(("versionField",), schema.version_field, message)
+
+
 def _fault(place: tuple[str | int, ...], value: str, message: str) -> InitErrorDetails:
     return InitErrorDetails(type="value_error", loc=place, input=value, ctx={"error": ValueError(message)})
 
@@ -263,7 +323,8 @@ class Quality(Model):
         Field(
             description="What happens with an input that cannot be read at all, such as a file with another header. "
             "setAside: it becomes an entry of the quarantine, the others are loaded, and it is read again when it or "
-            "the schema changes. fail: the run fails. With writeMode: replace the run always fails. Default: setAside."
+            "the schema changes. fail: the run fails. With writeMode: replace or snapshot the run always "
+            "fails. Default: setAside."
         ),
     ] = None
 
@@ -353,10 +414,12 @@ class DatasetSpec(Model):
     description: Annotated[LongText | None, Field(description="Description of the table; stored with it.")] = None
     schema_: Annotated[Schema, Field(alias="schema", description="The table's columns.")]
     write_mode: Annotated[
-        Literal["append", "replace"],
+        WriteMode,
         Field(
-            description="append adds each run's rows to the table; replace replaces all rows of the "
-            "table with them, in one commit."
+            description="append adds each run's rows to the table, and a changed file's rows take the place of its "
+            "earlier ones. replace replaces all rows of the table, in one commit. upsert writes each row in the place "
+            "of the row with the same schema.primaryKey; equal rows change nothing. snapshot keeps the rows of every "
+            "load beside those of the loads before; _penstock_loaded_at tells them apart."
         ),
     ] = "append"
     quality: Annotated[Quality, Field(description="Which share of bad rows is too large.")] = Quality()
@@ -364,6 +427,14 @@ class DatasetSpec(Model):
     suspend: Annotated[
         bool, Field(description="Start nothing that writes or delivers it. Runs that have started continue.")
     ] = False
+
+    @model_validator(mode="after")
+    def _key_goes_with_upsert(self) -> Self:
+        if self.write_mode == "upsert" and not self.schema_.key:
+            raise ValueError("writeMode: upsert needs schema.primaryKey, the fields that identify a row")
+        if self.write_mode != "upsert" and self.schema_.key:
+            raise ValueError(f"schema.primaryKey goes with writeMode: upsert, not with {self.write_mode}")
+        return self
 
 
 DATASET_RULES: list[dict[str, Any]] = [

@@ -36,8 +36,8 @@ class PipelineDataset(Model):
     sync: Annotated[
         Literal["full", "incremental"],
         Field(
-            description="full reads everything each time and goes with writeMode replace; incremental reads what is "
-            "new or changed since the last commit and goes with writeMode append."
+            description="full reads everything each time and goes with writeMode replace, upsert or snapshot; "
+            "incremental reads what is new or changed since the last commit and goes with writeMode append or upsert."
         ),
     ]
 
@@ -141,14 +141,28 @@ class Run(Model):
         Failure | None, Field(description="How the attempt before failed, while another one is under way.")
     ] = None
     rows_read: Annotated[
-        int | None, Field(description="Rows read: loaded + quarantined + ignored, checked in every run.")
+        int | None,
+        Field(description="Rows read: loaded + unchanged + superseded + quarantined + ignored, checked in every run."),
     ] = None
     rows_loaded: Annotated[int | None, Field(description="Rows that it added to the table.")] = None
     rows_quarantined: Annotated[int | None, Field(description="Bad rows, in quarantine.")] = None
     rows_ignored: Annotated[int | None, Field(description="Rows that were left out on purpose.")] = None
+    rows_unchanged: Annotated[
+        int | None, Field(description="With writeMode upsert: rows that were in the table already, with equal values.")
+    ] = None
+    rows_superseded: Annotated[
+        int | None,
+        Field(
+            description="With writeMode upsert: rows that a later row with the same key displaced, be it of this run "
+            "or in the table."
+        ),
+    ] = None
     rows_replaced: Annotated[
         int | None,
-        Field(description="Earlier rows that this commit removed: of changed files, or all with writeMode replace."),
+        Field(
+            description="Earlier rows that this commit removed: of changed files, all with writeMode replace, those "
+            "with other values with writeMode upsert."
+        ),
     ] = None
     bytes: Annotated[int | None, Field(description="Bytes read from the source.")] = None
     files: Annotated[int | None, Field(description="Files read.")] = None

@@ -222,6 +222,7 @@ def _dataset(spec: DatasetSpec, references: "_References") -> None:
     destination = references.find("Destination", spec.destination_ref.name, ("spec", "destinationRef", "name"))
     if isinstance(destination, DestinationSpec):
         references.check(("spec", "destinationRef", "name"), checks.holds_tables, spec, destination)
+        references.check(("spec", "writeMode"), checks.write_mode, spec, destination)
         references.check(("spec", "table"), checks.table_name, spec, destination)
         for index, field in enumerate(spec.schema_.fields):
             references.check(("spec", "schema", "fields", index, "name"), checks.table_field, field, destination)

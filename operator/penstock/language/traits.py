@@ -13,6 +13,7 @@ from pydantic import Field, create_model
 from penstock.language.model import Model, OneOf
 
 Sync = Literal["full", "incremental"]
+WriteMode = Literal["append", "replace", "upsert", "snapshot"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Traits:
     """one: there is a single stream, which has the Source's name. many: their names are the system's own."""
     sync: tuple[Sync, ...] = ("full",)
     """How its streams can be read."""
+    write_modes: tuple[WriteMode, ...] = ("append", "replace", "snapshot")
+    """How rows can be written into the tables of a Destination."""
     limits: TableLimits | None = None
     """What the tables of a Destination cannot have; None: whatever a manifest can say is possible."""
     guarantee: str = ""

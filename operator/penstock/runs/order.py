@@ -24,6 +24,7 @@ from penstock.language import lenient
 from penstock.language.auth import Auth
 from penstock.language.errors import InvalidSpec
 from penstock.language.model import Model
+from penstock.language.traits import WriteMode
 
 VERSION: Literal["penstock.dev/order-v1"] = "penstock.dev/order-v1"
 
@@ -74,7 +75,7 @@ class DatasetOrder(Model):
     table: str
     description: str | None = None
     schema_: Annotated[Schema, Field(alias="schema")]
-    write_mode: Literal["append", "replace"]
+    write_mode: WriteMode
     quality: Quality
     stream: str | None = None
     sync: Literal["full", "incremental"] | None = None

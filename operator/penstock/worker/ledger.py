@@ -160,11 +160,11 @@ class SqlLedger:
         return range(first, first + count)
 
     def inputs(self, subject: str) -> list[InputEntry]:
-        """The inputs whose rows are in the table, and those that were refused; by their ids."""
+        """The inputs whose rows are in the table, and those that were refused, without those replaced; by ids."""
         with self.database.transaction() as cursor:
             cursor.execute(
                 "SELECT input_id, identity, stream, name, version, size, loaded, quarantined, state, schema_hash "
-                "FROM penstock_inputs WHERE subject = ? ORDER BY input_id",
+                "FROM penstock_inputs WHERE subject = ? AND state <> 'replaced' ORDER BY input_id",
                 (subject,),
             )
             return [InputEntry(*row) for row in cursor.fetchall()]
@@ -282,12 +282,12 @@ def _take(cursor: Cursor, subject: str, attempt: Attempt, lease: float) -> Claim
 
 
 def _remove_inputs(cursor: Cursor, claim: Claim, settlement: Settlement) -> None:
-    """Remove the entries of inputs that leave. Raises NotYet (CountMismatch) when one is not there."""
+    """Remove the entries of inputs that leave, or keep them. Raises NotYet (CountMismatch) when one is not there."""
+    statement = "DELETE FROM penstock_inputs WHERE subject = ? AND input_id = ?"
+    if settlement.keep:
+        statement = "UPDATE penstock_inputs SET state = 'replaced' WHERE subject = ? AND input_id = ?"
     for input_id in settlement.leaving:
-        cursor.execute(
-            "DELETE FROM penstock_inputs WHERE subject = ? AND input_id = ?",
-            (claim.subject, input_id),
-        )
+        cursor.execute(statement, (claim.subject, input_id))
         if cursor.rowcount != 1:
             message = f"{claim.subject}: input {input_id} was to be replaced and is not in the ledger. "
             raise NotYet(f"{message}The run is tried again.", "CountMismatch")

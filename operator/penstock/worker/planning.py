@@ -1,11 +1,13 @@
 """What a run reads, decided once and then never changed: retries read the same versions of the same inputs. Pure."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from penstock.api import checks
+from penstock.language import words
 from penstock.language.errors import InvalidSpec
 from penstock.language.model import Model
+from penstock.language.traits import WriteMode
 from penstock.runs.order import DatasetOrder
 from penstock.worker.ports import source
 from penstock.worker.ports.ledger import InputEntry
@@ -26,18 +28,20 @@ class PlannedInput(Model):
 class Plan(Model):
     """The recorded plan of one run for one Dataset."""
 
-    mode: Literal["append", "replace"]
+    mode: WriteMode
     inputs: list[PlannedInput]
+    """In the order of reading: of two rows with one key in an upsert, that of the later input is the later one."""
     state: Any = None
     """The stream's state after this run, where the Source knew it before reading."""
 
 
 def check(dataset: DatasetOrder) -> None:
     """Raise InvalidSpec unless sync and writeMode go together."""
-    if dataset.write_mode != checks.WRITE_MODE_OF.get(dataset.sync or ""):
+    if dataset.write_mode not in checks.WRITE_MODES_OF.get(dataset.sync or "", ()):
+        modes = checks.WRITE_MODES_OF.items()
         message = (
             f"Dataset {dataset.owner.name}: sync {dataset.sync} does not go with writeMode {dataset.write_mode}. "
-            f"Use {' or '.join(f'sync: {sync} with writeMode: {mode}' for sync, mode in checks.WRITE_MODE_OF.items())}."
+            f"Use {', or '.join(f'sync: {sync} with writeMode: {words.choice(able)}' for sync, able in modes)}."
         )
         raise InvalidSpec(message)
 
@@ -45,14 +49,14 @@ def check(dataset: DatasetOrder) -> None:
 def choose(
     dataset: DatasetOrder, offered: source.Plan, entries: Iterable[InputEntry], schema: str, where: str
 ) -> list[Input]:
-    """What of the offered inputs is to be read: all for a replace, what is new or changed for an append.
+    """What of the offered inputs is to be read: all by sync full, what is new or changed by sync incremental.
 
     `entries` are those of this identity and stream, `schema` the hash of the Dataset's schema. An input that was
     refused is read again when it or the schema has changed. `where` names the Source and its place, for messages.
-    Raises InvalidSpec (ResourceNotFound) when a replace has nothing to read: a table is never emptied by a typo.
+    Raises InvalidSpec (ResourceNotFound) when sync full has nothing to read: a table is never emptied by a typo.
     """
     check(dataset)
-    if dataset.write_mode == "replace":
+    if dataset.sync == "full":
         if not offered.inputs:
             raise InvalidSpec(f"{where} has no matching input; the table stays as it is.", "ResourceNotFound")
         return [*offered.inputs]
@@ -100,20 +104,26 @@ def check_not_doubled(dataset: DatasetOrder, plan: Plan, entries: Iterable[Input
     raise InvalidSpec(message, "AlreadyLoaded")
 
 
-def leaving(plan: Plan, entries: Sequence[InputEntry], identity: str, stream: str, refused: set[int]) -> list[int]:
-    """Ids of the inputs whose rows and quarantine entries leave with the plan's commit.
+def leaving(
+    plan: Plan, entries: Sequence[InputEntry], loader: tuple[str, str], refused: set[int], *, whole: bool = False
+) -> list[int]:
+    """Ids of the inputs whose quarantine entries leave with the plan's commit, and their rows, but for an upsert.
 
-    `entries` are all of the Dataset; `refused` are ids of planned inputs that could not be read. All leave for a
-    replace. For an append, a version that was read puts all earlier ones out; one that was refused only puts out what
-    was refused before: the rows of the version that was loaded stay.
+    `entries` are all of the Dataset; `loader` are the identity and the stream of the plan, and `whole` whether it is of
+    sync full; `refused` are ids of planned inputs that could not be read. All leave for a
+    replace, none for a snapshot. Else a version that was read puts all earlier ones out; one that was refused only
+    puts out what was refused before: the rows of the version that was loaded stay. For an upsert that reads everything,
+    an input without a version is the same as the one of that name before.
     """
     if plan.mode == "replace":
         return [entry.id for entry in entries]
-    read = {each.name for each in plan.inputs if each.version and each.id not in refused}
+    if plan.mode == "snapshot":
+        return []
+    read = {each.name for each in plan.inputs if (each.version or whole) and each.id not in refused}
     unread = {each.name for each in plan.inputs if each.id in refused}
     return [
         entry.id
         for entry in entries
-        if (entry.identity, entry.stream) == (identity, stream)
+        if (entry.identity, entry.stream) == loader
         and (entry.name in read or (entry.name in unread and entry.state == "refused"))
     ]

@@ -116,7 +116,8 @@ def test_what_an_older_definition_lacks_is_told_as_paths() -> None:
     del fields["name"]
     served["spec"]["properties"]["writeMode"]["enum"] = ["append"]
     lacking = crds.lacking(served["definition"], objects.KINDS["Dataset"])
-    assert lacking == ["spec.schema.fields[].name", "spec.writeMode=replace", "status.rows"]
+    modes = [f"spec.writeMode={mode}" for mode in ("replace", "upsert", "snapshot")]
+    assert lacking == ["spec.schema.fields[].name", *modes, "status.rows"]
 
 
 def test_a_newer_definition_lacks_nothing() -> None:

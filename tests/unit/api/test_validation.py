@@ -107,8 +107,8 @@ def test_references_stay_in_their_namespace() -> None:
     [
         (
             (SOURCE, LAKE, DATASET + "  writeMode: replace\n", PIPELINE),
-            "spec.datasets[0].sync: sync incremental goes with writeMode append, and Dataset flights has replace. "
-            "Change one of the two.",
+            "spec.datasets[0].sync: sync incremental goes with writeMode append or upsert, and Dataset flights has "
+            "replace. Change one of the two.",
         ),
         (
             (SOURCE, LAKE, DATASET, PIPELINE.replace("[{", "[{stream: fligths, ")),

@@ -56,7 +56,7 @@ def test_an_input_without_a_version_is_always_taken_and_puts_nothing_out() -> No
     before = [entry(1, "changes", "")]
     assert chosen(before, offered=slice_) == ["changes"]
     plan = planning.make(APPEND, slice_.inputs, range(9, 10), None)
-    assert planning.leaving(plan, before, "n/p", "s", set()) == []
+    assert planning.leaving(plan, before, ("n/p", "s"), set()) == []
 
 
 def test_a_replace_takes_everything_and_never_nothing() -> None:
@@ -73,10 +73,10 @@ def test_what_leaves() -> None:
         *(entry(1, "u/1", "e1"), entry(2, "u/1", "e2", "refused"), entry(3, "u/2", "e1")),
         *(entry(4, "u/2", "e2", "refused"), entry(5, "u/1", "e1", identity="n/q"), entry(6, "u/3", "e1")),
     ]
-    assert planning.leaving(plan, before, "n/p", "s", set()) == [1, 2, 3, 4]
-    assert planning.leaving(plan, before, "n/p", "s", {12}) == [1, 2, 4], "the version that was loaded stays"
+    assert planning.leaving(plan, before, ("n/p", "s"), set()) == [1, 2, 3, 4]
+    assert planning.leaving(plan, before, ("n/p", "s"), {12}) == [1, 2, 4], "the version that was loaded stays"
     replace = plan.model_copy(update={"mode": "replace"})
-    assert planning.leaving(replace, before, "n/p", "s", set()) == [1, 2, 3, 4, 5, 6]
+    assert planning.leaving(replace, before, ("n/p", "s"), set()) == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_plan_survives_its_recording() -> None:

@@ -23,8 +23,8 @@ def publish(lake: Lake, claim: Claim, into: Tables, publication: Publication, na
     Raises NotYet (LeaseHeld, CountMismatch); nothing is committed then.
     """
     removals = _removals(lake, into, publication, name)
-    report = publication.completed(replaced=removals[0].rows)
-    settlement = publication.settlement(report)
+    completed = publication.completed(replaced=removals[0].rows)
+    settlement = completed.settlement()
     swaps = _swaps(lake, claim, into, publication, removals)
     steps.reached("metadata written")
     try:
@@ -37,7 +37,7 @@ def publish(lake: Lake, claim: Claim, into: Tables, publication: Publication, na
     except BaseException:
         _discard(lake, swaps)
         raise
-    return report
+    return completed.report
 
 
 def _removals(lake: Lake, into: Tables, publication: Publication, name: str) -> tuple[Removal, Removal]:

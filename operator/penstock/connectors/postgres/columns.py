@@ -8,7 +8,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from penstock.runs.order import DatasetOrder
-from penstock.worker.ports.tablestore import INPUT_ID, LINEAGE, LOAD_ID, LOADED_AT, QUARANTINE
+from penstock.worker.ports.tablestore import INPUT_ID, LINEAGE, LOAD_ID, LOADED_AT, ORDER, QUARANTINE
 from penstock.worker.rows import direct, lossless
 
 _TYPES: Mapping[str, str] = {
@@ -89,6 +89,12 @@ def _from_arrow(schema: pa.Schema) -> list[Column]:
     return [
         Column(each.name, _OF_ARROW[each.type], not each.nullable, _DESCRIPTIONS.get(each.name, "")) for each in schema
     ]
+
+
+def of_staging(dataset: DatasetOrder) -> list[Column]:
+    """The columns of what is staged for the Dataset's table."""
+    order = Column(ORDER.name, "long", required=True)
+    return [*of_table(dataset), order] if dataset.write_mode == "upsert" else of_table(dataset)
 
 
 def names(columns: Sequence[Column]) -> sql.Composed:

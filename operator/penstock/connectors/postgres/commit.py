@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from penstock.api import checks
-from penstock.connectors.postgres import columns, staging, tables
+from penstock.connectors.postgres import columns, merge, staging, tables
 from penstock.connectors.postgres.columns import Column
 from penstock.connectors.postgres.database import PostgresCursor, PostgresDatabase
 from penstock.language.errors import NotYet
@@ -18,7 +18,7 @@ from penstock.runs.report import DatasetReport
 from penstock.worker import ledger, steps
 from penstock.worker.ledger import SqlLedger
 from penstock.worker.ports.ledger import Claim
-from penstock.worker.ports.tablestore import INPUT_ID, Publication, Staged
+from penstock.worker.ports.tablestore import INPUT_ID, NOTHING_MERGED, Merged, Publication, Staged
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,11 @@ class _Side:
 
 @dataclass(frozen=True)
 class _Moved:
-    """How many rows came into a table and left it."""
+    """How many rows came into a table and left it; staged rows that need not come are in `merged`."""
 
     added: int
     removed: int
+    merged: Merged = NOTHING_MERGED
 
 
 def publish(database: PostgresDatabase, claim: Claim, publication: Publication) -> DatasetReport:
@@ -52,19 +53,22 @@ def publish(database: PostgresDatabase, claim: Claim, publication: Publication) 
         ledger.check(cursor, claim)  # work for nothing is spared; what counts is the check when it is settled
         _lock_tables(cursor, database.schema, (data, bad))
         tables.check(cursor, database, dataset)
-        rows = _move(cursor, database.schema, data, publication)
+        if publication.mode == "upsert":
+            rows = _merge(cursor, database.schema, data, publication)
+        else:
+            rows = _move(cursor, database.schema, data, publication)
         entries = _move(cursor, database.schema, bad, publication)
         _require(publication.staged, rows, entries, claim)
         for name in staging.names(claim.subject, claim.load_id):
             _execute(cursor, "DROP TABLE IF EXISTS {}", sql.Identifier(database.schema, name))
         steps.reached("metadata written")
-        report = publication.completed(replaced=rows.removed)
+        completed = publication.completed(rows.removed, rows.merged)
         database.lock_ledger(cursor)
         _enter(cursor, dataset.table, claim, rows, entries)
-        SqlLedger(database).settle(cursor, claim, publication.settlement(report))
+        SqlLedger(database).settle(cursor, claim, completed.settlement())
         steps.reached("before the commit")
     steps.reached("committed")
-    return report
+    return completed.report
 
 
 def _lock_tables(cursor: PostgresCursor, schema: str, sides: Sequence[_Side]) -> None:
@@ -85,18 +89,33 @@ def _move(cursor: PostgresCursor, schema: str, side: _Side, publication: Publica
         cursor.own.execute(statement, ([*publication.leaving],))
         removed = cursor.rowcount
     names = columns.names(side.columns)
-    parts: dict[str, list[str]] = {}
-    for staged in publication.staged:
-        parts.setdefault(str(staged.content[side.key]), []).append(str(staged.content["part"]))
     added = 0
     if any(_count(staged, side) for staged in publication.staged):
-        for name, chosen in parts.items():
+        for name, chosen in _parts(side, publication).items():
             statement = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} WHERE {} = ANY(%s)").format(
                 table, names, names, sql.Identifier(schema, name), sql.Identifier(staging.PART.name)
             )
             cursor.own.execute(statement, (chosen,))
             added += cursor.rowcount
     return _Moved(added, removed)
+
+
+def _merge(cursor: PostgresCursor, schema: str, side: _Side, publication: Publication) -> _Moved:
+    """Merge what is staged into the table by its key."""
+    table, moved = sql.Identifier(schema, side.name), _Moved(0, 0)
+    if any(_count(staged, side) for staged in publication.staged):
+        [(name, chosen)] = _parts(side, publication).items()  # a claim has one staging table
+        done = merge.upsert(cursor, publication.dataset, table, sql.Identifier(schema, name), chosen)
+        moved = _Moved(done.written, done.updated, done.merged)
+    return moved
+
+
+def _parts(side: _Side, publication: Publication) -> dict[str, list[str]]:
+    """The parts that are published, by their staging table."""
+    parts: dict[str, list[str]] = {}
+    for staged in publication.staged:
+        parts.setdefault(str(staged.content[side.key]), []).append(str(staged.content["part"]))
+    return parts
 
 
 def _count(staged: Staged, side: _Side) -> int:
@@ -106,7 +125,8 @@ def _count(staged: Staged, side: _Side) -> int:
 def _require(staged: Sequence[Staged], rows: _Moved, entries: _Moved, claim: Claim) -> None:
     """Raise NotYet (CountMismatch) unless all that was staged, and nothing else, has come into the tables."""
     expected = sum(each.rows for each in staged), sum(each.rejected for each in staged)
-    if expected == (rows.added, entries.added):
+    merged = sum(rows.merged.superseded.values()) + sum(rows.merged.unchanged.values())
+    if expected == (rows.added + merged, entries.added):
         return
     message = (
         f"{claim.subject}: {expected[0]} rows and {expected[1]} quarantine entries were staged; {rows.added} and "

@@ -109,6 +109,7 @@ class PostgresDestination(ServerSchema):
         store="penstock.connectors.postgres.store:PostgresStore",
         auth=("basic",),
         guarantee="Exactly once: rows, quarantine and the run's entry in the ledger are one database transaction.",
+        write_modes=("append", "replace", "upsert", "snapshot"),
         example="examples/09-postgres-tables",
         limits=TableLimits(
             name_bytes=_LONGEST_NAME,

@@ -86,7 +86,7 @@ def tables(database: PostgresDatabase, claim: Claim, dataset: DatasetOrder) -> t
     """The claim's staging tables."""
     good, bad = names(claim.subject, claim.load_id)
     return (
-        StagingTable(database.schema, good, tuple(columns.of_table(dataset))),
+        StagingTable(database.schema, good, tuple(columns.of_staging(dataset))),
         StagingTable(database.schema, bad, tuple(columns.of_quarantine())),
     )
 

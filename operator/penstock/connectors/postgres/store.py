@@ -28,6 +28,9 @@ from penstock.worker.ports.tablestore import LINEAGE, Publication, Scan, Standin
 _ABANDONED = 24 * 3600.0
 """Seconds after the end of its lease from which what another Dataset's run has staged is waste."""
 
+_LONGEST_KEY = 2400
+"""Bytes of text in a row of an index of the kind btree, which has 2,704; eight columns need up to 24 each besides."""
+
 
 @dataclass
 class _Staging:
@@ -41,10 +44,11 @@ class PostgresStore:
     """Tables in one schema of a database."""
 
     traits = Traits(
-        write_modes=frozenset({"append", "replace"}),
+        write_modes=frozenset({"append", "replace", "upsert", "snapshot"}),
         snapshots=False,
         access="by an index of the kind BRIN on `_penstock_input_id`: the rows of an input lie together",
         forbidden_characters="\0",
+        longest_key=_LONGEST_KEY,
     )
     ledger: Ledger
 

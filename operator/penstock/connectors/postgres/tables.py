@@ -5,12 +5,13 @@ a rename, a dump, a restore.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from psycopg import sql
 
 from penstock.api import checks
 from penstock.connectors.postgres import alter, columns
+from penstock.connectors.postgres.alter import Key
 from penstock.connectors.postgres.columns import Column
 from penstock.connectors.postgres.database import PostgresCursor, PostgresDatabase
 from penstock.language.errors import InvalidSpec, NotYet
@@ -28,6 +29,11 @@ WHERE n.nspname = ? AND c.relname = ?"""
 _COLUMNS = """
 SELECT attname, format_type(atttypid, atttypmod), attnotnull, coalesce(col_description(attrelid, attnum), '')
 FROM pg_catalog.pg_attribute WHERE attrelid = ? AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
+_KEY = """
+SELECT conname, ARRAY(
+  SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY k(number, place)
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.number ORDER BY k.place)
+FROM pg_catalog.pg_constraint c WHERE conrelid = ? AND contype = 'p' AND right(conname, length(?)) = ?"""
 _STANDING = """CREATE TABLE IF NOT EXISTS penstock_tables (
   name TEXT NOT NULL PRIMARY KEY, load_id BIGINT NOT NULL DEFAULT 0, removal_load_id BIGINT NOT NULL DEFAULT 0,
   rows_there BIGINT NOT NULL DEFAULT 0, rows_rejected BIGINT NOT NULL DEFAULT 0)"""
@@ -42,6 +48,7 @@ class ExistingTable:
     ordinary: bool
     comment: str
     columns: tuple[Column, ...]
+    key: Key = field(default_factory=Key)
 
     @property
     def owner(self) -> str:
@@ -86,7 +93,10 @@ def existing(cursor: PostgresCursor, schema: str, name: str) -> ExistingTable | 
     listed = tuple(
         Column(name, columns.kind(kind), required, about) for name, kind, required, about in cursor.fetchall()
     )
-    return ExistingTable(name, form in ("r", "p"), comment, listed)
+    cursor.execute(_KEY, (oid, alter.KEY_SUFFIX, alter.KEY_SUFFIX))
+    row = cursor.fetchone()
+    key = Key() if row is None else Key(tuple(row[1]), row[0])
+    return ExistingTable(name, form in ("r", "p"), comment, listed, key)
 
 
 def beginning_with(cursor: PostgresCursor, schema: str, prefix: str) -> list[str]:
@@ -133,6 +143,8 @@ def check(cursor: PostgresCursor, database: PostgresDatabase, dataset: DatasetOr
             raise NotYet(message, "DatasetNotReady")
         _check_owner(table, dataset)
         differ = alter.missing(table.columns, wanted, _renamed(dataset, name))
+        if name == dataset.table:
+            differ += differences.of_keys(table.key.columns, dataset.schema_.key, dataset.schema_.renamed)
         has_rows = bool(differ) and _has_rows(cursor, database.schema, name)
         differences.require_none(f"Dataset {dataset.owner.name}", name, differ, has_rows=has_rows)
 
@@ -154,7 +166,10 @@ def changes(cursor: PostgresCursor, schema: str, dataset: DatasetOrder) -> list[
     if table is None:
         return []
     _check_owner(table, dataset)
-    return alter.missing(table.columns, columns.of_table(dataset), dataset.schema_.renamed)
+    return [
+        *alter.missing(table.columns, columns.of_table(dataset), dataset.schema_.renamed),
+        *differences.of_keys(table.key.columns, dataset.schema_.key, dataset.schema_.renamed),
+    ]
 
 
 def change(database: PostgresDatabase, claim: Claim, dataset: DatasetOrder) -> list[Change]:
@@ -167,8 +182,14 @@ def change(database: PostgresDatabase, claim: Claim, dataset: DatasetOrder) -> l
         made = changes(cursor, database.schema, dataset)
         has_rows = bool(made) and _has_rows(cursor, database.schema, dataset.table)
         differences.check(f"Dataset {dataset.owner.name}", dataset.table, made, has_rows=has_rows)
-        alter.alter(cursor, sql.Identifier(database.schema, dataset.table), columns.of_table(dataset), made)
+        table = existing(cursor, database.schema, dataset.table)
+        keys = Key() if table is None else table.key, _key(dataset)
+        alter.alter(cursor, sql.Identifier(database.schema, dataset.table), columns.of_table(dataset), made, keys)
     return made
+
+
+def _key(dataset: DatasetOrder) -> Key:
+    return Key(dataset.schema_.key, f"{dataset.table}{alter.KEY_SUFFIX}")
 
 
 def _renamed(dataset: DatasetOrder, name: str) -> dict[str, str]:
@@ -226,6 +247,8 @@ def _create(cursor: PostgresCursor, schema: str, name: str, dataset: DatasetOrde
     cursor.own.execute(sql.SQL("CREATE TABLE {} ({})").format(table, definitions))
     index = "CREATE INDEX ON {} USING brin ({}) WITH (pages_per_range = 32, autosummarize = on)"
     cursor.own.execute(sql.SQL(index).format(table, sql.Identifier(found_by)))
+    if name == dataset.table and dataset.schema_.key:
+        alter.add_key(cursor, table, _key(dataset))
     for column in wanted:
         if column.description:
             _comment_column(cursor, sql.Identifier(schema, name, column.name), column.description)

@@ -204,6 +204,8 @@ def _run(observed: Observed, identity: str) -> Run:
         rows_loaded=counts.loaded if counts is not None else None,
         rows_quarantined=counts.quarantined if counts is not None else None,
         rows_ignored=counts.ignored if counts is not None else None,
+        rows_unchanged=(counts.unchanged or None) if counts is not None else None,
+        rows_superseded=(counts.superseded or None) if counts is not None else None,
         rows_replaced=counts.replaced if counts is not None else None,
         bytes=counts.bytes if counts is not None else None,
         files=counts.files if counts is not None else None,
@@ -276,6 +278,8 @@ def _counts_in_words(run: Run) -> str:
     if run.rows_read is None:
         return run.message or "succeeded"
     parts = [f"{words.count(run.rows_read, 'row')} read", f"{run.rows_loaded:,} loaded"]
+    parts += [f"{run.rows_unchanged:,} unchanged"] if run.rows_unchanged else []
+    parts += [f"{run.rows_superseded:,} superseded"] if run.rows_superseded else []
     parts += [f"{run.rows_quarantined:,} quarantined"] if run.rows_quarantined else []
     parts += [f"{run.rows_ignored:,} ignored"] if run.rows_ignored else []
     parts += [f"{words.count(run.inputs_refused, 'input')} refused, see the quarantine"] if run.inputs_refused else []

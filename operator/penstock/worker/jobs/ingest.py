@@ -163,6 +163,8 @@ def _publication(job: Load, plan: Plan, entries: list[InputEntry], staged: Stage
     if accounts.too_many(dataset, counts.quarantined, counts.read):
         raise accounts.too_many_bad_rows(dataset, staged.faults, counts.read, counts.quarantined, whole=True)
     refused = {account.planned.id for account in staged.inputs if account.refusal is not None}
+    loader, whole = (identity, job.stream), dataset.sync == "full"
+    leaving = planning.leaving(plan, entries, loader, refused, whole=whole)
     return Publication(
         dataset=dataset,
         identity=identity,
@@ -170,7 +172,7 @@ def _publication(job: Load, plan: Plan, entries: list[InputEntry], staged: Stage
         mode=plan.mode,
         staged=staged.staged,
         inputs=tuple(_entry(job, account) for account in staged.inputs),
-        leaving=tuple(planning.leaving(plan, entries, identity, job.stream, refused)),
+        leaving=tuple(leaving),
         state_before=job.state,
         state=staged.state,
         report=DatasetReport(name=dataset.owner.name, state="Written" if plan.inputs else "Unchanged", counts=counts),
@@ -204,9 +206,11 @@ def _entry(job: Load, account: accounts.InputAccount) -> InputEntry:
 def log_result(entry: DatasetReport) -> None:
     """Say in the log what became of a Dataset."""
     counts, earlier = entry.counts, " (by an earlier attempt)" if entry.earlier else ""
+    merged = f"{counts.unchanged:,} unchanged + {counts.superseded:,} superseded + "
     log.info(
-        "%s: %s%s: %s rows read = %s loaded + %s quarantined + %s ignored; %s rows in the table",
+        "%s: %s%s: %s rows read = %s loaded + %s%s quarantined + %s ignored; %s rows in the table",
         *(entry.name, entry.state, earlier),
-        *(f"{number:,}" for number in (counts.read, counts.loaded, counts.quarantined, counts.ignored)),
-        f"{entry.rows or 0:,}",
+        *(f"{number:,}" for number in (counts.read, counts.loaded)),
+        merged if counts.unchanged or counts.superseded else "",
+        *(f"{number:,}" for number in (counts.quarantined, counts.ignored, entry.rows or 0)),
     )

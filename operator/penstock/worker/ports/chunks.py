@@ -166,6 +166,8 @@ class Chunk:
     """The records as they were written, where `Columns.as_written` says that the stream has them."""
     first: int = 0
     """How many rows of the chunk that was parsed come before this one's, which is a part of it."""
+    number: int = 0
+    """How many chunks of its input come before it, in the order of reading."""
 
     def records_of(self, rows: Iterable[int]) -> list[int]:
         """The indices of the records that the table's rows of these indices are."""

@@ -24,10 +24,11 @@ class Change:
     """A way in which a table differs from its Dataset's schema. Types are those of a Dataset's schema.
 
     Widen is to a type that holds every value of the one before; Retype is to any other. `required` says whether an
-    added column is. `before` and `after` are types; of a Rename, `before` is the name that the column had.
+    added column is. `before` and `after` are types; of a Rename, `before` is the name that the column had; of a
+    Key, they are the names of the primary key's columns, separated by commas.
     """
 
-    kind: Literal["AddColumn", "DropColumn", "Rename", "Widen", "Retype", "Require", "Relax", "Reorder"]
+    kind: Literal["AddColumn", "DropColumn", "Rename", "Widen", "Retype", "Require", "Relax", "Reorder", "Key"]
     column: str = ""
     before: str = ""
     after: str = ""
@@ -36,6 +37,8 @@ class Change:
     @property
     def safe(self) -> bool:
         """Whether every row that is there stays as it is, and is good by the new schema, too."""
+        if self.kind == "Key":
+            return not self.after  # without a key any rows are good
         return self.kind in ("Rename", "Widen", "Relax", "Reorder") or (self.kind == "AddColumn" and not self.required)
 
     @property
@@ -48,12 +51,25 @@ class Change:
                 return f"{self.column} is in the table only"
             case "Rename":
                 return f"{self.before} is renamed to {self.column}"
-            case "Widen" | "Retype":
-                return f"{self.column} is {self.before} there and {self.after} here"
+            case "Widen" | "Retype" | "Key":
+                subject = self.column or "the primary key"
+                return f"{subject} is {self.before or 'none'} there and {self.after or 'none'} here"
             case "Require" | "Relax":
                 return f"{self.column} is {'not ' if self.kind == 'Require' else ''}required there"
             case "Reorder":
                 return "the order of the columns"
+
+
+def of_keys(there: Sequence[str], wanted: Sequence[str], renamed: Mapping[str, str]) -> list[Change]:
+    """How the columns of a table's primary key differ from the wanted ones; their order is of no account.
+
+    `renamed` is as for `between`: a column of the key that is renamed stays in it.
+    """
+    new = {before: name for name, before in renamed.items() if name not in there}
+    now = [new.get(name, name) for name in there]
+    if {*now} == {*wanted}:
+        return []
+    return [Change("Key", before=", ".join(now), after=", ".join(wanted))]
 
 
 def between(there: Sequence[Column], wanted: Sequence[Column], renamed: Mapping[str, str]) -> list[Change]:

@@ -101,14 +101,15 @@ def state_moved(subject: str, stream: str) -> NotYet:
     return NotYet(message, "LeaseHeld")
 
 
-InputState = Literal["loaded", "refused"]
+InputState = Literal["loaded", "refused", "replaced"]
 
 
 @dataclass(frozen=True)
 class InputEntry:
     """A version of an input, as a commit left it. `id` is what its rows carry as `_penstock_input_id`.
 
-    `refused`: it could not be read as a whole, and has no rows. `schema` is the hash of the Dataset's schema then.
+    `refused`: it could not be read as a whole, and has no rows. `replaced`: an upsert has merged a later version into
+    the table, and rows may still name this one. `schema` is the hash of the Dataset's schema then.
     """
 
     id: int
@@ -136,6 +137,8 @@ class Settlement:
     inputs: tuple[InputEntry, ...] = ()
     leaving: tuple[int, ...] = ()
     """Ids of inputs whose rows leave with this commit."""
+    keep: bool = False
+    """Whether those inputs are kept as `replaced`, because rows may still name them; else they are forgotten."""
     state_before: Json = None
     """The stream's state that the run began with; None where there was none."""
     state: Json = None
@@ -174,7 +177,7 @@ class Ledger(Protocol):
         """So many ids that no input of the subject has had or will have again."""
 
     def inputs(self, subject: str) -> list[InputEntry]:
-        """The inputs whose rows are in the table, and those that were refused."""
+        """The inputs whose rows are in the table, and those that were refused; without those that are `replaced`."""
 
     def state(self, subject: str, identity: str, stream: str) -> Json:
         """The state that the last commit of this stream left, None before the first."""

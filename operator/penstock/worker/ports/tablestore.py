@@ -4,15 +4,16 @@ The worker calls, in this order: `ensure`, `claim`, `sweep`, `writer` (several, 
 What a Writer returns is JSON: another process can publish it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 
 from penstock.language import times
+from penstock.language.traits import WriteMode
 from penstock.runs.order import DatasetOrder, DestinationOrder
 from penstock.runs.report import ColumnReport, DatasetReport
 from penstock.worker.pod import Pod
@@ -56,7 +57,13 @@ QUARANTINE = pa.schema(
 )
 """The columns of every quarantine table, in whatever store."""
 
-WriteMode = Literal["append", "replace"]
+ORDER = pa.field("_penstock_order", pa.int64(), nullable=False)
+"""The column that staged rows of an upsert have last: of two rows of one input, the one read later has the greater."""
+
+
+def staged_schema(table: pa.Schema, mode: WriteMode) -> pa.Schema:
+    """What is staged for a table, whose own columns and those of `LINEAGE` are given."""
+    return table.append(ORDER) if mode == "upsert" else table
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,8 @@ class Traits:
     """How the rows of one input are found, in a sentence."""
     forbidden_characters: str = ""
     """Characters that no text can have there: a row that has one in a field is bad."""
+    longest_key: int | None = None
+    """Bytes that the texts of a primary key can have together, each the same share of them; None: any number."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,7 @@ class Writer(Protocol):
     """Stages rows and bad rows, invisible until `TableStore.publish` names what `close` returned."""
 
     schema: pa.Schema
-    """The table's columns, then `LINEAGE`."""
+    """The table's columns, then `LINEAGE`, then `ORDER` where the Dataset is written by upsert."""
 
     def write(self, rows: pa.Table) -> None:
         """Stage rows that have `schema`, or columns that can be cast to it, in its order; any thread may."""
@@ -126,8 +135,30 @@ class Staged:
 
 
 @dataclass(frozen=True)
+class Merged:
+    """What has become of the staged rows of an upsert, by the ids of their inputs; all others are loaded."""
+
+    superseded: Mapping[int, int] = field(default_factory=dict)
+    """Rows with the key of a later row, which was staged too or is in the table."""
+    unchanged: Mapping[int, int] = field(default_factory=dict)
+    """Rows that the table has with equal values. They change nothing, nor the lineage of the row that is there."""
+
+    def rows_of(self, input_id: int) -> int:
+        """How many rows of an input are not loaded."""
+        return self.superseded.get(input_id, 0) + self.unchanged.get(input_id, 0)
+
+
+NOTHING_MERGED = Merged()
+
+
+@dataclass(frozen=True)
 class Publication:
-    """What one commit changes. All of it becomes visible in one transaction, or nothing."""
+    """What one commit changes. All of it becomes visible in one transaction, or nothing.
+
+    An upsert puts each staged row in the place of the table's row with the same key, unless another row with that key
+    is later: by the Dataset's version field (a null is the earliest), then by the input's id, then by `ORDER`. A row
+    in the table is earlier than a staged one of the same version. It keeps its lineage where all values are equal.
+    """
 
     dataset: DatasetOrder
     identity: str
@@ -137,29 +168,39 @@ class Publication:
     inputs: tuple[InputEntry, ...]
     """What was read, and what was refused."""
     leaving: tuple[int, ...]
-    """Ids of the inputs whose rows and quarantine entries leave (append). A replace removes all that is there."""
+    """Ids of the inputs whose quarantine entries leave, and (append) their rows.
+
+    A replace removes all that is there. An upsert removes no rows by their input: the ledger keeps these inputs as
+    `replaced`, since rows that have not changed still name them.
+    """
     state_before: Json
     """The stream's state that the run began with; the commit fails where it is another one by now."""
     state: Json
     report: DatasetReport
-    """What to answer for this run from now on, but for `counts.replaced`, which the store fills in."""
+    """What to answer for this run from now on; all staged rows count as loaded, and none as replaced."""
 
-    def completed(self, replaced: int) -> DatasetReport:
-        """The report with the number of rows that left."""
-        counts = self.report.counts.model_copy(update={"replaced": replaced})
-        return self.report.model_copy(update={"counts": counts})
+    def completed(self, replaced: int, merged: Merged = NOTHING_MERGED) -> "Publication":
+        """The publication with the number of rows that left, and with what was merged, in its report and inputs."""
+        superseded, unchanged = sum(merged.superseded.values()), sum(merged.unchanged.values())
+        loaded = self.report.counts.loaded - superseded - unchanged
+        update = {"replaced": replaced, "loaded": loaded, "superseded": superseded, "unchanged": unchanged}
+        counts = self.report.counts.model_copy(update=update)
+        inputs = tuple(replace(each, rows=each.rows - merged.rows_of(each.id)) for each in self.inputs)
+        return replace(self, report=self.report.model_copy(update={"counts": counts}), inputs=inputs)
 
-    def settlement(self, report: DatasetReport) -> Settlement:
-        """What the ledger enters with this commit; `report` is the completed one."""
+    def settlement(self) -> Settlement:
+        """What the ledger enters with this commit, of a completed publication."""
+        counts = self.report.counts
         return Settlement(
-            report=report.model_dump_json(),
-            loaded=report.counts.loaded,
-            quarantined=report.counts.quarantined,
+            report=self.report.model_dump_json(),
+            loaded=counts.loaded,
+            quarantined=counts.quarantined,
             committed_at=times.text(datetime.now(UTC)),
             identity=self.identity,
             stream=self.stream,
             inputs=self.inputs,
             leaving=self.leaving,
+            keep=self.mode == "upsert",
             state_before=self.state_before,
             state=self.state,
         )

@@ -76,6 +76,8 @@ class Reading:
     maximum: pa.Scalar | None = None
     forbidden: str = ""
     """Characters that no value must have."""
+    longest: int | None = None
+    """Bytes that a text must have at most."""
 
     def values(self, rows: pa.Table) -> tuple[pa.Array, pa.BooleanArray | None]:
         """The field's values, and which rows are certainly good; None: all are."""
@@ -99,6 +101,8 @@ class Reading:
             there = pc.match_substring(values, character)
             if pc.any(there).as_py():
                 rules.append(pc.fill_null(pc.invert(there), True))
+        if self.longest is not None:
+            rules.append(pc.fill_null(pc.less_equal(pc.binary_length(values), self.longest), True))
         if self.required:
             rules.append(pc.is_valid(values))
         return rules

@@ -6,8 +6,28 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from penstock.language.traits import WriteMode
 from penstock.worker.ports.ledger import Claim
-from penstock.worker.ports.tablestore import LINEAGE
+from penstock.worker.ports.tablestore import LINEAGE, ORDER
+
+_PER_CHUNK = 1 << 32
+"""More rows than a chunk has."""
+
+
+@dataclass(frozen=True)
+class Good:
+    """Good rows of one chunk, in its order. `chunk` is the chunk's number in its input, `first` its first row's."""
+
+    input_id: int
+    rows: pa.Table
+    chunk: int = 0
+    first: int = 0
+
+    @property
+    def order(self) -> pa.Array:
+        """A number for each row, which grows in the order in which the input was read."""
+        first = self.chunk * _PER_CHUNK + self.first
+        return pa.arange(first, first + self.rows.num_rows)
 
 
 @dataclass(frozen=True)
@@ -16,19 +36,23 @@ class Lineage:
 
     load_id: int
     loaded_at: datetime
+    ordered: bool = False
+    """Whether rows have the column `ORDER`."""
 
     @classmethod
-    def begin(cls, claim: Claim) -> "Lineage":
+    def begin(cls, claim: Claim, mode: WriteMode) -> "Lineage":
         """The lineage of rows that are loaded under this claim from now on."""
-        return cls(claim.load_id, datetime.now(UTC))
+        return cls(claim.load_id, datetime.now(UTC), mode == "upsert")
 
-    def beside(self, rows: Sequence[tuple[int, pa.Table]]) -> pa.Table:
-        """The rows of inputs, by the ids of these, with the columns of lineage after their own."""
-        together = pa.concat_tables([table for _, table in rows])
-        ids = pa.chunked_array([pa.repeat(pa.scalar(number, pa.int64()), table.num_rows) for number, table in rows])
-        columns = [ids, *(pa.repeat(value, together.num_rows) for value in self._of_the_load)]
+    def beside(self, rows: Sequence["Good"]) -> pa.Table:
+        """The rows with the columns of lineage after their own, and `ORDER` last where the load is an upsert."""
+        together = pa.concat_tables([good.rows for good in rows])
+        ids = [pa.repeat(pa.scalar(good.input_id, pa.int64()), good.rows.num_rows) for good in rows]
+        columns = [pa.chunked_array(ids), *(pa.repeat(value, together.num_rows) for value in self._of_the_load)]
         for field, column in zip(LINEAGE, columns, strict=True):
             together = together.append_column(field, column)
+        if self.ordered:
+            together = together.append_column(ORDER, pa.chunked_array([good.order for good in rows]))
         return together if len(rows) == 1 else together.combine_chunks()
 
     @property

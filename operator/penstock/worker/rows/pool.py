@@ -13,6 +13,7 @@ from penstock.worker.ports.chunks import Columns
 from penstock.worker.ports.ledger import Claim
 from penstock.worker.ports.source import Work
 from penstock.worker.rows import engine, quality, shape
+from penstock.worker.rows.shape import NO_LIMITS, Limits
 
 _ENGINE_SHARE = 0.4
 """Share of the Pod's memory that DuckDB may use; the rest is for Arrow, writers and Python."""
@@ -28,9 +29,8 @@ Asked = tuple[shape.Shape, quality.Questions]
 class Pool:
     """As many threads as there are processors; they end with the block."""
 
-    def __init__(self, fields: list[SchemaField], claim: Claim, pod: Pod, forbidden: str = "") -> None:
-        """`forbidden` are characters that no text must have."""
-        self._fields, self._claim, self._pod, self._forbidden = fields, claim, pod, forbidden
+    def __init__(self, fields: list[SchemaField], claim: Claim, pod: Pod, limits: Limits = NO_LIMITS) -> None:
+        self._fields, self._claim, self._pod, self._limits = fields, claim, pod, limits
         self._threads = 1 if len(fields) > _WIDE else pod.processors
         self._memory = int((pod.memory or _NO_LIMIT) * _ENGINE_SHARE) // self._threads
         self._own = local()
@@ -56,7 +56,7 @@ class Pool:
             if columns not in self._asked:
                 if len(self._asked) == _SHAPES:
                     del self._asked[next(iter(self._asked))]
-                shaped = shape.compiled(self._fields, columns, where, self._forbidden)
+                shaped = shape.compiled(self._fields, columns, where, self._limits)
                 self._asked[columns] = shaped, quality.questions(shaped)
             return self._asked[columns]
 

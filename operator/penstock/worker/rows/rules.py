@@ -41,6 +41,9 @@ def faults(shaped: ShapedField) -> Iterator[Fault]:
             f"has the character {code}, which the Destination cannot hold",
             with_value=False,
         )
+    if shaped.longest is not None:
+        rule = f"is longer than {shaped.longest:,} bytes, which is what a primary key of the Destination can have"
+        yield broken("KeyTooLong", f"strlen({value}) > {shaped.longest}", rule, with_value=False)
     if field.maximum is not None:
         bound = _literal(field, field.maximum, "maximum")
         yield broken("AboveMaximum", f"{value} > {bound}", f"is above the maximum {field.maximum}")
@@ -55,6 +58,7 @@ def with_rules(shaped: ShapedField) -> direct.Reading | None:
     return replace(
         reading,
         forbidden=shaped.forbidden,
+        longest=shaped.longest,
         enum=None if enum is None else enum.cast(direct.arrow_type(field.type)),
         minimum=None if field.minimum is None else _scalar(field, field.minimum, "minimum"),
         maximum=None if field.maximum is None else _scalar(field, field.maximum, "maximum"),

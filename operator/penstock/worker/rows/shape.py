@@ -88,6 +88,8 @@ class ShapedField:
     """Bytes that its expression may make for each byte of the row, where it makes long texts."""
     forbidden: str = ""
     """Characters that the Dataset's store cannot hold in a text."""
+    longest: int | None = None
+    """Bytes that the text can have at most, where the store cannot hold a longer one."""
     masked: bool = False
     """Whether messages must not show the source value: a sensitive field is made from one of the same columns."""
 
@@ -176,8 +178,19 @@ class _Origin:
     expression: "expressions.Parsed | None" = None
 
 
-def compiled(fields: Sequence[SchemaField], columns: Columns, where: str, forbidden: str = "") -> Shape:
-    """The fields over these columns. `where` names the file, for messages; `forbidden` are characters of no text.
+@dataclass(frozen=True)
+class Limits:
+    """What the Dataset's store cannot hold: characters in any text, and texts longer than so many bytes, by field."""
+
+    forbidden: str = ""
+    longest: tuple[tuple[str, int], ...] = ()
+
+
+NO_LIMITS = Limits()
+
+
+def compiled(fields: Sequence[SchemaField], columns: Columns, where: str, limits: Limits = NO_LIMITS) -> Shape:
+    """The fields over these columns. `where` names the file, for messages.
 
     Raises InvalidSpec: with WrongSpecification for a column that is not there or can never be of the field's type.
     """
@@ -198,7 +211,8 @@ def compiled(fields: Sequence[SchemaField], columns: Columns, where: str, forbid
         replace(
             each,
             masked=not hidden.isdisjoint(each.source_columns),
-            forbidden=forbidden if each.field.type == "string" else "",
+            forbidden=limits.forbidden if each.field.type == "string" else "",
+            longest=dict(limits.longest).get(each.field.name),
         )
         for each in shaped
     ]

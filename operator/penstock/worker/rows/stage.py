@@ -8,6 +8,7 @@ of it is parsed.
 
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -27,11 +28,12 @@ from penstock.worker.ports.chunks import Chunk, Columns
 from penstock.worker.ports.ledger import Claim
 from penstock.worker.ports.source import Json, OpenReader, Reader, Session, Work
 from penstock.worker.ports.tablestore import Staged, TableStore, Writer
-from penstock.worker.rows import accounts, portions, quality, quarantine, shape
+from penstock.worker.rows import accounts, engine, portions, quality, quarantine, shape
 from penstock.worker.rows.accounts import Faults, InputAccount
-from penstock.worker.rows.lineage import Lineage
+from penstock.worker.rows.lineage import Good, Lineage
 from penstock.worker.rows.pool import Asked, Pool
 from penstock.worker.rows.progress import Meter
+from penstock.worker.rows.shape import Limits
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +76,7 @@ def stage(job: Job, plan: Plan) -> StagedRun:
     Raises InvalidSpec: TooManyBadRows as soon as no rows to come can help; the refusal of an input, where the Dataset
     does not set refused inputs aside. Any other failure of the Source fails the run.
     """
-    pool = Pool(job.dataset.schema_.fields, job.claim, job.pod, job.store.traits.forbidden_characters)
+    pool = Pool(job.dataset.schema_.fields, job.claim, job.pod, _limits(job, plan))
     staging = _Staging(job, plan, pool)
     try:
         with pool:
@@ -82,6 +84,15 @@ def stage(job: Job, plan: Plan) -> StagedRun:
     except BaseException:  # no thread writes any more
         staging.discard()
         raise
+
+
+def _limits(job: Job, plan: Plan) -> Limits:
+    """What the store cannot hold. A key is that of an index, which has room for so much."""
+    traits, schema = job.store.traits, job.dataset.schema_
+    keys = [field.name for field in schema.fields if field.name in schema.key and field.type == "string"]
+    if plan.mode != "upsert" or traits.longest_key is None or not keys:
+        return Limits(traits.forbidden_characters)
+    return Limits(traits.forbidden_characters, tuple((name, traits.longest_key // len(keys)) for name in keys))
 
 
 def _is_small(session: Session, planned: PlannedInput) -> bool:
@@ -98,8 +109,10 @@ class _Staging:
         self.meter = Meter(job.dataset.owner.name, sum(sizes) if min(sizes, default=0) >= 0 else None)
         forbidden = job.store.traits.forbidden_characters
         self.context = quarantine.Context(job.claim, job.stream, shape.digest(job.dataset.schema_.fields), forbidden)
-        self.lineage = Lineage.begin(job.claim)
+        self.lineage = Lineage.begin(job.claim, plan.mode)
         self.accounts = {planned.id: InputAccount(planned) for planned in plan.inputs}
+        self._chunks: Counter[int] = Counter()
+        """Chunks of each input so far, by its id; one thread cuts an input."""
         self.counting = Lock()
         """Held while rows are counted here and there, so that the counts fit together."""
         self._bound = _Bound(sum(len(planned.parts) for planned in plan.inputs))
@@ -171,7 +184,8 @@ class _Staging:
         for work in self.pool.wanted(reader.works(target.columns)):
             self.meter.count(read=reader.bytes_read() - counted)
             counted = reader.bytes_read()
-            yield work
+            yield partial(_numbered, work, self._chunks[target.planned.id])
+            self._chunks[target.planned.id] += 1
 
     def _block(self, target: "_Target", parse: Work) -> None:
         chunk = target.parsed(parse)
@@ -180,7 +194,7 @@ class _Staging:
     def _refuse(self, planned: PlannedInput, error: InvalidSpec) -> None:
         """Set the input aside. Raises the error where it does not say that the input cannot be read, or may not."""
         dataset = self.job.dataset
-        if error.reason != "WrongSpecification" or self.plan.mode == "replace":
+        if error.reason != "WrongSpecification" or self.plan.mode in ("replace", "snapshot"):
             raise error
         if dataset.quality.refused_inputs == "fail":
             raise error
@@ -247,7 +261,11 @@ class _Staging:
     def take(self, taken: Sequence["_Taken"]) -> None:
         """Write and count the rows of chunks, whose targets have the same writer; any thread may."""
         writer = taken[0][0].writer
-        good = [(target.planned.id, split.good) for target, _, split in taken if split.good.num_rows]
+        good = [
+            Good(target.planned.id, split.good, chunk.number, chunk.first)
+            for target, chunk, split in taken
+            if split.good.num_rows
+        ]
         if good:
             writer.write(self.lineage.beside(good))
             steps.reached("first bytes staged")
@@ -316,6 +334,11 @@ class _Bound:
                 return None
             total += rows
         return total
+
+
+def _numbered(work: Work, number: int, connection: engine.Connection) -> Chunk:
+    """The work's chunk, with its number in its input."""
+    return replace(work(connection), number=number)
 
 
 _Given = tuple[PlannedInput, OpenReader]
