@@ -1,4 +1,4 @@
-"""sslMode of PostgreSQL and MySQL, against real servers whose certificate is for the name localhost alone."""
+"""sslMode of PostgreSQL and MySQL, against real servers whose certificate is for localhost and one more name."""
 
 import ssl
 from collections.abc import Iterator
@@ -10,14 +10,19 @@ from typing import Any
 import pytest
 import trustme
 
+from penstock.connectors.mysql.server import Server
 from penstock.connectors.mysql.source import MysqlSource
+from penstock.connectors.mysql.spec import MysqlSource as MysqlSpec
+from penstock.connectors.postgres.connection import Place
 from penstock.connectors.postgres.source import PostgresSource
+from penstock.connectors.postgres.spec import PostgresSource as PostgresSpec
+from penstock.language.auth import Auth
 from penstock.language.errors import InvalidSpec, PenstockError
 from penstock.runs import places
 from penstock.runs.order import SourceOrder
 from penstock.worker.pod import Pod
 from penstock.worker.rows import engine
-from support import mysql, postgres, tlsfront
+from support import lookup, mysql, postgres, tlsfront
 
 NAMED, UNNAMED = "localhost", "127.0.0.1"
 KINDS = ("postgres", "mysql")
@@ -41,7 +46,7 @@ class Servers:
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     authority = trustme.CA()
-    issued = authority.issue_cert(NAMED)
+    issued = authority.issue_cert(NAMED, lookup.NAME)
     folder = tmp_path_factory.mktemp("tls")
     certificate, key = folder / "server.crt", folder / "server.key"
     certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
@@ -151,3 +156,38 @@ def test_an_authority_that_is_no_certificate_is_named(kind: str, servers: Server
 def test_verify_ca_without_an_authority_says_what_is_missing(servers: Servers, tmp_path: Path) -> None:
     with pytest.raises(InvalidSpec, match=r"needs the certificate authority: add the key ca\.crt"):
         source("postgres", tmp_path, (NAMED, servers.with_tls["postgres"]), "verify-ca", None)
+
+
+def connect(kind: str, root: Path, host: str, servers: Servers, look_up: lookup.Changing) -> None:
+    """Connect with verify-full, and ask the server something. `look_up` gives the addresses of the host."""
+    source(kind, root, (host, 1), "verify-full", servers.authority)  # it makes the Secret
+    connector = {"host": host, "port": servers.with_tls[kind], "sslMode": "verify-full"}
+    if kind == "postgres":
+        spec = PostgresSpec.model_validate({**connector, "database": "postgres"})
+        auth = Auth.model_validate({"basic": {"secretRef": {"name": "shop"}}})
+        with Place(spec, auth, Pod(root, "run", "pod", None, 2), "Source shop", look_up).connected() as connection:
+            assert connection.execute("SELECT 1").fetchall() == [(1,)]
+        return
+    credentials = (mysql.USER, mysql.PASSWORD, servers.authority)
+    server = Server(MysqlSpec.model_validate({**connector, "database": "shop"}), credentials, "Source shop", look_up)
+    assert server.rows("SELECT 1") == [("1",)]
+    server.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_address_that_was_checked_is_connected_to_and_the_name_verified(
+    kind: str, servers: Servers, tmp_path: Path
+) -> None:
+    names = lookup.Changing([["127.0.0.1"], [lookup.METADATA], ["127.0.0.1", lookup.METADATA]])
+    connect(kind, tmp_path, lookup.NAME, servers, names)
+    assert names.asked == [lookup.NAME]
+    for _ in range(2):
+        with pytest.raises(InvalidSpec, match="Nothing is read from there"):
+            connect(kind, tmp_path, lookup.NAME, servers, names)
+    with pytest.raises(InvalidSpec, match="Name the host as its certificate does"):
+        connect(kind, tmp_path, "other.invalid", servers, lookup.Changing())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_next_address_is_tried_where_nothing_listens(kind: str, servers: Servers, tmp_path: Path) -> None:
+    connect(kind, tmp_path, lookup.NAME, servers, lookup.Changing([["127.0.0.2", "127.0.0.1"]]))

@@ -5,11 +5,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from azure.core.credentials import AzureNamedKeyCredential
 from azure.storage.blob import AccountSasPermissions
 
 from penstock.connectors.files.stores.azure import Account, BlobContainer
 from penstock.language.errors import InvalidSpec
-from support import azure, relay
+from support import azure, lookup, relay
 from worker.pods import APod, a_pod, field, secret
 
 CANARY = "canarysecret71e4"
@@ -29,8 +30,6 @@ def container_pod(root: Path, server: azure.Server, container: str) -> APod:
 
 
 def store(server: azure.Server, url: str) -> BlobContainer:
-    from azure.core.credentials import AzureNamedKeyCredential
-
     credential = AzureNamedKeyCredential(azure.ACCOUNT, azure.KEY)
     return BlobContainer(url, None, Account("reader", azure.ACCOUNT, server.endpoint, credential), "Source things")
 
@@ -227,3 +226,15 @@ def test_a_manifest_that_is_there_is_not_replaced(server: azure.Server, tmp_path
     container.remove("m.json")
     container.remove("m.json")
     assert container.read("m.json") is None
+
+
+def test_the_address_that_was_checked_is_connected_to(server: azure.Server) -> None:
+    server.container("named")
+    server.put("named", "in/1.csv", b"a\n1\n")
+    credential = AzureNamedKeyCredential(azure.ACCOUNT, azure.KEY)
+    host = f"{azure.ACCOUNT}.blob.{lookup.NAME}"  # azurite takes the account from it
+    account, names = Account("reader", azure.ACCOUNT, f"http://{host}:{server.port}", credential), lookup.Changing()
+    found = BlobContainer("az://named/in/", None, account, "Source things", (), names).list_files(None)
+    assert (len(found), names.asked) == (1, [host])
+    with pytest.raises(InvalidSpec, match="Nothing is read from there"):
+        BlobContainer("az://named/in/", None, account, "Source things", (), names).list_files(None)

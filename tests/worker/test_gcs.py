@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from google.auth.transport.requests import Request
 
-from penstock.connectors.files.stores.gcs import GoogleBucket
+from penstock.connectors.files.stores.credentials import SecretKeys
+from penstock.connectors.files.stores.gcs import GoogleBucket, service_account_of
 from penstock.language.errors import InvalidSpec
-from support import gcs, relay
+from penstock.worker.pod import Pod
+from support import gcs, lookup, relay
 from worker.pods import APod, a_pod, field, secret
 
 CANARY = "canary-secret-9b1f"
@@ -211,3 +214,17 @@ def test_a_manifest_that_is_there_is_not_replaced(server: gcs.Server, tmp_path: 
     bucket.remove("m.json")
     bucket.remove("m.json")
     assert bucket.read("m.json") is None
+
+
+def test_a_token_is_asked_for_at_the_address_that_was_checked(server: gcs.Server, tmp_path: Path) -> None:
+    """Whoever asks for it: gcsfs renews a token that ends soon by itself, with a session that follows redirects."""
+    with gcs.gate(server) as gate:
+        pod = bucket_pod(tmp_path, gate.endpoint, "tokens")
+        secret(pod, "reader", **{"key.json": gate.key(token_uri=f"http://{lookup.NAME}:{gate.port}/token")})
+        account = service_account_of(SecretKeys(Pod(pod.root, "run", "pod", None, 2), "reader", "Source x"))
+        names = lookup.Changing()
+        account.credentials.look_up = names
+        account.credentials.refresh(Request())
+        assert (account.credentials.token, names.asked) == (gcs.TOKEN, [lookup.NAME])
+        with pytest.raises(InvalidSpec, match="Nothing is read from there"):
+            account.credentials.refresh(Request())

@@ -15,7 +15,7 @@ import pytest
 
 from penstock.connectors.files.stores.sftp import Login, SftpServer
 from penstock.language.errors import InvalidSpec
-from support import relay, sftp
+from support import lookup, relay, sftp
 from worker.pods import APod, a_pod, field, secret
 
 CANARY = "canary-secret-3d90"
@@ -363,3 +363,17 @@ def password_server(folder: Path, password: str) -> Iterator[sftp.Server]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+def test_the_address_that_was_checked_is_connected_to(server: sftp.Server, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a\n1\n")
+    known = server.known_hosts.replace("127.0.0.1", lookup.NAME)
+    login = Login("login", server.user, known, None, asyncssh.import_private_key(server.key))
+    url, names = server.url(tmp_path).replace("127.0.0.1", lookup.NAME), lookup.Changing()
+    assert len(SftpServer(url, login, "Source things", (), names).list_files(None)) == 1
+    assert names.asked == [lookup.NAME]
+    with pytest.raises(InvalidSpec, match="Nothing is read from there"):
+        SftpServer(url, login, "Source things", (), names).list_files(None)
+    other = Login("login", server.user, known.replace("shop", "other"), None, login.key)
+    with pytest.raises(InvalidSpec, match="the host key"):
+        SftpServer(url, other, "Source things", (), lookup.Changing()).list_files(None)

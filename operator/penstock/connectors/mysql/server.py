@@ -79,10 +79,15 @@ _MEANINGS: tuple[tuple[set[int], Callable[[str, str], PenstockError]], ...] = (
 class Server:
     """An open transaction. Every method raises InvalidSpec and NotYet alone."""
 
-    def __init__(self, spec: MysqlSpec, credentials: tuple[str, str, str | None], subject: str) -> None:
+    def __init__(
+        self,
+        spec: MysqlSpec,
+        credentials: tuple[str, str, str | None],
+        subject: str,
+        look_up: addresses.LookUp = addresses.system,
+    ) -> None:
         user, password, authority = credentials
         self._where = f"{subject}: {spec.location}"
-        addresses.check_host(spec.host, spec.port, subject)
         with self.failures():
             self._connection = pymysql.connect(
                 host=spec.host,
@@ -95,10 +100,12 @@ class Server:
                 conv=_ENCODERS,
                 ssl=_tls(spec.ssl_mode, authority, self._where),
                 ssl_disabled=spec.ssl_mode == "disable",
-                connect_timeout=_CONNECT_SECONDS,
                 read_timeout=_ANSWER_SECONDS,
                 local_infile=False,
+                defer_connect=True,
             )
+            place = addresses.connected(spec.host, spec.port, subject, _CONNECT_SECONDS, look_up)
+            self._connection.connect(place)
             self._begin()
 
     def _begin(self) -> None:

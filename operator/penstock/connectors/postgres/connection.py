@@ -45,9 +45,11 @@ Connection = psycopg.Connection[Any]
 class Place:
     """A database, and the credentials for it. `subject` says whose it is, for messages."""
 
-    def __init__(self, spec: Server, auth: Auth | None, pod: Pod, subject: str) -> None:
+    def __init__(
+        self, spec: Server, auth: Auth | None, pod: Pod, subject: str, look_up: addresses.LookUp = addresses.system
+    ) -> None:
         """Raises InvalidSpec (SecretMissing)."""
-        self.spec, self.subject, self._pod = spec, subject, pod
+        self.spec, self.subject, self._pod, self._look_up = spec, subject, pod, look_up
         basic = auth.basic if auth is not None else None
         if basic is None:
             raise InvalidSpec(f"{subject}: auth.basic is missing; it names the Secret with `username` and `password`.")
@@ -77,9 +79,13 @@ class Place:
     def connect(self) -> Connection:
         """A connection whose statements commit by themselves, to be ended with `close`."""
         spec = self.spec
-        addresses.check_host(spec.host, spec.port, self.subject)
+        try:
+            places = addresses.checked(spec.host, spec.port, self.subject, self._look_up)
+        except OSError:
+            raise failures.unknown_host(spec, self.subject) from None
         settings: dict[str, Any] = {
-            "host": spec.host,
+            "host": ",".join([spec.host] * len(places)),  # that of the certificate; what is connected to is hostaddr
+            "hostaddr": ",".join(places),
             "port": spec.port,
             "dbname": spec.database,
             "user": self._user,
@@ -98,7 +104,7 @@ class Place:
         try:
             return psycopg.connect(autocommit=True, prepare_threshold=None, **settings)
         except psycopg.Error as error:
-            raise failures.refusal(error, spec, self.subject, self._user) from None
+            raise failures.refusal(error, spec, places, self.subject, self._user) from None
 
     def _certificates(self) -> Path:
         file = self._pod.scratch / f"postgres-{self._secret}.crt"  # a Source and a catalog may differ

@@ -4,7 +4,7 @@ See https://www.postgresql.org/docs/current/errcodes-appendix.html.
 """
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import psycopg
@@ -94,14 +94,20 @@ def meaning(error: psycopg.Error, subject: str) -> PenstockError:
     return InvalidSpec(f"{subject}: {_said(error)}.", "WrongSpecification")
 
 
-def refusal(error: psycopg.Error, spec: Server, subject: str, user: str) -> PenstockError:
-    """Why no connection came about.
+def unknown_host(spec: Server, subject: str) -> NotYet:
+    """What to say of a host whose name has no address."""
+    message = f"{subject}: {spec.location}: there is no host {spec.host}. Check `host`. The run is tried again."
+    return NotYet(message, "Unreachable")
+
+
+def refusal(error: psycopg.Error, spec: Server, places: Sequence[str], subject: str, user: str) -> PenstockError:
+    """Why no connection to one of the addresses `places` came about.
 
     Whether the host is there is looked at apart; what libpq says for itself is in English. `user` comes from a Secret
     and is not shown.
     """
     where = f"{subject}: {spec.location}"
-    if (unreachable := _unreachable(spec)) is not None:
+    if (unreachable := _unreachable(spec.port, places)) is not None:
         return NotYet(f"{where}: {unreachable} The run is tried again.", "Unreachable")
     said = _said(error)
     if (fault := _tls_fault(said, where) or _broken(said, where)) is not None:
@@ -140,19 +146,19 @@ def _tls_fault(said: str, where: str) -> InvalidSpec | None:
     return None
 
 
-def _unreachable(spec: Server) -> str | None:
-    """Why nothing listens there, as a sentence; None where something does."""
-    try:
-        socket.getaddrinfo(spec.host, spec.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return f"there is no host {spec.host}. Check `host`."
-    try:
-        socket.create_connection((spec.host, spec.port), timeout=_PATIENCE).close()
-    except ConnectionRefusedError:
-        return f"nothing listens on port {spec.port}. Check `port`, and whether the server runs."
-    except OSError:
-        return "the server does not answer. Check `host` and the network."
-    return None
+def _unreachable(port: int, places: Sequence[str]) -> str | None:
+    """Why nothing listens at any of the addresses, as a sentence; None where something does."""
+    why = "the name of the host has no address. Check `host`."
+    for place in places:
+        try:
+            socket.create_connection((place, port), timeout=_PATIENCE).close()
+        except ConnectionRefusedError:
+            why = f"nothing listens on port {port}. Check `port`, and whether the server runs."
+        except OSError:
+            why = "the server does not answer. Check `host` and the network."
+        else:
+            return None
+    return why
 
 
 def _said(error: psycopg.Error) -> str:

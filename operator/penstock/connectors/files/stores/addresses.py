@@ -2,11 +2,16 @@
 
 Metadata services of clouds give whoever asks them the credentials of the node. A name, a redirect or an endpoint must
 not lead there, whoever wrote it.
+
+Whoever owns a name decides at each look-up what it leads to. So a name is looked up once, and what was checked is what
+is connected to: `checked` gives the addresses for a client that takes them, `connected` a connection for one that takes
+that (for clients over aiohttp, see `resolver`). TLS still verifies the name.
 """
 
 import ipaddress
 import re
 import socket
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from penstock.language.errors import InvalidSpec
@@ -21,6 +26,8 @@ _IPV4_WITHIN = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/9
 _NUMBERS = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)(\.(0[xX][0-9a-fA-F]+|[0-9]+)){0,3}\.?")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+LookUp = Callable[[str, int], Sequence[str]]
+"""Gives the addresses of a host, a name or a written address, for a port. Raises OSError where it is not known."""
 
 
 class LocalAddress(OSError):
@@ -97,19 +104,54 @@ def check_url(url: str, subject: str) -> None:
 
 def check_host(host: str, port: int, subject: str) -> None:
     """Raise InvalidSpec where the host has an address that is never connected to. A name that is not known has none."""
-    for address in (host, *_looked_up(host, port)):
+    try:
+        checked(host, port, subject)
+    except OSError:
+        return
+
+
+def system(host: str, port: int) -> list[str]:
+    """The addresses by the system's look-up. See LookUp."""
+    try:
+        entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        raise socket.gaierror(socket.EAI_NONAME, "no name of a host") from None
+    return [str(entry[4][0]) for entry in entries]
+
+
+def checked(host: str, port: int, subject: str, look_up: LookUp = system) -> list[str]:
+    """The addresses of the host, looked up once, to be connected to as they are.
+
+    Raises InvalidSpec where one of them is never connected to, and OSError for a name that is not known.
+    """
+    if is_metadata(host):
+        raise never(subject, host, host)
+    found = [*dict.fromkeys(look_up(host, port))]
+    for address in found:
         if is_metadata(address):
             raise never(subject, host, address)
+    return found
+
+
+def connected(host: str, port: int, subject: str, timeout: float, look_up: LookUp = system) -> socket.socket:
+    """A connection to the first address of the host that accepts one within `timeout` seconds, which stays its timeout.
+
+    Raises InvalidSpec as `checked` does, and OSError.
+    """
+    failure: OSError = socket.gaierror(socket.EAI_NODATA, "the name has no address")
+    for address in checked(host, port, subject, look_up):
+        try:
+            connection = socket.create_connection((address, port), timeout)
+        except OSError as error:
+            failure = error
+        else:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            return connection
+    raise failure
 
 
 def never(subject: str, host: str, address: str) -> InvalidSpec:
     """What to say of a host with an address that is never connected to."""
     message = f"{subject}: {host} has the address {address}, which is of the node's link or of a cloud's metadata "
     return InvalidSpec(f"{message}service. Nothing is read from there. Name another host.", "WrongSpecification")
-
-
-def _looked_up(host: str, port: int) -> list[str]:
-    try:
-        return [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    except (OSError, UnicodeError):
-        return []

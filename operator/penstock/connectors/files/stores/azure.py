@@ -11,9 +11,10 @@ from typing import Any, BinaryIO, cast
 from azure.core import MatchConditions
 from azure.core import exceptions as errors
 from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
+from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobProperties, ContainerClient
 
-from penstock.connectors.files.stores import addresses
+from penstock.connectors.files.stores import addresses, requestsession
 from penstock.connectors.files.stores.credentials import SecretKeys
 from penstock.connectors.files.stores.globs import matcher
 from penstock.connectors.files.stores.port import StoredFile, gone, status, trouble, unreachable
@@ -21,8 +22,6 @@ from penstock.connectors.files.stores.ranges import RangeStream
 from penstock.language.errors import InvalidSpec, NotYet
 
 _SETTINGS: Any = {
-    "connection_timeout": 15,
-    "read_timeout": 60,
     "retry_total": 2,
     "initial_backoff": 1,
     "increment_base": 2,
@@ -88,11 +87,18 @@ class BlobContainer:
     """A prefix of a container, or one blob in it. Without an account, `endpoint` is asked anonymously."""
 
     def __init__(
-        self, url: str, endpoint: str | None, account: Account | None, subject: str, ignore: Sequence[str] = ()
+        self,
+        url: str,
+        endpoint: str | None,
+        account: Account | None,
+        subject: str,
+        ignore: Sequence[str] = (),
+        look_up: addresses.LookUp = addresses.system,
     ) -> None:
         self.url, self._subject, self._ignore = url, subject, ignore
         self._server = account.url if account is not None else endpoint or ""
-        addresses.check_url(self._server, subject)
+        session = requestsession.checking(subject, look_up)
+        transport = RequestsTransport(session=session, connection_timeout=15, read_timeout=60)
         self._remedy = (
             "It was asked without any: name a Secret in auth.azure."
             if account is None
@@ -100,7 +106,9 @@ class BlobContainer:
         )
         container, _, self._prefix = url.removeprefix("az://").partition("/")
         credential = account.credential if account is not None else None
-        self._container = ContainerClient(self._server, container, credential=credential, **_SETTINGS)
+        self._container = ContainerClient(
+            self._server, container, credential=credential, transport=transport, **_SETTINGS
+        )
         self._root = f"az://{container}/"
 
     def _translate(self, error: Exception) -> InvalidSpec | NotYet | None:

@@ -16,7 +16,7 @@ from google.auth import exceptions as google
 from google.auth.transport.requests import Request
 from google.oauth2 import service_account
 
-from penstock.connectors.files.stores import addresses
+from penstock.connectors.files.stores import addresses, requestsession
 from penstock.connectors.files.stores.credentials import SecretKeys
 from penstock.connectors.files.stores.globs import matcher
 from penstock.connectors.files.stores.port import StoredFile, Upload, gone, status, trouble, unreachable
@@ -31,6 +31,7 @@ from gcsfs import core
 from gcsfs.retry import HttpError, retry_request
 
 _SCOPES = ("https://www.googleapis.com/auth/devstorage.read_write",)
+_LOGIN_SECONDS = 15
 _PUBLIC = "https://storage.googleapis.com"
 KEY = "key.json"
 """The key of the Secret; Google's own instructions name the file so."""
@@ -54,6 +55,19 @@ class _Files(core.GCSFileSystem):  # type: ignore[misc]  # gcsfs ships no types
         return await super()._set_session()
 
 
+class _Credentials(service_account.Credentials):
+    """Credentials that get their token from an address that was checked, whoever asks for it; gcsfs does so, too."""
+
+    subject = ""
+    look_up: addresses.LookUp = staticmethod(addresses.system)
+
+    def refresh(self, request: Any) -> None:
+        del request  # gcsfs brings one that follows redirects
+        with requestsession.checking(self.subject, self.look_up) as session:
+            session.max_redirects = 0
+            super().refresh(partial(Request(session), timeout=_LOGIN_SECONDS))  # type: ignore[no-untyped-call]
+
+
 @dataclass(frozen=True)
 class ServiceAccount:
     """The key of a service account, never shown, and the name of the Secret that it comes from."""
@@ -67,7 +81,7 @@ def service_account_of(keys: SecretKeys) -> ServiceAccount:
     text = keys.required(KEY)
     try:
         described = json.loads(text)
-        credentials: Any = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
+        credentials: Any = _Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
             described, scopes=_SCOPES
         )
     except (ValueError, TypeError, AttributeError):  # its text is never part of the message
@@ -88,7 +102,7 @@ class GoogleBucket:
         if endpoint is not None:
             addresses.check_url(endpoint, subject)
         if account is not None:
-            addresses.check_url(self._token_server(), subject)
+            account.credentials.subject = subject
         self._remedy = (
             "It was asked without any: name a Secret in auth.googleServiceAccount."
             if account is None
@@ -118,9 +132,7 @@ class GoogleBucket:
     def log_in(self) -> None:
         """Get a token where none is valid. gcsfs would try a refused key again and again."""
         if self._account is not None and not self._account.credentials.valid:
-            with requests.Session() as session:
-                session.max_redirects = 0
-                self._account.credentials.refresh(partial(Request(session), timeout=15))
+            self._account.credentials.refresh(None)
 
     def list_files(self, pattern: str | None) -> list[StoredFile]:
         """The objects beneath the prefix that fit, sorted by URL; or the one object."""

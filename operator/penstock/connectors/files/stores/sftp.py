@@ -30,6 +30,7 @@ from penstock.language.conditions import Reason
 from penstock.language.errors import InvalidSpec, NotYet
 
 _PORT = 22
+_CONNECT_SECONDS = 15
 _MISSING = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath)
 _FULL = (asyncssh.SFTPNoSpaceOnFilesystem, asyncssh.SFTPQuotaExceeded)
 _LOST = (asyncssh.DisconnectError, asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection)
@@ -74,8 +75,15 @@ def _private_key(keys: SecretKeys, text: str) -> Any:
 class SftpServer:
     """A folder at an SFTP server, or one file in it."""
 
-    def __init__(self, url: str, login: Login, subject: str, ignore: Sequence[str] = ()) -> None:
-        self.url, self._login, self._subject, self._ignore = url, login, subject, ignore
+    def __init__(
+        self,
+        url: str,
+        login: Login,
+        subject: str,
+        ignore: Sequence[str] = (),
+        look_up: addresses.LookUp = addresses.system,
+    ) -> None:
+        self.url, self._login, self._subject, self._ignore, self._look_up = url, login, subject, ignore, look_up
         address = urlsplit(url)
         self._host, self._port = address.hostname or "", address.port or _PORT
         self._server = f"{address.scheme}://{address.netloc}"
@@ -89,17 +97,18 @@ class SftpServer:
         """The client, connected at its first use. Nothing of this machine is used: no agent, no key, no file."""
         if self._client is None:
             login = self._login
-            addresses.check_host(self._host, self._port, self._subject)
+            place = addresses.connected(self._host, self._port, self._subject, _CONNECT_SECONDS, self._look_up)
             self._files = SSHFileSystem(
                 self._host,
                 port=self._port,
+                sock=place,
                 username=login.user,
                 password=login.password,
                 client_keys=None if login.key is None else [login.key],
                 known_hosts=asyncssh.import_known_hosts(login.known_hosts),
                 config=None,
                 agent_path=None,
-                connect_timeout=15,
+                connect_timeout=_CONNECT_SECONDS,
                 login_timeout=30,
                 keepalive_interval=15,
                 keepalive_count_max=4,
