@@ -3,6 +3,7 @@
 After sigs.k8s.io/structured-merge-diff v6, whose rules these are; its names stand in brackets.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from localkube import errors, fieldsets
 from localkube.fieldsets import Path
 from localkube.objects import Json, now
 
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _NOBODYS = {("f:apiVersion",), ("f:kind",), ("f:metadata",)} | {
     ("f:metadata", f"f:{key}")
     for key in (
@@ -110,10 +112,26 @@ def applied(
     changes = fieldsets.compared(shape, live, merged)
     contested = {path for path in changes.added | changes.modified if path[0][2:] not in others}
     conflicts = {m: lost for m, paths in owned.items() if (lost := contested & paths)}
+    if conflicts and not force and manager.name == "kubectl":
+        conflicts = _beyond_last_applied(shape, live, conflicts)
     if conflicts and not force:
         raise _conflict(conflicts)
     kept = {m: paths - contested - changes.removed for m, paths in owned.items()}
     return merged, {m: paths for m, paths in kept.items() if paths} | {manager: asked}
+
+
+def _beyond_last_applied(shape: Json, live: Json, conflicts: dict[Manager, set[Path]]) -> dict[Manager, set[Path]]:
+    """The conflicts, without the fields that still have the value of the last client-side apply [lastAppliedManager].
+
+    The API server takes them over for kubectl alone, so that one may change from client-side to server-side apply.
+    """
+    try:
+        last_applied = json.loads(live["metadata"]["annotations"][_LAST_APPLIED])
+    except (KeyError, TypeError, ValueError):
+        return conflicts
+    changes = fieldsets.compared(shape, live, last_applied)
+    allowed = fieldsets.declared(shape, last_applied) - changes.added - changes.modified - changes.removed
+    return {manager: left for manager, paths in conflicts.items() if (left := paths - allowed)}
 
 
 def _first(manager: Manager) -> Manager:

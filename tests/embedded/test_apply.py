@@ -69,6 +69,14 @@ def test_applying_the_same_again_changes_nothing(kube: Kube) -> None:
     assert again["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
 
 
+def test_kubectl_may_change_to_server_side_apply_and_a_value_at_once(kube: Kube) -> None:
+    kube.apply(thing("s", num=1))
+    kube.apply(thing("s", num=2), "--server-side")
+    kube.http("PATCH", "things/s?fieldManager=hand", {"spec": {"num": 3}}, MERGE)
+    assert 'conflict with "hand"' in kube.apply(thing("s", num=4), "--server-side", ok=False)
+    assert kube.get("things/s")["spec"]["num"] == 3
+
+
 def test_lists_of_built_ins_merge_by_key(kube: Kube) -> None:
     def cron(env: str, value: str) -> Json:
         container = {"name": "w", "image": "penstock-worker:dev", "env": [{"name": env, "value": value}]}

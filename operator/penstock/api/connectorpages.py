@@ -87,7 +87,6 @@ def _abilities(kind: objects.KindName, traits: Traits) -> Iterator[str]:
 
 
 def _schema(kind: objects.KindName, name: str) -> Mapping[str, Any]:
-    (version,) = crds.manifest(objects.KINDS[kind])["spec"]["versions"]
-    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    spec = crds.documented(objects.KINDS[kind])["properties"]["spec"]
     schema: Mapping[str, Any] = spec["properties"]["connector"]["properties"][name]
     return schema

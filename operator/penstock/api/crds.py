@@ -5,6 +5,7 @@ What pydantic says as JSON Schema is brought into the structural form that Kuber
 no `$ref`, no `anyOf` with null, no titles, nothing unknown beside `properties`.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def manifest(kind: Kind) -> dict[str, Any]:
         "name": objects.VERSION,
         "served": True,
         "storage": True,
-        "schema": {"openAPIV3Schema": _object(kind)},
+        "schema": {"openAPIV3Schema": _with_atomic_unions(documented(kind))},
         "subresources": {"status": {}},
         "additionalPrinterColumns": [column.to_object() for column in columns.OF[kind.name]],
     }
@@ -141,7 +142,8 @@ def _stale(folder: Path) -> Iterator[str]:
             yield name
 
 
-def _object(kind: Kind) -> Schema:
+def documented(kind: Kind) -> Schema:
+    """The schema of one kind with every default; the definition has those outside unions only."""
     spec = structural(kind.spec)
     if rules := _RULES.get(kind.name):
         spec["x-kubernetes-validations"] = rules
@@ -179,7 +181,7 @@ class _Structure:
             whole["enum"] = [whole.pop("const")]
         kept = {key: whole[key] for key in _KEPT if key in whole}
         # A default of a union would be there still when another member is applied, and two are too many.
-        union = kept.get("minProperties") == kept.get("maxProperties") == 1
+        union = _is_union(kept)
         if not defaults or union or kept.get("default") is None:
             kept.pop("default", None)
         else:
@@ -219,6 +221,41 @@ class _Structure:
 
 def _may_be_null(schema: Schema) -> bool:
     return any(choice.get("type") == "null" for choice in schema.get("anyOf", ()))
+
+
+def _with_atomic_unions(schema: Schema, *, inside_union: bool = False) -> Schema:
+    """The schema with each union as one value for server-side apply, and no default inside it.
+
+    Otherwise a server-side apply of another member, after another field manager had applied the object, would leave
+    both members: "Too many: 2". A default inside would make the stored union differ from the one that is applied, so
+    that an unchanged manifest would conflict with the manager that applied it before. The operator fills it in.
+    """
+    result = dict(schema)
+    if inside_union and "default" in result:
+        if default := _words(result.pop("default")):
+            result["description"] = f"{result.get('description', '')} Default: {default}.".lstrip()
+    if _is_union(schema):
+        result["x-kubernetes-map-type"] = "atomic"
+        inside_union = True
+    if "properties" in schema:
+        result["properties"] = {
+            name: _with_atomic_unions(field, inside_union=inside_union) for name, field in schema["properties"].items()
+        }
+    for key in ("items", "additionalProperties"):
+        if key in schema:
+            result[key] = _with_atomic_unions(schema[key], inside_union=inside_union)
+    return result
+
+
+def _is_union(schema: Schema) -> bool:
+    return bool(schema.get("minProperties") == schema.get("maxProperties") == 1)
+
+
+def _words(default: Any) -> str:
+    """A default as it is written in YAML; nothing for an empty one, nor for an object, whose fields have their own."""
+    if isinstance(default, dict) or default in (None, "", []):
+        return ""
+    return json.dumps(default, ensure_ascii=False)
 
 
 def _without_nulls(value: Any) -> Any:

@@ -76,8 +76,7 @@ def _kinds() -> str:
 
 def _kind(kind: Kind, described: Described) -> str:
     """One kind's chapter: what it is, and two tables."""
-    (version,) = crds.manifest(kind)["spec"]["versions"]
-    schema = version["schema"]["openAPIV3Schema"]
+    schema = crds.documented(kind)
     of = f" of a {kind.name}"
     spec, status = ([*fields(part, schema["properties"][part], described, of)] for part in ("spec", "status"))
     heading = ("field", "type", "what it is")

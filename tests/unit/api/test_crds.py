@@ -1,5 +1,6 @@
 """The definitions that are generated from the models."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,6 +59,27 @@ def test_a_union_is_an_object_with_exactly_one_member() -> None:
     choice = ROOT["properties"]["choice"]
     assert (choice["minProperties"], choice["maxProperties"]) == (1, 1)
     assert "default" not in choice, "it would still be there when another member is applied"
+
+
+def _unions(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if schema.get("minProperties") == schema.get("maxProperties") == 1:
+        yield schema
+    for inner in (*schema.get("properties", {}).values(), schema.get("items"), schema.get("additionalProperties")):
+        if inner:
+            yield from _unions(inner)
+
+
+@pytest.mark.parametrize("definition", crds.all_of_them(), ids=lambda definition: definition["metadata"]["name"])
+def test_a_union_is_one_value_without_stored_defaults(definition: dict[str, Any]) -> None:
+    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    for union in _unions(schema["properties"]["spec"]):
+        assert union["x-kubernetes-map-type"] == "atomic"
+        assert "'default':" not in str(union), "an unchanged manifest would conflict with its earlier field manager"
+
+
+def test_a_default_inside_a_union_is_in_its_description() -> None:
+    schema = _served("Destination")["spec"]["properties"]["connector"]["properties"]["postgres"]["properties"]
+    assert schema["port"]["description"].endswith(" Default: 5432.")
 
 
 def test_list_items_have_no_defaults() -> None:
