@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
+from pyiceberg.table.update.schema import UpdateSchema
 from pyiceberg.types import (
     BooleanType,
     DateType,
@@ -49,9 +50,13 @@ _LINEAGE = {
 
 
 def table(dataset: DatasetOrder) -> Schema:
-    """The Iceberg schema that the Dataset's fields describe, and the columns of lineage after them."""
+    """The Iceberg schema that the Dataset's fields describe, and the columns of lineage after them.
+
+    The fields of its primary key are the identifier fields.
+    """
     own = [_column(number, field) for number, field in enumerate(dataset.schema_.fields, start=1)]
-    return Schema(*own, *_from_arrow(tablestore.LINEAGE, len(own) + 1))
+    key = [column.field_id for column in own if column.name in dataset.schema_.key]
+    return Schema(*own, *_from_arrow(tablestore.LINEAGE, len(own) + 1), identifier_field_ids=key)
 
 
 def quarantine() -> Schema:
@@ -85,11 +90,21 @@ def plain(schema: Schema) -> list[differences.Column]:
     return [differences.Column(field.name, str(field.field_type), field.required) for field in schema.fields]
 
 
+def key(schema: Schema) -> list[str]:
+    """The names of the columns of the primary key."""
+    return [field.name for field in schema.fields if field.field_id in schema.identifier_field_ids]
+
+
 def alter(table: Table, wanted: Schema, made: Sequence[Change]) -> None:
     """Make the changes in one commit. Columns keep their ids, also under another name; a new type has a new id."""
     new = {field.name: field for field in wanted.fields}
-    added = {change.column for change in made if change.kind in ("AddColumn", "Retype")}
+    added = [change.column for change in made if change.kind in ("AddColumn", "Retype")]
+    in_them = {(kind, name) for name in added for kind in ("Require", "Relax")}
+    again = any(change.kind in ("Key", "DropColumn", "Retype") for change in made)
     with table.transaction() as transaction:
+        if again and key(table.schema()):  # a column of the key cannot be dropped
+            with transaction.update_schema(allow_incompatible_changes=True) as update:
+                update.set_identifier_fields()
         with transaction.update_schema(allow_incompatible_changes=True) as update:
             for change in made:
                 match change.kind:
@@ -99,16 +114,21 @@ def alter(table: Table, wanted: Schema, made: Sequence[Change]) -> None:
                         update.delete_column(change.column)
         with transaction.update_schema(allow_incompatible_changes=True) as update:
             for change in made:
-                field = new.get(change.column)
-                if field is None:
-                    continue
-                match change.kind:
-                    case "AddColumn" | "Retype":
-                        update.add_column(field.name, field.field_type, field.doc, required=field.required)
-                    case "Widen":
-                        update.update_column(field.name, field.field_type)
-                    case "Require" | "Relax" if change.column not in added:
-                        update.update_column(field.name, required=field.required)
+                if (field := new.get(change.column)) is not None and (change.kind, change.column) not in in_them:
+                    _make(update, change, field)
         with transaction.update_schema() as update:
             for name in reversed(new):
                 update.move_first(name)
+            if again:
+                update.set_identifier_fields(*key(wanted))
+
+
+def _make(update: UpdateSchema, change: Change, field: NestedField) -> None:
+    """Make a change of a column that is to be as this field."""
+    match change.kind:
+        case "AddColumn" | "Retype":
+            update.add_column(field.name, field.field_type, field.doc, required=field.required)
+        case "Widen":
+            update.update_column(field.name, field.field_type)
+        case "Require" | "Relax":
+            update.update_column(field.name, required=field.required)

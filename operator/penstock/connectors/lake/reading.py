@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyiceberg.io.pyarrow import schema_to_pyarrow
-from pyiceberg.table import Table
+from pyiceberg.expressions import AlwaysTrue
+from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
+from pyiceberg.table import FileScanTask, Table
 
 from penstock.connectors.lake.warehouses.port import Warehouse
 
@@ -38,6 +39,19 @@ def batches(warehouse: Warehouse, table: Table, location: str, columns: Sequence
         present = [name for name in there.values() if name is not None]
         for batch in file.iter_batches(_BATCH, columns=present or [file.schema_arrow.names[0]]):
             yield _as_now(batch, [(schema.field(name), there[name]) for name in columns])
+
+
+def live_rows(warehouse: Warehouse, table: Table, task: FileScanTask, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The rows of a file that are not deleted, as `batches`. One with delete files is read by pyiceberg, as a whole."""
+    location = task.file.file_path
+    with warehouse.failures(location):
+        if task.delete_files:
+            scan = ArrowScan(table.metadata, table.io, table.schema().select(*columns), AlwaysTrue())
+            for batch in scan.to_record_batches([task]):
+                yield pa.Table.from_batches([batch]).select(list(columns))
+            return
+        for batch in batches(warehouse, table, location, columns):
+            yield pa.Table.from_batches([batch])
 
 
 def _as_now(batch: pa.RecordBatch, columns: Sequence[tuple[pa.Field, str | None]]) -> pa.RecordBatch:

@@ -4,14 +4,13 @@ A file whose statistics say that all its rows came from inputs that leave is dro
 some of their rows is read, and written again without them. Rows without lineage stay.
 """
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.conversions import from_bytes
-from pyiceberg.expressions import AlwaysTrue
-from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
+from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import FileScanTask, Table
 from pyiceberg.types import LongType
@@ -74,18 +73,8 @@ class Removing:
             files.write(batch.filter(pc.invert(mask)))
         return left
 
-    def _batches(self, task: FileScanTask, names: Iterable[str]) -> Iterator[pa.Table]:
-        """The file's live rows. One with delete files is read by pyiceberg, which reads it as a whole."""
-        location = task.file.file_path
-        with self.warehouse.failures(location):
-            if task.delete_files:
-                schema = self.table.schema().select(*names)
-                scan = ArrowScan(self.table.metadata, self.table.io, schema, AlwaysTrue())
-                for batch in scan.to_record_batches([task]):
-                    yield pa.Table.from_batches([batch])
-                return
-            for batch in reading.batches(self.warehouse, self.table, location, [*names]):
-                yield pa.Table.from_batches([batch])
+    def _batches(self, task: FileScanTask, names: Sequence[str]) -> Iterator[pa.Table]:
+        return reading.live_rows(self.warehouse, self.table, task, names)
 
     def _count(self, task: FileScanTask) -> int:
         if not task.delete_files:

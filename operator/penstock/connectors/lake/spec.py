@@ -62,6 +62,7 @@ class LakeDestination(ConnectorSpec):
             "What a killed run has left in the warehouse is removed by its next attempt, or, if it is never tried "
             "again, by another run a day later: data files, metadata, and uploads that were not finished.",
         ),
+        write_modes=("append", "replace", "upsert", "snapshot"),
         example="examples/10-lake-on-s3",
     )
 

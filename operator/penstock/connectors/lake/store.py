@@ -15,10 +15,12 @@ from penstock.connectors.lake.datafiles import DataFiles
 from penstock.connectors.lake.tables import Lake, Tables
 from penstock.connectors.lake.warehouses.port import Warehouse
 from penstock.language.errors import NotYet
+from penstock.language.traits import WriteMode
 from penstock.runs.order import DatasetOrder, DestinationOrder
 from penstock.runs.report import ColumnReport, DatasetReport
 from penstock.worker.ledger import LEASE, SqlLedger
 from penstock.worker.pod import Pod
+from penstock.worker.ports import tablestore
 from penstock.worker.ports.differences import Change
 from penstock.worker.ports.ledger import Attempt, Claim, Ledger
 from penstock.worker.ports.tablestore import LINEAGE, Publication, Scan, Staged, Standing, Traits
@@ -77,12 +79,11 @@ class LakeStore:
 
     def writer(self, claim: Claim, dataset: DatasetOrder, part: str) -> "LakeWriter":
         """Files beside the tables that no snapshot names yet."""
-        return LakeWriter(self.lake, self._tables(dataset), staging.data_name(claim, part))
+        return LakeWriter(self.lake, self._tables(dataset), staging.data_name(claim, part), dataset.write_mode)
 
     def publish(self, claim: Claim, publication: Publication) -> DatasetReport:
         """Commit in one transaction of the catalog's database."""
-        name = staging.data_name(claim, "kept")
-        report = commit.publish(self.lake, claim, self._tables(publication.dataset), publication, name)
+        report = commit.publish(self.lake, claim, self._tables(publication.dataset), publication, self._pod)
         self._loaded.pop(publication.dataset.table, None)
         return report
 
@@ -123,10 +124,10 @@ class LakeStore:
 class LakeWriter:
     """Stages rows and quarantine entries as Parquet files."""
 
-    def __init__(self, lake: Lake, into: Tables, name: str) -> None:
-        self._good = DataFiles(lake.warehouse, f"{tables.folder(into.data)}/{name}", into.data_schema)
+    def __init__(self, lake: Lake, into: Tables, name: str, mode: WriteMode) -> None:
+        self.schema: pa.Schema = tablestore.staged_schema(into.data_schema, mode)
+        self._good = DataFiles(lake.warehouse, f"{tables.folder(into.data)}/{name}", self.schema)
         self._bad = DataFiles(lake.warehouse, f"{tables.folder(into.quarantine)}/{name}", into.quarantine_schema)
-        self.schema: pa.Schema = into.data_schema
 
     def write(self, rows: pa.Table) -> None:
         """Stage rows; any thread may."""

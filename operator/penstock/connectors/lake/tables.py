@@ -239,7 +239,11 @@ def _ensure(lake: Lake, dataset: DatasetOrder, name: str, schema: Schema) -> Tab
 
 
 def _differences(table: Table, wanted: Schema, renamed: Mapping[str, str]) -> list[Change]:
-    return differences.between(columns.plain(table.schema()), columns.plain(wanted), renamed)
+    there = table.schema()
+    return [
+        *differences.between(columns.plain(there), columns.plain(wanted), renamed),
+        *differences.of_keys(columns.key(there), columns.key(wanted), renamed),
+    ]
 
 
 def total(table: Table, key: str) -> int:
