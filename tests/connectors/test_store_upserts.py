@@ -11,8 +11,15 @@ import pytest
 
 from connectors.contract.adapters import STORES, Json, Row, SourceAdapter, StoreAdapter
 from connectors.contract.rig import Rig
+from connectors.test_stores import bench
 from penstock.connectors import registry
+from penstock.language.errors import InvalidSpec, NotYet
+from penstock.runs import places
+from penstock.runs.order import RunOrder
 from penstock.runs.report import Counts
+from penstock.worker.connectors import Connectors
+from penstock.worker.pod import here
+from penstock.worker.ports.ledger import Attempt
 from penstock.worker.ports.tablestore import INPUT_ID, LOAD_ID, LOADED_AT
 from worker.pods import a_pod
 from worker.pods import field as column
@@ -21,6 +28,8 @@ _UPSERT = {
     name: each for name, each in STORES.items() if "upsert" in registry.DESTINATIONS[each.system].traits.write_modes
 }
 by_key = pytest.mark.parametrize("adapter", _UPSERT.values(), ids=_UPSERT)
+# a lake is the same wherever its files lie; the tests of one load run on every store
+of_a_system = pytest.mark.parametrize("adapter", [each for name, each in _UPSERT.items() if name == each.system])
 Adapter = type[StoreAdapter]
 FIELDS = [
     column("word", "string"),
@@ -29,6 +38,7 @@ FIELDS = [
     column("version", "int"),
     column("ratio", "double"),
 ]
+SCHEMA: Json = {"fields": FIELDS, "primaryKey": ["region", "id"]}
 KILLED_AT = ("staged", "metadata written", "before the commit", "committed")
 
 
@@ -124,9 +134,7 @@ def upserting(adapter: Adapter, root: Path, *, versioned: bool = False) -> Itera
     pod = a_pod(root)
     with Folder.running(root) as source, adapter.running(root) as store:
         rig = Rig(pod, source, store)
-        schema: Json = {"fields": FIELDS, "primaryKey": ["region", "id"]}
-        schema |= {"versionField": "version"} if versioned else {}
-        rig.prepare(schema=schema, writeMode="upsert")
+        rig.prepare(schema=SCHEMA | ({"versionField": "version"} if versioned else {}), writeMode="upsert")
         yield rig, source
 
 
@@ -154,14 +162,14 @@ def a_line(chance: random.Random) -> Line:
     )
 
 
-@by_key
+@of_a_system
 @pytest.mark.parametrize("versioned", [False, True], ids=["by-order", "by-version"])
 def test_random_loads_leave_what_a_plain_model_has(adapter: Adapter, versioned: bool, tmp_path: Path) -> None:
     """New files, changed files, rows that meet in one run, bad rows, and workers that are killed on the way."""
     chance, model, files = random.Random(f"{versioned}"), Model(versioned), dict[str, list[Line]]()
     lineage: dict[str, Json] = {}
     with upserting(adapter, tmp_path, versioned=versioned) as (rig, source):
-        for number in range(8):
+        for number in range(6):
             run, changed = f"r{number}", dict[str, list[Line]]()
             for name in chance.sample(["a", "b", "c", "d"], chance.randint(1, 3)):
                 rows = [a_line(chance) for _ in range(chance.randint(0, 25))]
@@ -199,3 +207,120 @@ def assert_as(model: Model, run: str, counts: Counts, rig: Rig, lineage: dict[st
 
 
 COUNTS = ("loaded", "unchanged", "superseded", "quarantined", "replaced")
+
+
+@by_key
+def test_a_load_by_key_that_is_killed_before_its_commit(adapter: Adapter, tmp_path: Path) -> None:
+    with upserting(adapter, tmp_path) as (rig, source):
+        source.write("a", [Line(1, "eu", "x"), Line(2, "eu", "x"), Line(1, "eu", "y")])
+        assert rig.killed("r1", "before the commit") == -9
+        assert rig.work("r1") == 0
+        assert rig.store is not None
+        assert rig.store.staged() == 0
+        source.write("b", [Line(2, "eu", "z"), Line(1, "eu", "y")])
+        assert rig.work("r2") == 0
+        assert {key: row["word"] for key, row in table(rig).items()} == {(1, "eu"): "y", (2, "eu"): "z"}
+        counts = rig.report("r2").datasets[0].counts
+        assert (counts.read, counts.loaded, counts.unchanged, counts.superseded, counts.replaced) == (2, 1, 1, 0, 1)
+
+
+@of_a_system
+def test_rows_that_are_equal_move_nothing(adapter: Adapter, tmp_path: Path) -> None:
+    """A full read of the same rows leaves the table's files and its load as they are, and bad rows once."""
+    with upserting(adapter, tmp_path) as (rig, source):
+        rig.prepare(schema=SCHEMA, writeMode="upsert", sync="full")
+        source.write("a", [Line(1, "eu", "x"), Line(2, "eu", "y", ratio="0.5"), Line(None, "eu")])
+        source.write("b", [Line(3, "eu", "z")])
+        assert rig.work("r1") == 0
+        before, [first] = table(rig), rig.report("r1").datasets
+        assert rig.work("r2") == 0
+        [second] = rig.report("r2").datasets
+        assert table(rig) == before
+        assert (second.counts.unchanged, second.counts.loaded, second.counts.quarantined) == (3, 0, 1)
+        assert (first.rows, first.quarantined) == (second.rows, second.quarantined) == (3, 1)
+        (source.folder / "b.csv").unlink()
+        assert rig.work("r3") == 0
+        assert table(rig) == before, "absence is no deletion"
+
+
+@of_a_system
+def test_a_later_commit_by_key_and_what_is_read_of_the_load_before(adapter: Adapter, tmp_path: Path) -> None:
+    """What a delivery has recorded is delivered as it was, or not at all: never a mixture."""
+    with upserting(adapter, tmp_path) as (rig, source):
+        source.write("a", [Line(1, "eu", "x"), Line(2, "eu", "x")])
+        assert rig.work("r1") == 0
+        dataset = RunOrder.model_validate(rig.pod.order()).datasets[0]
+        store = Connectors().store_of(dataset.destination, here(rig.pod.environment("reader")))
+        before = store.standing(dataset)
+        assert before is not None
+        source.write("b", [Line(1, "eu", "y"), Line(3, "eu", "y")])
+        assert rig.work("r2") == 0
+        if store.traits.snapshots:
+            old = store.scan(dataset, ["id", "word"], before.snapshot).rows.read_all().to_pylist()
+            assert sorted((row["id"], row["word"]) for row in old) == [(1, "x"), (2, "x")]
+            return
+        with pytest.raises(NotYet) as gone:
+            store.scan(dataset, ["id", "word"], before.snapshot)
+        assert gone.value.reason == "DatasetNotReady"
+
+
+@of_a_system
+def test_a_key_of_a_long_text(adapter: Adapter, tmp_path: Path) -> None:
+    """A row whose key the store cannot hold is bad; the others are loaded."""
+    longest = Connectors().store(adapter.system).traits.longest_key
+    chance = random.Random(1)
+    texts = {
+        size: "".join(chance.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=size)) for size in (2400, 2401, 100_000)
+    }
+    with upserting(adapter, tmp_path) as (rig, source):
+        source.write("a", [Line(size, text) for size, text in texts.items()])
+        assert rig.work("r1") == 0
+        kept = {size for size in texts if longest is None or size <= longest}
+        assert {(size, texts[size]) for size in kept} == {*table(rig)}
+        bad = rig.rows(suffix="_quarantine")
+        assert [row["reason"] for row in bad] == ["KeyTooLong"] * (len(texts) - len(kept))
+
+
+@of_a_system
+def test_the_key_of_a_table(adapter: Adapter, tmp_path: Path) -> None:
+    """A key comes while there are no rows, and may go at any time: rows may not fit a new one."""
+    with bench(adapter, tmp_path) as there:
+        plain, store = there.dataset(), there.store()
+        by_id = there.dataset(writeMode="upsert", schema=keyed("id"))
+        by_both = there.dataset(writeMode="upsert", schema=keyed("id", "word"))
+        store.ensure(plain)
+        for dataset in (by_id, by_both, by_id):
+            with store.claim(dataset, Attempt("m1", "worker")) as claim:
+                assert "Key" in {change.kind for change in store.alter(dataset, claim)}
+                assert (store.changes(dataset), store.alter(dataset, claim)) == ([], [])
+        there.load("r1", {"a": [1]}, dataset=plain, alter=True)
+        for dataset in (by_id, by_both):
+            with pytest.raises(InvalidSpec) as refused, store.claim(dataset, Attempt("m2", "worker")) as claim:
+                store.alter(dataset, claim)
+            assert refused.value.reason == "SchemaChanged"
+            assert "the primary key is none there and id" in refused.value.message
+
+
+def keyed(*key: str) -> Json:
+    """The schema of `Bench.dataset` with this key."""
+    return {"fields": [column("id", "long", required=True), column("word", "string")], "primaryKey": [*key]}
+
+
+@of_a_system
+def test_a_snapshot_keeps_the_rows_of_each_load(adapter: Adapter, tmp_path: Path) -> None:
+    with upserting(adapter, tmp_path) as (rig, source):
+        rig.prepare(schema={"fields": FIELDS}, writeMode="snapshot", sync="full")
+        source.write("a", [Line(1, "eu", "x"), Line(2, "eu", "y")])
+        assert rig.work("r1") == 0
+        source.write("a", [Line(1, "eu", "z")])
+        assert rig.killed("r2", "before the commit") == -9
+        assert rig.work("r2") == 0
+        by_load: dict[Json, list[str]] = {}
+        for row in sorted(rig.rows(), key=lambda row: int(row["id"])):
+            by_load.setdefault(row[LOADED_AT], []).append(row["word"])
+        assert [words for _, words in sorted(by_load.items())] == [["x", "y"], ["z"]]
+        (source.folder / "b.csv").write_text("other,header\n1,2\n", encoding="utf-8")
+        assert rig.work("r3") == places.EXIT_INVALID, (
+            "a snapshot without one of its files would be read as if its rows were gone"
+        )
+        assert len(rig.rows()) == 3

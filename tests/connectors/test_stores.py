@@ -84,9 +84,11 @@ class Bench:
         return sorted(row["id"] for row in self.adapter.rows(table))
 
     def load(self, run: str, inputs: Mapping[str, Sequence[int]], **more: Any) -> Claim:
-        """Load inputs, by name, with these ids, each input with one bad row; the claim."""
+        """Load inputs, by name, with these ids, each input with one bad row; the claim. `alter` migrates before."""
         store, dataset = self.store(), more.pop("dataset", None) or self.dataset()
         with store.claim(dataset, Attempt(run, "worker")) as claim:
+            if more.pop("alter", False):
+                store.alter(dataset, claim)
             store.ensure(dataset)
             planned = dict(zip(inputs, store.ledger.new_input_ids(claim, len(inputs)), strict=True))
             staged = stage(store, claim, dataset, {planned[name]: ids for name, ids in inputs.items()})
