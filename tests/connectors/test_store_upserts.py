@@ -320,7 +320,5 @@ def test_a_snapshot_keeps_the_rows_of_each_load(adapter: Adapter, tmp_path: Path
             by_load.setdefault(row[LOADED_AT], []).append(row["word"])
         assert [words for _, words in sorted(by_load.items())] == [["x", "y"], ["z"]]
         (source.folder / "b.csv").write_text("other,header\n1,2\n", encoding="utf-8")
-        assert rig.work("r3") == places.EXIT_INVALID, (
-            "a snapshot without one of its files would be read as if its rows were gone"
-        )
+        assert rig.work("r3") == places.EXIT_CONFIGURATION, "absence would be read as deletion"
         assert len(rig.rows()) == 3
