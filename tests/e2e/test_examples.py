@@ -6,6 +6,7 @@ import gzip
 import json
 import shutil
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
@@ -27,6 +28,7 @@ def test_every_example_is_tested_here() -> None:
         *("01-quickstart", "02-s3", "03-json-lines", "04-sqlite", "05-postgres", "06-nested", "07-duckdb", "08-mysql"),
         "09-postgres-tables",
         "10-lake-on-s3",
+        "11-duckdb-tables",
     }
 
 
@@ -224,6 +226,19 @@ def test_duckdb_reads_a_table_and_a_query_of_one_moment(session: Session, tmp_pa
     session.wait("source", "weather", "Discovered")
     streams = session.get("source", "weather")["status"]["streams"]
     assert [(stream["name"], stream["fields"]) for stream in streams] == [("readings", 5), ("countries", 2)]
+
+
+def test_duckdb_tables_are_loaded_and_delivered(session: Session) -> None:
+    session.put("meters", "in", EXAMPLES / "11-duckdb-tables" / "data")
+    session.kubectl("apply", "-f", str(EXAMPLES / "11-duckdb-tables"))
+    run = session.last_run("pipeline", "meters", "nonce/first")
+    assert run["state"] == "Succeeded", run
+    assert (run["rowsRead"], run["rowsLoaded"], run["rowsQuarantined"]) == (8, 5, 3)
+    session.wait("subscription", "meter-readings", "LastRunSucceeded")
+    [delivered] = session.fetch("meters", "partner").rglob("*.parquet")
+    assert pyarrow.parquet.read_table(delivered).num_rows == 5
+    with duckdb.connect(session.fetch("meters", "analysis") / "meters.duckdb") as database:
+        assert database.sql("SELECT sum(kwh) FROM readings").fetchall() == [(Decimal("52831.850"),)]
 
 
 def test_nested_makes_a_row_of_each_line_of_an_order(session: Session) -> None:

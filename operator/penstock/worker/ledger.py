@@ -48,7 +48,7 @@ TABLES = (
   expires DOUBLE PRECISION NOT NULL, next_input BIGINT NOT NULL DEFAULT 1)""",
     """CREATE TABLE IF NOT EXISTS penstock_deliveries (
   subject TEXT NOT NULL, run TEXT NOT NULL, manifest TEXT NOT NULL, snapshot TEXT NOT NULL,
-  rows_delivered BIGINT NOT NULL, bytes BIGINT NOT NULL, files BIGINT NOT NULL, at TEXT NOT NULL,
+  rows_delivered BIGINT NOT NULL, bytes BIGINT NOT NULL, files BIGINT NOT NULL, "at" TEXT NOT NULL,
   PRIMARY KEY (subject, run))""",
 )
 
@@ -212,7 +212,8 @@ class SqlLedger:
         with self.database.transaction() as cursor:
             self.settle(cursor, claim, settlement)
             cursor.execute(
-                "INSERT INTO penstock_deliveries (subject, run, manifest, snapshot, rows_delivered, bytes, files, at) "
+                "INSERT INTO penstock_deliveries "
+                '(subject, run, manifest, snapshot, rows_delivered, bytes, files, "at") '
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     claim.subject,

@@ -1,4 +1,4 @@
-"""DuckDB as a Source."""
+"""DuckDB as a Source and a TableStore."""
 
 import os
 import shutil
@@ -6,8 +6,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Self
 import duckdb
 
 from connectors.contract import faults
-from connectors.contract.adapters import BAD, Cell, Fault, Row, SourceAdapter
+from connectors.contract.adapters import BAD, Adapter, Cell, Fault, Json, Row, SourceAdapter, StoreAdapter
 
 _COLUMNS = {
     "b": "BOOLEAN", "i": "INTEGER", "l": "BIGINT", "u": "UBIGINT", "h": "HUGEINT", "n": "DECIMAL(10,2)",
@@ -67,11 +67,10 @@ def _cells() -> list[Cell]:
     ]
 
 
-class Duckdb(SourceAdapter):
+class Database(Adapter):
+    """A file on a claim."""
+
     system = "duckdb"
-    write_mode = "replace"
-    matrix = tuple(_cells())
-    hostile_columns = ('a "b"', "select", "x'y", "ä", "a.b", "line\nbreak", "$1", "%s", "c0", "e0", "key")
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -87,22 +86,35 @@ class Duckdb(SourceAdapter):
         with adapter.others:
             yield adapter
 
-    def execute(self, *statements: str) -> None:
-        """Execute them in one transaction, as soon as no other process has the file open."""
+    @contextmanager
+    def opened(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The file, as soon as no other program has it open."""
         give_up = time.monotonic() + 60
         while True:
             try:
-                with duckdb.connect(self.file) as database:
-                    database.execute("SET TimeZone = 'UTC'")
-                    database.execute("BEGIN")
-                    for statement in statements:
-                        database.execute(statement)
-                    database.execute("COMMIT")
-                return
-            except duckdb.IOException:
-                if time.monotonic() > give_up:
+                database = duckdb.connect(self.file, read_only=read_only)
+                break
+            except (duckdb.IOException, duckdb.ConnectionException):
+                if time.monotonic() > give_up or not self.file.exists():
                     raise
             time.sleep(0.01)
+        with database:
+            database.execute("SET TimeZone = 'UTC'")
+            yield database
+
+    def execute(self, *statements: str) -> None:
+        """Execute them in one transaction, as soon as no other process has the file open."""
+        with self.opened() as database:
+            database.execute("BEGIN")
+            for statement in statements:
+                database.execute(statement)
+            database.execute("COMMIT")
+
+
+class Duckdb(Database, SourceAdapter):
+    write_mode = "replace"
+    matrix = tuple(_cells())
+    hostile_columns = ('a "b"', "select", "x'y", "ä", "a.b", "line\nbreak", "$1", "%s", "c0", "e0", "key")
 
     def fill(self, stream: str, rows: Sequence[Row]) -> None:
         table = f'CREATE OR REPLACE TABLE "{stream}" (id BIGINT PRIMARY KEY, word VARCHAR)'
@@ -141,21 +153,41 @@ def _inserts(stream: str, rows: Sequence[Row]) -> list[str]:
     return [f'INSERT INTO "{stream}" VALUES {values}'] if rows else []
 
 
-def _not_mounted(adapter: Duckdb) -> None:
+class Tables(Database, StoreAdapter):
+    """A file that a worker creates, in a folder that it creates too."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.file = self.file.parent / "of orders/it's.duckdb"
+        self.connector["path"] = "/volumes/shop/of orders/it's.duckdb"
+
+    def rows(self, table: str) -> list[Json]:
+        if not self.file.exists():
+            return []
+        with self.opened(read_only=True) as database, suppress(duckdb.CatalogException):
+            rows: list[Json] = database.sql(f'SELECT * FROM "{table}"').to_arrow_table().to_pylist()
+            return rows
+        return []
+
+    def staged(self) -> int:
+        return sum(path.is_file() for path in self.file.with_name(f"{self.file.name}.penstock").rglob("*"))
+
+
+def _not_mounted(adapter: Database) -> None:
     shutil.rmtree(adapter.file.parent)
 
 
-def _folder(adapter: Duckdb) -> None:
-    adapter.file.unlink()
-    adapter.file.mkdir()
+def _folder(adapter: Database) -> None:
+    adapter.file.unlink(missing_ok=True)
+    adapter.file.mkdir(parents=True)
 
 
-def _link(adapter: Duckdb) -> None:
+def _link(adapter: Database) -> None:
     adapter.file.rename(adapter.root / "outside.duckdb")
     adapter.file.symlink_to(adapter.root / "outside.duckdb")
 
 
-def _locked(adapter: Duckdb) -> None:
+def _locked(adapter: Database) -> None:
     """Another process has the file open."""
     script = (
         f"import duckdb, sys; c = duckdb.connect({str(adapter.file)!r}); print('open', flush=True); sys.stdin.read()"
@@ -173,7 +205,11 @@ def _other_file(adapter: Duckdb) -> None:
     adapter.connector["queries"] = [{"name": "q", "sql": "FROM read_text('/etc/hostname')"}]
 
 
-def _damaged(adapter: Duckdb) -> None:
+def _no_database(adapter: Database) -> None:
+    adapter.file.write_bytes(os.urandom(8192))
+
+
+def _damaged(adapter: Database) -> None:
     adapter.file.write_bytes(adapter.file.read_bytes()[:13_000])
 
 
@@ -182,7 +218,7 @@ Duckdb.faults = (
     Fault("no file", "ResourceNotFound", lambda adapter: adapter.file.unlink()),
     Fault("a folder", "WrongSpecification", _folder),
     Fault("a link", "WrongSpecification", _link),
-    Fault("no database", "WrongSpecification", lambda adapter: adapter.file.write_bytes(os.urandom(8192))),
+    Fault("no database", "WrongSpecification", _no_database),
     Fault("damaged", "WrongSpecification", _damaged),
     Fault("locked", "Unreachable", _locked),
     Fault("a table that is not there", "ResourceNotFound", faults.drop_a_table),
@@ -190,4 +226,37 @@ Duckdb.faults = (
     Fault("a query of another file", "WrongSpecification", _other_file, fails_runs=False),
 )
 
+
+def _filled(bring_about: Callable[[Database], None]) -> Callable[[Database], None]:
+    """As `bring_about`, of a file that is there."""
+
+    def fill_first(adapter: Database) -> None:
+        adapter.file.parent.mkdir(parents=True)
+        adapter.execute("CREATE TABLE other (id BIGINT)", "INSERT INTO other FROM range(100_000)")
+        bring_about(adapter)
+
+    return fill_first
+
+
+def _second_name(adapter: Database) -> None:
+    (adapter.root / "outside.duckdb").hardlink_to(adapter.file)
+
+
+def _linked_folder(adapter: Database) -> None:
+    (adapter.root / "outside").mkdir()
+    adapter.file.parent.symlink_to(adapter.root / "outside")
+
+
+Tables.faults = (
+    Fault("no claim", "ResourceNotFound", lambda adapter: shutil.rmtree(adapter.claim("shop"))),
+    Fault("a folder", "WrongSpecification", _folder),
+    Fault("a link", "WrongSpecification", _filled(_link)),
+    Fault("a second name", "WrongSpecification", _filled(_second_name)),
+    Fault("a link to its folder", "WrongSpecification", _linked_folder),
+    Fault("no database", "WrongSpecification", _filled(_no_database)),
+    Fault("damaged", "WrongSpecification", _filled(_damaged)),
+    Fault("locked", "Unreachable", _filled(_locked)),
+)
+
 SOURCES = (Duckdb,)
+STORES = (Tables,)

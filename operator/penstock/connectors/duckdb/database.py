@@ -1,10 +1,10 @@
-"""A DuckDB file, opened to be read: by several processes, unless another one has it open to write.
+"""A DuckDB file, opened to be read by several processes, or to be written by one alone.
 
 A process opens a file once, whoever in it asks for it: DuckDB allows no second instance of one file in a process. Who
 asks later gets a cursor of the same instance; when the last one is closed, the file and its lock are free again.
 
-This module never opens the file itself, not even to look at it: closing any descriptor of a file ends the locks that
-the process has on it (fcntl), also those of DuckDB.
+This module never opens a file that is in use itself, not even to look at it: closing any descriptor of a file ends the
+locks that the process has on it (fcntl), also those of DuckDB.
 
 DuckDB opens a file and its write-ahead log by their names, after it has resolved the links in them; it cannot be given
 a descriptor, since it resolves `/proc/self/fd/N` too. So both are checked before and after it has opened them, and
@@ -15,6 +15,8 @@ database; the log of an older one adds the rows of that log to the tables that h
 """
 
 import os
+import secrets
+import shutil
 import stat
 import threading
 import time
@@ -51,6 +53,7 @@ class _Instance:
     """A file that this process has open."""
 
     connection: Connection
+    writable: bool
     users: int = 0
 
 
@@ -69,7 +72,8 @@ _instances = _Instances()
 class DatabaseFile:
     """Where a file is: its path `name` relative to the mounted claim `root`.
 
-    `subject` begins messages: the object of the user, and the path in the manifest. `claim` is the claim's name.
+    `subject` begins messages: the object of the user, and the path in the manifest. `claim` is the claim's name. With
+    `writable`, the file is opened to be written, and created where it is missing.
     """
 
     root: Path
@@ -79,6 +83,7 @@ class DatabaseFile:
     memory: int
     threads: int
     scratch: Path
+    writable: bool = False
 
     @property
     def path(self) -> Path:
@@ -111,8 +116,11 @@ class DatabaseFile:
         with _instances.lock:
             there = _instances.by_path.get(self.path)
             if there is None:
-                there = _Instance(self._connect())
+                there = _Instance(self._connect(), self.writable)
                 _instances.by_path[self.path] = there
+            elif self.writable and not there.writable:
+                message = f"{self.subject} is read by this run, too. Load into another file than is read."
+                raise InvalidSpec(message, "WrongSpecification")
             there.users += 1
             return there.connection.cursor()
 
@@ -120,11 +128,15 @@ class DatabaseFile:
         """Open the file. Raises InvalidSpec for what is no regular file, or is reached or accompanied by a link."""
         above, _, name = self.name.rpartition("/")
         try:
-            with beneath.folder(self.root, above) as parent:
-                _check(parent, name)
-                connection = engine.connect(self.memory, self.threads, self.scratch, file=self.path, read_only=True)
+            with beneath.folder(self.root, above, create=self.writable) as parent:
+                if self.writable:
+                    self._create(parent, name)
+                _check(parent, name, second_name=not self.writable)
+                connection = engine.connect(
+                    self.memory, self.threads, self.scratch, file=self.path, read_only=not self.writable
+                )
                 try:
-                    _check(parent, name)
+                    _check(parent, name, second_name=not self.writable)
                     beneath.require_opened(self.path, parent, name)
                 except BaseException:
                     connection.close()
@@ -138,6 +150,24 @@ class DatabaseFile:
         except FileNotFoundError:
             raise InvalidSpec(f"{self.subject} does not exist. Check the path.", "ResourceNotFound") from None
 
+    def _create(self, parent: int, name: str) -> None:
+        """Create the file where it is missing: as a whole, since a worker may be killed meanwhile."""
+        with suppress(FileNotFoundError):
+            os.stat(name, dir_fd=parent, follow_symlinks=False)
+            return
+        empty = self.scratch / f"{secrets.token_hex(8)}.duckdb"
+        engine.connect(self.memory, self.threads, self.scratch, file=empty).close()
+        try:
+            with beneath.written(self.root, self.name) as (file, placed):
+                with empty.open("rb") as content:
+                    shutil.copyfileobj(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+                with suppress(FileExistsError):  # another process was faster
+                    placed.new()
+        finally:
+            empty.unlink()
+
     def _release(self) -> None:
         with _instances.lock:
             there = _instances.by_path[self.path]
@@ -147,7 +177,7 @@ class DatabaseFile:
                 there.connection.close()
 
 
-def at(path: str, volume: Volume, pod: Pod, owner: str) -> DatabaseFile:
+def at(path: str, volume: Volume, pod: Pod, owner: str, *, writable: bool = False) -> DatabaseFile:
     """The file at `path`. `owner` begins messages, such as "Source shop".
 
     Raises InvalidSpec when the claim is not mounted.
@@ -158,15 +188,20 @@ def at(path: str, volume: Volume, pod: Pod, owner: str) -> DatabaseFile:
         raise InvalidSpec(message, "ResourceNotFound")
     memory = max((pod.memory or _NO_LIMIT) // _SHARE, _SMALLEST)
     inside = path.removeprefix(f"{volume.mount_path}/")
-    return DatabaseFile(mount, inside, f"{owner}: {path}", volume.claim_name, memory, pod.processors, pod.scratch)
+    return DatabaseFile(
+        mount, inside, f"{owner}: {path}", volume.claim_name, memory, pod.processors, pod.scratch, writable
+    )
 
 
-def _check(parent: int, name: str) -> None:
-    """Raise FileNotFoundError, or Refused for what is no regular file, or has a log that is none."""
+def _check(parent: int, name: str, *, second_name: bool) -> None:
+    """Raise FileNotFoundError, or Refused for what is no regular file, or has a log that is none.
+
+    With `second_name`, hard links are no fault: what is only read may have them.
+    """
     if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
         raise beneath.Refused(name, "is a folder")
     for each in (name, *(name + log for log in _LOGS)):
-        beneath.check_file(parent, each, second_name=True)
+        beneath.check_file(parent, each, second_name=second_name)
 
 
 class Worker:

@@ -1,9 +1,9 @@
-"""DuckDB: what a Source says of a database file."""
+"""DuckDB: what a Source and a Destination say of a database file."""
 
 from typing import ClassVar
 
 from penstock.language.databases import DatabaseFile, Selection
-from penstock.language.traits import Traits
+from penstock.language.traits import TableLimits, Traits
 
 
 class DuckdbSource(Selection, DatabaseFile):
@@ -56,4 +56,49 @@ class DuckdbSource(Selection, DatabaseFile):
     )
 
 
+class DuckdbDestination(DatabaseFile):
+    """A DuckDB database file on a claim, for the tables of Datasets."""
+
+    traits: ClassVar[Traits] = Traits(
+        title="DuckDB",
+        description="Tables in a DuckDB database file, for Datasets.",
+        store="penstock.connectors.duckdb.store:DuckdbStore",
+        guarantee="Exactly once: rows, quarantine and the run's entry in the ledger are one transaction of the file.",
+        example="examples/11-duckdb-tables",
+        limits=TableLimits(
+            name_bytes=255, columns=2000, reserved_columns=("rowid",), reserved_tables=("penstock_", "sqlite_")
+        ),
+        types=(
+            ("`VARCHAR`", "`string`", "everything fits"),
+            ("`BOOLEAN`", "`boolean`", "everything fits"),
+            ("`INTEGER`, `BIGINT`", "`int`, `long`", "everything fits"),
+            ("`DOUBLE`", "`double`", "everything fits, also `NaN` and infinity"),
+            ("`DECIMAL(p,s)`", "`decimal(p,s)`", "everything fits"),
+            (
+                "`DATE`, `TIMESTAMP`, `TIMESTAMP WITH TIME ZONE`",
+                "the same",
+                "everything fits: a field holds the years 1 to 9999, and DuckDB more",
+            ),
+        ),
+        notes=(
+            "The file, and the folders above it, are created where they are missing. Tables are in the schema `main`; "
+            "beside them is the ledger (`penstock_runs`, `penstock_inputs`, …).",
+            "DuckDB lets one process write a file, and no other have it open meanwhile. A run has the file open for "
+            "its commit and for moments before it; while it reads its Source it stages rows in the folder "
+            "`<path>.penstock` beside the file, and others can open the file. A run that does not get it within 15 "
+            "seconds (5 minutes for the commit) fails as `Unreachable` and is tried again. A delivery has the file "
+            "open until it has read all rows.",
+            "Programs that keep the file open keep runs out. Read a copy of it, or open it for each query.",
+            "DuckDB needs a file system with locks: a volume that several nodes mount may have none.",
+            "One run cannot read a DuckDB file and write to it: the Source and the Destination need different files.",
+            "The owner of a table is kept in the comment on its column `_penstock_input_id`. Indexes, keys and views "
+            "that another program makes on a table may keep its columns from being altered.",
+            "The space of removed rows is used again, and the file does not become smaller.",
+            "DuckDB keeps no snapshots. A delivery that is tried again after a later load has removed rows fails, and "
+            "the next one delivers what is there then.",
+        ),
+    )
+
+
 SOURCE = DuckdbSource
+DESTINATION = DuckdbDestination
