@@ -2,6 +2,7 @@
 """The commit: rows, quarantine, removals and ledger in one transaction of the file, or nothing."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import duckdb
@@ -91,7 +92,8 @@ def _insert(cursor: Connection, place: Place, name: str, side: _Side) -> int:
             )
             raise InvalidSpec(message, "WrongSpecification") from None
         finally:
-            cursor.unregister(_STAGED)
+            with suppress(duckdb.Error):  # a failure has ended the transaction, and the view with it
+                cursor.unregister(_STAGED)
 
 
 def _execute(cursor: Connection, statement: str) -> int:

@@ -53,7 +53,7 @@ _MEANINGS: tuple[tuple[tuple[str, ...], Callable[[str], PenstockError]], ...] = 
     (("not a valid duckdb database file",), _wrong("is not a DuckDB database.")),
     (("corrupt", "checksum", "could not read enough bytes", "wal file", "replaying wal"), _DAMAGED),
     (
-        ("no space left", "disk full", "max_temp_directory_size"),
+        ("no space left", "disk full", "disk quota", "file too large", "max_temp_directory_size"),
         lambda subject: NotYet(f"{subject}: no space is left on the volume or for temporary files.", "StorageFull"),
     ),
     (

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from penstock.connectors.duckdb import faults
 from penstock.connectors.files.stores import beneath
+from penstock.language.errors import InvalidSpec
 from penstock.worker.ports.ledger import Claim
 from penstock.worker.ports.tablestore import QUARANTINE, Staged
 
@@ -40,8 +41,13 @@ class Place:
     @contextmanager
     def failures(self) -> Iterator[None]:
         """Translate what files raise."""
-        with faults.translated(f"{self.subject}, what is staged beside it"):
-            yield
+        subject = f"{self.subject}, what is staged beside it in {self.name.rpartition('/')[2]}"
+        with faults.translated(subject):
+            try:
+                yield
+            except beneath.Refused as refused:
+                message = f"{self.subject}: {refused.path} in the claim {refused.what}. Remove it."
+                raise InvalidSpec(message, "WrongSpecification") from None
 
     def read(self, name: str) -> BinaryIO:
         """A staged file, to be read and closed."""
@@ -56,17 +62,19 @@ class Place:
     def remove(self, folder: str) -> int:
         """Remove a claim's folder with its files; how many there were. What cannot be removed is left."""
         removed = 0
-        with suppress(OSError), beneath.folder(self.root, self.name) as above:
-            with beneath.folder(self.root, f"{self.name}/{folder}") as there:
-                for name in os.listdir(there):
-                    os.unlink(name, dir_fd=there)
-                    removed += 1
-            os.rmdir(folder, dir_fd=above)
-        with suppress(OSError):  # it is not empty: other claims have staged
-            outer, _, own = self.name.rpartition("/")
-            with beneath.folder(self.root, outer) as parent:
-                os.rmdir(own, dir_fd=parent)
+        with suppress(OSError), beneath.folder(self.root, f"{self.name}/{folder}") as there:
+            for name in os.listdir(there):
+                os.unlink(name, dir_fd=there)
+                removed += 1
+        self.tidy(folder)
         return removed
+
+    def tidy(self, folder: str) -> None:
+        """Remove a claim's folder, and then the folder of all, where they are empty."""
+        for path in (f"{self.name}/{folder}", self.name):
+            above, _, name = path.rpartition("/")
+            with suppress(OSError), beneath.folder(self.root, above) as parent:
+                os.rmdir(name, dir_fd=parent)
 
 
 def folder_name(subject: str, load_id: int) -> str:
@@ -140,8 +148,7 @@ class DuckdbWriter:
         """Remove what was staged; the folder too, unless another Writer's files are in it."""
         self._good.discard()
         self._bad.discard()
-        with suppress(OSError), beneath.folder(self._place.root, self._place.name) as above:
-            os.rmdir(self._folder, dir_fd=above)
+        self._place.tidy(self._folder)
 
 
 def rows_file(staged: Staged) -> str | None:
