@@ -48,12 +48,12 @@ def dotted(path: Path) -> str:
     return text.removeprefix(".")
 
 
-def listed(findings: Sequence[Finding]) -> str:
-    """At most five findings, a line each, and how many more there are."""
+def listed(findings: Sequence[Finding]) -> list[str]:
+    """At most five findings, and how many more there are."""
     lines = [str(finding) for finding in findings[:LISTED]]
     if len(findings) > LISTED:
         lines.append(f"… and {len(findings) - LISTED} more")
-    return "\n".join(lines)
+    return lines
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from penstock.api import documents, findings, objects
 from penstock.api.documents import Document, Position, Unreadable
 from penstock.api.findings import Finding
-from penstock.language.errors import InvalidSpec
+from penstock.language.errors import InvalidSpec, ManyFaults
 from penstock.language.model import Model
 
 SUFFIXES = (".json", ".yaml", ".yml")
@@ -55,7 +55,7 @@ def parse(manifest: Mapping[str, Any]) -> Model:
     """
     spec, faults = read(manifest)
     if spec is None:
-        raise InvalidSpec(findings.listed(faults))
+        raise ManyFaults(findings.listed(faults))
     return spec
 
 

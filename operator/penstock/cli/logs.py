@@ -11,8 +11,9 @@ from penstock.api import objects
 from penstock.api.objects import Key
 from penstock.cli import arguments, connection, feed, progress, terminal
 from penstock.cli.connection import Patience, Target
+from penstock.language import visible
 from penstock.language.errors import InvalidSpec
-from penstock.runs import places
+from penstock.runs import places, report
 
 if TYPE_CHECKING:  # the worker's image has no kubernetes
     from penstock.control.cluster.client import HttpCluster
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # the worker's image has no kubernetes
 
 Pod = Mapping[str, Any]
 
+_FOR_PROGRAMS = (places.CATALOG_LINE, places.PREVIEW_LINE, places.REPORT_LINE)
 _MEANWHILE = "The run continues in the cluster; see its log later with: penstock logs"
 _GONE = "{}: the Pod of its newest run was deleted, and its log with it. From the status"
 
@@ -161,7 +163,7 @@ def _show_name(pod: Pod) -> None:
 
 def _show(line: str) -> None:
     """Print a line of a worker; one for programs in words, if it says how far the load is, and else not at all."""
-    if (shown := progress.in_log(line)) or places.PROGRESS_LINE in line:
-        terminal.echo(f"{line.partition(places.PROGRESS_LINE)[0]}{shown}")
-    elif not any(mark in line for mark in (places.CATALOG_LINE, places.PREVIEW_LINE, places.REPORT_LINE)):
-        terminal.echo(line)
+    if (state := report.after_mark(line, places.PROGRESS_LINE)) is not None:
+        terminal.echo(line.removesuffix(places.PROGRESS_LINE + state) + progress.in_log(line))
+    elif all(report.after_mark(line, mark) is None for mark in _FOR_PROGRAMS):
+        terminal.echo(visible.line(line))

@@ -117,7 +117,7 @@ def of(manifests: Iterable[Object], now: datetime, width: int = _WIDE) -> Render
     parts: list[RenderableType] = []
     for namespace, inside in sorted(by_namespace.items()):
         if len(by_namespace) > 1:
-            parts.append(Text(f"\n{namespace}", style="bold underline"))
+            parts.append(Text(f"\n{visible.line(namespace)}", style="bold underline"))
         table, used = _drawn(World.of(inside), now, arrow)
         marks |= used
         parts += [table, *_troubles(inside)]
@@ -167,13 +167,13 @@ def _state(world: World, key: Key) -> State:
 
 def _named(key: Key, lead: str) -> Text:
     """What is drawn further up, by its name alone."""
-    return Text.assemble((lead, "dim"), (f"{_ABOVE} ", "dim"), key.name)
+    return Text.assemble((lead, "dim"), (f"{_ABOVE} ", "dim"), visible.line(key.name))
 
 
 def _cell(world: World, key: Key, lead: str, now: datetime) -> Text:
     manifest = world.found.get(key)
     mark, colour = glance.MARKS[_state(world, key)]
-    cell = Text.assemble((lead, "dim"), (mark, colour), " ", (key.name, "bold"))
+    cell = Text.assemble((lead, "dim"), (mark, colour), " ", (visible.line(key.name), "bold"))
     lines = glance.numbers(manifest, now) if manifest is not None else ["does not exist"]
     for line in lines:
         cell.append(f"\n{' ' * len(lead)}  {visible.line(line)}", style="red" if manifest is None else "dim")
@@ -191,7 +191,7 @@ def _troubles(manifests: Iterable[Object]) -> Iterator[Text]:
             subjects.setdefault(("working", wait.reason, wait.message), []).append(name)
     for (state, reason, message), names in subjects.items():
         mark, colour = glance.MARKS[state]
-        subject = (", ".join(dict.fromkeys(names)), "bold")
+        subject = (visible.line(", ".join(dict.fromkeys(names))), "bold")
         yield Text.assemble(
-            "\n", (f"{mark} ", colour), subject, f" {reason}\n", (f"  {visible.line(message)}", "default")
+            "\n", (f"{mark} ", colour), subject, f" {visible.line(reason)}\n", (f"  {visible.line(message)}", "default")
         )

@@ -22,6 +22,7 @@ from penstock.cli.connection import Target
 from penstock.language import times, visible, words
 from penstock.language.errors import InvalidSpec
 from penstock.runs import places, summary
+from penstock.runs import report as reports
 from penstock.runs.report import Preview
 
 if TYPE_CHECKING:
@@ -94,11 +95,10 @@ async def read(cluster: "HttpCluster", key: Key, rows: int, *, quarantined: bool
 
 def shown_in(log: str) -> Preview:
     """The rows in a worker's log. Raises `InvalidSpec` where it shows none."""
-    _, marker, shown = log.partition(places.PREVIEW_LINE)
-    if not marker:
+    shown = reports.marked(log, places.PREVIEW_LINE)
+    if shown is None:
         raise InvalidSpec(f"the log of the worker has no rows. Its log ends: {log[-300:]}")
-    # Only "\n" ends the line: JSON leaves U+0085 and U+2028 as they are, where splitlines would cut.
-    return Preview.model_validate_json(shown.partition("\n")[0])
+    return Preview.model_validate_json(shown)
 
 
 async def _graph(cluster: "HttpCluster", key: Key) -> "Graph":
@@ -119,7 +119,7 @@ async def _graph(cluster: "HttpCluster", key: Key) -> "Graph":
     graph = resolve.references(key, store, Settings(worker_image=await _image(cluster, key)))
     if graph is None or graph.problem is not None:
         raise InvalidSpec(
-            f"{key}: {graph.problem.message if graph is not None and graph.problem else 'does not exist'}"
+            f"{key}: {graph.problem.message.replace(chr(10), '; ') if graph is not None and graph.problem else 'does not exist'}"
         )
     return graph
 
@@ -165,7 +165,9 @@ def _titled(name: str, part: str, shown: Preview) -> Text:
     whole = shown.total or 0
     total = f"{words.count(whole, 'row')} in quarantine" if part == "bad" else words.count(whole, "row")
     some = f", the first {len(shown.rows)}" if len(shown.rows) < whole and part != "bad" else ""
-    return Text.assemble((name, "bold"), f": {total}{some}", style="red" if part == "bad" and whole else "green")
+    return Text.assemble(
+        (visible.line(name), "bold"), f": {total}{some}", style="red" if part == "bad" and whole else "green"
+    )
 
 
 def by_rule(shown: Preview) -> RenderableType:

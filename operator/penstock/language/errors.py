@@ -4,6 +4,8 @@ Each side translates them in one place: control into a problem that becomes a co
 into its exit code (`worker/run.py`).
 """
 
+from collections.abc import Iterable
+
 from penstock.language import visible
 from penstock.language.conditions import Reason
 
@@ -11,11 +13,12 @@ from penstock.language.conditions import Reason
 class PenstockError(Exception):
     """A failure with a typed reason and a message that says what is wrong, where, and what to do; never a secret.
 
-    What the message quotes (cells, file names) cannot steer a terminal, wherever it is shown: see `visible`.
+    What the message quotes (cells, names of files and tables) cannot steer a terminal, nor begin a line of its own,
+    wherever it is shown: see `visible`.
     """
 
     def __init__(self, message: str, reason: Reason) -> None:
-        self.message = visible.text(message)
+        self.message = visible.line(message)
         super().__init__(self.message)
         self.reason: Reason = reason
 
@@ -25,6 +28,16 @@ class InvalidSpec(PenstockError):
 
     def __init__(self, message: str, reason: Reason = "InvalidSpec") -> None:
         super().__init__(message, reason)
+
+
+class ManyFaults(InvalidSpec):
+    """Several faults of one manifest: the message has a line for each."""
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        lines = [visible.line(fault) for fault in faults]
+        super().__init__("; ".join(lines))
+        self.message = "\n".join(lines)
+        self.args = (self.message,)
 
 
 class NotYet(PenstockError):

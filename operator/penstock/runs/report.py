@@ -1,6 +1,7 @@
 """RunReport: what a run did. Its short form is in `summary.py`; the larger things go through the log."""
 
 import json
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -13,6 +14,8 @@ from penstock.runs.order import OrderKind
 
 DETAILS_LIMIT = 256 * 1024
 """Bytes of the line in the log."""
+_TIMES = re.compile(r"(?:[0-9][0-9T:.Z+-]* ){0,2}")
+"""What a line begins with: the worker's time, and before it that of the kubelet, where it was asked for."""
 
 
 class Counts(Model):
@@ -182,10 +185,20 @@ def _shown(entry: DatasetReport, told: DatasetReport | None) -> DatasetReport:
 
 
 def marked(log: str, mark: str) -> str | None:
-    """What follows `mark` in the last line of a log that has it; None where none has."""
+    """What follows `mark` in the last line of a log that begins with it; None where none does."""
     # Only "\n" ends a line: JSON leaves U+0085 and U+2028 as they are, where splitlines would cut.
-    found = [line.partition(mark)[2] for line in log.split("\n") if mark in line]
+    found = [rest for line in log.split("\n") if (rest := after_mark(line, mark)) is not None]
     return found[-1] if found else None
+
+
+def after_mark(line: str, mark: str) -> str | None:
+    """What follows `mark` in a line of a log that begins with it, after the time; None where it does not.
+
+    Further on in a line, a mark may be part of what the line quotes: the name of a table or of a file.
+    """
+    times = _TIMES.match(line)
+    rest = line[times.end() if times else 0 :]
+    return rest[len(mark) :] if rest.startswith(mark) else None
 
 
 def _each_dataset(report: RunReport, **update: Any) -> RunReport:

@@ -10,7 +10,7 @@ from penstock.control.desired import objects as desired_objects
 from penstock.control.observe import Observed, Seen
 from penstock.control.resolve import Graph, Problem
 from penstock.control.status import verdicts
-from penstock.language import times, words
+from penstock.language import times, visible, words
 from penstock.language.conditions import Reason, Verdict
 from penstock.language.model import Model
 from penstock.runs.report import StreamReport
@@ -136,4 +136,4 @@ def _discovered(graph: Graph, run: Observed | None, streams: list[Stream]) -> Ve
 
 def _stream_in_words(stream: Stream) -> str:
     where = f" in {words.count(stream.files, 'file')}" if stream.files is not None else ""
-    return f"{stream.name}: {words.count(stream.fields, 'field')}{where}"
+    return f"{visible.line(stream.name)}: {words.count(stream.fields, 'field')}{where}"
