@@ -24,7 +24,7 @@ def test_no_process_is_left_when_a_start_is_cancelled_at_any_instant(tmp_path: P
         for number in range(60):
             (folder := tmp_path / str(number)).mkdir()
             task = asyncio.create_task(run(folder))
-            while number % 2 and not podprocess.has_started(folder):  # every other one while it runs
+            while number % 2 and not podprocess.has_started(folder):  # noqa: ASYNC110 - every other one while it runs
                 await asyncio.sleep(0.001)
             await asyncio.sleep(chance.uniform(0.0, 0.02))
             task.cancel()

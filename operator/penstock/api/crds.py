@@ -231,9 +231,8 @@ def _with_atomic_unions(schema: Schema, *, inside_union: bool = False) -> Schema
     that an unchanged manifest would conflict with the manager that applied it before. The operator fills it in.
     """
     result = dict(schema)
-    if inside_union and "default" in result:
-        if default := _words(result.pop("default")):
-            result["description"] = f"{result.get('description', '')} Default: {default}.".lstrip()
+    if inside_union and "default" in result and (default := _words(result.pop("default"))):
+        result["description"] = f"{result.get('description', '')} Default: {default}.".lstrip()
     if _is_union(schema):
         result["x-kubernetes-map-type"] = "atomic"
         inside_union = True
