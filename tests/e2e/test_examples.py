@@ -29,6 +29,7 @@ def test_every_example_is_tested_here() -> None:
         "09-postgres-tables",
         "10-lake-on-s3",
         "11-duckdb-tables",
+        "12-writing-by-key",
     }
 
 
@@ -92,6 +93,16 @@ def test_json_lines_replace_a_snapshot(session: Session) -> None:
     delivered = sorted(session.fetch("readings", "out").rglob("*.json*"))
     lines = [line for file in delivered if "manifest" not in file.name for line in file.read_text().splitlines()]
     assert len([json.loads(line) for line in lines]) == first["rowsLoaded"]
+
+
+def test_customers_are_written_by_key(session: Session) -> None:
+    session.put("customers", "in", EXAMPLES / "12-writing-by-key" / "data")
+    session.kubectl("apply", "-f", str(EXAMPLES / "12-writing-by-key"))
+    run = session.last_run("pipeline", "customers", "nonce/first")
+    assert run["state"] == "Succeeded", run
+    counts = [run.get(name) for name in ("rowsRead", "rowsLoaded", "rowsSuperseded", "rowsQuarantined")]
+    assert counts == [7, 4, 2, 1]
+    session.until_rows("customers", 4)
 
 
 def test_sqlite_reads_a_table_and_a_query_of_one_moment(session: Session, tmp_path: Path) -> None:
