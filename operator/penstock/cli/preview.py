@@ -117,10 +117,11 @@ async def _graph(cluster: "HttpCluster", key: Key) -> "Graph":
     for destination in (await cluster.list("Destination", key.namespace)).items:
         store.put(destination)
     graph = resolve.references(key, store, Settings(worker_image=await _image(cluster, key)))
-    if graph is None or graph.problem is not None:
-        raise InvalidSpec(
-            f"{key}: {graph.problem.message.replace(chr(10), '; ') if graph is not None and graph.problem else 'does not exist'}"
-        )
+    if graph is None:
+        raise InvalidSpec(f"{key} does not exist")
+    if graph.problem is not None:
+        faults = graph.problem.message.split("\n")
+        raise InvalidSpec(f"{key}: {'; '.join(faults)}")
     return graph
 
 
