@@ -16,7 +16,17 @@ from penstock.runs.report import ColumnReport
 from penstock.worker.ports import differences
 from penstock.worker.ports.differences import Change
 from penstock.worker.ports.ledger import Claim, Cursor
-from penstock.worker.ports.tablestore import INPUT_ID, LINEAGE, LOAD_ID, LOADED_AT, QUARANTINE, Staged, Standing
+from penstock.worker.ports.tablestore import (
+    INPUT_ID,
+    LINEAGE,
+    LOAD_ID,
+    LOADED_AT,
+    NOTHING_MERGED,
+    QUARANTINE,
+    Merged,
+    Staged,
+    Standing,
+)
 from penstock.worker.rows import direct
 
 OWNER = "penstock.owner="
@@ -199,20 +209,22 @@ def commits(cursor: Cursor, name: str) -> Commits:
 
 @dataclass(frozen=True)
 class Moved:
-    """How many rows came into a table with a commit, and left it."""
+    """How many rows came into a table with a commit, and left it; staged rows that need not come are in `merged`."""
 
     added: int
     removed: int
+    merged: Merged = NOTHING_MERGED
 
 
 def require_moved(staged: Sequence[Staged], rows: Moved, entries: Moved, claim: Claim) -> None:
     """Raise NotYet (CountMismatch) unless all that was staged, and nothing else, has come into the two tables."""
     expected = sum(each.rows for each in staged), sum(each.rejected for each in staged)
-    if expected == (rows.added, entries.added):
+    merged = sum(rows.merged.superseded.values()) + sum(rows.merged.unchanged.values())
+    if expected == (rows.added + merged, entries.added):
         return
     message = (
         f"{claim.subject}: {expected[0]} rows and {expected[1]} quarantine entries were staged; {rows.added} and "
-        f"{entries.added} arrived in the tables. Nothing was committed. The run is tried again."
+        f"{entries.added} arrived in the tables. Look for a trigger or a rule on them. Nothing was committed."
     )
     raise NotYet(message, "CountMismatch")
 

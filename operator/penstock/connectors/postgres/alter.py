@@ -5,20 +5,10 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from penstock.connectors.postgres.columns import Column
+from penstock.connectors.postgres import columns
 from penstock.connectors.postgres.database import PostgresCursor
-from penstock.worker.ports import differences
 from penstock.worker.ports.differences import Change
-
-
-def missing(there: Sequence[Column], wanted: Sequence[Column], renamed: Mapping[str, str]) -> list[Change]:
-    """How the table's columns differ from the wanted ones; neither their descriptions nor their order count."""
-    every = differences.between([_plain(column) for column in there], [_plain(column) for column in wanted], renamed)
-    return [change for change in every if change.kind != "Reorder"]
-
-
-def _plain(column: Column) -> differences.Column:
-    return differences.Column(column.name, column.kind, column.required)
+from penstock.worker.sqltables import Column
 
 
 @dataclass(frozen=True)
@@ -82,12 +72,12 @@ def _actions(change: Change, new: Mapping[str, Column]) -> Iterator[sql.Composab
         case "DropColumn":
             yield sql.SQL("DROP COLUMN {}").format(name)
         case "AddColumn":
-            yield sql.SQL("ADD COLUMN {}").format(new[change.column].definition)
+            yield sql.SQL("ADD COLUMN {}").format(columns.definition(new[change.column]))
         case "Retype":
             yield sql.SQL("DROP COLUMN {}").format(name)
-            yield sql.SQL("ADD COLUMN {}").format(new[change.column].definition)
+            yield sql.SQL("ADD COLUMN {}").format(columns.definition(new[change.column]))
         case "Widen":
-            yield sql.SQL("ALTER COLUMN {} TYPE {}").format(name, sql.SQL(new[change.column].type))
+            yield sql.SQL("ALTER COLUMN {} TYPE {}").format(name, sql.SQL(columns.sql_type(new[change.column])))
         case "Require" | "Relax":
             action = "SET NOT NULL" if change.kind == "Require" else "DROP NOT NULL"
             yield sql.SQL("ALTER COLUMN {} {}").format(name, sql.SQL(action))

@@ -11,14 +11,13 @@ from psycopg import sql
 
 from penstock.api import checks
 from penstock.connectors.postgres import columns, merge, staging, tables
-from penstock.connectors.postgres.columns import Column
 from penstock.connectors.postgres.database import PostgresCursor, PostgresDatabase
-from penstock.language.errors import NotYet
 from penstock.runs.report import DatasetReport
-from penstock.worker import ledger, steps
+from penstock.worker import ledger, sqltables, steps
 from penstock.worker.ledger import SqlLedger
 from penstock.worker.ports.ledger import Claim
-from penstock.worker.ports.tablestore import INPUT_ID, NOTHING_MERGED, Merged, Publication, Staged
+from penstock.worker.ports.tablestore import Publication, Staged
+from penstock.worker.sqltables import Column, Moved
 
 
 @dataclass(frozen=True)
@@ -27,17 +26,7 @@ class _Side:
 
     name: str
     columns: Sequence[Column]
-    found_by: str
     key: str
-
-
-@dataclass(frozen=True)
-class _Moved:
-    """How many rows came into a table and left it; staged rows that need not come are in `merged`."""
-
-    added: int
-    removed: int
-    merged: Merged = NOTHING_MERGED
 
 
 def publish(database: PostgresDatabase, claim: Claim, publication: Publication) -> DatasetReport:
@@ -46,8 +35,8 @@ def publish(database: PostgresDatabase, claim: Claim, publication: Publication) 
     Raises NotYet (LeaseHeld, CountMismatch) and InvalidSpec (SchemaChanged); nothing is committed then.
     """
     dataset = publication.dataset
-    data = _Side(dataset.table, columns.of_table(dataset), INPUT_ID, "data")
-    bad = _Side(checks.quarantine_table(dataset.table), columns.of_quarantine(), "input_id", "quarantine")
+    data = _Side(dataset.table, sqltables.columns_of_table(dataset), "data")
+    bad = _Side(checks.quarantine_table(dataset.table), sqltables.columns_of_quarantine(), "quarantine")
     with database.unlocked() as cursor:
         database.lock(cursor, f"table {dataset.table}")
         ledger.check(cursor, claim)  # work for nothing is spared; what counts is the check when it is settled
@@ -58,13 +47,13 @@ def publish(database: PostgresDatabase, claim: Claim, publication: Publication) 
         else:
             rows = _move(cursor, database.schema, data, publication)
         entries = _move(cursor, database.schema, bad, publication)
-        _require(publication.staged, rows, entries, claim)
+        sqltables.require_moved(publication.staged, rows, entries, claim)
         for name in staging.names(claim.subject, claim.load_id):
             _execute(cursor, "DROP TABLE IF EXISTS {}", sql.Identifier(database.schema, name))
         steps.reached("metadata written")
         completed = publication.completed(rows.removed, rows.merged)
         database.lock_ledger(cursor)
-        _enter(cursor, dataset.table, claim, rows, entries)
+        sqltables.enter(cursor, dataset.table, claim, rows, entries)
         SqlLedger(database).settle(cursor, claim, completed.settlement())
         steps.reached("before the commit")
     steps.reached("committed")
@@ -77,7 +66,7 @@ def _lock_tables(cursor: PostgresCursor, schema: str, sides: Sequence[_Side]) ->
         _execute(cursor, "LOCK TABLE {} IN ROW EXCLUSIVE MODE", sql.Identifier(schema, side.name))
 
 
-def _move(cursor: PostgresCursor, schema: str, side: _Side, publication: Publication) -> _Moved:
+def _move(cursor: PostgresCursor, schema: str, side: _Side, publication: Publication) -> Moved:
     """Remove what leaves, and take in what is staged."""
     table = sql.Identifier(schema, side.name)
     removed = 0
@@ -85,7 +74,9 @@ def _move(cursor: PostgresCursor, schema: str, side: _Side, publication: Publica
         _execute(cursor, "DELETE FROM {}", table)
         removed = cursor.rowcount
     elif publication.leaving:
-        statement = sql.SQL("DELETE FROM {} WHERE {} = ANY(%s)").format(table, sql.Identifier(side.found_by))
+        statement = sql.SQL("DELETE FROM {} WHERE {} = ANY(%s)").format(
+            table, sql.Identifier(sqltables.input_column(side.columns))
+        )
         cursor.own.execute(statement, ([*publication.leaving],))
         removed = cursor.rowcount
     names = columns.names(side.columns)
@@ -97,16 +88,16 @@ def _move(cursor: PostgresCursor, schema: str, side: _Side, publication: Publica
             )
             cursor.own.execute(statement, (chosen,))
             added += cursor.rowcount
-    return _Moved(added, removed)
+    return Moved(added, removed)
 
 
-def _merge(cursor: PostgresCursor, schema: str, side: _Side, publication: Publication) -> _Moved:
+def _merge(cursor: PostgresCursor, schema: str, side: _Side, publication: Publication) -> Moved:
     """Merge what is staged into the table by its key."""
-    table, moved = sql.Identifier(schema, side.name), _Moved(0, 0)
+    table, moved = sql.Identifier(schema, side.name), Moved(0, 0)
     if any(_count(staged, side) for staged in publication.staged):
         [(name, chosen)] = _parts(side, publication).items()  # a claim has one staging table
         done = merge.upsert(cursor, publication.dataset, table, sql.Identifier(schema, name), chosen)
-        moved = _Moved(done.written, done.updated, done.merged)
+        moved = Moved(done.written, done.updated, done.merged)
     return moved
 
 
@@ -120,37 +111,6 @@ def _parts(side: _Side, publication: Publication) -> dict[str, list[str]]:
 
 def _count(staged: Staged, side: _Side) -> int:
     return staged.rows if side.key == "data" else staged.rejected
-
-
-def _require(staged: Sequence[Staged], rows: _Moved, entries: _Moved, claim: Claim) -> None:
-    """Raise NotYet (CountMismatch) unless all that was staged, and nothing else, has come into the tables."""
-    expected = sum(each.rows for each in staged), sum(each.rejected for each in staged)
-    merged = sum(rows.merged.superseded.values()) + sum(rows.merged.unchanged.values())
-    if expected == (rows.added + merged, entries.added):
-        return
-    message = (
-        f"{claim.subject}: {expected[0]} rows and {expected[1]} quarantine entries were staged; {rows.added} and "
-        f"{entries.added} arrived in the tables. Look for a trigger or a rule on them. Nothing was committed."
-    )
-    raise NotYet(message, "CountMismatch")
-
-
-def _enter(cursor: PostgresCursor, name: str, claim: Claim, rows: _Moved, entries: _Moved) -> None:
-    """Add up what the tables hold, for their standing and for deliveries."""
-    if not (rows.added or rows.removed or entries.added or entries.removed):
-        return
-    cursor.execute(
-        "UPDATE penstock_tables SET load_id = ?, rows_there = rows_there + ?, rows_rejected = rows_rejected + ?, "
-        "removal_load_id = CASE WHEN ? THEN ? ELSE removal_load_id END WHERE name = ?",
-        (
-            claim.load_id,
-            rows.added - rows.removed,
-            entries.added - entries.removed,
-            rows.removed > 0,
-            claim.load_id,
-            name,
-        ),
-    )
 
 
 def _execute(cursor: PostgresCursor, statement: str, name: sql.Identifier) -> None:

@@ -13,11 +13,12 @@ from typing import Any
 from psycopg import sql
 
 from penstock.connectors.postgres import columns
-from penstock.connectors.postgres.columns import Column
 from penstock.connectors.postgres.database import PostgresCursor
 from penstock.connectors.postgres.staging import PART
 from penstock.runs.order import DatasetOrder
+from penstock.worker import sqltables
 from penstock.worker.ports.tablestore import INPUT_ID, LINEAGE, ORDER, Merged
+from penstock.worker.sqltables import Column
 
 _MEMORY = "SET LOCAL work_mem = '64MB'"
 """What a sort or a join of the merge may take at the server before it goes to disk."""
@@ -56,7 +57,7 @@ def upsert(
     cursor: PostgresCursor, dataset: DatasetOrder, table: sql.Identifier, staging: sql.Identifier, parts: Sequence[str]
 ) -> Upsert:
     """Merge the staged rows of these parts into the table, whose primary key is the Dataset's."""
-    every = columns.of_table(dataset)
+    every = sqltables.columns_of_table(dataset)
     terms = {"table": table, "staging": staging, **_terms(dataset, every)}
     given = {"parts": [*parts]}
 

@@ -13,12 +13,13 @@ from psycopg import sql
 
 from penstock.connectors.postgres import cells, columns, failures, tables
 from penstock.connectors.postgres import connection as connections
-from penstock.connectors.postgres.columns import Column
 from penstock.connectors.postgres.connection import Connection
 from penstock.connectors.postgres.database import PostgresCursor, PostgresDatabase
-from penstock.language.errors import InvalidSpec, NotYet
+from penstock.language.errors import InvalidSpec
 from penstock.runs.order import DatasetOrder
+from penstock.worker import sqltables
 from penstock.worker.ports.tablestore import LOAD_ID, Scan
+from penstock.worker.sqltables import Column
 
 _SAME_ORDER = ("SET LOCAL synchronize_seqscans = off", "SET LOCAL max_parallel_workers_per_gather = 0")
 """Rows come in the order in which they lie, each time."""
@@ -41,17 +42,12 @@ class Reading:
 
 def scan(database: PostgresDatabase, dataset: DatasetOrder, names: Sequence[str], at: str | None) -> Scan:
     """The rows of a load, by default the newest. Raises NotYet (DatasetNotReady) where they are there no more."""
-    by_name = {column.name: column for column in columns.of_table(dataset)}
+    by_name = {column.name: column for column in sqltables.columns_of_table(dataset)}
     with ExitStack() as stack:
         connection = _begun(stack, database, dataset)
-        newest = tables.commits(PostgresCursor(connection.cursor()), dataset.table)
-        if at is not None and newest.removal_load_id > int(at):
-            message = (
-                f"Load {newest.removal_load_id} has removed rows of table {dataset.table} since load {at} was recorded "
-                "for this run, and PostgreSQL keeps no snapshots. The next run takes what is there then."
-            )
-            raise NotYet(message, "DatasetNotReady")
-        snapshot = str(newest.load_id) if at is None and newest.load_id else at
+        newest = sqltables.commits(PostgresCursor(connection.cursor()), dataset.table)
+        newest.require_readable(at, dataset.table, "PostgreSQL")
+        snapshot = newest.snapshot if at is None else at
         chosen = tuple(by_name[name] for name in names)
         return _read(
             database, connection, Reading(dataset.table, chosen, None if at is None else int(at)), snapshot, stack
@@ -84,7 +80,7 @@ def _read(
     statement = sql.SQL("SELECT count(*) FROM {}{}").format(table, reading.condition())
     row = connection.execute(statement).fetchone()
     total = int(row[0]) if row else 0
-    schema = columns.arrow(reading.columns)
+    schema = sqltables.arrow(reading.columns)
     rows = _batches(database, connection, reading, schema, stack.pop_all())
     return Scan(pa.RecordBatchReader.from_batches(schema, rows), total, snapshot)
 
@@ -97,7 +93,7 @@ def _batches(
             columns.names(reading.columns), sql.Identifier(database.schema, reading.table), reading.condition()
         )
         for content, _ in connections.copy_out(connection, statement):
-            table, exact = cells.typed(content, [column.printed for column in reading.columns])
+            table, exact = cells.typed(content, [*map(columns.printed, reading.columns)])
             if exact:
                 name = reading.columns[int(exact[0].column[1:])].name
                 message = (

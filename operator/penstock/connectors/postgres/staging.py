@@ -20,12 +20,13 @@ from psycopg import sql
 
 from penstock.connectors.postgres import columns, failures
 from penstock.connectors.postgres import connection as connections
-from penstock.connectors.postgres.columns import Column
 from penstock.connectors.postgres.connection import Connection
 from penstock.connectors.postgres.database import PostgresDatabase
 from penstock.runs.order import DatasetOrder
+from penstock.worker import sqltables
 from penstock.worker.ports.ledger import Claim
 from penstock.worker.ports.tablestore import Staged
+from penstock.worker.sqltables import Column
 
 PREFIX = "penstock_staging_"
 """How the names of staging tables begin."""
@@ -60,7 +61,7 @@ class StagingTable:
     @property
     def create(self) -> sql.Composed:
         """The statement that creates it where it is missing."""
-        definitions = sql.SQL(", ").join(column.definition for column in (PART, *self.columns))
+        definitions = sql.SQL(", ").join(map(columns.definition, (PART, *self.columns)))
         statement = "CREATE UNLOGGED TABLE IF NOT EXISTS {} ({}) WITH (autovacuum_enabled = off)"
         return sql.SQL(statement).format(self.identifier, definitions)
 
@@ -73,7 +74,7 @@ class StagingTable:
     @cached_property
     def arrow(self) -> pa.Schema:
         """The rows that are for it, without the part."""
-        return columns.arrow(self.columns)
+        return sqltables.arrow(self.columns)
 
 
 def names(subject: str, load_id: int) -> tuple[str, str]:
@@ -87,7 +88,7 @@ def tables(database: PostgresDatabase, claim: Claim, dataset: DatasetOrder) -> t
     good, bad = names(claim.subject, claim.load_id)
     return (
         StagingTable(database.schema, good, tuple(columns.of_staging(dataset))),
-        StagingTable(database.schema, bad, tuple(columns.of_quarantine())),
+        StagingTable(database.schema, bad, tuple(sqltables.columns_of_quarantine())),
     )
 
 

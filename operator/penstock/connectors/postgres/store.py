@@ -11,19 +11,20 @@ from typing import cast
 from psycopg import sql
 
 from penstock.api import checks
-from penstock.connectors.postgres import columns, commit, scan, staging, tables
+from penstock.connectors.postgres import commit, scan, staging, tables
 from penstock.connectors.postgres.connection import Place
 from penstock.connectors.postgres.database import PostgresDatabase
 from penstock.connectors.postgres.spec import PostgresDestination
 from penstock.connectors.postgres.staging import PostgresWriter
 from penstock.language.errors import InvalidSpec, PenstockError
 from penstock.runs.order import DatasetOrder, DestinationOrder
-from penstock.runs.report import ColumnReport, DatasetReport
+from penstock.runs.report import DatasetReport
+from penstock.worker import sqltables
 from penstock.worker.ledger import LEASE, SqlLedger
 from penstock.worker.pod import Pod
 from penstock.worker.ports.differences import Change
 from penstock.worker.ports.ledger import Attempt, Claim, Ledger
-from penstock.worker.ports.tablestore import LINEAGE, Publication, Scan, Standing, Traits
+from penstock.worker.ports.tablestore import Publication, Scan, Standing, Traits
 
 _ABANDONED = 24 * 3600.0
 """Seconds after the end of its lease from which what another Dataset's run has staged is waste."""
@@ -170,21 +171,10 @@ class PostgresStore:
             table = tables.existing(cursor, self.spec.schema_, dataset.table)
             if table is None:
                 return None
-            tables.create_registry(cursor)
-            commits = tables.commits(cursor, dataset.table)
+            sqltables.create_commits(cursor)
+            newest = sqltables.commits(cursor, dataset.table)
             size = tables.size(cursor, self.spec.schema_, dataset.table)
-        return Standing(
-            table=f"{self.spec.schema_}.{dataset.table}",
-            rows=commits.rows,
-            bytes=size,
-            quarantined=commits.rejected,
-            snapshot=str(commits.load_id) if commits.load_id else None,
-            columns=tuple(
-                ColumnReport(name=column.name, type=column.kind)
-                for column in table.columns
-                if column.name not in LINEAGE.names
-            ),
-        )
+        return sqltables.standing(table, f"{self.spec.schema_}.{dataset.table}", size, newest)
 
     def scan(self, dataset: DatasetOrder, columns: Sequence[str], at: str | None = None) -> Scan:
         """The rows of a load, in the order in which they lie."""
@@ -193,4 +183,4 @@ class PostgresStore:
     def scan_quarantine(self, dataset: DatasetOrder) -> Scan:
         """The entries of the quarantine."""
         table = checks.quarantine_table(dataset.table)
-        return scan.scan_all(self.database, dataset, table, columns.of_quarantine())
+        return scan.scan_all(self.database, dataset, table, sqltables.columns_of_quarantine())

@@ -12,16 +12,14 @@ from psycopg import sql
 from penstock.api import checks
 from penstock.connectors.postgres import alter, columns
 from penstock.connectors.postgres.alter import Key
-from penstock.connectors.postgres.columns import Column
 from penstock.connectors.postgres.database import PostgresCursor, PostgresDatabase
-from penstock.language.errors import InvalidSpec, NotYet
 from penstock.runs.order import DatasetOrder
-from penstock.worker import ledger
+from penstock.worker import ledger, sqltables
 from penstock.worker.ports import differences
 from penstock.worker.ports.differences import Change
 from penstock.worker.ports.ledger import Claim
+from penstock.worker.sqltables import Column, ExistingTable
 
-_OWNER = "penstock.owner="
 _TABLE = """
 SELECT c.oid, c.relkind::text, coalesce(obj_description(c.oid, 'pg_class'), '')
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -34,55 +32,16 @@ SELECT conname, ARRAY(
   SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY k(number, place)
   JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.number ORDER BY k.place)
 FROM pg_catalog.pg_constraint c WHERE conrelid = ? AND contype = 'p' AND right(conname, length(?)) = ?"""
-_STANDING = """CREATE TABLE IF NOT EXISTS penstock_tables (
-  name TEXT NOT NULL PRIMARY KEY, load_id BIGINT NOT NULL DEFAULT 0, removal_load_id BIGINT NOT NULL DEFAULT 0,
-  rows_there BIGINT NOT NULL DEFAULT 0, rows_rejected BIGINT NOT NULL DEFAULT 0)"""
-"""What the commits to each table have left: the newest that changed it and that removed rows, and the rows."""
 
 
 @dataclass(frozen=True)
-class ExistingTable:
-    """A table as the database has it; `columns` have their descriptions."""
+class KeyedTable(ExistingTable):
+    """A table, and the primary key that Penstock has given it."""
 
-    name: str
-    ordinary: bool
-    comment: str
-    columns: tuple[Column, ...]
     key: Key = field(default_factory=Key)
 
-    @property
-    def owner(self) -> str:
-        """Whose it is: `<namespace>/<name>`, or "no Dataset"."""
-        comments = {column.name: column.description for column in self.columns}
-        marks = [comments[name] for name in columns.INPUT_COLUMNS if name in comments]
-        return next((mark.removeprefix(_OWNER) for mark in marks if mark.startswith(_OWNER)), "no Dataset")
 
-
-@dataclass(frozen=True)
-class Commits:
-    """What the commits to a table have left. The ids are of loads; 0 before the first."""
-
-    load_id: int
-    removal_load_id: int
-    rows: int
-    rejected: int
-
-
-def create_registry(cursor: PostgresCursor) -> None:
-    """Create the table of `Commits` where it is missing."""
-    cursor.execute(_STANDING)
-
-
-def commits(cursor: PostgresCursor, name: str) -> Commits:
-    """What the commits to this table have left."""
-    cursor.execute(
-        "SELECT load_id, removal_load_id, rows_there, rows_rejected FROM penstock_tables WHERE name = ?", (name,)
-    )
-    row = cursor.fetchone()
-    return Commits(0, 0, 0, 0) if row is None else Commits(*row)
-
-
-def existing(cursor: PostgresCursor, schema: str, name: str) -> ExistingTable | None:
+def existing(cursor: PostgresCursor, schema: str, name: str) -> KeyedTable | None:
     """The table of that name as it is now, None where there is none."""
     cursor.execute(_TABLE, (schema, name))
     row = cursor.fetchone()
@@ -96,7 +55,7 @@ def existing(cursor: PostgresCursor, schema: str, name: str) -> ExistingTable | 
     cursor.execute(_KEY, (oid, alter.KEY_SUFFIX, alter.KEY_SUFFIX))
     row = cursor.fetchone()
     key = Key() if row is None else Key(tuple(row[1]), row[0])
-    return ExistingTable(name, form in ("r", "p"), comment, listed, key)
+    return KeyedTable(name, form in ("r", "p"), comment, listed, key)
 
 
 def beginning_with(cursor: PostgresCursor, schema: str, prefix: str) -> list[str]:
@@ -122,27 +81,25 @@ def ensure(database: PostgresDatabase, dataset: DatasetOrder) -> None:
     Raises InvalidSpec with TableConflict (another owner's table) or SchemaChanged, NotYet (DatasetNotReady) when the
     table's columns have yet to be changed.
     """
-    wanted = _wanted(dataset)
+    wanted = sqltables.columns_of_both(dataset)
     with database.transaction() as cursor:
-        create_registry(cursor)
+        sqltables.create_commits(cursor)
         missing = [name for name in wanted if existing(cursor, database.schema, name) is None]
         for name in missing:
             _create(cursor, database.schema, name, dataset, wanted[name])
         if dataset.table in missing:
-            cursor.execute("DELETE FROM penstock_tables WHERE name = ?", (dataset.table,))
-            cursor.execute("INSERT INTO penstock_tables (name) VALUES (?)", (dataset.table,))
+            sqltables.begin_commits(cursor, dataset.table)
         check(cursor, database, dataset)
 
 
 def check(cursor: PostgresCursor, database: PostgresDatabase, dataset: DatasetOrder) -> None:
     """Raise InvalidSpec unless the Dataset's two tables are there, its own, and as its schema says."""
-    for name, wanted in _wanted(dataset).items():
+    for name, wanted in sqltables.columns_of_both(dataset).items():
         table = existing(cursor, database.schema, name)
         if table is None:
-            message = f"Dataset {dataset.owner.name}: table {name} was dropped meanwhile. The run is tried again."
-            raise NotYet(message, "DatasetNotReady")
-        _check_owner(table, dataset)
-        differ = alter.missing(table.columns, wanted, _renamed(dataset, name))
+            raise sqltables.dropped(dataset, name)
+        table.require_owner(dataset)
+        differ = sqltables.missing(table.columns, wanted, _renamed(dataset, name))
         if name == dataset.table:
             differ += differences.of_keys(table.key.columns, dataset.schema_.key, dataset.schema_.renamed)
         has_rows = bool(differ) and _has_rows(cursor, database.schema, name)
@@ -153,8 +110,8 @@ def readable(cursor: PostgresCursor, schema: str, dataset: DatasetOrder) -> None
     """Raise NotYet (DatasetNotReady) while there is no table, InvalidSpec (TableConflict) when it is another's."""
     table = existing(cursor, schema, dataset.table)
     if table is None or existing(cursor, schema, checks.quarantine_table(dataset.table)) is None:
-        raise NotYet(f"Dataset {dataset.owner.name} has no table yet.", "DatasetNotReady")
-    _check_owner(table, dataset)
+        raise sqltables.no_table(dataset)
+    table.require_owner(dataset)
 
 
 def changes(cursor: PostgresCursor, schema: str, dataset: DatasetOrder) -> list[Change]:
@@ -165,9 +122,9 @@ def changes(cursor: PostgresCursor, schema: str, dataset: DatasetOrder) -> list[
     table = existing(cursor, schema, dataset.table)
     if table is None:
         return []
-    _check_owner(table, dataset)
+    table.require_owner(dataset)
     return [
-        *alter.missing(table.columns, columns.of_table(dataset), dataset.schema_.renamed),
+        *sqltables.missing(table.columns, sqltables.columns_of_table(dataset), dataset.schema_.renamed),
         *differences.of_keys(table.key.columns, dataset.schema_.key, dataset.schema_.renamed),
     ]
 
@@ -184,7 +141,9 @@ def change(database: PostgresDatabase, claim: Claim, dataset: DatasetOrder) -> l
         differences.check(f"Dataset {dataset.owner.name}", dataset.table, made, has_rows=has_rows)
         table = existing(cursor, database.schema, dataset.table)
         keys = Key() if table is None else table.key, _key(dataset)
-        alter.alter(cursor, sql.Identifier(database.schema, dataset.table), columns.of_table(dataset), made, keys)
+        alter.alter(
+            cursor, sql.Identifier(database.schema, dataset.table), sqltables.columns_of_table(dataset), made, keys
+        )
     return made
 
 
@@ -206,34 +165,13 @@ def describe(database: PostgresDatabase, dataset: DatasetOrder, *, write: bool) 
     with database.unlocked() as cursor:
         table = existing(cursor, database.schema, dataset.table)
         if table is None:
-            raise NotYet(f"Dataset {dataset.owner.name} has no table yet.", "DatasetNotReady")
-        comment = dataset.description or ""
-        there = {column.name: column.description for column in table.columns}
-        wanted = {field.name: field.description or "" for field in dataset.schema_.fields}
-        differing = {name: about for name, about in wanted.items() if there.get(name, about) != about}
-        if write and table.comment != comment:
-            _comment_table(cursor, sql.Identifier(database.schema, dataset.table), comment)
-        for name, about in differing.items() if write else ():
+            raise sqltables.no_table(dataset)
+        differing = sqltables.descriptions(table, dataset)
+        if write and differing.table is not None:
+            _comment_table(cursor, sql.Identifier(database.schema, dataset.table), differing.table)
+        for name, about in differing.columns.items() if write else ():
             _comment_column(cursor, sql.Identifier(database.schema, dataset.table, name), about)
-    return table.comment != comment or bool(differing)
-
-
-def _wanted(dataset: DatasetOrder) -> dict[str, list[Column]]:
-    """The columns of both tables, by their names."""
-    return {
-        dataset.table: columns.of_table(dataset),
-        checks.quarantine_table(dataset.table): columns.of_quarantine(),
-    }
-
-
-def _check_owner(table: ExistingTable, dataset: DatasetOrder) -> None:
-    name = dataset.owner.name
-    if not table.ordinary:
-        message = f"Dataset {name}: {table.name} is not a table. Make a Dataset with another `table`."
-        raise InvalidSpec(message, "TableConflict")
-    if table.owner != dataset.owner.marker:
-        message = f"Dataset {name}: table {table.name} belongs to {table.owner}. Make a Dataset with another `table`."
-        raise InvalidSpec(message, "TableConflict")
+    return bool(differing)
 
 
 def _create(cursor: PostgresCursor, schema: str, name: str, dataset: DatasetOrder, wanted: Sequence[Column]) -> None:
@@ -242,8 +180,8 @@ def _create(cursor: PostgresCursor, schema: str, name: str, dataset: DatasetOrde
     The index is of the kind BRIN: rows of one input lie together, and it costs loading next to nothing.
     """
     table = sql.Identifier(schema, name)
-    found_by = next(each for each in columns.INPUT_COLUMNS if each in [column.name for column in wanted])
-    definitions = sql.SQL(", ").join(column.definition for column in wanted)
+    found_by = sqltables.input_column(wanted)
+    definitions = sql.SQL(", ").join(map(columns.definition, wanted))
     cursor.own.execute(sql.SQL("CREATE TABLE {} ({})").format(table, definitions))
     index = "CREATE INDEX ON {} USING brin ({}) WITH (pages_per_range = 32, autosummarize = on)"
     cursor.own.execute(sql.SQL(index).format(table, sql.Identifier(found_by)))
@@ -252,7 +190,7 @@ def _create(cursor: PostgresCursor, schema: str, name: str, dataset: DatasetOrde
     for column in wanted:
         if column.description:
             _comment_column(cursor, sql.Identifier(schema, name, column.name), column.description)
-    _comment_column(cursor, sql.Identifier(schema, name, found_by), f"{_OWNER}{dataset.owner.marker}")
+    _comment_column(cursor, sql.Identifier(schema, name, found_by), f"{sqltables.OWNER}{dataset.owner.marker}")
     if name == dataset.table and dataset.description:
         _comment_table(cursor, table, dataset.description)
 
