@@ -117,7 +117,7 @@ def test_references_stay_in_their_namespace() -> None:
         (
             (LAKE, OUTBOX, DATASET.replace("{name: lake}", "{name: outbox}")),
             "spec.destinationRef.name: Destination outbox is files, which holds no tables. "
-            "Name a Destination with connector.lake or connector.postgres.",
+            "Name a Destination with connector.duckdb or connector.lake or connector.postgres.",
         ),
         (
             (LAKE, DATASET, SUBSCRIPTION.replace("{name: outbox}", "{name: lake}")),
