@@ -228,7 +228,10 @@ class _Reader:
             return "true" if value else "false"
         if isinstance(value, str | int | float):
             return str(value)
-        raise Unreadable(self._at(node), "a key must be a string")
+        template = "; {{ … }} is a template: render it first, for instance with `helm template`"
+        raise Unreadable(
+            self._at(node), f"a key must be a string{template if isinstance(node, yaml.MappingNode) else ''}"
+        )
 
     def _scalar(self, node: yaml.Node) -> Any:
         text = self._whole_characters(node)

@@ -1,4 +1,4 @@
-"""What is wrong with a manifest, in words: pydantic's errors told as a field path, a fault and a remedy."""
+"""What is wrong with a manifest, in words: each of pydantic's errors as a field path, a fault and a remedy."""
 
 import difflib
 import json
@@ -13,12 +13,12 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from penstock.language import scalars
-from penstock.language.model import Faults, Model
+from penstock.language.model import Faults, Model, OneOf
 
 Path = tuple[str | int, ...]
 
 BOOLEAN_FOR_STRING = (
-    "must be a string; YAML reads yes, no, on, off, y, n, true and false as no strings: write it in quotes"
+    "must be a string; without quotes YAML reads yes, no, on, off, y, n, true and false as booleans: write it in quotes"
 )
 
 PLANNED = (
@@ -26,6 +26,8 @@ PLANNED = (
     *("snowflake", "redshift", "firebolt", "panoply", "search", "webhook", "excel", "catalog"),
 )
 """Members of connectors that the language plans for. What this version has is a field of its model, and not unknown."""
+
+_CREDENTIALS = ("user", "username", "password", "token", "accesskey", "secretkey", "accesskeyid", "secretaccesskey")
 
 LISTED = 5
 """How many faults one message lists; a condition's message is at most 1024 characters."""
@@ -75,7 +77,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def of(error: ValidationError, model: type[Model], under: Path = ("spec",)) -> list[Finding]:
-    """Every fault that validating `model` found; paths are told beneath `under`."""
+    """Every fault that validating `model` found; paths begin with `under`."""
     return [fault for details in error.errors(include_url=False) for fault in _findings(details, model, under)]
 
 
@@ -84,14 +86,18 @@ def _findings(details: ErrorDetails, model: type[Model], under: Path) -> list[Fi
     cause = details.get("ctx", {}).get("error")
     if isinstance(cause, Faults):
         return [Finding(path, fault) for fault in cause.faults]
-    tell = _TOLD.get(details["type"], _as_pydantic_says)
-    return [Finding(path, tell(details, model))]
+    message = _MESSAGES.get(details["type"], _as_pydantic_says)
+    return [Finding(path, message(details, model))]
 
 
 def _unknown_field(details: ErrorDetails, model: type[Model]) -> str:
     word, parent = str(details["loc"][-1]), _model_at(model, details["loc"][:-1])
     if word == "namespace" and parent is not None and aliases(parent) == ["name"]:
         return "unknown field; references stay in the namespace of the object, so leave it out"
+    if word in ("true", "false"):
+        return "unknown field; without quotes YAML reads the keys yes, no, on, off, y and n as true and false"
+    if word.lower() in _CREDENTIALS and "connector" in details["loc"]:
+        return "unknown field; credentials are in a Secret that spec.auth names"
     if word in PLANNED and "connector" in details["loc"]:
         return f"is not in this version; {suggestion('', aliases(parent) if parent else [])}"
     return f"unknown field; {suggestion(word, aliases(parent) if parent else [])}"
@@ -138,32 +144,57 @@ def _not_an_object(details: ErrorDetails, model: type[Model]) -> str:
     inner = _model_at(model, details["loc"])
     if isinstance(given, str) and inner is not None and [*inner.model_fields] == ["name"]:
         return f"must be an object, not a string: write {{name: {given}}}"
+    if inner is not None and issubclass(inner, OneOf):
+        return f"must be an object, not {_noun(given)}: {_member(given, inner)}"
+    if inner is not None and (required := _required(inner)):
+        return f"must be an object with {' and '.join(required)}, not {_noun(given)}"
     return f"must be an object, not {_noun(given)}"
 
 
+def _member(given: Any, union: type[BaseModel]) -> str:
+    """How a member of a union is written, the one that was probably meant if there is one."""
+    members = {field.alias or name: field for name, field in union.model_fields.items()}
+    name = nearest(given, members) if isinstance(given, str) else None
+    if name is None:
+        return f"its member is one of {', '.join(members)}"
+    inner = model_of(members[name].annotation)
+    return f"write {{{name}: {{…}}}}" if inner is not None and _required(inner) else f"write {{{name}: {{}}}}"
+
+
+def _required(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items() if field.is_required()]
+
+
 def _beyond(limit: str, words: str) -> Callable[[ErrorDetails, type[Model]], str]:
-    def told(details: ErrorDetails, _model: type[Model]) -> str:
+    def message(details: ErrorDetails, _model: type[Model]) -> str:
+        if details["input"] in ("\\t", "tab", "TAB"):
+            return f'{_shown(details["input"])} is no single character; a tab is written "\\t", in double quotes'
         return f"{_shown(details['input'])} is {words.format(details.get('ctx', {}).get(limit))}"
 
-    return told
+    return message
 
 
 def _not_a(noun: str) -> Callable[[ErrorDetails, type[Model]], str]:
-    def told(details: ErrorDetails, _model: type[Model]) -> str:
+    def message(details: ErrorDetails, _model: type[Model]) -> str:
         given = details["input"]
         if isinstance(given, str) and noun in ("a whole number", "true or false"):
             return f"must be {noun}, and {_shown(given)} in quotes is a string"
         return f"must be {noun}, not {_noun(given)}"
 
-    return told
+    return message
 
 
 def _does_not_fit(details: ErrorDetails, model: type[Model]) -> str:
     pattern = details.get("ctx", {}).get("pattern", "")
     rule = _PATTERNS.get(pattern) or _documentation(details, model) or f"it must match {pattern}"
-    if details["loc"][-1] == "type" and (meant := _SYNONYMS.get(str(details["input"]).lower())):
+    if details["loc"][-1] == "type" and (meant := _type_meant(str(details["input"]).lower())):
         return f"{_shown(details['input'])} is not one of our types; did you mean {meant}?"
     return f"{_shown(details['input'])} is not accepted here. {rule}"
+
+
+def _type_meant(word: str) -> str | None:
+    near = difflib.get_close_matches(word, _SYNONYMS, n=1, cutoff=0.75) if word.isalnum() else []
+    return _SYNONYMS.get(word) or (_SYNONYMS[near[0]] if near else None)
 
 
 def _our_own_words(details: ErrorDetails, _model: type[Model]) -> str:
@@ -197,7 +228,7 @@ _SYNONYMS: Mapping[str, str] = {
 }
 """What other systems call our types, in lower case."""
 
-_TOLD: Mapping[str, Callable[[ErrorDetails, type[Model]], str]] = {
+_MESSAGES: Mapping[str, Callable[[ErrorDetails, type[Model]], str]] = {
     "extra_forbidden": _unknown_field,
     "missing": _missing,
     "literal_error": _not_a_choice,

@@ -63,6 +63,8 @@ def read(manifest: Mapping[str, Any]) -> tuple[Model | None, list[Finding]]:
     """The typed spec, or every fault in it."""
     name = str(manifest.get("kind"))
     kind = next((kind for kind in objects.KINDS.values() if kind.name == name), None)
+    if kind is None and manifest.get("kind") is None:
+        return None, [Finding(("kind",), f"is missing; {findings.suggestion('', objects.KINDS)}")]
     if kind is None:
         return None, [
             Finding(("kind",), f'"{name}" is not a Penstock kind; {findings.suggestion(name, objects.KINDS)}')

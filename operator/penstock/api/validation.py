@@ -146,8 +146,9 @@ def _expressions(manifest: Manifest, judge: Expressions) -> Iterator[Finding]:
     for index, field in enumerate(found if isinstance(found, list) else []):
         written = field.get("from") if isinstance(field, Mapping) else None
         if isinstance(written, str) and written:
+            name = field.get("name")
             try:
-                judge(written, f"field {field.get('name')}")
+                judge(written, f"field {name if isinstance(name, str) else index + 1}")
             except InvalidSpec as error:
                 yield Finding(("spec", "schema", "fields", index, "from"), error.message)
 

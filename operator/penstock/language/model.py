@@ -46,7 +46,10 @@ class OneOf(Model):
         members = [field.alias or name for name, field in type(self).model_fields.items()]
         chosen = [name for name in type(self).model_fields if getattr(self, name) is not None]
         if len(chosen) != 1:
-            raise ValueError(f"choose exactly one of {', '.join(members)}" if members[1:] else f"name {members[0]}")
+            given = f", not {len(chosen)}" if chosen else ""
+            raise ValueError(
+                f"choose exactly one of {', '.join(members)}{given}" if members[1:] else f"name {members[0]}"
+            )
         return self
 
     @property

@@ -246,7 +246,7 @@ def test_an_unknown_kind_is_told_with_the_nearest() -> None:
 
 
 def test_a_missing_spec_is_told() -> None:
-    assert _told("Source", None) == ["spec: must be an object, not empty (null)"]
+    assert _told("Source", None) == ["spec: must be an object with connector, not empty (null)"]
 
 
 def test_at_most_five_faults_are_listed() -> None:
