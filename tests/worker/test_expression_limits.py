@@ -11,7 +11,7 @@ import pytest
 
 from penstock.api import manifests, validation
 from penstock.language.errors import InvalidSpec
-from penstock.worker.rows import engine, expressions, parsetree, shape
+from penstock.worker.rows import engine, expressions, grammar, parsetree, shape
 from support import memory
 from worker.pods import a_pod, field
 
@@ -209,6 +209,8 @@ OWN = {
     "isfinite",
     "repeat",
 }
+MOST_SQL = 100_000
+"""Characters of the SQL that is made of an expression, with its guards: it is read for each file."""
 OWN |= {"format", "array_extract", "substr", "try_strptime", "list_value", "struct_extract"}
 """What exact casts and guards call besides."""
 
@@ -228,6 +230,40 @@ def test_no_mutation_brings_the_engine_what_is_off_the_list(seed: int) -> None:
         accepted += 1
         assert _read_by_engine(sql) <= {*parsetree.FUNCTIONS, *OWN}, written
     assert accepted > 0
+
+
+GROWTHS = [
+    "({})", "not ({})", "- {}", "upper({})", "replace({}, 'a', b)", "coalesce({}, a)", "case when {} then 1 end",
+    "{} + {}", "{} || {}", "({}) and ({})", "concat({}, {}, {})", "{}::date", "try_cast({} as date)", "{}, {}",
+    "regexp_replace({}, '(a{{9}}){{9}}', 'bb', 'g')", "lpad({}, 1000, 'x')", "{} in ({}, {})", "{} between {} and {}",
+    "interval '1' day + {}", "date_trunc('day', {})", "strptime({}, '%Y')", "{} is null", "{} like {} escape '!'",
+]  # fmt: skip
+"""What makes of an expression a deeper or longer one."""
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_no_growth_passes_the_bounds(seed: int) -> None:
+    """60 expressions each, of up to 100,000 characters: refused, or SQL and a tree of a bounded size."""
+    chance = random.Random(seed)
+    outcomes = set[bool]()
+    for _ in range(60):
+        written, growths = chance.choice([*SEEDS, "a", "1"]), chance.choices(GROWTHS, k=chance.choice((1, 2, 4)))
+        while len(written) < chance.choice((100, 1_000, 10_000, 100_000)):
+            growth = chance.choice(growths)
+            written = growth.format(*[written] * growth.count("{}"))
+        written = written[:100_000]
+        try:
+            parsed = expressions.parse(written, "field v")
+            sql = expressions.sql(parsed, {name: (f"c{i}", True) for i, name in enumerate(parsed.columns)})
+        except InvalidSpec:
+            outcomes.add(False)
+            continue
+        outcomes.add(True)
+        assert len(written) <= grammar.LONGEST
+        assert len(sql) <= MOST_SQL, written
+        assert sum(1 for _ in parsed.tree.walk()) <= 2 * grammar.MOST_TOKENS, written
+        assert _read_by_engine(sql) <= {*parsetree.FUNCTIONS, *OWN}, written
+    assert outcomes == {True, False}
 
 
 def _read_by_engine(sql: str) -> set[str]:

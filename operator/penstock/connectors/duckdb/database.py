@@ -11,7 +11,9 @@ a descriptor, since it resolves `/proc/self/fd/N` too. So both are checked befor
 that what it has open is the file that was checked. One thing remains: DuckDB closes the log after it has read it. Who
 replaces the log by a link, or a folder above it, for just that moment, and puts everything back before the second
 check, has DuckDB read another log. From storage version 1.4 (STORAGE_VERSION) on it refuses the log of another
-database; the log of an older one adds the rows of that log to the tables that have the same names.
+database; the log of an older one adds the rows of that log to the tables that have the same names. A file that is
+written has its log created and removed by name at commits and checkpoints, too: who puts a link in the place of a
+folder above it during a run has the log written beside the file of that name there.
 """
 
 import os

@@ -91,6 +91,9 @@ class DuckdbDestination(DatabaseFile):
             "Programs that keep the file open keep runs out. Read a copy of it, or open it for each query.",
             "DuckDB needs a file system with locks: a volume that several nodes mount may have none.",
             "One run cannot read a DuckDB file and write to it: the Source and the Destination need different files.",
+            "Links on the claim are refused when the file is opened, and DuckDB opens its write-ahead log by its name "
+            "later. Who can replace the folder of the file by a link during a run has the log written elsewhere. Give "
+            "the file a claim that only Penstock writes to.",
             "The owner of a table is kept in the comment on its column `_penstock_input_id`. Indexes, keys and views "
             "that another program makes on a table may keep its columns from being altered.",
             "The space of removed rows is used again, and the file does not become smaller.",
