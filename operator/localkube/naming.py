@@ -104,6 +104,11 @@ def _owners(references: list[Json]) -> Iterator[Problem]:
         yield Problem.invalid("metadata.ownerReferences", shown, text + " and ".join(controllers[:2]))
 
 
+def is_name(text: str) -> bool:
+    """Whether an object may have the name: a subdomain of RFC 1123."""
+    return len(text) <= 253 and re.fullmatch(_DOMAIN, text) is not None
+
+
 def label_problems(text: str, path: str) -> Iterator[Problem]:
     """What makes a text no RFC 1123 label, such as the name of a container or a volume must be."""
     if not text:

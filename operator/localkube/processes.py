@@ -14,7 +14,7 @@ from pathlib import Path
 
 import aiohttp
 
-from localkube import objects, podfolder, podprocess, podstatus
+from localkube import naming, objects, podfolder, podprocess, podstatus
 from localkube.apiclient import MERGE, Access, ApiError, Client
 from localkube.objects import Json
 
@@ -70,6 +70,8 @@ class Runner:
         return self._root / "pods" / f"{meta['namespace']}_{meta['name']}_{meta['uid']}"
 
     def _claim(self, namespace: str, claim: str) -> Path:
+        if not naming.is_name(claim):
+            raise podfolder.NotReady(f'persistentvolumeclaim "{claim}" not found')
         place = self._volumes.get((namespace, claim)) or self._root / "volumes" / namespace / claim
         place.mkdir(parents=True, exist_ok=True)
         return place
@@ -184,6 +186,8 @@ class Runner:
         return None
 
     async def _fetch(self, plural: str, namespace: str, name: str) -> Json:
+        if not naming.is_name(name):  # in a path of the API, and of a folder, `..` would lead elsewhere
+            raise ApiError(404, f'{plural} "{name}" not found')
         return await self._api.call("GET", f"/api/v1/namespaces/{namespace}/{plural}/{name}")
 
     async def _report(self, seat: _Seat, status: Json) -> None:

@@ -317,3 +317,19 @@ def test_deleting_a_bell_takes_its_jobs_along(kube: Kube) -> None:
 
     until(lambda: not kube.get("jobs")["items"])
     assert json.loads(kube.ctl("get", "pods", "-o", "json"))["items"] == []
+
+
+def test_a_claim_whose_name_is_a_path_is_not_found(kube: Kube) -> None:
+    """Another object of the API has that path: asking for the claim there would find something."""
+    item = job("paths", "echo ran")
+    name = "../../../../../api/v1/namespaces/default"
+    item["spec"]["template"]["spec"]["volumes"] = [{"name": "v", "persistentVolumeClaim": {"claimName": name}}]
+    kube.apply(item)
+
+    def held() -> Any:
+        [condition] = _pods(kube, "paths")[0]["status"].get("conditions", [{}]) if _pods(kube, "paths") else [{}]
+        return condition.get("reason") and condition
+
+    condition = until(held)
+    assert (condition["type"], condition["reason"]) == ("PodScheduled", "Unschedulable")
+    assert f'persistentvolumeclaim "{name}" not found' in condition["message"]
