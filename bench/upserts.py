@@ -5,10 +5,14 @@ DuckDB's copy of the joined Parquet files; for PostgreSQL, INSERT ... ON CONFLIC
 rows. Measured is the commit alone: CPU seconds of the process and of the server, and the peak memory of the process.
 """
 
+import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +23,12 @@ from bench.tables import server_seconds
 
 from connectors.contract.adapters import STORES
 from connectors.test_stores import Bench, bench, entry, publication
-from penstock.runs.order import DatasetOrder
+from penstock.runs.order import DatasetOrder, DestinationOrder
+from penstock.runs.report import Counts
+from penstock.worker.connectors import Connectors
+from penstock.worker.pod import here
 from penstock.worker.ports.ledger import Attempt, Claim
+from penstock.worker.ports.tablestore import Staged, TableStore
 from worker.pods import field
 
 _KINDS = {"id": "long", "customer": "string", "amount": "decimal(12,2)", "at": "timestamp", "state": "string"}
@@ -28,7 +36,7 @@ _VALUES = (
     "{id}::BIGINT AS id, md5(({id})::VARCHAR) AS customer, (({id} + {salt}) % 100000 / 7)::DECIMAL(12,2) AS amount, "
     "TIMESTAMP '2026-01-01' + to_seconds(({id})::BIGINT) AS at, 'state ' || ({id} + {salt}) % 9 AS state"
 )
-_OLD, _NEW = "id", "CASE WHEN i % 5 = 0 THEN 5 * {rows} + i ELSE 5 * i + i % 5 END"
+_OLD, _NEW = "i", "CASE WHEN i % 5 = 0 THEN 5 * {rows} + i ELSE 5 * i + i % 5 END"
 
 
 def rows(of: str, count: int, salt: int, claim: Claim) -> Iterator[pa.Table]:
@@ -41,50 +49,63 @@ def rows(of: str, count: int, salt: int, claim: Claim) -> Iterator[pa.Table]:
             yield pa.Table.from_batches([batch])
 
 
-def staged_upsert(there: Bench, dataset: DatasetOrder, of: str, count: int, run: str) -> Callable[[Claim], Any]:
-    """What commits these rows, which are staged when it is called with the claim."""
-    store = there.store()
-
-    def publish(claim: Claim) -> Callable[[], Any]:
-        store.ensure(dataset)
-        writer = store.writer(claim, dataset, "00000")
-        for table in rows(of, count, 0 if run == "old" else 4, claim):
-            writer.write(table)
-        staged = writer.close()
-        entries = [entry(claim.load_id, run, staged.rows)]
-        return lambda: store.publish(claim, publication(dataset, staged, entries, mode="upsert"))
-
-    return publish
+def staged(store: TableStore, claim: Claim, dataset: DatasetOrder, of: str, count: int) -> Staged:
+    """The rows, staged."""
+    writer = store.writer(claim, dataset, "00000")
+    for table in rows(of, count, 3 if of == _OLD else 4, claim):
+        writer.write(table)
+    return writer.close()
 
 
-def peak() -> int:
-    """MiB that this process has had at most since `forget_peak`."""
+@dataclass(frozen=True)
+class Commit:
+    """What a process of its own publishes, so that its memory is that of the commit alone."""
+
+    destination: str
+    dataset: str
+    """Both as JSON."""
+    environment: dict[str, str]
+    claim: tuple[str, str, int, int]
+    staged: Staged
+
+
+def publish(commit: Commit) -> tuple[Counts, float, float, int]:
+    """Publish it: the counts, CPU seconds, seconds by the clock, and the MiB that the process has had at most."""
+    destination = DestinationOrder.model_validate_json(commit.destination)
+    dataset = DatasetOrder.model_validate_json(commit.dataset)
+    store, claim = Connectors().store_of(destination, here(commit.environment)), Claim(*commit.claim)
+    store.ensure(dataset)
+    entries = [entry(claim.load_id, claim.run, commit.staged.rows)]
+    own, begun = time.process_time(), time.perf_counter()
+    report = store.publish(claim, publication(dataset, commit.staged, entries, mode="upsert"))
+    cpu, wall = time.process_time() - own, time.perf_counter() - begun
     [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) // 1024
-
-
-def forget_peak() -> None:
-    """Let the peak begin again."""
-    Path("/proc/self/clear_refs").write_text("5")
+    return report.counts, cpu, wall, int(line.split()[1]) // 1024
 
 
 def commit(there: Bench, dataset: DatasetOrder, of: str, count: int, run: str) -> None:
     """Stage the rows, and measure their commit."""
     store = there.store()
+    connector = {"name": "store", "connector": {there.adapter.system: there.adapter.connector}}
+    connector |= {"auth": there.adapter.auth} if there.adapter.auth else {}
     with store.claim(dataset, Attempt(run, "bench")) as claim:
-        publish = staged_upsert(there, dataset, of, count, run)(claim)
+        store.ensure(dataset)
+        given = Commit(
+            json.dumps(connector),
+            json.dumps(dataset.to_object()),
+            there.place.environment("bench"),
+            (claim.subject, claim.run, claim.load_id, claim.attempt),
+            staged(store, claim, dataset, of, count),
+        )
         server = getattr(there.adapter, "server", None)
         before = server_seconds(server) if server else 0.0
-        forget_peak()
-        own, begun = time.process_time(), time.perf_counter()
-        report = publish()
-        cpu, wall = time.process_time() - own, time.perf_counter() - begun
+        with ProcessPoolExecutor(1, get_context("spawn")) as processes:
+            counts, cpu, wall, peak = processes.submit(publish, given).result()
         served = server_seconds(server) - before if server else 0.0
-    counts = report.counts
     print(
         f"{run}: {counts.loaded:,} loaded, {counts.replaced:,} of them in place of others, {counts.unchanged:,} equal"
     )
-    print(f"  CPU {cpu + served:.1f} s ({served:.1f} s of the server), wall {wall:.1f} s, peak {peak()} MB", flush=True)
+    print(f"  CPU {cpu + served:.1f} s ({served:.1f} s of the server), wall {wall:.1f} s, peak {peak} MB", flush=True)
 
 
 def copy_on_write(folder: Path, count: int) -> None:
@@ -133,7 +154,7 @@ def main(system: str, count: int) -> None:
         dataset = there.dataset(writeMode="upsert", schema=schema)
         if system == "lake":
             copy_on_write(Path(name), count)
-        commit(there, dataset, "i", 5 * count, "old")
+        commit(there, dataset, _OLD, 5 * count, "old")
         if system == "postgres":
             on_conflict(there.adapter.server, count)  # type: ignore[attr-defined] # that of PostgreSQL has one
         commit(there, dataset, _NEW.format(rows=count), count, "newer")

@@ -29,11 +29,13 @@ from penstock.worker.pod import Pod
 from penstock.worker.ports.tablestore import INPUT_ID, ORDER, Merged
 from penstock.worker.rows import engine
 
-_ENGINE_SHARE, _ENGINE_MEMORY = 0.3, 160 << 20
+_ENGINE_SHARE, _ENGINE_MEMORY = 0.15, 64 << 20
 """Share of the Pod's memory that DuckDB may use, and bytes where that has no limit."""
 _BATCH = 65_536
-_JOINED = 1 << 20
+_JOINED = 1 << 19
 """Keys of the table that are joined at once."""
+_SORTED = 250_000
+"""Rows of the table whose matches are sorted at once."""
 
 
 @dataclass
@@ -185,10 +187,7 @@ class Upserting:
 
     def _rewrite(self, connection: engine.Connection, tasks: Sequence[FileScanTask], done: Upsert) -> None:
         """Write again the files in which a match changes something."""
-        columns = ", ".join(f"s.{self._places[name]}" for name in self.schema.names)
-        joined = "matches m JOIN staged s ON s.rowid = m.place"
-        query = f"SELECT m.file, m.line, {columns} FROM {joined} ORDER BY m.file, m.line"
-        matches = _Matches(connection.cursor().sql(query).to_arrow_reader(_BATCH), self.schema)
+        matches = _Matches(self._sorted(connection, tasks), self.schema)
         files = DataFiles(self.warehouse, f"{self.name}kept", self.schema)
         for number, task in enumerate(tasks):
             if matches.has(number):
@@ -196,6 +195,14 @@ class Upserting:
                 if copy.make(matches, number):
                     done.dropped.append(task.file)
         done.added += files.close()[0]
+
+    def _sorted(self, connection: engine.Connection, tasks: Sequence[FileScanTask]) -> Iterator[pa.RecordBatch]:
+        """The matches with their staged rows, in the order of files and lines; some files or lines at a time."""
+        columns = ", ".join(f"s.{self._places[name]}" for name in self.schema.names)
+        query = f"SELECT m.file, m.line, {columns} FROM matches m JOIN staged s ON s.rowid = m.place"
+        for part in _parts(tasks):
+            rows = connection.sql(f"{query} WHERE {part} ORDER BY m.file, m.line").to_arrow_table()
+            yield from rows.to_batches(_BATCH)
 
     def _add_new(self, connection: engine.Connection, done: Upsert) -> None:
         """Write the staged rows without a match."""
@@ -207,15 +214,33 @@ class Upserting:
         done.added += files.close()[0]
 
 
+def _parts(tasks: Sequence[FileScanTask]) -> Iterator[str]:
+    """Conditions that select all matches one after the other, those of at most _SORTED rows of the table at once."""
+    first, rows = 0, 0
+    for number, task in enumerate(tasks):
+        count = int(task.file.record_count)
+        if rows and rows + count > _SORTED:
+            yield f"m.file BETWEEN {first} AND {number - 1}"
+            first, rows = number, 0
+        if count <= _SORTED:
+            rows += count
+            continue
+        for line in range(0, count, _SORTED):
+            yield f"m.file = {number} AND m.line >= {line} AND m.line < {line + _SORTED}"
+        first = number + 1
+    if rows:
+        yield f"m.file BETWEEN {first} AND {len(tasks) - 1}"
+
+
 class _Matches:
     """Staged rows with their places in files, in the order of these; they are read once."""
 
-    def __init__(self, reader: pa.RecordBatchReader, schema: pa.Schema) -> None:
-        self._reader, self._schema = reader, schema
+    def __init__(self, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> None:
+        self._batches, self._schema = batches, schema
         self._rest = self._next()
 
     def _next(self) -> pa.Table | None:
-        for batch in self._reader:
+        for batch in self._batches:
             if batch.num_rows:
                 table = pa.Table.from_batches([batch])
                 columns = [column.cast(each.type) for column, each in zip(table.columns[2:], self._schema, strict=True)]
