@@ -55,3 +55,13 @@ def _split(
             good[number] = {field.name: row[str(place)] for place, field in enumerate(schema)}
         first += chunk.read
     return good, bad
+
+
+def rows(table: pa.Table, scratch: Path, fields: list[Json]) -> tuple[dict[int, Json], dict[int, Json]]:
+    """The same for rows of text, as a CSV file has them; the columns are named c0, c1, … and the fields alike."""
+    schema = [SchemaField.model_validate(field) for field in fields]
+    names = tuple(table.column_names)
+    shaped = shape.compiled(schema, Columns(names, ("VARCHAR",) * len(names)), "a.csv")
+    with engine.connect(1 << 28, 1, scratch) as connection:
+        chunk = Chunk(table, table.num_rows, Lines(1))
+        return _split(quality.Judge(connection), shaped, [chunk], schema)

@@ -1,5 +1,6 @@
 """Types, expressions and rules: what makes a row bad, what is said about it, and what must never be said."""
 
+import random
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from penstock.api.dataset import SchemaField
 from penstock.language.errors import PenstockError
 from penstock.worker.ports.chunks import Chunk, Columns, Lines
 from penstock.worker.rows import engine, quality, shape
+from worker import judging
 from worker.pods import a_pod, csv, field, loads
 
 CANARY = "canary-2f9c1e"
@@ -291,3 +293,28 @@ def test_a_text_file_is_read_to_its_end_while_enough_good_rows_may_come(name: st
     pod.dataset["quality"] = {"maxBadRatio": "49.9%"}
     pod.dataset["writeMode"], pod.dataset["sync"] = "replace", "full"
     assert pod.work("r2").reason == "TooManyBadRows"
+
+
+def test_faults_of_many_fields_keep_the_order_of_the_fields(tmp_path: Path) -> None:
+    """Fields are asked about in groups, in another order; the answer for a row is the same however they are grouped."""
+    fields: list[dict[str, Any]] = []
+    for number in range(120):
+        kind = {"type": "date", "formats": ["%d.%m.%Y"]} if number % 3 == 0 else {"type": "int", "maximum": "5"}
+        fields.append({"name": f"c{number}", **kind})
+    chance = random.Random(5)
+    written, wrong = list[list[str]](), list[dict[int, str]]()
+    for _ in range(60):
+        faults = {number: chance.choice(("x", "9")) for number in chance.sample(range(120), chance.randrange(4))}
+        written.append([faults.get(n, "01.02.2026" if n % 3 == 0 else "3") for n in range(120)])
+        wrong.append(faults)
+    table = pa.table({f"c{number}": [row[number] for row in written] for number in range(120)})
+    _, bad = judging.rows(table, tmp_path, fields)
+    assert sorted(bad) == [row for row, faults in enumerate(wrong) if faults]
+    for row, said in bad.items():
+        first, *_ = places = sorted(wrong[row])
+        above = first % 3 and wrong[row][first] == "9"
+        assert (said["field"], said["reason"]) == (f"c{first}", "AboveMaximum" if above else "WrongType")
+        assert (said["stage"], said["kind"].split()[0]) == ("quality" if above else "shape", f"c{first}")
+        assert [message.split(":")[0] for message in said["error"].split("; ") if message[0] == "c"] == [
+            f"c{place}" for place in places
+        ]

@@ -31,8 +31,6 @@ _PIECE_CELLS = 1 << 18
 """Cells of bad rows that are settled at once: rows may be wide."""
 _PREPARED = 200
 """Questions that stay planned; planning takes longer than asking. More are planned whenever they are asked."""
-_OF_FIRST = ("stage", "field", "reason", "kind")
-"""What is said of the first fault of a row alone."""
 BAD = ["line", "stage", "field", "reason", "error", "kind", "payload", "payload_encoding", "complete"]
 """The columns of bad rows: `kind` is what is wrong in general; the rest is as in the quarantine."""
 
@@ -53,12 +51,12 @@ class Split:
 class _Values:
     """Each field's values so far, and which rows they are certain for; None: all.
 
-    `reasons` are what the answer to `Questions.both` says about the bad rows, in their order.
+    `errors` are what the answer to `Questions.both` says about the bad rows, in their order.
     """
 
     values: list[pa.Array | None]
     certain: list[pa.BooleanArray | None]
-    reasons: pa.Table | None = None
+    errors: pa.ChunkedArray | None = None
 
 
 class Judge:
@@ -81,8 +79,8 @@ class Judge:
         if ask.has_exact:
             rows = rows.append_column(EXACT, _exact(chunks, rows.num_rows))
         rows = rows.combine_chunks()
-        values, verdicts, reasons = self._judged(ask, rows)
-        bad = _any(verdicts, rows.num_rows)
+        values, verdicts, errors = self._judged(ask, rows)
+        bad = _bad_by(verdicts, rows.num_rows)
         good = pa.table(values, names=[str(number) for number in range(len(values))])
         if not bad.true_count:
             return [
@@ -90,9 +88,11 @@ class Judge:
                 for chunk, start, size in zip(chunks, _starts(sizes), sizes, strict=True)
             ]
         good = good.filter(pc.invert(bad))
-        if reasons is None:
-            reasons = self._reasons(ask, rows, values, verdicts)
-        reasons = self._completed(ask, reasons, rows, values, pc.indices_nonzero(bad))
+        numbers = pc.indices_nonzero(bad)
+        if errors is None:
+            errors = self._errors(ask, rows, values, verdicts, numbers)
+        reasons = ask.faults.take(_first_faults(verdicts, numbers)).append_column("error", errors)
+        reasons = self._completed(ask, reasons, rows, values, numbers)
         bad_counts = [bad.slice(start, size).true_count for start, size in zip(_starts(sizes), sizes, strict=True)]
         good_counts = [size - count for size, count in zip(sizes, bad_counts, strict=True)]
         return [
@@ -104,42 +104,44 @@ class Judge:
 
     def _judged(
         self, ask: Questions, rows: pa.Table
-    ) -> tuple[list[pa.Array], list[pa.BooleanArray | None], pa.Table | None]:
-        """Each field's values; for each of the verdicts, which rows are bad by it, None for none of them; and why.
+    ) -> tuple[list[pa.Array], list[pa.Int32Array | None], pa.ChunkedArray | None]:
+        """Each field's values; each verdict's faults of all rows, None where there are none; the bad rows' errors.
 
-        The reasons are None where they have still to be asked.
+        The errors are None where they have still to be asked.
         """
         directly = [reading.values(rows) if reading else (None, None) for reading in ask.readings]
         state = _Values([values for values, _ in directly], [certain for _, certain in directly])
         ordinary = None
         if ask.has_exact and rows[EXACT].null_count < rows.num_rows:
             ordinary = pc.is_null(rows[EXACT].chunk(0))
-        verdicts = list[pa.BooleanArray | None]()
+        verdicts = list[pa.Int32Array | None]()
         for question in ask.verdicts:
             if len(question.direct) < len(question.fields):  # what is computed is never certain
                 verdicts.append(self._verdict(ask, question, rows, state, None))
                 continue
             sure = _sure(state, question, ordinary)
             verdicts.append(None if sure is None else self._verdict(ask, question, rows, state, sure))
-        return [values for values in state.values if values is not None], verdicts, state.reasons
+        return [values for values in state.values if values is not None], verdicts, state.errors
 
     def _verdict(
         self, ask: Questions, question: Question, rows: pa.Table, state: _Values, sure: pa.BooleanArray | None
-    ) -> pa.BooleanArray:
-        """Ask about the rows that are not sure, or about all; put the answers among the values. Which rows are bad."""
+    ) -> pa.Int32Array:
+        """Ask about the rows that are not sure, or about all; put the answers among the values. The faults of all."""
         doubtful = None if sure is None else pc.invert(sure)
         given = _given(question, rows, state.values)
         if doubtful is not None:
             given = given.filter(doubtful)
         if ask.both is not None and doubtful is not None and given.num_rows <= _piece(given):
             judged = self._answer(ask.both, given, ask.masked)
-            state.reasons = judged.select([*_OF_FIRST, "error"]).filter(judged["bad"])
+            state.errors = judged["error"].filter(pc.is_valid(judged["fault"]))
         else:
             judged = self._answer(question, given, ask.masked)
-        bad = _one_array(judged["bad"])
-        if doubtful is None or bad.false_count:  # else the values of these rows are of no use
+        faults = _one_array(judged["fault"])
+        if doubtful is None or faults.null_count:  # else the values of these rows are of no use
             self._put(ask, question, judged, state, doubtful)
-        return bad if doubtful is None else pc.replace_with_mask(doubtful, doubtful, bad)
+        return (
+            faults if doubtful is None else pc.replace_with_mask(pa.nulls(rows.num_rows, pa.int32()), doubtful, faults)
+        )
 
     def _put(
         self, ask: Questions, question: Question, judged: pa.Table, state: _Values, doubtful: pa.BooleanArray | None
@@ -154,27 +156,28 @@ class Judge:
                 answers = pc.replace_with_mask(before, doubtful, answers)
             state.values[field.number] = answers
 
-    def _reasons(
-        self, ask: Questions, rows: pa.Table, values: Sequence[pa.Array], verdicts: Sequence[pa.BooleanArray | None]
-    ) -> pa.Table:
-        """Of each bad row: its stage, field, reason, kind and error."""
-        numbers = pc.indices_nonzero(_any(verdicts, rows.num_rows))
+    def _errors(
+        self,
+        ask: Questions,
+        rows: pa.Table,
+        values: Sequence[pa.Array],
+        verdicts: Sequence[pa.Int32Array | None],
+        numbers: pa.Array,
+    ) -> pa.ChunkedArray:
+        """The messages about the bad rows, which have these numbers."""
         answers = []
-        for question in ask.reasons:
+        for question in ask.errors:
             own = {field.number for field in question.fields}
             asked = [
                 verdict
                 for each, verdict in zip(ask.verdicts, verdicts, strict=True)
                 if own & {field.number for field in each.fields}
             ]
-            suspect = _any(asked, rows.num_rows)
+            suspect = _bad_by(asked, rows.num_rows)
             if suspect.true_count:
-                answer = self._asked_in_pieces(question, rows, values, pc.indices_nonzero(suspect), ask.masked)
-                answers.append(_spread(answer, suspect.take(numbers)))
-        columns = {name: pc.coalesce(*(answer[name] for answer in answers)) for name in _OF_FIRST}
-        errors = [pc.if_else(pc.equal(answer["error"], ""), None, answer["error"]) for answer in answers]
-        columns["error"] = pc.binary_join_element_wise(*errors, "; ", null_handling="skip")
-        return pa.table(columns)
+                answer = self._asked_in_pieces(question, rows, values, pc.indices_nonzero(suspect), ask.masked)["error"]
+                answers.append(_spread(pc.if_else(pc.equal(answer, ""), None, answer), suspect.take(numbers)))
+        return pc.binary_join_element_wise(*answers, "; ", null_handling="skip")
 
     def _completed(
         self, ask: Questions, reasons: pa.Table, rows: pa.Table, values: Sequence[pa.Array], numbers: pa.Array
@@ -269,13 +272,19 @@ def _given(question: Question, rows: pa.Table, values: Sequence[pa.Array | None]
     return given
 
 
-def _any(verdicts: Iterable[pa.BooleanArray | None], rows: int) -> pa.BooleanArray:
-    """Which rows are bad by any of the verdicts."""
-    return reduce(pc.or_, (verdict for verdict in verdicts if verdict is not None), pa.repeat(pa.scalar(False), rows))
+def _bad_by(verdicts: Iterable[pa.Int32Array | None], rows: int) -> pa.BooleanArray:
+    """Which rows have a fault by any of the verdicts."""
+    every = (pc.is_valid(verdict) for verdict in verdicts if verdict is not None)
+    return reduce(pc.or_, every, pa.repeat(pa.scalar(False), rows))
 
 
-def _spread(answer: pa.Table, about: pa.BooleanArray) -> pa.Table:
-    """The answer as rows for all bad rows, those that are not among `about` null."""
+def _first_faults(verdicts: Iterable[pa.Int32Array | None], numbers: pa.Array) -> pa.Int32Array:
+    """The first fault of each of the bad rows, which have these numbers."""
+    return pc.min_element_wise(*(verdict.take(numbers) for verdict in verdicts if verdict is not None))
+
+
+def _spread(answer: pa.ChunkedArray, about: pa.BooleanArray) -> pa.ChunkedArray:
+    """The answer as entries for all bad rows, those that are not among `about` null."""
     if about.true_count == len(about):
         return answer
     places = pc.subtract(pc.cumulative_sum(about.cast(pa.int64())), 1)

@@ -5,7 +5,7 @@ Fields are asked about in groups, because what a column costs grows with the col
 forty questions, and most of these need not be asked.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -45,12 +45,15 @@ class Question:
 class Questions:
     """All that the rows of one shape are asked, and how each field is read directly."""
 
+    faults: pa.Table
+    """All that can be wrong, in the order of the fields: stage, field, reason and kind. Verdicts give row numbers."""
     verdicts: tuple[Question, ...]
-    """Each yields `bad`, and the values of those of its fields that are not always read directly."""
-    reasons: tuple[Question, ...]
-    """Each yields stage, field, reason, kind and error; nulls and "" where the row is good as far as it goes."""
+    """Each yields `fault`, the number of the first fault of a row in its fields, null where the row is good as far as
+    they go; and the values of those of its fields that are not always read directly."""
+    errors: tuple[Question, ...]
+    """Each yields `error`, the messages of all faults of a row in its fields; "" where it has none."""
     both: Question | None
-    """The verdict and the reasons at once, where there is one of each: each answer takes 8 ms, whatever the rows."""
+    """The verdict and the errors at once, where there is one of each: each answer takes 8 ms, whatever the rows."""
     payload: Question | None
     """Yields the row as it was read."""
     readings: tuple[direct.Reading | None, ...]
@@ -78,19 +81,25 @@ class Questions:
 
 def questions(shaped: Shape) -> Questions:
     """Compile the shape and its rules. Raises InvalidSpec for a bound or value that is not of its field's type."""
-    fields = shaped.fields
+    fields = tuple(_numbered(shaped.fields))
     groups = [
-        *_groups([each for each in fields if each.direct]),
-        *_groups([each for each in fields if not each.direct]),
+        *_groups([each for each in fields if each.field.direct]),
+        *_groups([each for each in fields if not each.field.direct]),
     ]
+    verdicts = [
+        _question(f"verdict_{number}", group, [_fault_and_values(group)]) for number, group in enumerate(groups)
+    ]
+    errors = [_question(f"errors_{number}", group, [_error(group)]) for number, group in enumerate(_groups(fields))]
+    together = [_fault_and_values(groups[0]), _error(groups[0])] if len(groups) == 1 else None
     return Questions(
-        verdicts=tuple(_verdict(f"verdict_{number}", group) for number, group in enumerate(groups)),
-        reasons=tuple(_reasons(f"reasons_{number}", group) for number, group in enumerate(_groups(fields))),
-        both=_both("bad_and_why", groups[0]) if len(groups) == 1 else None,
+        faults=_described([fault for each in fields for fault in each.faults]),
+        verdicts=tuple(verdicts),
+        errors=tuple(errors),
+        both=_question("verdict_and_errors", groups[0], together) if together else None,
         payload=_payload(shaped),
-        readings=tuple(rules.with_rules(field) for field in fields),
-        types=tuple(direct.arrow_type(field.field.type) for field in fields),
-        has_exact=any(field.may_be_exact for field in fields),
+        readings=tuple(rules.with_rules(field) for field in shaped.fields),
+        types=tuple(direct.arrow_type(field.field.type) for field in shaped.fields),
+        has_exact=any(field.may_be_exact for field in shaped.fields),
         hidden=shaped.sensitive,
     )
 
@@ -100,49 +109,51 @@ def is_always_direct(field: ShapedField) -> bool:
     return field.direct is not None and field.direct.always
 
 
-def _groups(fields: Sequence[ShapedField]) -> list[tuple[ShapedField, ...]]:
+@dataclass(frozen=True)
+class _Numbered:
+    """A field, and what can be wrong with it. `first` is the number of the first of these faults among all fields'."""
+
+    field: ShapedField
+    faults: tuple[Fault, ...]
+    first: int
+
+
+def _numbered(fields: Iterable[ShapedField]) -> Iterator[_Numbered]:
+    first = 0
+    for field in fields:
+        faults = (*shape.faults(field), *rules.faults(field))
+        yield _Numbered(field, faults, first)
+        first += len(faults)
+
+
+def _described(faults: Sequence[Fault]) -> pa.Table:
+    names = ("stage", "field", "reason", "kind")
+    return pa.table({name: pa.array([getattr(fault, name) for fault in faults], pa.string()) for name in names})
+
+
+def _groups(fields: Sequence[_Numbered]) -> list[tuple[_Numbered, ...]]:
     return [tuple(fields[start : start + _TOGETHER]) for start in range(0, len(fields), _TOGETHER)]
 
 
-def _question(table: str, fields: tuple[ShapedField, ...], selected: str) -> Question:
+def _question(table: str, group: tuple[_Numbered, ...], selected: Sequence[str]) -> Question:
+    fields = tuple(each.field for each in group)
     columns = dict.fromkeys(column for field in fields for column in field.chunk_columns)
     exact = [EXACT] if any(field.may_be_exact for field in fields) else []
-    return Question(table, (*columns, *exact), fields, f"SELECT {selected} FROM {shape.relation(fields, table)}")
+    sql = f"SELECT {', '.join(selected)} FROM {shape.relation(fields, table)}"
+    return Question(table, (*columns, *exact), fields, sql)
 
 
-def _verdict(table: str, fields: tuple[ShapedField, ...]) -> Question:
-    return _question(table, fields, _bad_and_values(fields))
+def _fault_and_values(group: tuple[_Numbered, ...]) -> str:
+    whens = " ".join(
+        f"WHEN {fault.condition} THEN {each.first + place}" for each in group for place, fault in enumerate(each.faults)
+    )
+    fault = f"CAST({f'CASE {whens} END' if whens else 'NULL'} AS INTEGER) AS fault"
+    return ", ".join([fault, *(each.field.value for each in group if not is_always_direct(each.field))])
 
 
-def _both(table: str, fields: tuple[ShapedField, ...]) -> Question:
-    return _question(table, fields, f"{_bad_and_values(fields)}, {_why(fields)}")
-
-
-def _bad_and_values(fields: tuple[ShapedField, ...]) -> str:
-    bad = " OR ".join(f"({fault.condition})" for fault in _faults(fields)) or "false"
-    values = "".join(f", {field.value}" for field in fields if not is_always_direct(field))
-    return f"coalesce({bad}, false) AS bad{values}"
-
-
-def _faults(fields: Iterable[ShapedField]) -> list[Fault]:
-    """What can be wrong, in the order of the fields."""
-    return [fault for field in fields for fault in (*shape.faults(field), *rules.faults(field))]
-
-
-def _reasons(table: str, fields: tuple[ShapedField, ...]) -> Question:
-    return _question(table, fields, _why(fields))
-
-
-def _why(fields: tuple[ShapedField, ...]) -> str:
-    faults = _faults(fields)
-
-    def first(part: str) -> str:
-        whens = " ".join(f"WHEN {fault.condition} THEN {engine.text(getattr(fault, part))}" for fault in faults)
-        return f"CASE {whens} END AS {part}"
-
-    every = ", ".join(f"CASE WHEN {fault.condition} THEN {fault.message} END" for fault in faults)
-    parts = ", ".join(first(part) for part in ("stage", "field", "reason", "kind"))
-    return f"{parts}, concat_ws('; ', {every}) AS error"
+def _error(group: tuple[_Numbered, ...]) -> str:
+    messages = [f"CASE WHEN {fault.condition} THEN {fault.message} END" for each in group for fault in each.faults]
+    return f"concat_ws('; ', {', '.join(messages) or 'NULL'}) AS error"
 
 
 def _payload(shaped: Shape) -> Question | None:
