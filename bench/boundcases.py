@@ -172,7 +172,13 @@ COLUMNS = [
         PARQUET,
     ),
     Case("texts of 100 MB", partial(texts, text=100_000_000), (1, 2), STRING, PARQUET, ended="WrongSpecification"),
-    Case("rows of 1 MB", partial(texts, text=1_000_000, use_dictionary=False), (250, 500), STRING, PARQUET),
+    Case(
+        "rows of 1 MB",
+        partial(texts, text=1_000_000, use_dictionary=False, write_batch_size=1),
+        (250, 500),
+        STRING,
+        PARQUET,
+    ),
     Case(
         "rows of 1 MB as differences",
         partial(texts, text=1_000_000, use_dictionary=False, column_encoding={"f0": "DELTA_BYTE_ARRAY"}),
@@ -228,7 +234,7 @@ WIDE = [
         CSV,
     ),
     Case("2,000 columns of JSON", partial(wide_json, columns=2000), (500, 1000), fields(2000, "long"), JSON),
-    Case("2,000 columns of Parquet", partial(numbers, columns=2000), (10_000, 20_000), fields(2000, "long"), PARQUET),
+    Case("2,000 columns of Parquet", partial(numbers, columns=2000), (5_000, 10_000), fields(2000, "long"), PARQUET),
     Case("wide CSV, inspected", wider_csv, (2000, 4000), PAIR, CSV, job="inspect-source"),
     Case("wide JSON, inspected", wider_json, (2000, 4000), PAIR, JSON, job="inspect-source"),
 ]

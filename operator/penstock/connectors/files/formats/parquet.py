@@ -14,7 +14,7 @@ import uuid
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from penstock.connectors.files.formats import carriers, pages, rowsizes
+from penstock.connectors.files.formats import carriers, oldcalendar, pages, rowsizes
 from penstock.connectors.files.formats.block import SHOWN, BrokenLines, Work
 from penstock.connectors.files.formats.records import LONGEST
 from penstock.connectors.files.stores import BLOCK, Open, StoredFile
@@ -68,11 +68,21 @@ class ParquetFile:
         self._carriers = []
         for field, leaves in zip(self._fields, self._leaves, strict=True):
             leaf = file.schema.column(leaves[0])
-            self._carriers.append(carriers.carrier(field.type, leaf.physical_type, leaf.logical_type.type))
+            self._carriers.append(self._carrier(field.type, leaf.physical_type, leaf.logical_type.type))
         names = tuple(field.name for field in self._fields)
         self.columns = Columns(names, tuple(carrier.name for carrier in self._carriers), partial=True)
         self.rows = int(self._metadata.num_rows)
         self._encrypted = pages.encrypted_leaves(self._path, self._metadata.serialized_size)
+
+    def _carrier(self, stored: pa.DataType, physical: str, logical: str) -> carriers.Carrier:
+        """The column's carrier. What Spark wrote in the calendar of its old versions is moved first."""
+        carrier = carriers.carrier(stored, physical, logical)
+        metadata, int96 = self._metadata.metadata or {}, physical == carriers.INT96
+        zoned = pa.types.is_timestamp(stored) and stored.tz is not None
+        moment = pa.types.is_date(stored) or (pa.types.is_timestamp(stored) and (int96 or zoned))
+        if not moment or not oldcalendar.applies(metadata, int96=int96):
+            return carrier
+        return replace(carrier, carry=oldcalendar.carried(carrier.carry, metadata, stored))
 
     def close(self) -> None:
         """Remove the copy."""
