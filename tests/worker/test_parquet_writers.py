@@ -198,3 +198,13 @@ def test_what_duckdb_encrypts_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(InvalidSpec, match=r"a\.parquet is encrypted Parquet") as refused:
         judging.parquet(tmp_path / "a.parquet", [field("n", "long")], tmp_path)
     assert refused.value.reason == "WrongSpecification"
+
+
+def test_integers_of_128_bits_by_polars_matter_only_where_they_are_used(tmp_path: Path) -> None:
+    path = Path(__file__).with_name("otherwriters") / "polars-int128.parquet"
+    good, bad = judging.parquet(path, [{"name": "id", "type": "long"}], tmp_path)
+    assert (good, bad) == ({0: {"id": 1}, 1: {"id": 2}}, {})
+    for kind in ("string", "decimal(38,0)"):
+        with pytest.raises(InvalidSpec, match='the column "big" is of the type integer of 128 bits') as refused:
+            judging.parquet(path, [{"name": "big", "type": kind}], tmp_path)
+        assert refused.value.reason == "WrongSpecification"

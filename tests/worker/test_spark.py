@@ -1,4 +1,4 @@
-"""Parquet by Spark (see spark/README.md), against the values as Python had them before Spark wrote them."""
+"""Parquet by Spark (see otherwriters/README.md), against the values as Python had them before Spark wrote them."""
 
 import math
 from datetime import UTC, date, datetime
@@ -12,7 +12,7 @@ import pytest
 
 from worker import judging
 
-FILES = Path(__file__).with_name("spark")
+FILES = Path(__file__).with_name("otherwriters")
 LAST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 TYPES = {
     "id": "long",

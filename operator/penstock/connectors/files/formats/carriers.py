@@ -50,6 +50,7 @@ class Carrier:
 
 UNKNOWN = "UNKNOWN "
 """Begins the source type of a column that no field can be made of."""
+WIDE_INTEGER = Carrier(f"{UNKNOWN}integer of 128 bits", lambda column: (column, {}))
 
 
 def carrier(stored: pa.DataType, physical: str, logical: str) -> Carrier:  # noqa: PLR0911 - one case a type

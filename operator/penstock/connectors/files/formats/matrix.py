@@ -84,6 +84,10 @@ A column of the file becomes a field of the Dataset without changing a value:
 - A double becomes a decimal or a string by the fewest digits that stand for it.
 - Days and times lie in the years 1 to 9999 and are as fine as a microsecond; others make the row bad. A string takes
   those too. The times of Impala, Hive and old Spark (int96) are read exactly.
+- Dates and times before 1582-10-15 that Spark 2, or Spark 3 in its legacy mode, wrote in the Julian calendar stay the
+  dates that were written. 29 February of a year that ISO 8601 has no such day in makes its row bad, and so does a time
+  before 1900 that was not written with the time zone UTC.
+- A column of integers of 128 bits, as polars writes them, is refused where a field uses it.
 - Binary is text where it is UTF-8. Dictionaries and runs are read as what they stand for.
 - A list, map or struct can be used in an expression; so can all that is not refused everywhere.
 - Checksums of pages are verified where the file has them. A damaged or encrypted file is refused by name.

@@ -27,6 +27,8 @@ _REFERENCES = (2, 8)
 _ROW_GROUPS, _COLUMNS, _CRYPTO_METADATA = 4, 1, 8
 """Fields of the footer, of a row group, and of a column chunk."""
 _MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
+_ARROW_SCHEMA, _NO_ARROW_SCHEMA = b"\x18\x0cARROW:schema\x18", b"\x18\x0cARROW:unread\x18"
+"""The key of Arrow's schema in the footer, a text of 12 bytes that a text follows; and another one in its place."""
 
 
 def check_footer(path: Path, url: str) -> None:
@@ -46,6 +48,22 @@ def check_footer(path: Path, url: str) -> None:
         what = f"longer than {_FOOTER} bytes" if length <= size - 12 else "longer than the file"
         message = f"{url}: the footer of the file is {what}. Write it with fewer row groups, or upload it again."
         raise InvalidSpec(message, "WrongSpecification")
+
+
+def leave_arrow_schema_out(path: Path) -> bool:
+    """Rename the key of Arrow's schema in the footer, so that the types are Parquet's; False where there is none.
+
+    Arrow reads no column of a file in whose schema one type is unknown to it.
+    """
+    with path.open("r+b") as file:
+        file.seek(-8, os.SEEK_END)
+        begin = file.seek(-8 - int.from_bytes(file.read(4), "little"), os.SEEK_END)
+        at = file.read().rfind(_ARROW_SCHEMA)
+        if at < 0:
+            return False
+        file.seek(begin + at)
+        file.write(_NO_ARROW_SCHEMA)
+    return True
 
 
 def encrypted_leaves(path: Path, plain_size: int) -> frozenset[int]:

@@ -51,6 +51,7 @@ class ParquetFile:
         self._url = stored.url
         self._path = _copied(opened, stored, scratch)
         self._files: list[pq.ParquetFile] = []
+        self._has_unread_types = False
         self._known_sizes: dict[int, pages.Sizes] = {}
         try:
             with damage(self._url):
@@ -61,13 +62,22 @@ class ParquetFile:
 
     def _read_footer(self) -> None:
         pages.check_footer(self._path, self._url)
-        file = self._file()
+        try:
+            file = self._file()
+        except pa.ArrowNotImplementedError:  # polars says in Arrow's schema which columns are integers of 128 bits
+            if not pages.leave_arrow_schema_out(self._path):
+                raise
+            self._has_unread_types = True
+            file = self._file()
         self._metadata = file.metadata
         self._fields = [*file.schema_arrow]
         self._leaves = _leaves(self._fields)
         self._carriers = []
         for field, leaves in zip(self._fields, self._leaves, strict=True):
             leaf = file.schema.column(leaves[0])
+            if self._has_unread_types and any(_may_be_a_wide_integer(file.schema.column(each)) for each in leaves):
+                self._carriers.append(carriers.WIDE_INTEGER)
+                continue
             self._carriers.append(self._carrier(field.type, leaf.physical_type, leaf.logical_type.type))
         names = tuple(field.name for field in self._fields)
         self.columns = Columns(names, tuple(carrier.name for carrier in self._carriers), partial=True)
@@ -383,6 +393,11 @@ def _rows_alone(rows: int) -> Iterator[pa.RecordBatch]:
     """Rows of which no column is asked for."""
     for start in range(0, rows, _ROWS):
         yield pa.record_batch([pa.nulls(min(_ROWS, rows - start))], names=["none"])
+
+
+def _may_be_a_wide_integer(leaf: Any) -> bool:
+    """Whether the column has 16 bytes a value, of which Parquet's own schema does not say what they are."""
+    return bool(leaf.physical_type == "FIXED_LEN_BYTE_ARRAY" and leaf.length == 16 and leaf.logical_type.type == "NONE")
 
 
 def _leaves(fields: Sequence[pa.Field]) -> list[list[int]]:
