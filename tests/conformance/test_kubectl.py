@@ -24,7 +24,7 @@ _PIPELINE = ROOT / "examples/01-quickstart/5-pipeline.yaml"
 _CRON_JOB = {
     "apiVersion": "batch/v1",
     "kind": "CronJob",
-    "metadata": {"name": "bell"},
+    "metadata": {"name": "nightly"},
     "spec": {
         "schedule": "0 0 1 1 *",
         "concurrencyPolicy": "Forbid",
@@ -114,7 +114,7 @@ STEPS = [
     Step("""patch pipeline flights --type=json -p [{"op":"replace","path":"/spec/runNonce","value":"third"}]"""),
     Step("""patch pipeline flights --type=json -p [{"op":"test","path":"/spec/runNonce","value":"no"}]"""),
     Step("""patch pipeline flights -p {"spec":{"runNonce":"fourth"}}"""),  # strategic: not for custom resources
-    Step("""patch cronjob bell -p {"spec":{"suspend":true}}"""),
+    Step("""patch cronjob nightly -p {"spec":{"suspend":true}}"""),
     Step("""patch dataset flights --type=merge -p {"spec":{"table":"other"}}"""),  # immutable, by a CEL rule
     Step(f"patch source flights --subresource=status --type=merge -p {json.dumps(_READY, separators=(',', ':'))}".replace("as it should be", "fine")),
     Step("get source flights"),
@@ -124,7 +124,7 @@ STEPS = [
     Step("edit source flights", editor="sed -i s/suspend:.false/suspend:\\ 7/"),
     # ── describe, explain, wait ───────────────────────────────────────────────
     Step("describe source flights"),
-    Step("describe cronjob bell"),
+    Step("describe cronjob nightly"),
     Step("explain source"),
     Step("explain dataset.spec.schema.fields"),
     Step("explain pipelines --recursive"),
@@ -134,8 +134,8 @@ STEPS = [
     Step("wait source/flights --for=condition=Absent --timeout=0s"),
     Step("wait source/nobody --for=condition=Ready --timeout=1s"),
     # ── Jobs by hand ──────────────────────────────────────────────────────────
-    Step("create job now --from=cronjob/bell"),
-    Step("create job now --from=cronjob/bell"),
+    Step("create job now --from=cronjob/nightly"),
+    Step("create job now --from=cronjob/nightly"),
     Step("wait job/now --for=condition=Suspended --timeout=10s"),
     Step("get job now -o jsonpath={.spec.suspend}{.status.conditions[0].type}"),
     Step("get jobs"),
@@ -155,7 +155,7 @@ STEPS = [
     Step("api-resources --api-group=penstock.dev --no-headers"),
     # ── delete ────────────────────────────────────────────────────────────────
     Step("delete job now --cascade=foreground --timeout=20s"),
-    Step("delete cronjob bell --cascade=orphan --timeout=20s"),
+    Step("delete cronjob nightly --cascade=orphan --timeout=20s"),
     Step("delete source flights --dry-run=server"),
     Step("delete source flights --timeout=20s"),
     Step("delete source flights"),

@@ -213,29 +213,31 @@ def test_wrong_jobs_are_told_in_the_servers_words(kube: Kube) -> None:
 
 
 # ── CronJobs ─────────────────────────────────────────────────────────────────
-def _bell(script: str = "true", **spec: Any) -> Json:
+def _cronjob(script: str = "true", **spec: Any) -> Json:
     template = {"spec": job("x", script, suspend=True)["spec"]}
     spec = {"schedule": "* * * * *", "concurrencyPolicy": "Forbid", **spec, "jobTemplate": template}
-    return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "bell"}, "spec": spec}
+    return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "nightly"}, "spec": spec}
 
 
 def _miss(kube: Kube, minutes: int) -> int:
-    """Make the bell believe that it last rang some minutes ago; the minute that it will ring for."""
+    """Set the last time of the CronJob to some minutes ago; returns the minute that it will make a Job for."""
     last = time.strftime("%Y-%m-%dT%H:%M:00Z", time.gmtime(time.time() - 60 * minutes))
-    kube.http("PATCH", "cronjobs/bell/status", {"status": {"lastScheduleTime": last}}, MERGE)
+    kube.http("PATCH", "cronjobs/nightly/status", {"status": {"lastScheduleTime": last}}, MERGE)
     return int(time.time()) // 60
 
 
-def test_a_bell_rings_once_for_what_it_missed_and_waits_for_its_job(kube: Kube) -> None:
-    kube.apply(_bell(timeZone="Europe/Paris"))
+def test_a_cronjob_makes_one_job_for_what_it_missed_and_waits_for_its_job(kube: Kube) -> None:
+    kube.apply(_cronjob(timeZone="Europe/Paris"))
     minute = _miss(kube, 5)
 
     jobs = until(lambda: kube.get("jobs")["items"])
 
-    assert jobs[0]["metadata"]["name"] in (f"bell-{minute}", f"bell-{minute + 1}")
+    assert jobs[0]["metadata"]["name"] in (f"nightly-{minute}", f"nightly-{minute + 1}")
     stamp = jobs[0]["metadata"]["annotations"]["batch.kubernetes.io/cronjob-scheduled-timestamp"]
     assert stamp.endswith(("+01:00", "+02:00"))
-    status = until(lambda: kube.get("cronjobs/bell")["status"].get("active") and kube.get("cronjobs/bell")["status"])
+    status = until(
+        lambda: kube.get("cronjobs/nightly")["status"].get("active") and kube.get("cronjobs/nightly")["status"]
+    )
     assert status["active"][0]["name"] == jobs[0]["metadata"]["name"]
     assert len(kube.get("jobs")["items"]) == 1
     assert "Suspended" in held(until(lambda: held(kube.get("jobs")["items"][0]) and kube.get("jobs")["items"][0]))
@@ -270,31 +272,31 @@ def test_missed_times_are_counted_as_kubernetes_does(
 
 
 def test_more_than_a_hundred_missed_times_are_told_and_one_job_starts_for_all(kube: Kube) -> None:
-    kube.apply(_bell())
+    kube.apply(_cronjob())
     _miss(kube, 150)
     (made,) = until(lambda: kube.get("jobs")["items"])
     told = [event["message"] for event in kube.get("events")["items"] if event["reason"] == "TooManyMissedTimes"]
     assert told == ["too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew"]
-    assert made["metadata"]["name"].startswith("bell-")
+    assert made["metadata"]["name"].startswith("nightly-")
 
 
-def test_a_suspended_bell_is_silent_and_a_job_can_be_made_by_hand(kube: Kube) -> None:
-    kube.apply(_bell(suspend=True))
+def test_a_suspended_cronjob_makes_no_job_and_a_job_can_be_made_by_hand(kube: Kube) -> None:
+    kube.apply(_cronjob(suspend=True))
     _miss(kube, 5)
 
-    kube.ctl("create", "job", "manual", "--from=cronjob/bell")
+    kube.ctl("create", "job", "manual", "--from=cronjob/nightly")
 
     made = kube.get("jobs/manual")
     assert made["metadata"]["annotations"] == {"cronjob.kubernetes.io/instantiate": "manual"}
-    assert made["metadata"]["ownerReferences"][0]["name"] == "bell"
+    assert made["metadata"]["ownerReferences"][0]["name"] == "nightly"
     assert made["spec"]["suspend"] is True
     assert [j["metadata"]["name"] for j in kube.get("jobs")["items"]] == ["manual"]
 
 
 def test_history_is_kept_as_long_as_asked(kube: Kube) -> None:
-    kube.apply(_bell(suspend=True, successfulJobsHistoryLimit=1))
+    kube.apply(_cronjob(suspend=True, successfulJobsHistoryLimit=1))
     for name in ("one", "two"):
-        kube.ctl("create", "job", name, "--from=cronjob/bell")
+        kube.ctl("create", "job", name, "--from=cronjob/nightly")
         kube.http("PATCH", f"jobs/{name}", {"spec": {"suspend": False}}, MERGE)
         until(lambda name=name: "Complete" in held(kube.http("GET", f"jobs/{name}")[1]) or name == "one")  # type: ignore[misc]
         time.sleep(1)
@@ -303,17 +305,17 @@ def test_history_is_kept_as_long_as_asked(kube: Kube) -> None:
 
 
 def test_wrong_schedules_are_told(kube: Kube) -> None:
-    printed = kube.apply(_bell(schedule="x", timeZone="Mars"), ok=False)
+    printed = kube.apply(_cronjob(schedule="x", timeZone="Mars"), ok=False)
 
     assert 'spec.schedule: Invalid value: "x": expected exactly 5 fields, found 1: [x]' in printed
     assert 'spec.timeZone: Invalid value: "Mars": unknown time zone Mars' in printed
 
 
-def test_deleting_a_bell_takes_its_jobs_along(kube: Kube) -> None:
-    kube.apply(_bell(suspend=True))
-    kube.ctl("create", "job", "manual", "--from=cronjob/bell")
+def test_deleting_a_cronjob_takes_its_jobs_along(kube: Kube) -> None:
+    kube.apply(_cronjob(suspend=True))
+    kube.ctl("create", "job", "manual", "--from=cronjob/nightly")
 
-    kube.ctl("delete", "cronjob", "bell")
+    kube.ctl("delete", "cronjob", "nightly")
 
     until(lambda: not kube.get("jobs")["items"])
     assert json.loads(kube.ctl("get", "pods", "-o", "json"))["items"] == []

@@ -142,9 +142,9 @@ class Scene:
         return self._from(cronjob, name, {"cronjob.kubernetes.io/instantiate": "manual"})
 
     def _from(self, cronjob: str, name: str, annotations: dict[str, str]) -> Manifest:
-        bell = self.cluster.read(Ref("CronJob", "default", cronjob))
-        template = bell["spec"]["jobTemplate"]
-        owner = {"apiVersion": "batch/v1", "kind": "CronJob", "name": cronjob, "uid": bell["metadata"]["uid"]}
+        live = self.cluster.read(Ref("CronJob", "default", cronjob))
+        template = live["spec"]["jobTemplate"]
+        owner = {"apiVersion": "batch/v1", "kind": "CronJob", "name": cronjob, "uid": live["metadata"]["uid"]}
         metadata = {
             "name": name,
             "labels": template["metadata"]["labels"],

@@ -120,7 +120,7 @@ def _schema_of(version: Schema) -> Schema:
 
 
 def _lacking(ours: Schema, served: Schema, path: str) -> Iterator[str]:
-    """Depth first; what lies in a field that is lacking is not told beside it."""
+    """Depth first; fields inside a field that is lacking are not listed."""
     for name, inner in ours.get("properties", {}).items():
         place = f"{path}.{name}".lstrip(".")
         known = served.get("properties", {}).get(name)

@@ -42,7 +42,7 @@ class Manifest:
 
     @property
     def namespace(self) -> str:
-        """The namespace it names; nothing means the one that kubectl is told."""
+        """The namespace it names; nothing means the one that kubectl uses."""
         metadata = self.object.get("metadata")
         return str(metadata.get("namespace") or "") if isinstance(metadata, Mapping) else ""
 

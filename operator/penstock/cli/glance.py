@@ -1,4 +1,4 @@
-"""What is to be told of one object: how it stands, in a word and a colour, and its numbers. Pure."""
+"""One object at a glance: its state in a word and a colour, and its numbers. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -95,7 +95,7 @@ def held_up(manifest: Mapping[str, Any]) -> list[Trouble]:
 
 
 def numbers(manifest: Mapping[str, Any], now: datetime) -> list[str]:
-    """The numbers that tell the object's story, a few short lines."""
+    """The most important numbers of the object, a few short lines."""
     status = manifest.get("status") or {}
     notes = ["suspended"] if suspended(manifest) else []
     return notes + _NUMBERS[manifest["kind"]](manifest, status, now)
@@ -156,7 +156,7 @@ def _runs(status: Mapping[str, Any], now: datetime) -> list[str]:
 def _run(run: Mapping[str, Any], now: datetime) -> str:
     at = run.get("finishedAt") or run.get("startedAt")
     word = {"Succeeded": "done"}.get(run["state"], run["state"].lower())
-    if run["state"] == "Running" and run.get("message") and at:  # what holds it up is told beneath the picture
+    if run["state"] == "Running" and run.get("message") and at:  # why it waits is shown beneath the picture
         return f"waiting for {span((now - times.parse(at)).total_seconds())}"
     return f"{word} {ago(at, now)}" if at else word
 

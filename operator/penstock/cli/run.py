@@ -71,7 +71,7 @@ async def _require_unsuspended(cluster: "Cluster", manifest: Object) -> None:
     """Raise `InvalidSpec` for what is suspended: nothing would happen, and it would run when nobody expects it."""
     held = standing.suspended(manifest)
     if held and not manifest["spec"].get("suspend"):
-        # What it refers to may have been resumed this moment, and the operator need not have told yet.
+        # What it refers to may have been resumed this moment, and the operator may not have reported it yet.
         await asyncio.sleep(_POLL_SECONDS)
         held = standing.suspended(await cluster.get(_ref(manifest)))
     if held:
@@ -95,7 +95,7 @@ async def _watched(
     display: Display,
 ) -> Standing:
     key, begun, patience = objects.key_of(before), time.monotonic(), Patience(_MEANWHILE)
-    told = standing.RUNNING  # what goes as one expects is not told
+    printed = standing.RUNNING  # while the run goes as expected, nothing is printed
     while True:
         await asyncio.sleep(_POLL_SECONDS)  # first, so that the operator has seen the request
         now = Standing(_AWAY)
@@ -107,17 +107,17 @@ async def _watched(
         if now.succeeded is not None:
             return now
         waited = time.monotonic() - begun
-        words = now.words or (_SILENT if waited > _SILENCE_SECONDS else told)
-        if words != told:
+        words = now.words or (_SILENT if waited > _SILENCE_SECONDS else printed)
+        if words != printed:
             display.end()
             display.console.print(Text(f"{key}: {words}", style="yellow"))
-            told = words
+            printed = words
         if seconds is not None and waited > seconds:
             raise InvalidSpec(_not_over(key, seconds, now))
 
 
 def _not_over(key: Key, timeout: int, now: Standing) -> str:
-    """What is told when the time is over that the user has given, and the run is not."""
+    """The message for a run that is not finished when the time is over that the user has given."""
     if now.words in (standing.RUNNING, _AWAY):
         return f"{key}: not finished after {timeout} s, {now.words}. {_MEANWHILE}"
     words = now.words.rstrip(".") or "not started yet"

@@ -1,4 +1,4 @@
-"""Whether what runs have to be told fits into a ConfigMap, for a set of manifests and before any cluster sees them."""
+"""Whether the orders of runs fit into a ConfigMap, for a set of manifests and before any cluster sees them."""
 
 from collections.abc import Iterator, Sequence
 

@@ -30,7 +30,7 @@ class World:
 
 
 async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
-    """Make the cluster agree with one object, and tell how it stands; when to look again though nothing happens.
+    """Make the cluster agree with one object, and write its status; returns when to look again though nothing happens.
 
     Raises `port.ClusterError` where the API refuses; everything else that is wrong becomes a condition.
     """

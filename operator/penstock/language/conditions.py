@@ -83,7 +83,7 @@ REASONS: Mapping[Reason, str] = {
     "`manifest.json`. Choose another `settings.suffix`, or another Destination.",
     "AlreadyLoaded": "Another Pipeline has loaded these files into this Dataset; their rows would be loaded twice. "
     "Set the `identity` that the message names, or read other files.",
-    "OrderTooLarge": "What its runs have to be told does not fit into a ConfigMap. Use fewer fields, or split it.",
+    "OrderTooLarge": "The order of its runs does not fit into a ConfigMap. Use fewer fields, or split it.",
     "SchemaChanged": "The Dataset's schema has changes that rows in its table may not fit, such as a field removed or "
     "another type. Restore it there, or make a new Dataset. See docs/schema-changes.md.",
     "SecretMissing": "The Secret, or a key in it, does not exist in the namespace where the run happens.",
@@ -138,7 +138,7 @@ class Verdict(Model):
     """A `Reason`, or the word of another version, read from status or from a report."""
     message: str = ""
     generation: int | None = None
-    """Of which generation it is told, where that is not the one of now."""
+    """The generation that it is about, where that is not the one of now."""
 
     @property
     def holds(self) -> bool:

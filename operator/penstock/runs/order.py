@@ -123,7 +123,7 @@ class RunOrder(Model):
         size = len(base64.b64encode(found))
         if size > LIMIT:
             raise InvalidSpec(
-                f"What its runs have to be told takes {size:,} bytes compressed, and {LIMIT:,} fit into a ConfigMap. "
+                f"The order of its runs takes {size:,} bytes compressed, and {LIMIT:,} fit into a ConfigMap. "
                 "Use fewer fields and shorter expressions, or split it.",
                 "OrderTooLarge",
             )

@@ -50,7 +50,7 @@ class Commit(Model):
     """One line of the ledger's tail: a committed run and its counts."""
 
     run: str
-    """Its run id; empty where the report does not tell."""
+    """Its run id; empty where the report does not say."""
     at: str
     loaded: int
     quarantined: int
@@ -99,7 +99,7 @@ class DeliveryReport(Model):
     """A delivery that its manifest has made visible."""
 
     manifest: str | None
-    """The URL of the manifest; None where the report does not tell."""
+    """The URL of the manifest; None where the report does not say."""
     rows: int
     bytes: int
     files: int
@@ -156,30 +156,30 @@ def with_details(report: RunReport, log: str) -> RunReport:
     What decisions need stays as it was in the termination message: a log changes nothing but what is shown.
     """
     try:
-        told = lenient.read(RunReport, json.loads(marked(log, places.REPORT_LINE) or ""))
+        logged = lenient.read(RunReport, json.loads(marked(log, places.REPORT_LINE) or ""))
     except (ValueError, RecursionError):
         return report
-    if (told.kind, told.finished_at, told.state) != (report.kind, report.finished_at, report.state):
+    if (logged.kind, logged.finished_at, logged.state) != (report.kind, report.finished_at, report.state):
         return report
-    by_name = {entry.name: entry for entry in told.datasets}
+    by_name = {entry.name: entry for entry in logged.datasets}
     entries = [_shown(entry, by_name.get(entry.name)) for entry in report.datasets]
-    manifest = told.delivery.manifest if told.delivery is not None else None
+    manifest = logged.delivery.manifest if logged.delivery is not None else None
     delivery = report.delivery.model_copy(update={"manifest": manifest}) if report.delivery is not None else None
-    update = {"datasets": entries, "delivery": delivery, "streams": told.streams or report.streams}
-    return report.model_copy(update={**update, "message": told.message or report.message, "complete": True})
+    update = {"datasets": entries, "delivery": delivery, "streams": logged.streams or report.streams}
+    return report.model_copy(update={**update, "message": logged.message or report.message, "complete": True})
 
 
-def _shown(entry: DatasetReport, told: DatasetReport | None) -> DatasetReport:
-    if told is None:
+def _shown(entry: DatasetReport, logged: DatasetReport | None) -> DatasetReport:
+    if logged is None:
         return entry
     decided = {name: getattr(entry.counts, name) for name in ("read", "loaded", "quarantined")}
-    same = [commit.at for commit in entry.tail] == [commit.at for commit in told.tail[:1] if commit.loaded]
+    same = [commit.at for commit in entry.tail] == [commit.at for commit in logged.tail[:1] if commit.loaded]
     return entry.model_copy(
         update={
-            **{name: getattr(told, name) for name in ("bytes", "quarantined", "snapshot", "table", "columns")},
-            "message": told.message or entry.message,
-            "tail": told.tail if same else entry.tail,
-            "counts": told.counts.model_copy(update=decided),
+            **{name: getattr(logged, name) for name in ("bytes", "quarantined", "snapshot", "table", "columns")},
+            "message": logged.message or entry.message,
+            "tail": logged.tail if same else entry.tail,
+            "counts": logged.counts.model_copy(update=decided),
         }
     )
 

@@ -42,7 +42,7 @@ def test_an_order_that_is_too_large_is_an_error_of_the_object_whose_runs_need_it
     code, output = _validated(*wanted)
     assert code == 1
     assert output.count("OrderTooLarge") == 1, "each Dataset alone fits"
-    assert "Pipeline cities: spec: OrderTooLarge: What its runs have to be told takes" in output
+    assert "Pipeline cities: spec: OrderTooLarge: The order of its runs takes" in output
     assert "fit into a ConfigMap. Use fewer fields" in output
 
 

@@ -88,13 +88,13 @@ def test_a_deletion_means_that_very_object() -> None:
     assert stage.store.child(Ref.of(job)) is None
 
 
-def test_bells_are_silenced_before_anything_is_pruned_and_pruning_is_a_step_of_its_own() -> None:
+def test_cronjobs_are_suspended_before_anything_is_pruned_and_pruning_is_a_step_of_its_own() -> None:
     stage = scene.ready(runNonce="", schedule=["0 3 * * *"])
-    (bell,) = stage.cluster.items("CronJob")
+    (cronjob,) = stage.cluster.items("CronJob")
     graph = stage.graph("Pipeline", "cities")
-    changes = Changes(suspend=(bell,), delete=(bell,))
+    changes = Changes(suspend=(cronjob,), delete=(cronjob,))
     asyncio.run(apply.changes(graph, changes, [], stage.cluster, stage.store))
-    assert stage.cluster.read(Ref.of(bell))["spec"]["suspend"] is True
+    assert stage.cluster.read(Ref.of(cronjob))["spec"]["suspend"] is True
     asyncio.run(apply.prune(changes, stage.cluster, stage.store))
     assert stage.cluster.items("CronJob") == []
 

@@ -84,36 +84,36 @@ def test_what_the_server_adds_or_writes_differently_is_no_difference() -> None:
     ],
 )
 def test_what_others_changed_of_our_fields_is_put_right_and_told_as_a_path(path: str, value: Any, told: str) -> None:
-    order, bell = _wanted()
-    (change,) = drift.between([order, bell], [_live(order), _changed(_live(bell), path, value)], NOW).apply
+    order, cronjob = _wanted()
+    (change,) = drift.between([order, cronjob], [_live(order), _changed(_live(cronjob), path, value)], NOW).apply
     assert not change.new
     assert told in change.paths()
 
 
 def test_what_others_added_to_merged_lists_is_theirs() -> None:
     """Server-side apply leaves it where it is, so a difference here would never end."""
-    order, bell = _wanted()
-    live = _live(bell)
+    order, cronjob = _wanted()
+    live = _live(cronjob)
     pod = live["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     live["metadata"]["ownerReferences"].insert(0, {"kind": "App", "name": "x", "uid": "theirs"})
     pod["volumes"].insert(0, {"name": "ca", "configMap": {"name": "ca"}})
     pod["containers"][0]["volumeMounts"].append({"name": "ca", "mountPath": "/ca"})
     pod["containers"][0]["env"].append({"name": "TZ", "value": "UTC"})
-    assert drift.between([order, bell], [_live(order), live], NOW) == drift.Changes()
+    assert drift.between([order, cronjob], [_live(order), live], NOW) == drift.Changes()
 
 
 def test_what_others_added_to_a_list_that_is_ours_as_a_whole_is_a_difference() -> None:
-    order, bell = _wanted()
-    live = _live(bell)
+    order, cronjob = _wanted()
+    live = _live(cronjob)
     live["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"].append({"action": "Ignore"})
-    assert len(drift.between([order, bell], [_live(order), live], NOW).apply) == 1
+    assert len(drift.between([order, cronjob], [_live(order), live], NOW).apply) == 1
 
 
 def test_a_field_that_we_stopped_wanting_is_a_difference_by_the_hash_of_what_was_applied() -> None:
-    order, bell = _wanted()
+    order, cronjob = _wanted()
     plain = scene.quickstart(schedule=["0 3 * * *"]).graph("Pipeline", "cities")
     _, without_limits = desired.objects(plain) or []
-    (change,) = drift.between([order, without_limits], [_live(order), _live(bell)], NOW).apply
+    (change,) = drift.between([order, without_limits], [_live(order), _live(cronjob)], NOW).apply
     assert change.manifest["kind"] == "CronJob"
 
 
@@ -138,21 +138,21 @@ def test_quantities_are_compared_as_numbers(text: str, number: Decimal | str) ->
 # ── pruning ──
 
 
-def _rung(bell: Manifest, **status: Any) -> Manifest:
+def _made_by(cronjob: Manifest, **status: Any) -> Manifest:
     job = jobs.job("rung", spec={"suspend": True, "template": {"spec": {}}}, **status)
-    job["metadata"]["ownerReferences"] = [{"kind": "CronJob", "name": "x", "uid": bell["metadata"]["uid"]}]
+    job["metadata"]["ownerReferences"] = [{"kind": "CronJob", "name": "x", "uid": cronjob["metadata"]["uid"]}]
     return job
 
 
-def test_a_bell_that_is_not_wanted_goes_when_its_jobs_are_over_and_is_silenced_until_then() -> None:
-    order, bell = _wanted()
-    live = _live(bell)
-    busy = drift.between([order], [_live(order), live, _rung(live)], NOW)
+def test_a_cronjob_that_is_not_wanted_goes_when_its_jobs_are_over_and_is_suspended_until_then() -> None:
+    order, cronjob = _wanted()
+    live = _live(cronjob)
+    busy = drift.between([order], [_live(order), live, _made_by(live)], NOW)
     assert (busy.suspend, busy.delete) == ((live,), ())
     silenced = _changed(live, "spec.suspend", True)
-    still_busy = drift.between([order], [_live(order), silenced, _rung(live)], NOW)
+    still_busy = drift.between([order], [_live(order), silenced, _made_by(live)], NOW)
     assert (still_busy.suspend, still_busy.delete) == ((), ())
-    over = drift.between([order], [_live(order), silenced, _rung(live, status=jobs.over())], NOW)
+    over = drift.between([order], [_live(order), silenced, _made_by(live, status=jobs.over())], NOW)
     assert (over.suspend, over.delete) == ((), (silenced,))
 
 
@@ -165,10 +165,10 @@ def test_an_older_order_goes_only_when_nothing_names_it() -> None:
     live = [_live(wanted[0]), _live(older)]
     named = {"volumes": [{"name": "order", "configMap": {"name": older["metadata"]["name"]}}]}
     waiting = jobs.job(spec={"template": {"spec": named}})
-    bell = {"kind": "CronJob", "spec": {"suspend": True, "jobTemplate": {"spec": {"template": {"spec": named}}}}}
-    bell["metadata"] = {"name": "bell", "namespace": "default", "uid": "b"}
+    cronjob = {"kind": "CronJob", "spec": {"suspend": True, "jobTemplate": {"spec": {"template": {"spec": named}}}}}
+    cronjob["metadata"] = {"name": "cronjob", "namespace": "default", "uid": "b"}
     assert drift.between(wanted, [*live, waiting], LATER).delete == ()
-    assert drift.between(wanted, [*live, bell], LATER).delete == (bell,)
+    assert drift.between(wanted, [*live, cronjob], LATER).delete == (cronjob,)
     assert drift.between(wanted, live, LATER).delete == (_live(older),)
 
 

@@ -13,7 +13,7 @@ from support.fakecluster import Call, FakeCluster
 from support.scene import Scene
 
 
-def _bell(**pipeline: Any) -> Scene:
+def _cronjob(**pipeline: Any) -> Scene:
     return scene.ready(runNonce="", schedule=["0 3 * * *"], **pipeline)
 
 
@@ -29,8 +29,8 @@ def _running(stage: Scene) -> list[str]:
 
 
 @pytest.mark.parametrize("at", ["2026-11-22T03:00:00Z", "2026-11-21T22:00:00-05:00"])
-def test_a_run_of_a_bell_is_stamped_with_the_slot_and_the_end_of_its_interval(at: str) -> None:
-    stage = _bell()
+def test_a_run_of_a_cronjob_is_stamped_with_the_slot_and_the_end_of_its_interval(at: str) -> None:
+    stage = _cronjob()
     stage.ring("cities-pipeline-0", at)
     stage.settle()
     (job,) = stage.jobs("ingest")
@@ -45,7 +45,7 @@ def test_a_run_of_a_bell_is_stamped_with_the_slot_and_the_end_of_its_interval(at
 
 
 def test_a_job_that_a_person_made_from_the_cronjob_is_admitted_as_a_run_of_its_own() -> None:
-    stage = _bell()
+    stage = _cronjob()
     made = stage.create_from("cities-pipeline-0", "by-hand")
     stage.settle()
     (job,) = stage.jobs("ingest")
@@ -67,7 +67,7 @@ def test_two_pipelines_that_write_one_dataset_take_turns() -> None:
 
 
 def test_a_waiting_run_whose_order_has_changed_is_replaced_by_one_for_the_same_slot() -> None:
-    stage = _bell(suspend=True)
+    stage = _cronjob(suspend=True)
     stage.ring("cities-pipeline-0", "2026-11-22T03:00:00Z")
     stage.settle()
     (waiting,) = stage.jobs("ingest")
@@ -99,7 +99,7 @@ def test_nothing_starts_before_its_order_is_there_to_be_mounted() -> None:
 
 
 def test_a_suspended_pipeline_keeps_its_runs_waiting_until_it_is_resumed() -> None:
-    stage = _bell(suspend=True)
+    stage = _cronjob(suspend=True)
     stage.ring("cities-pipeline-0", "2026-11-22T03:00:00Z")
     stage.settle()
     assert _running(stage) == []
@@ -117,7 +117,7 @@ def test_a_suspended_pipeline_keeps_its_runs_waiting_until_it_is_resumed() -> No
     ],
 )
 def test_what_is_wrong_with_one_job_holds_up_no_other(error: ClusterError, complete: bool) -> None:
-    stage = _bell()
+    stage = _cronjob()
     entry = {"datasetRef": {"name": "towns"}, "sync": "incremental"}
     stage.apply(
         manifests.dataset("towns"), manifests.pipeline("towns", runNonce="", schedule=["0 3 * * *"], datasets=[entry])
@@ -134,7 +134,7 @@ def test_what_is_wrong_with_one_job_holds_up_no_other(error: ClusterError, compl
 
 
 def test_a_job_with_labels_like_ours_and_nothing_in_it_harms_nobody() -> None:
-    stage = _bell()
+    stage = _cronjob()
     stray = stage.create_from("cities-pipeline-0", "stray")
     del stray["metadata"]["labels"][objects.PURPOSE]
     stray["metadata"]["annotations"] = {}
@@ -146,7 +146,7 @@ def test_a_job_with_labels_like_ours_and_nothing_in_it_harms_nobody() -> None:
 
 
 def test_a_run_that_was_cancelled_while_the_gate_looked_elsewhere_stays_cancelled() -> None:
-    stage = _bell()
+    stage = _cronjob()
     rung = stage.ring("cities-pipeline-0", "2026-11-22T03:00:00Z")
     stage.see()
     stage.cluster.remove(Ref.of(rung))
@@ -177,7 +177,7 @@ def test_a_job_that_a_person_suspends_stays_so() -> None:
 
 
 def test_a_closed_gate_has_finished_what_it_was_admitting_and_admits_nothing_more() -> None:
-    stage = _bell()
+    stage = _cronjob()
     stage.ring("cities-pipeline-0", "2026-11-22T03:00:00Z")
     stage.see()
 

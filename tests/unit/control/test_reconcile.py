@@ -167,7 +167,7 @@ def test_running_work_is_told_though_a_reference_broke_meanwhile() -> None:
 # ── harvest before prune ──
 
 
-def test_the_report_of_a_run_is_in_status_before_the_bell_that_rang_it_goes_with_its_jobs() -> None:
+def test_the_report_of_a_run_is_in_status_before_the_cronjob_that_made_it_goes_with_its_jobs() -> None:
     stage = scene.ready(runNonce="", schedule=["0 3 * * *"])
     stage.ring("cities-pipeline-0", "2026-11-22T03:00:00Z")
     stage.settle()
@@ -321,21 +321,21 @@ def test_an_earlier_failed_attempt_tells_nothing_once_a_later_one_succeeded() ->
 
 def test_what_others_change_of_ours_is_put_right_with_one_write() -> None:
     stage = scene.ready(runNonce="", schedule=["0 3 * * *"])
-    bell = Ref("CronJob", "default", "cities-pipeline-0")
-    stage.cluster.change(bell, {"spec": {"concurrencyPolicy": "Allow"}})
-    assert stage.settle() == [Call("apply", bell)]
-    assert stage.cluster.read(bell)["spec"]["concurrencyPolicy"] == "Forbid"
+    cronjob = Ref("CronJob", "default", "cities-pipeline-0")
+    stage.cluster.change(cronjob, {"spec": {"concurrencyPolicy": "Allow"}})
+    assert stage.settle() == [Call("apply", cronjob)]
+    assert stage.cluster.read(cronjob)["spec"]["concurrencyPolicy"] == "Forbid"
 
 
 def test_a_foreign_object_of_a_name_we_need_is_a_condition_until_it_is_gone() -> None:
     stage = scene.ready(runNonce="")
-    bell = Ref("CronJob", "default", "cities-pipeline-0")
-    stage.apply({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": bell.name}, "spec": {}})
+    cronjob = Ref("CronJob", "default", "cities-pipeline-0")
+    stage.apply({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": cronjob.name}, "spec": {}})
     stage.apply(manifests.pipeline(runNonce="", schedule=["0 3 * * *"]))
     stage.settle()
     ready = stage.condition("Pipeline", "cities", "Ready")
     assert (ready["status"], ready["reason"]) == ("False", "NameConflict")
-    stage.cluster.remove(bell)
+    stage.cluster.remove(cronjob)
     stage.settle()
     assert stage.condition("Pipeline", "cities", "Ready")["status"] == "True"
 

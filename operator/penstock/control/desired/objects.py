@@ -23,8 +23,8 @@ def objects(graph: Graph) -> list[Manifest] | None:
     order = orders.of(graph)
     if order is None:
         return None
-    bells = [_bell(graph, order, position, schedule) for position, schedule in enumerate(_schedules(graph))]
-    return [order_map(graph, order), *bells]
+    cronjobs = [_cronjob(graph, order, position, schedule) for position, schedule in enumerate(_schedules(graph))]
+    return [order_map(graph, order), *cronjobs]
 
 
 def order_map(graph: Graph, order: RunOrder) -> Manifest:
@@ -59,7 +59,7 @@ def _schedules(graph: Graph) -> list[tuple[str, str | None]]:
     return []
 
 
-def _bell(graph: Graph, order: RunOrder, position: int, schedule: tuple[str, str | None]) -> Manifest:
+def _cronjob(graph: Graph, order: RunOrder, position: int, schedule: tuple[str, str | None]) -> Manifest:
     history = graph.spec.history if isinstance(graph.spec, PipelineSpec) else 10
     # The position names it, not the cron text: a changed time is a change, not another CronJob.
     name = f"{runs.short(graph.key.name, 36)}-{graph.key.kind.lower()}-{position}"

@@ -1,4 +1,4 @@
-"""What there is to tell of a Dataset: its table, its schema, and how good its rows are."""
+"""The status of a Dataset: its table, its schema, and how good its rows are."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,7 @@ from penstock.language.scalars import ratio
 from penstock.runs.order import OrderKind
 from penstock.runs.report import Commit, Counts, DatasetReport
 
-_TOO_MANY = "more rows were bad than quality.maxBadRatio allows; the run's message and its log tell more"
+_TOO_MANY = "more rows were bad than quality.maxBadRatio allows; the run's message and its log say more"
 
 _FACTS = {
     *("table", "columns", "rows", "bytes", "quarantined_rows", "snapshot"),
@@ -97,7 +97,7 @@ class _News:
 
 
 def _news(graph: Graph, seen: Seen) -> list[_News]:
-    """What reports say that status does not tell yet, oldest first: status never goes back to an older report.
+    """What reports say that is not in status yet, oldest first: status never goes back to an older report.
 
     A report goes with its Job, and older ones may outlive it.
     """

@@ -13,7 +13,7 @@ from penstock.language import conditions, times, visible
 from penstock.language.conditions import Condition
 from penstock.language.model import Model
 
-_TOLD = ("Ready", "Reachable", "SchemaCurrent", "QualityOK")
+_WITH_EVENTS = ("Ready", "Reachable", "SchemaCurrent", "QualityOK")
 
 
 def of(graph: Graph, after: Model, now: datetime) -> list[Manifest]:
@@ -27,7 +27,7 @@ def _conditions(graph: Graph, after: Model) -> Iterator[tuple[str, str, bool]]:
     for condition in getattr(after, "conditions", []):
         published = conditions.find(before, condition.type)
         moved = published is None or published.status != condition.status or published.reason != condition.reason
-        if condition.type not in _TOLD or not moved or condition.reason in ("Progressing", "NeverRan"):
+        if condition.type not in _WITH_EVENTS or not moved or condition.reason in ("Progressing", "NeverRan"):
             continue
         if condition.status == "True":
             yield condition.type, condition.message, False

@@ -1,4 +1,4 @@
-"""What there is to tell of a Source or a Destination: whether it answers, and what it has."""
+"""The status of a Source or a Destination: whether it answers, and what it has."""
 
 from datetime import datetime
 from typing import Any, cast

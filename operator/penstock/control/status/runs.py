@@ -1,4 +1,4 @@
-"""What there is to tell of a Pipeline or a Subscription: its runs, their counts, and when it goes on."""
+"""The status of a Pipeline or a Subscription: its runs, their counts, and when the next run is."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -16,7 +16,7 @@ SECONDS = 2.0
 
 @dataclass
 class Meter:
-    """Counts over all threads. `total` is the size of all inputs in bytes, None where a server does not tell it."""
+    """Counts over all threads. `total` is the size of all inputs in bytes, None where a server does not say it."""
 
     dataset: str
     total: int | None

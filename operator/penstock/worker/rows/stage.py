@@ -62,7 +62,7 @@ class Job:
 
 @dataclass(frozen=True)
 class StagedRun:
-    """All that was staged, and what became of each input. `state` is the stream's, where reading told it."""
+    """All that was staged, and what became of each input. `state` is the stream's, where reading returned it."""
 
     staged: tuple[Staged, ...]
     inputs: tuple[InputAccount, ...]

@@ -36,12 +36,12 @@ def test_a_standing_object_that_lost_labels_gets_them_back(kind: str, names: tup
 
 @pytest.mark.parametrize("restart", [False, True])
 @pytest.mark.parametrize("names", [(name,) for name in OURS] + [OURS])
-@pytest.mark.parametrize("bell", [False, True])
+@pytest.mark.parametrize("cronjob", [False, True])
 def test_a_running_job_that_lost_labels_is_not_cancelled_and_its_report_counts(
-    names: tuple[str, ...], bell: bool, restart: bool
+    names: tuple[str, ...], cronjob: bool, restart: bool
 ) -> None:
-    stage = scene.ready(runNonce="" if bell else "1", schedule=["0 3 * * *"])
-    if bell:
+    stage = scene.ready(runNonce="" if cronjob else "1", schedule=["0 3 * * *"])
+    if cronjob:
         stage.ring("cities-pipeline-0", "2026-11-22T03:00:00Z")
         stage.settle()
     (job,) = stage.jobs("ingest")

@@ -1,4 +1,4 @@
-"""What stands for a graph: its order, and a bell for each schedule entry."""
+"""What stands for a graph: its order, and a CronJob for each schedule entry."""
 
 import pytest
 
@@ -23,24 +23,24 @@ def test_the_name_of_an_order_follows_from_its_content() -> None:
     assert first["metadata"]["name"] != other["metadata"]["name"]
 
 
-def test_a_bell_is_named_by_its_position_so_that_a_changed_time_is_a_change() -> None:
+def test_a_cronjob_is_named_by_its_position_so_that_a_changed_time_is_a_change() -> None:
     _, *before = _wanted(schedule=["0 3 * * *", "0 9 * * *"])
     _, *after = _wanted(schedule=["0 4 * * *", "0 9 * * *"])
-    assert [bell["metadata"]["name"] for bell in before] == ["cities-pipeline-0", "cities-pipeline-1"]
-    assert [bell["metadata"]["name"] for bell in after] == ["cities-pipeline-0", "cities-pipeline-1"]
+    assert [cronjob["metadata"]["name"] for cronjob in before] == ["cities-pipeline-0", "cities-pipeline-1"]
+    assert [cronjob["metadata"]["name"] for cronjob in after] == ["cities-pipeline-0", "cities-pipeline-1"]
 
 
-def test_a_bell_makes_jobs_that_wait_and_does_not_make_two() -> None:
-    _, bell = _wanted(schedule=["0 3 * * *"], timeZone="Europe/Oslo", history=7)
-    spec = bell["spec"]
+def test_a_cronjob_makes_jobs_that_wait_and_does_not_make_two() -> None:
+    _, cronjob = _wanted(schedule=["0 3 * * *"], timeZone="Europe/Oslo", history=7)
+    spec = cronjob["spec"]
     assert (spec["timeZone"], spec["concurrencyPolicy"], spec["suspend"]) == ("Europe/Oslo", "Forbid", False)
     assert spec["jobTemplate"]["spec"]["suspend"] is True
     assert spec["successfulJobsHistoryLimit"] == spec["failedJobsHistoryLimit"] == 17, "the operator prunes first"
 
 
-def test_a_suspended_pipeline_has_suspended_bells() -> None:
-    _, bell = _wanted(schedule=["0 3 * * *"], suspend=True)
-    assert bell["spec"]["suspend"] is True
+def test_a_suspended_pipeline_has_suspended_cronjobs() -> None:
+    _, cronjob = _wanted(schedule=["0 3 * * *"], suspend=True)
+    assert cronjob["spec"]["suspend"] is True
 
 
 def test_a_problem_leaves_open_what_should_stand() -> None:
@@ -77,8 +77,8 @@ def test_everything_goes_with_its_owner_and_holds_up_nobodys_deletion() -> None:
 def test_a_subscription_rings_by_its_cadence(cadence: str, cron: str | None) -> None:
     stage = scene.quickstart()
     stage.apply(manifests.outbox(), manifests.subscription(cadence=cadence))
-    _, *bells = desired.objects(stage.graph("Subscription", "cities")) or []
-    assert [bell["spec"]["schedule"] for bell in bells] == ([cron] if cron else [])
+    _, *cronjobs = desired.objects(stage.graph("Subscription", "cities")) or []
+    assert [cronjob["spec"]["schedule"] for cronjob in cronjobs] == ([cron] if cron else [])
 
 
 def test_a_catalog_is_no_order() -> None:

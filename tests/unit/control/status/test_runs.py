@@ -86,7 +86,7 @@ def test_status_holds_as_many_runs_as_the_history() -> None:
     assert [word for word, _ in _words(_status(before=before, history=2))] == ["12", "11"]
 
 
-def test_a_waiting_run_of_a_bell_is_the_same_run_once_it_is_admitted() -> None:
+def test_a_waiting_run_of_a_cronjob_is_the_same_run_once_it_is_admitted() -> None:
     stage = scene.ready(runNonce="", schedule=["0 3 * * *"], suspend=True)
     stage.ring("cities-pipeline-0", "2026-11-21T22:00:00-05:00")
     stage.settle()
