@@ -322,3 +322,18 @@ def test_a_snapshot_keeps_the_rows_of_each_load(adapter: Adapter, tmp_path: Path
         (source.folder / "b.csv").write_text("other,header\n1,2\n", encoding="utf-8")
         assert rig.work("r3") == places.EXIT_CONFIGURATION, "absence would be read as deletion"
         assert len(rig.rows()) == 3
+
+
+@of_a_system
+def test_a_few_rows_into_many(adapter: Adapter, tmp_path: Path) -> None:
+    """Rows before, between and after those that change stay as they are, in a table that is read in several pieces."""
+    with upserting(adapter, tmp_path) as (rig, source):
+        source.write("a", [Line(number, "eu", "x") for number in range(140_000)])
+        assert rig.work("r1") == 0
+        changes = {70_000: "y", 139_999: "z", 140_000: "new"}
+        source.write("b", [Line(5, "eu", "x"), *(Line(number, "eu", word) for number, word in changes.items())])
+        assert rig.work("r2") == 0
+        counts = rig.report("r2").datasets[0].counts
+        assert (counts.loaded, counts.unchanged, counts.replaced) == (3, 1, 2)
+        words = {row["id"]: row["word"] for row in rig.rows()}
+        assert words == {number: changes.get(number, "x") for number in range(140_001)}
