@@ -132,8 +132,10 @@ def on_conflict(server: Any, count: int) -> None:
     columns = "id, customer, amount, at, state, a, b, c"
     for name, of, salt, total in (("old", "i", 3, 5 * count), ("new", _NEW.format(rows=count), 4, count)):
         values = (
-            f"({of})::bigint AS id, md5(({of})::text) AS customer, ((({of}) + {salt}) % 100000 / 7.0)::numeric(12,2) AS amount, "
-            f"timestamp '2026-01-01' + make_interval(secs => ({of})) AS at, 'state ' || (({of}) + {salt}) % 9 AS state, "
+            f"({of})::bigint AS id, md5(({of})::text) AS customer, "
+            f"((({of}) + {salt}) % 100000 / 7.0)::numeric(12,2) AS amount, "
+            f"timestamp '2026-01-01' + make_interval(secs => ({of})) AS at, "
+            f"'state ' || (({of}) + {salt}) % 9 AS state, "
             "1::bigint AS a, 1::bigint AS b, timestamptz '2026-11-27' AS c"
         )
         kind = "UNLOGGED TABLE" if name == "new" else "TABLE"
