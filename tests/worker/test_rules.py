@@ -266,15 +266,26 @@ def test_where_most_rows_are_bad_by_default_nothing_is_committed_and_the_correct
     assert pod.work("r2").datasets[0].counts.loaded == 3
 
 
-BAD_THEN = {"a.csv": ("a,b\n", "x,y\n", "1,y\n"), "a.jsonl": ("", '{"a":"x"}\n', '{"a":1}\n')}
+BAD_THEN = {
+    "a.csv": ("a,b\n", "x,y\n", "1,y\n"),
+    "latin.csv": ("a,b\n", "x,\xe9\n", "1,\xe9\n"),
+    "a.jsonl": ("", '{"a":"x"}\n', '{"a":1}\n'),
+    "a.json": ('[{"a":1}', ',{"a":"x"}', ',{"a":1}'),
+}
+FORMS: dict[str, dict[str, Any]] = {
+    "a.csv": csv(),
+    "latin.csv": csv(encoding="iso-8859-1"),
+    "a.jsonl": {"json": {}},
+    "a.json": {"json": {"lines": False}},
+}
 
 
 @pytest.mark.parametrize("name", BAD_THEN)
 def test_a_text_file_ends_early_when_the_rows_to_come_cannot_be_enough(name: str, tmp_path: Path) -> None:
     header, bad, _ = BAD_THEN[name]
-    form: dict[str, Any] = {"json": {}} if name.endswith("l") else csv()
-    pod = a_pod(tmp_path, field("a", "long"), form=form, quality={"maxBadRatio": "5%"})
-    (pod.data / name).write_text(header + bad * 1_000_000)
+    pod = a_pod(tmp_path, field("a", "long"), form=FORMS[name], quality={"maxBadRatio": "5%"})
+    end = "]" if name == "a.json" else ""
+    (pod.data / name).write_text(header + bad * 1_000_000 + end, encoding="latin-1")
     report = pod.work()
     assert report.reason == "TooManyBadRows"
     said = re.search(r"([\d,]+) of the first ([\d,]+) rows are bad", report.message or "")
@@ -285,11 +296,11 @@ def test_a_text_file_ends_early_when_the_rows_to_come_cannot_be_enough(name: str
 @pytest.mark.parametrize("name", BAD_THEN)
 def test_a_text_file_is_read_to_its_end_while_enough_good_rows_may_come(name: str, tmp_path: Path) -> None:
     header, bad, good = BAD_THEN[name]
-    form: dict[str, Any] = {"json": {}} if name.endswith("l") else csv()
-    pod = a_pod(tmp_path, field("a", "long"), form=form, quality={"maxBadRatio": "50%"})
-    (pod.data / name).write_text(header + bad * 200_000 + good * 200_000)
+    pod = a_pod(tmp_path, field("a", "long"), form=FORMS[name], quality={"maxBadRatio": "50%"})
+    end, more, rows = ("]", 1, 20_000) if name == "a.json" else ("", 0, 200_000)
+    (pod.data / name).write_text(header + bad * rows + good * (rows - more) + end, encoding="latin-1")
     counts = pod.work().datasets[0].counts
-    assert (counts.loaded, counts.quarantined) == (200_000, 200_000)
+    assert (counts.loaded, counts.quarantined) == (rows, rows)
     pod.dataset["quality"] = {"maxBadRatio": "49.9%"}
     pod.dataset["writeMode"], pod.dataset["sync"] = "replace", "full"
     assert pod.work("r2").reason == "TooManyBadRows"

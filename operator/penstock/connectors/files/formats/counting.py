@@ -1,8 +1,20 @@
 """How many rows a text file can still have, by the bytes that are left of it."""
 
 from collections.abc import Iterator
+from typing import Protocol, TypeVar
 
-from penstock.connectors.files.formats.block import Block
+
+class Counted(Protocol):
+    """Some records of a file: how many were read, and how many bytes of the text had been cut after them."""
+
+    @property
+    def read(self) -> int: ...
+
+    @property
+    def until(self) -> int: ...
+
+
+_Block = TypeVar("_Block", bound=Counted)
 
 
 class Rows:
@@ -12,14 +24,14 @@ class Rows:
         self._size, self._read, self._until = size, 0, 0
         self._shortest: int | None = None
 
-    def count(self, blocks: Iterator[Block], shortest: int) -> Iterator[Block]:
+    def count(self, blocks: Iterator[_Block], shortest: int, widened: int = 1) -> Iterator[_Block]:
         """The blocks, counted. A row that may be good has at least `shortest` bytes, its line end included.
 
-        The text must be the very bytes of the file.
+        A byte of the file is at most `widened` bytes of the text: 1 where these are the same.
         """
         self._shortest = shortest
         for block in blocks:
-            self._read, self._until = self._read + block.read, block.until
+            self._read, self._until = self._read + block.read, block.until // widened
             yield block
         self._size = self._until = 0
 

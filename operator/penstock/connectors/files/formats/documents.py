@@ -49,6 +49,8 @@ class Elements:
     """The number of each element in the list, from 1: elements that are too long are not among them."""
     broken: BrokenLines = field(default_factory=BrokenLines)
     charset: Charset = UTF_8
+    until: int = 0
+    """How many bytes of the document had been cut when they were."""
 
     @property
     def records(self) -> int:
@@ -79,12 +81,15 @@ def blocks(content: Iterator[bytes], steps: tuple[Step, ...], longest: int, url:
 
 
 class _Document:
-    """One document being read. `_buffer` has what was read, `_at` is where reading is."""
+    """One document being read. `_buffer` has what was read, `_at` is where reading is in it.
+
+    `_before` is how many bytes came before the buffer.
+    """
 
     def __init__(self, content: Iterator[bytes], longest: int, url: str) -> None:
         self._content, self._longest, self._url = content, longest, url
         self._buffer, self._at, self._line = b"", 0, 1
-        self._count = 0
+        self._before = self._count = 0
         self._missing: str | None = None
 
     def blocks(self, steps: tuple[Step, ...]) -> Iterator[Elements]:
@@ -187,7 +192,8 @@ class _Document:
             self._take(1)
             ended = sign == b"]"
             if size >= _BYTES or len(spans) + len(broken) >= _ELEMENTS or ended:
-                yield Elements(b"".join(parts), spans, first, numbers, broken)
+                until = self._before + self._at
+                yield Elements(b"".join(parts), spans, first, numbers, broken, until=until)
                 parts, spans, numbers, size, broken = [], [], [], 0, BrokenLines()
                 first = self._count + 1
         if not self._count:
@@ -247,6 +253,7 @@ class _Document:
     def _more(self) -> bool:
         """Read on; whether there was more. What is not taken yet is at least doubled, so copying it is cheap."""
         self._line += self._buffer.count(b"\n", 0, self._at)
+        self._before += self._at
         kept = self._buffer[self._at :]
         pieces, size = [kept], 0
         while size <= len(kept) and (piece := next(self._content, None)) is not None:

@@ -26,6 +26,9 @@ from penstock.worker.ports.chunks import ANY, Chunk, Columns, NumberFormat
 from penstock.worker.rows import engine
 
 _SHORTEST_OBJECT = len(b"{}\n")
+"""Bytes of the shortest row of JSON, with its line end or comma."""
+_WIDENED = 3
+"""Bytes of UTF-8 that one byte of another encoding becomes at most."""
 _SHORTEST_CELL = len(b"x\n")
 """Bytes of the shortest row of one column: a blank line is none."""
 
@@ -57,7 +60,8 @@ def _json(content: Iterator[bytes], form: JsonFormat, url: str, counted: Rows | 
         first = steps.index(None) + 1
         rows = jsonrecords.Rows(around=steps[:first], inside=steps[first:], what="element")
         longest = documents.LARGEST if rows.inside else records.LONGEST
-        blocks = documents.blocks(content, rows.around, longest, url)
+        elements = documents.blocks(content, rows.around, longest, url)
+        blocks = elements if rows.inside or counted is None else counted.count(elements, _SHORTEST_OBJECT)
     return (_json_work(block, rows) for block in blocks)
 
 
@@ -87,8 +91,8 @@ def _csv(content: Iterator[bytes], form: CsvFormat, url: str, counted: Rows | No
         names = tuple(f"column{index}" for index in range(len(cells)))
     layout = csvrows.Layout(form, speaking, names)
     every: Iterator[Block] = itertools.chain([first], blocks)
-    if counted is not None and charset.is_utf8:
-        every = counted.count(every, max(len(names), _SHORTEST_CELL))
+    if counted is not None:
+        every = counted.count(every, max(len(names), _SHORTEST_CELL), 1 if charset.is_utf8 else _WIDENED)
 
     numbers = NumberFormat(form.decimal or ".", form.thousands or "")
     return Columns(names, ("VARCHAR",) * len(names), as_written=True, numbers=numbers), (
