@@ -89,7 +89,7 @@ def test_every_order_works_and_ends_alike(both: Both, steps: tuple[_Step, ...]) 
     assert steps[-1][0] != "flux" or real == steps[-1][1]
 
 
-@pytest.mark.parametrize("order", itertools.product(("client", "server", "flux"), repeat=3), ids=" ".join)
+@pytest.mark.parametrize("order", [*itertools.product(("client", "server", "flux"), repeat=3)], ids=" ".join)
 def test_an_unchanged_manifest_changes_owner_without_a_conflict(both: Both, order: tuple[str, ...]) -> None:
     unforced = [(how.replace("flux", "other"), _EMPTY) for how in order]
     for kubeconfig in (both.real, both.embedded):
