@@ -57,12 +57,12 @@ class SchemaField(Model):
         Field(
             alias="from",
             description="Where the value comes from: a column of the stream, or an SQL expression over its columns, "
-            "such as make_date(year::int, month::int, day::int); docs/expressions.md lists what is allowed. Columns of "
-            "text formats are strings. A path such as user.geo.country or items[0].id leads into nested data; see "
-            "docs/nested.md. A cast that would change a value, as 3.7 to int, makes the row bad. A column whose name "
-            "has more in it than letters, digits, blanks, _ and - is written in double quotes. Keys of "
-            "JSON are told apart by case; columns of CSV are not, unless two "
-            "names differ in case alone. Default: the column of the same name.",
+            "such as make_date(year::int, month::int, day::int); docs/expressions.md lists what is allowed. Columns "
+            "of text formats are strings. A path such as user.geo.country or items[0].id selects a nested value; "
+            "see docs/nested.md. A cast that would change a value, such as 3.7 to int, makes the row bad. Write a "
+            "column name in double quotes if it has other characters than letters, digits, blanks, _ and -. Keys of "
+            "JSON are case-sensitive. Columns of CSV are not, unless two names differ only in case. Default: the "
+            "column of the same name.",
         ),
     ] = None
     required: Annotated[bool | None, Field(description="A row without a value here is bad. Default: false.")] = None
@@ -97,16 +97,15 @@ class SchemaField(Model):
     sensitive: Annotated[
         bool | None,
         Field(
-            description="Mask the value in previews, in the quarantine and in messages; in the last two also the "
-            "columns "
-            "that it is computed from. Default: false."
+            description="Mask the value in previews, in the quarantine and in messages. The quarantine and messages "
+            "also mask the columns that it is computed from. Default: false."
         ),
     ] = None
     renamed_from: Annotated[
         FieldName | None,
         Field(
-            description="The name that the column had before. A table that has a column of that name and none of this "
-            "one gets the column renamed, with the values in it. `from` is not affected by it."
+            description="The previous name of the column. If the table has a column with that name and none with "
+            "the new name, the column is renamed and keeps its values. It does not change `from`."
         ),
     ] = None
     description: Annotated[LongText | None, Field(description="Description of the column; stored with the table.")] = (
@@ -183,9 +182,10 @@ class Schema(Model):
     version_field: Annotated[
         FieldName | None,
         Field(
-            description="The field that says which of two rows with the same primaryKey is the later one: the row with "
-            "the greater number, date or time. A row without a value in it is the earliest; of equal ones the row "
-            "that was read last is the later. Default: the row that was read last."
+            description="The field that decides which of two rows with the same primaryKey is the later one: the "
+            "row with the greater number, date or time. A row without a value in this field is older than all "
+            "others. If the values are equal, the row that was read last wins. Default: the row that was read last "
+            "wins."
         ),
     ] = None
 
@@ -313,17 +313,17 @@ class Quality(Model):
     max_bad_ratio: Annotated[
         Percent,
         Field(
-            description='Share of the rows of a run that may be bad, as a percentage: "5%". Above it the run fails '
-            "with TooManyBadRows, nothing is committed to this Dataset, and the next run reads the same files again. "
-            'With "100%" no run fails for its bad rows.'
+            description='Largest share of the rows of a run that may be bad, as a percentage: "5%". Above it the '
+            "run fails with TooManyBadRows, nothing is committed to this Dataset, and the next run reads the same "
+            'files again. With "100%" no run fails for its bad rows.'
         ),
     ] = "50%"
     refused_inputs: Annotated[
         Literal["setAside", "fail"] | None,
         Field(
             description="What happens with an input that cannot be read at all, such as a file with another header. "
-            "setAside: it becomes an entry of the quarantine, the others are loaded, and it is read again when it or "
-            "the schema changes. fail: the run fails. With writeMode: replace or snapshot the run always "
+            "setAside: it becomes one entry in the quarantine and the other inputs are loaded; it is read again "
+            "when it or the schema changes. fail: the run fails. With writeMode replace or snapshot the run always "
             "fails. Default: setAside."
         ),
     ] = None
@@ -342,8 +342,8 @@ class ResourceList(Model):
         Quantity | None,
         Field(
             alias="ephemeral-storage",
-            description='Scratch on disk, for spilling and for copies of Parquet files, in bytes: "10Gi". The limit is '
-            f"also that of the scratch folder; without one, a run may write {SCRATCH_SIZE} into it.",
+            description='Temporary files on disk, such as copies of Parquet files, in bytes: "10Gi". The limit '
+            f"also limits the temporary folder of a run; without a limit the folder has at most {SCRATCH_SIZE}.",
         ),
     ] = None
 
@@ -353,7 +353,8 @@ class Resources(Model):
 
     requests: Annotated[ResourceList | None, Field(description="What the scheduler reserves.")] = None
     limits: Annotated[
-        ResourceList | None, Field(description="What it may use at most; a worker that exceeds the memory is killed.")
+        ResourceList | None,
+        Field(description="The most that it may use; a worker that exceeds the memory limit is killed."),
     ] = None
 
     @model_validator(mode="after")
@@ -372,17 +373,19 @@ class Resources(Model):
 class Toleration(Model):
     """A taint that worker Pods tolerate, as `core/v1.Toleration` has it."""
 
-    key: Annotated[str | None, Field(max_length=316, description="The taint's key; absent with Exists: any.")] = None
+    key: Annotated[
+        str | None, Field(max_length=316, description="Key of the taint. With Exists and without a key: every taint.")
+    ] = None
     operator: Annotated[
         Literal["Exists", "Equal"] | None, Field(description="How key and value are compared. Default: Equal.")
     ] = None
     value: Annotated[str | None, Field(max_length=63, description="The taint's value, with Equal.")] = None
     effect: Annotated[
         Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None,
-        Field(description="The taint's effect; absent: any."),
+        Field(description="Effect of the taint. Default: every effect."),
     ] = None
     toleration_seconds: Annotated[
-        int | None, Field(description="How long a NoExecute taint is tolerated, in seconds. Default: for ever.")
+        int | None, Field(description="How long a NoExecute taint is tolerated, in seconds. Default: without limit.")
     ] = None
 
 
@@ -392,7 +395,7 @@ class Worker(Model):
     resources: Annotated[Resources | None, Field(description="Requests and limits of the worker container.")] = None
     node_selector: Annotated[
         dict[ShortText, ShortText] | None,
-        Field(max_length=32, description="Labels that a node must carry to run the Pod."),
+        Field(max_length=32, description="Labels that a node must have to run the Pod."),
     ] = None
     tolerations: Annotated[
         list[Toleration] | None, Field(max_length=16, description="Taints that the Pod tolerates.")
@@ -409,23 +412,28 @@ class DatasetSpec(Model):
     destination_ref: Annotated[DestinationRef, Field(description="The Destination that holds the table. Immutable.")]
     table: Annotated[
         TableName,
-        Field(description="The table's name in the Destination. It belongs to this Dataset alone. Immutable."),
+        Field(description="The table's name in the Destination. No other Dataset can use it. Immutable."),
     ]
     description: Annotated[LongText | None, Field(description="Description of the table; stored with it.")] = None
     schema_: Annotated[Schema, Field(alias="schema", description="The table's columns.")]
     write_mode: Annotated[
         WriteMode,
         Field(
-            description="append adds each run's rows to the table, and a changed file's rows take the place of its "
-            "earlier ones. replace replaces all rows of the table, in one commit. upsert writes each row in the place "
-            "of the row with the same schema.primaryKey; equal rows change nothing. snapshot keeps the rows of every "
-            "load beside those of the loads before; _penstock_loaded_at tells them apart."
+            description="append: each run adds its rows to the table; the rows of a changed file replace its "
+            "earlier rows. replace: the rows of a run replace all rows of the table, in one commit. upsert: each "
+            "row replaces the row with the same schema.primaryKey, or is added; a row with equal values changes "
+            "nothing. snapshot: each run adds its rows and keeps those of earlier runs; each load has its own "
+            "_penstock_loaded_at."
         ),
     ] = "append"
-    quality: Annotated[Quality, Field(description="Which share of bad rows is too large.")] = Quality()
-    worker: Annotated[Worker | None, Field(description="Nodes and resources of the Pods that load it.")] = None
+    quality: Annotated[Quality, Field(description="Limits for bad rows and for inputs that cannot be read.")] = (
+        Quality()
+    )
+    worker: Annotated[Worker | None, Field(description="Nodes and resources of the Pods that load or deliver it.")] = (
+        None
+    )
     suspend: Annotated[
-        bool, Field(description="Start nothing that writes or delivers it. Runs that have started continue.")
+        bool, Field(description="Start no run that loads or delivers it. Runs that have started continue.")
     ] = False
 
     @model_validator(mode="after")
@@ -454,8 +462,8 @@ DATASET_RULES: list[dict[str, Any]] = [
 class Column(Model):
     """A column as the table has it."""
 
-    name: Annotated[ShortText, Field(description="Its name.")]
-    type: Annotated[ShortText, Field(description="Its Iceberg type.")]
+    name: Annotated[ShortText, Field(description="Name of the column.")]
+    type: Annotated[ShortText, Field(description="Type of the column, by its Iceberg name.")]
 
 
 class DatasetStatus(Model):
@@ -469,11 +477,16 @@ class DatasetStatus(Model):
     table: Annotated[str | None, Field(max_length=512, description="The table's full name in its catalog.")] = None
     columns: Annotated[list[Column], Field(max_length=64, description="Columns of the table, at most 64.")] = []
     rows: Annotated[int | None, Field(description="Rows in the table after the newest commit.")] = None
-    bytes: Annotated[int | None, Field(description="Size of the table's data files, in bytes.")] = None
+    bytes: Annotated[int | None, Field(description="Size of the table's data, in bytes.")] = None
     quarantined_rows: Annotated[int | None, Field(description="Rows in its quarantine table.")] = None
-    snapshot: Annotated[str | None, Field(max_length=64, description="Id of the newest Iceberg snapshot.")] = None
+    snapshot: Annotated[
+        str | None,
+        Field(
+            max_length=64, description="Id of the newest Iceberg snapshot; in a database, number of the newest load."
+        ),
+    ] = None
     last_load_time: Annotated[Time | None, Field(description="When rows were last loaded; RFC 3339.")] = None
     last_run: Annotated[str | None, Field(max_length=253, description="Id of the run that loaded them.")] = None
     last_report_time: Annotated[
-        Time | None, Field(description="When the run or migration ended that this status is from; RFC 3339.")
+        Time | None, Field(description="When the run or migration that reported this status ended; RFC 3339.")
     ] = None

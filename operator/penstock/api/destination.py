@@ -25,7 +25,7 @@ class DestinationSpec(Model):
 
     connector: Annotated[DestinationConnector, Field(description="The system; exactly one member.")]
     auth: Annotated[Auth | None, Field(description="How to authenticate. Default: without credentials.")] = None
-    suspend: Annotated[bool, Field(description="Start nothing that writes here. Runs that have started continue.")] = (
+    suspend: Annotated[bool, Field(description="Start no run that writes to it. Runs that have started continue.")] = (
         False
     )
 

@@ -36,8 +36,8 @@ class PipelineDataset(Model):
     sync: Annotated[
         Literal["full", "incremental"],
         Field(
-            description="full reads everything each time and goes with writeMode replace, upsert or snapshot; "
-            "incremental reads what is new or changed since the last commit and goes with writeMode append or upsert."
+            description="full: each run reads everything; for writeMode replace, upsert or snapshot. incremental: a "
+            "run reads what is new or has changed since the last commit; for writeMode append or upsert."
         ),
     ]
 
@@ -69,17 +69,15 @@ class PipelineSpec(Model):
     )
     run_nonce: Annotated[
         Nonce,
-        Field(
-            description="Any text; change it to run once now. status.handledRunNonce has it when that run has ended."
-        ),
+        Field(description="Any text; change it to run once now. Copied to status.handledRunNonce when that run ends."),
     ] = ""
     retries: Annotated[
         int,
         Field(
             ge=0,
             le=10,
-            description="How often the Job of a run tries again at once. Independently of it, a run that failed for an "
-            "outside cause, such as Unreachable, is tried again later.",
+            description="How often the Job of a run is retried at once. Independently of this number, a run that "
+            "failed for an outside cause, such as Unreachable, is tried again later.",
         ),
     ] = 3
     deadline: Annotated[
@@ -103,42 +101,42 @@ class PipelineSpec(Model):
 class Run(Model):
     """One run, newest attempt."""
 
-    id: Annotated[str, Field(max_length=253, description="Stable over retries: identity, epoch and slot.")]
+    id: Annotated[str, Field(max_length=253, description="Id of the run, the same for all retries.")]
     state: Annotated[
         Word,
         Field(
             description="Waiting, Running, Succeeded, Failed, or Cancelled (its Job was deleted). Later "
-            "versions may add words."
+            "versions may add states."
         ),
     ]
-    job: Annotated[str | None, Field(max_length=253, description="The Job that carries it out.")] = None
+    job: Annotated[str | None, Field(max_length=253, description="Name of its Job.")] = None
     attempt: Annotated[
         int | None,
-        Field(description="Counts the Jobs of this run id, from 1: a failed run is tried again by a new Job."),
+        Field(description="Number of the Job of this run, from 1: each later attempt has a new Job."),
     ] = None
     pods: Annotated[
-        int | None, Field(description="How many Pods the Job has taken; each after the first is a retry.")
+        int | None, Field(description="Number of Pods that the Job has started; each after the first is a retry.")
     ] = None
-    scheduled_time: Annotated[Time | None, Field(description="The upper end of its interval; RFC 3339.")] = None
+    scheduled_time: Annotated[Time | None, Field(description="End of the interval that it covers; RFC 3339.")] = None
     started_at: Annotated[Time | None, Field(description="When its Job began; RFC 3339.")] = None
     finished_at: Annotated[
         Time | None,
         Field(
-            description="When it ended, and what it did was committed; RFC 3339. For a repetition: when it was "
-            "committed first."
+            description="When it ended; RFC 3339. If an earlier run with this id had committed its rows: the time "
+            "of that commit."
         ),
     ] = None
     reason: Annotated[ShortText | None, Field(description="Why it failed, in one word.")] = None
     message: Annotated[
         str | None,
-        Field(max_length=1024, description="Why it failed, and what to do; or that it was carried out before."),
+        Field(max_length=1024, description="Why it failed, and what to do; or that an earlier run had done its work."),
     ] = None
     trigger: Annotated[
         Word | None, Field(description="What started it: nonce, requested, schedule, manual or first.")
     ] = None
-    pod_waits: Annotated[PodWaits | None, Field(description="What keeps its Pod from starting.")] = None
+    pod_waits: Annotated[PodWaits | None, Field(description="Why its Pod does not start.")] = None
     last_failure: Annotated[
-        Failure | None, Field(description="How the attempt before failed, while another one is under way.")
+        Failure | None, Field(description="How the previous attempt failed, while an attempt runs.")
     ] = None
     rows_read: Annotated[
         int | None,
@@ -146,29 +144,29 @@ class Run(Model):
     ] = None
     rows_loaded: Annotated[int | None, Field(description="Rows that it added to the table.")] = None
     rows_quarantined: Annotated[int | None, Field(description="Bad rows, in quarantine.")] = None
-    rows_ignored: Annotated[int | None, Field(description="Rows that were left out on purpose.")] = None
+    rows_ignored: Annotated[int | None, Field(description="Rows that are not to be loaded, such as deletions.")] = None
     rows_unchanged: Annotated[
         int | None, Field(description="With writeMode upsert: rows that were in the table already, with equal values.")
     ] = None
     rows_superseded: Annotated[
         int | None,
         Field(
-            description="With writeMode upsert: rows that a later row with the same key displaced, be it of this run "
-            "or in the table."
+            description="With writeMode upsert: rows that were not loaded because a later row has the same key, in "
+            "this run or in the table."
         ),
     ] = None
     rows_replaced: Annotated[
         int | None,
         Field(
-            description="Earlier rows that this commit removed: of changed files, all with writeMode replace, those "
-            "with other values with writeMode upsert."
+            description="Earlier rows that this commit removed: the rows of changed files; with writeMode replace, all "
+            "rows; with writeMode upsert, the rows that got new values."
         ),
     ] = None
     bytes: Annotated[int | None, Field(description="Bytes read from the source.")] = None
     files: Annotated[int | None, Field(description="Files read.")] = None
     inputs_refused: Annotated[
         int | None,
-        Field(description="New inputs that could not be read and were set aside; each is an entry of the quarantine."),
+        Field(description="New inputs that could not be read; each is one entry in the quarantine."),
     ] = None
 
     @property
@@ -185,7 +183,7 @@ class PipelineDatasetStatus(Model):
         Word,
         Field(
             description="Waiting, Running, Written, Unchanged (nothing new at the Source), Failed, or Cancelled. Later "
-            "versions may add words."
+            "versions may add states."
         ),
     ]
     rows: Annotated[int | None, Field(description="Rows it loaded.")] = None
@@ -205,9 +203,9 @@ class PipelineStatus(Model):
         list[PipelineDatasetStatus], Field(max_length=16, description="What the newest run did to each Dataset.")
     ] = []
     next_run_time: Annotated[Time | None, Field(description="The next time of the schedule; RFC 3339, UTC.")] = None
-    handled_run_nonce: Annotated[str | None, Field(max_length=128, description="The newest runNonce carried out.")] = (
-        None
-    )
+    handled_run_nonce: Annotated[
+        str | None, Field(max_length=128, description="The newest runNonce whose run has ended.")
+    ] = None
     handled_requested_at: Annotated[
-        str | None, Field(max_length=256, description="The newest penstock.dev/requestedAt carried out.")
+        str | None, Field(max_length=256, description="The newest penstock.dev/requestedAt whose run has ended.")
     ] = None

@@ -14,7 +14,7 @@ from penstock.language.traits import ConnectorUnion, union
 if TYPE_CHECKING:
     SourceConnector = ConnectorUnion
 else:  # its members come from the registry, so no type checker can know them
-    SourceConnector = union("SourceConnector", "The system of the Source is; exactly one member.", SOURCES)
+    SourceConnector = union("SourceConnector", "The system of the Source; exactly one member.", SOURCES)
 
 
 class SourceSpec(Model):
@@ -23,7 +23,7 @@ class SourceSpec(Model):
     connector: Annotated[SourceConnector, Field(description="The system; exactly one member.")]
     auth: Annotated[Auth | None, Field(description="How to authenticate. Default: without credentials.")] = None
     suspend: Annotated[
-        bool, Field(description="Start nothing that reads from here. Runs that have started continue.")
+        bool, Field(description="Start no run that reads this Source. Runs that have started continue.")
     ] = False
 
     @model_validator(mode="after")
@@ -68,16 +68,18 @@ class Inspection(Model):
     order: Annotated[str, Field(max_length=64, description="Hash of the order that was carried out.")]
     attempt: Annotated[int, Field(description="Number of the attempt at the same order, from 1.")]
     state: Annotated[
-        Word, Field(description="Running, Succeeded or Failed: of the attempt. Later versions may add words.")
+        Word, Field(description="State of the attempt: Running, Succeeded or Failed. Later versions may add states.")
     ]
-    retry_time: Annotated[Time | None, Field(description="When a failed one is tried again; RFC 3339.")] = None
+    retry_time: Annotated[Time | None, Field(description="When a failed inspection is tried again; RFC 3339.")] = None
     reason: Annotated[ShortText | None, Field(description="Why it failed, in one word.")] = None
     message: Annotated[str | None, Field(max_length=1024, description="Why it failed, and what to do.")] = None
-    pod_waits: Annotated[PodWaits | None, Field(description="What keeps its Pod from starting.")] = None
-    last_failure: Annotated[Failure | None, Field(description="How the attempt before failed, while one runs.")] = None
+    pod_waits: Annotated[PodWaits | None, Field(description="Why its Pod does not start.")] = None
+    last_failure: Annotated[
+        Failure | None, Field(description="How the previous attempt failed, while an attempt runs.")
+    ] = None
 
 
-Location = Annotated[str | None, Field(max_length=2048, description="Where the system is, as its spec says it.")]
+Location = Annotated[str | None, Field(max_length=2048, description="Where the system is, from its spec.")]
 
 
 class SourceStatus(Model):
@@ -90,5 +92,6 @@ class SourceStatus(Model):
     inspection: Annotated[Inspection | None, Field(description="The newest inspection.")] = None
     streams: Annotated[list[Stream], Field(max_length=64, description="The streams that can be read, at most 64.")] = []
     catalog: Annotated[
-        str | None, Field(max_length=253, description="ConfigMap with every stream's fields and their types.")
+        str | None,
+        Field(max_length=253, description="Name of the ConfigMap that lists every stream's fields and their types."),
     ] = None

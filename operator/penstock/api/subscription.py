@@ -39,7 +39,7 @@ class SubscriptionField(Model):
     """One field of the Dataset and what becomes of it."""
 
     name: Annotated[FieldName, Field(description="The field in the Dataset.")]
-    as_: Annotated[FieldName | None, Field(alias="as", description="Its name in the delivery. Default: the same.")] = (
+    as_: Annotated[FieldName | None, Field(alias="as", description="Its name in the delivery. Default: its name.")] = (
         None
     )
     exported: Annotated[bool | None, Field(description="Whether it is delivered. Default: true.")] = None
@@ -60,7 +60,7 @@ class SubscriptionSpec(Model):
     ] = []
     cadence: Annotated[
         Literal["once", "hourly", "daily", "weekly", "monthly"] | None,
-        Field(description="How often to deliver; once is when the Dataset first has data. Default: once."),
+        Field(description="How often to deliver. once: when the Dataset first has data. Default: once."),
     ] = None
     schedule: Annotated[
         Cron | None, Field(description='When to deliver, as a cron expression; instead of cadence: "0 6 * * *".')
@@ -68,11 +68,14 @@ class SubscriptionSpec(Model):
     time_zone: Annotated[
         TimeZone | None, Field(description="Time zone of cadence and schedule, an IANA name. Default: UTC.")
     ] = None
-    delivery: Annotated[Literal["full"], Field(description="full delivers the whole Dataset each time.")] = "full"
+    delivery: Annotated[Literal["full"], Field(description="full: each delivery has all rows of the Dataset.")] = "full"
     run_nonce: Annotated[
-        Nonce, Field(description="Change it to deliver once now; any text. Echoed in status.handledRunNonce when done.")
+        Nonce,
+        Field(
+            description="Any text; change it to deliver once now. Copied to status.handledRunNonce when that run ends."
+        ),
     ] = ""
-    suspend: Annotated[bool, Field(description="Start no delivery; what runs already goes on.")] = False
+    suspend: Annotated[bool, Field(description="Start no delivery. Runs that have started continue.")] = False
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -112,10 +115,10 @@ class SubscriptionStatus(Model):
     last_run: Annotated[Run | None, Field(description="The newest delivery run that began.")] = None
     runs: Annotated[list[Run], Field(max_length=50, description="The newest runs, newest first.")] = []
     deliveries: Annotated[list[Delivery], Field(max_length=20, description="The newest deliveries, newest first.")] = []
-    next_delivery_time: Annotated[Time | None, Field(description="When it delivers next; RFC 3339, UTC.")] = None
-    handled_run_nonce: Annotated[str | None, Field(max_length=128, description="The newest runNonce carried out.")] = (
-        None
-    )
+    next_delivery_time: Annotated[Time | None, Field(description="Time of the next delivery; RFC 3339, UTC.")] = None
+    handled_run_nonce: Annotated[
+        str | None, Field(max_length=128, description="The newest runNonce whose run has ended.")
+    ] = None
     handled_requested_at: Annotated[
-        str | None, Field(max_length=256, description="The newest penstock.dev/requestedAt carried out.")
+        str | None, Field(max_length=256, description="The newest penstock.dev/requestedAt whose run has ended.")
     ] = None

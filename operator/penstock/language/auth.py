@@ -23,7 +23,7 @@ class Aws(Model):
         SecretRef | None,
         Field(
             description="Secret with the keys `access_key_id` and `secret_access_key`, and `session_token` and "
-            "`region` where they are needed. Default: the Pod's own identity, such as the IAM role of "
+            "`region` if they are needed. Default: the Pod's own identity, such as the IAM role of "
             "`worker.serviceAccountName` or an EKS Pod Identity."
         ),
     ] = None
@@ -55,7 +55,7 @@ class Basic(Model):
     secret_ref: Annotated[
         SecretRef,
         Field(
-            description="Secret with the keys `username` and `password`, as Kubernetes has them in its type "
+            description="Secret with the keys `username` and `password`, such as one of the type "
             "kubernetes.io/basic-auth."
         ),
     ]
@@ -127,7 +127,7 @@ class Ssh(Model):
     secret_ref: Annotated[
         SecretRef,
         Field(
-            description="Secret with the key `username`, and `ssh-privatekey` (and `passphrase` where it is encrypted) "
+            description="Secret with the key `username`, and `ssh-privatekey` (with `passphrase` if it is encrypted) "
             "or `password`."
         ),
     ]
@@ -137,8 +137,8 @@ class Ssh(Model):
         Field(
             min_length=1,
             max_length=16384,
-            description="The host keys that are accepted, as lines of a known_hosts file, which ssh-keyscan prints. A "
-            "server on another port than 22 is `[host]:port`.",
+            description="The accepted host keys, as lines of a known_hosts file, as ssh-keyscan prints them. Write "
+            "`[host]:port` for a server whose port is not 22.",
         ),
     ]
 
@@ -161,10 +161,12 @@ class Auth(OneOf):
     bearer: Annotated[Bearer | None, Field(description="For http(s):// URLs: a token in the header Authorization.")] = (
         None
     )
-    api_key: Annotated[
-        ApiKey | None, Field(description="For http(s):// URLs: a key in a header that the server names.")
+    api_key: Annotated[ApiKey | None, Field(description="For http(s):// URLs: a key in a header of your choice.")] = (
+        None
+    )
+    ssh: Annotated[
+        Ssh | None, Field(description="For sftp:// URLs: a key or a password, and the host keys of the server.")
     ] = None
-    ssh: Annotated[Ssh | None, Field(description="For sftp:// URLs: a key or a password, and the known hosts.")] = None
 
     @property
     def member(self) -> str:

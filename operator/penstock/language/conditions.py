@@ -19,7 +19,8 @@ TYPES: Mapping[ConditionType, str] = {
     "Reconciling": "The operator is working on it; absent otherwise.",
     "Stalled": "It cannot continue until the user changes something; absent otherwise.",
     "Reachable": "The Source or Destination answered when it was last inspected.",
-    "Discovered": "The Source's streams and fields are known; `status.catalog` names them.",
+    "Discovered": "The streams and fields of the Source were read; `status.catalog` names the ConfigMap that lists "
+    "them.",
     "SchemaCurrent": "The Dataset's table has the schema of the manifest.",
     "QualityOK": "The newest run had no more bad rows than `quality.maxBadRatio` allows.",
     "LastRunSucceeded": "The newest finished run succeeded.",
@@ -64,17 +65,18 @@ Reason = Literal[
 ]
 
 REASONS: Mapping[Reason, str] = {
-    "Succeeded": "The state is as the manifest says.",
+    "Succeeded": "The state is the one that the manifest describes.",
     "Progressing": "The operator is working on it.",
     "Waiting": "It waits: another run writes the same Dataset, a reference is not ready, or its Pod cannot start. The "
     "message says which.",
     "Suspended": "`suspend: true` is set here or on a referenced object: nothing new is started.",
     "NeverRan": "There has been no run yet.",
-    "InvalidSpec": "The manifest cannot be carried out; the message names the field and what to change.",
+    "InvalidSpec": "The manifest is not valid. The message names the field and what to change.",
     "SourceNotFound": "The Source named by `sourceRef` does not exist in this namespace.",
     "DestinationNotFound": "The Destination named by `destinationRef` does not exist in this namespace.",
     "DatasetNotFound": "The Dataset named by a `datasetRef` does not exist in this namespace.",
-    "DatasetNotReady": "The Dataset exists and has no table yet; its own conditions say why.",
+    "DatasetNotReady": "The Dataset has no table, no data or an old schema; its own conditions say why. Or a "
+    "delivery was retried after a later load had removed rows, and the store has no snapshots.",
     "NameConflict": "An object with the name that the operator needs exists and was not created by it. The "
     "operator never takes over such an object. Rename one of the two.",
     "TableConflict": "The table belongs to another Dataset, which may have been deleted. Create a Dataset with "
@@ -83,16 +85,17 @@ REASONS: Mapping[Reason, str] = {
     "`manifest.json`. Choose another `settings.suffix`, or another Destination.",
     "AlreadyLoaded": "Another Pipeline has loaded these files into this Dataset; their rows would be loaded twice. "
     "Set the `identity` that the message names, or read other files.",
-    "OrderTooLarge": "The order of its runs does not fit into a ConfigMap. Use fewer fields, or split it.",
+    "OrderTooLarge": "The RunOrder of its runs does not fit into a ConfigMap. Use fewer fields, or use several "
+    "objects.",
     "SchemaChanged": "The Dataset's schema has changes that rows in its table may not fit, such as a field removed or "
-    "another type. Restore it there, or make a new Dataset. See docs/schema-changes.md.",
-    "SecretMissing": "The Secret, or a key in it, does not exist in the namespace where the run happens.",
+    "another type. Undo the changes, or create a new Dataset. See docs/schema-changes.md.",
+    "SecretMissing": "The Secret, or a key in it, does not exist in the namespace of the run.",
     "WrongCredentials": "The system refused the credentials.",
-    "ResourceNotFound": "The system answered, and has no such bucket, path or file.",
-    "WrongSpecification": "The data is not what the manifest says: another format, other columns or another encoding.",
+    "ResourceNotFound": "The system answered, but the bucket, path or file does not exist.",
+    "WrongSpecification": "The data does not match the manifest: its format, columns or encoding are different.",
     "Unreachable": "The system did not answer.",
     "Timeout": "The system began to answer and did not finish in time.",
-    "StorageFull": "No space is left where data is written. Free some space; the run is message names.",
+    "StorageFull": "No space is left where data is written. Free some space; the run is tried again.",
     "TooManyBadRows": "More rows were bad than `quality.maxBadRatio` allows. Nothing was committed to that "
     "Dataset; other Datasets of the run may have been loaded.",
     "CountMismatch": "The counts of a run do not add up. Nothing was committed to that Dataset. This is a defect "
@@ -100,12 +103,12 @@ REASONS: Mapping[Reason, str] = {
     "LeaseHeld": "Another run is writing this Dataset. The run is tried again.",
     "OutOfMemory": "The worker exceeded its memory limit. Raise `worker.resources.limits.memory` of the Dataset.",
     "DeadlineExceeded": "The run took longer than `deadline`.",
-    "ReportLost": "The Pod was deleted before its report was read. The result is known after the next run, or a "
-    "repetition of this one.",
+    "ReportLost": "The Pod was deleted before its report was read. The result is known after the next run "
+    "or the next attempt of this run.",
     "Cancelled": "The run's Job was deleted before it finished.",
-    "BackoffLimitExceeded": "Every retry of the run failed.",
-    "UnknownError": "An unexpected error, most likely a defect of Penstock. The message is the original one; see "
-    "the log.",
+    "BackoffLimitExceeded": "The run failed, and so did all its retries.",
+    "UnknownError": "An unexpected error, most likely a defect of Penstock. The message is that of the "
+    "original error; see the log.",
 }
 """Each reason with its meaning, for the reference documentation."""
 
@@ -116,7 +119,7 @@ class Condition(Model):
     type: Annotated[
         str, Field(max_length=64, description="Type of the condition: Ready, Reachable, LastRunSucceeded, …")
     ]
-    status: Annotated[ConditionStatus, Field(description="Whether it is true; Unknown while that is not known yet.")]
+    status: Annotated[ConditionStatus, Field(description="True, False, or Unknown while neither has been determined.")]
     reason: Annotated[str, Field(max_length=64, description="Why, in one word; docs/conditions.md lists them.")]
     message: Annotated[str, Field(max_length=1024, description="Why, in a sentence, and what to do.")] = ""
     last_transition_time: Annotated[Time, Field(description="When the status last changed; RFC 3339.")]

@@ -28,7 +28,7 @@ class TableSelection(Model):
     ] = []
     exclude: Annotated[
         list[TableName],
-        Field(max_length=256, description="Names or patterns (`*`, `?`) of tables that are no streams."),
+        Field(max_length=256, description="Names or patterns (`*`, `?`) of tables that are not streams."),
     ] = []
 
     def selects(self, name: str) -> bool:
@@ -52,7 +52,8 @@ class Query(Model):
         Field(
             min_length=1,
             max_length=LONGEST_SQL,
-            description="One SELECT statement in the database's own SQL. It only reads; its columns need names.",
+            description="One SELECT statement in the SQL dialect of the database. It may only read, and its columns "
+            "need names.",
         ),
     ]
 
@@ -63,7 +64,7 @@ class Selection(ConnectorSpec):
     tables: Annotated[TableSelection, Field(description="Which tables and views are streams. Default: all.")] = (
         TableSelection()
     )
-    queries: Annotated[list[Query], Field(max_length=64, description="Queries that are streams, too.")] = []
+    queries: Annotated[list[Query], Field(max_length=64, description="Queries whose results are streams.")] = []
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
@@ -94,8 +95,8 @@ class DatabaseServer(ConnectorSpec):
     ssl_mode: Annotated[
         Literal["disable", "require", "verify-ca", "verify-full"],
         Field(
-            description="TLS, as libpq's sslmode: disable is plain text; require encrypts; verify-ca also checks the "
-            "server's certificate, and verify-full its host name too."
+            description="TLS mode, as sslmode in libpq. disable: no encryption. require: encryption without a check "
+            "of the certificate. verify-ca: also checks the certificate. verify-full: also checks the host name."
         ),
     ] = "require"
 
@@ -119,7 +120,7 @@ class DatabaseFile(ConnectorSpec):
             max_length=1024,
             pattern=_PATH,
             json_schema_extra={"pattern": _PATH},
-            description="The database file, beneath the claim: /volumes/<claimName>/….",
+            description="Path of the database file in the claim: /volumes/<claimName>/….",
         ),
     ]
     volume: Annotated[Volume, Field(description="The claim that holds the file.")]

@@ -41,16 +41,18 @@ class DuckdbSource(Selection, DatabaseFile):
         notes=(
             "Streams are the tables and views of the schema main by their names, and those of another schema as "
             "`schema.table`.",
-            "All streams of a run are read in one transaction: they show the database at one moment.",
-            "DuckDB lets one process write a file, or several read it. A file that another process writes is tried "
-            "again; while a run reads it, no other process can write it.",
-            "The file is opened read-only, so the claim may be read-only. Links in the claim are not followed.",
-            "One gap remains on a claim that others can write to. DuckDB opens the write-ahead log by its name, and it "
-            "cannot be seen afterwards which one it has read. Who replaces the log by a link for just that moment has "
-            "it read another log. DuckDB refuses the log of another database from STORAGE_VERSION 1.4 on. The log of "
-            "an older database adds its rows to the tables that have the same names.",
-            "DuckDB reads 2,048 rows at once: rows of more than about 50 KB may need more memory than a worker has.",
-            "Queries and views read the tables of this file alone: no other files, no extensions, no settings.",
+            "All streams of a run are read in one transaction, so they are consistent with each other.",
+            "In DuckDB either one process writes a file or several processes read it. If another process has opened "
+            "the file to write, the run is tried again. While a run reads the file, no other process can write to "
+            "it.",
+            "The file is opened read-only, so the volume may be read-only. Symbolic links in the volume are not "
+            "followed.",
+            "Known limit, for a volume that other programs can write to: DuckDB opens the write-ahead log by its "
+            "name, and Penstock cannot check which file it has read. A program that replaces the log by a link at "
+            "that moment can make DuckDB read another log. From STORAGE_VERSION 1.4 on, DuckDB refuses the log of "
+            "another database. With an older version, rows of that log are added to the tables of the same names.",
+            "DuckDB reads 2,048 rows at once. Rows of more than about 50 KB may need more memory than a worker has.",
+            "Queries and views can read only the tables of this file: no other files, no extensions, no settings.",
         ),
         example="examples/07-duckdb",
     )
@@ -81,24 +83,24 @@ class DuckdbDestination(DatabaseFile):
             ),
         ),
         notes=(
-            "The file, and the folders above it, are created where they are missing. Tables are in the schema `main`; "
-            "beside them is the ledger (`penstock_runs`, `penstock_inputs`, …).",
-            "DuckDB lets one process write a file, and no other have it open meanwhile. A run has the file open for "
-            "its commit and for moments before it; while it reads its Source it stages rows in the folder "
-            "`<path>.penstock` beside the file, and others can open the file. A run that does not get it within 15 "
-            "seconds (5 minutes for the commit) fails as `Unreachable` and is tried again. A delivery has the file "
-            "open until it has read all rows.",
-            "Programs that keep the file open keep runs out. Read a copy of it, or open it for each query.",
-            "DuckDB needs a file system with locks: a volume that several nodes mount may have none.",
-            "One run cannot read a DuckDB file and write to it: the Source and the Destination need different files.",
-            "Links on the claim are refused when the file is opened, and DuckDB opens its write-ahead log by its name "
-            "later. Who can replace the folder of the file by a link during a run has the log written elsewhere. Give "
-            "the file a claim that only Penstock writes to.",
-            "The owner of a table is kept in the comment on its column `_penstock_input_id`. Indexes, keys and views "
-            "that another program makes on a table may keep its columns from being altered.",
-            "The space of removed rows is used again, and the file does not become smaller.",
-            "DuckDB keeps no snapshots. A delivery that is tried again after a later load has removed rows fails, and "
-            "the next one delivers what is there then.",
+            "The file and its parent folders are created if they do not exist. Tables are in the schema `main`, and "
+            "so is the ledger (`penstock_runs`, `penstock_inputs`, …).",
+            "While a process writes a DuckDB file, no other process can open it. A run opens the file for short "
+            "checks and for its commit. While it reads its Source, it stages rows in the folder `<path>.penstock` "
+            "beside the file, and other programs can open the file. A run that cannot open the file within 15 "
+            "seconds (5 minutes for the commit) fails with `Unreachable` and is tried again. A delivery keeps the "
+            "file open until it has read all rows.",
+            "A program that keeps the file open blocks runs. Read a copy of the file, or open it for each query.",
+            "DuckDB needs file locks. A volume that several nodes mount may not support them.",
+            "A run cannot read and write the same DuckDB file: the Source and the Destination need different files.",
+            "Symbolic links in the volume are refused when the file is opened. DuckDB opens its write-ahead log by "
+            "its name later: a program that replaces the folder by a link during a run can make DuckDB write the "
+            "log to another place. Use a volume that only Penstock writes to.",
+            "The comment on the column `_penstock_input_id` stores which Dataset owns the table. Indexes, keys and "
+            "views that another program creates on a table can prevent a migration from altering its columns.",
+            "The space of removed rows is reused, but the file does not become smaller.",
+            "DuckDB keeps no snapshots. If a later load has removed rows, the retry of an earlier delivery fails, "
+            "and the next delivery delivers the rows of that time.",
         ),
     )
 

@@ -49,24 +49,24 @@ Encoding = Literal[
 """Encodings that give back the very bytes that they decode, by their IANA names, and latin-1."""
 
 _SOURCE_NOTES = (
-    "`s3://`: each range of an object is read on condition that its ETag is still the one that was listed.",
-    "`gs://`: each range is read from the generation that was listed, so a run never reads two versions of an object.",
-    "`az://`: each range of a blob is read on condition that its ETag is still the one that was listed.",
-    "`sftp://`: the protocol has no versions. A file has changed when its modification time, in whole seconds, or its "
-    "size is another; this is checked when it is opened and at its end, and a file that changes meanwhile fails the "
-    "run. Upload files under another name, such as one that begins with a dot, and rename them when they are whole.",
-    "`sftp://`: symbolic links at the server are not followed, and the server's host key must be one of "
+    "`s3://`: each read of an object requires that its ETag is still the one that was listed (If-Match).",
+    "`gs://`: an object is read in the generation that was listed, so a run never reads two versions of an object.",
+    "`az://`: each read of a blob requires that its ETag is still the one that was listed (If-Match).",
+    "`sftp://`: the protocol has no versions. A file has changed if its size or its modification time, in whole "
+    "seconds, is different. This is checked when the file is opened and at its end; if it has changed, the run fails. "
+    "Upload files under a temporary name, such as one that begins with a dot, and rename them when they are complete.",
+    "`sftp://`: symbolic links on the server are not followed, and the server's host key must be one of "
     "`auth.ssh.knownHosts`.",
 )
 _DESTINATION_NOTES = (
-    "`s3://`: the manifest is put on condition that there is none (If-None-Match). Servers that ignore the condition "
-    "do not keep two workers of one run apart.",
-    "`gs://`: the manifest is put on condition that it has no generation (ifGenerationMatch=0).",
-    "`az://`: the manifest is put on condition that there is none (If-None-Match).",
-    "`sftp://`: each file is written under a name that begins with a dot, and then renamed. The manifest takes its "
-    "name by a hard link (hardlink@openssh.com) where the server can make one, else by the protocol's rename, which "
-    "must fail when the name is taken. Servers without posix-rename@openssh.com have no manifest.json for a moment "
-    "while it is replaced; manifest-<run>.json is never replaced.",
+    "`s3://`: the manifest is written only if it does not exist (If-None-Match). If a server ignores this condition, "
+    "two workers of one run can both write it.",
+    "`gs://`: the manifest is written only if it does not exist (ifGenerationMatch=0).",
+    "`az://`: the manifest is written only if it does not exist (If-None-Match).",
+    "`sftp://`: each file is written under a name that begins with a dot, and then renamed. The manifest gets its "
+    "name by a hard link (hardlink@openssh.com) if the server supports it, otherwise by the protocol's rename, which "
+    "must fail if the name exists. On a server without posix-rename@openssh.com, manifest.json is missing for a "
+    "moment while it is replaced; manifest-<run>.json is never replaced.",
 )
 
 
@@ -78,26 +78,26 @@ class CsvFormat(Model):
     escape: Annotated[
         OneCharacter,
         Field(
-            description="The character before a quote that belongs to a quoted field. It means nothing outside quotes, "
-            "as MySQL with ENCLOSED BY, PostgreSQL with FORMAT csv and ESCAPE, and Spark write; see docs/textfiles.md."
+            description="The character that escapes a quote inside a quoted field. Outside quotes it has no meaning; "
+            "see docs/textfiles.md for the settings of MySQL, PostgreSQL and Spark."
         ),
     ] = '"'
     header: Annotated[
         bool,
         Field(
-            description="Whether the first line has the names of the columns. Files "
-            "that are read without it have the columns column0, column1, …"
+            description="Whether the first line has the names of the columns. Without it, the columns of a file "
+            "that is read are named column0, column1, …"
         ),
     ] = True
     null_values: Annotated[
         list[ShortText],
-        Field(max_length=32, description="Unquoted texts that mean no value. A delivery writes the first of them."),
+        Field(max_length=32, description="Unquoted texts that are read as null. A delivery writes the first of them."),
     ] = [""]
 
     encoding: Annotated[
         Encoding | None,
         Field(
-            description="For files that are read: how they encode text, by its IANA name. utf-16 needs a byte order "
+            description="For files that are read: their text encoding, by its IANA name. utf-16 needs a byte order "
             "mark; utf-16le and utf-16be do not. Default: utf-8."
         ),
     ] = None
@@ -106,31 +106,31 @@ class CsvFormat(Model):
         Field(
             ge=0,
             le=10_000,
-            description="For files that are read: how many lines to leave out before the header, or before the first "
-            "row where there is none. Default: 0.",
+            description="For files that are read: how many lines to skip before the header, or before the first row if "
+            "there is no header. Default: 0.",
         ),
     ] = None
     decimal: Annotated[
         Literal[".", ","] | None,
         Field(
-            description="For files that are read: the character before the fraction of a number, for fields of a "
-            "number type and casts to one. A string stays as it is written. Default: a point."
+            description="For files that are read: the decimal separator, for fields of a number type and for casts "
+            "to one. A string is not changed. Default: a point."
         ),
     ] = None
     thousands: Annotated[
         Literal[".", ",", " ", "'", "_", "\u00a0", "\u202f", "\u2019"] | None,
         Field(
-            description="For files that are read: the character between groups of three digits of a number: 1.234.567. "
-            "Numbers without it are read too. Default: none."
+            description="For files that are read: the thousands separator, as in 1.234.567. Numbers without it are "
+            "read too. Default: none."
         ),
     ] = None
 
     escape_formulas: Annotated[
         bool | None,
         Field(
-            description="For delivered files: put an apostrophe before each text that a spreadsheet would run as a "
-            "formula, which is one that begins with =, +, -, @, a tab or a line end. This changes the text. "
-            "Default: false."
+            description="For delivered files: write an apostrophe before each text that a spreadsheet could execute "
+            "as a formula: one that begins with =, +, -, @, a tab or a line end. This changes the text. Default: "
+            "false."
         ),
     ] = None
 
@@ -160,8 +160,9 @@ class JsonFormat(Model):
     lines: Annotated[
         bool,
         Field(
-            description="Whether each line is one JSON object. false: the file is one JSON document, and its rows are "
-            "the elements of the list that it is, or that `records` names. Delivered files have lines."
+            description="true: each line is one JSON object. false: the file is one JSON document, and its rows are "
+            "the elements of a list: of the document itself, or of the list that `records` selects. Delivered files "
+            "always have lines."
         ),
     ] = True
     records: Annotated[
@@ -171,7 +172,7 @@ class JsonFormat(Model):
             max_length=512,
             pattern=_RECORDS,
             description="For files that are read: the list whose elements are the rows, as a path from the document or "
-            "line, for instance $.orders[*].lines[*]. Default: the document itself, $[*]; with lines, the line is the "
+            "line, for instance $.orders[*].lines[*]. Default: the document itself, $[*]; with lines, each line is one "
             "row. See docs/nested.md.",
         ),
     ] = None
@@ -191,7 +192,7 @@ class ParquetFormat(Model):
 class Format(OneOf):
     """The file format; exactly one member."""
 
-    csv: Annotated[CsvFormat | None, Field(description="Comma-separated values, also with other delimiters.")] = None
+    csv: Annotated[CsvFormat | None, Field(description="CSV; the delimiter can be changed.")] = None
     json_: Annotated[JsonFormat | None, Field(alias="json", description="JSON lines, or a JSON document.")] = None
     parquet: Annotated[ParquetFormat | None, Field(description="Apache Parquet.")] = None
 
@@ -202,16 +203,16 @@ class Located(ConnectorSpec):
     url: Url
     volume: Annotated[
         Volume | None,
-        Field(description="The claim with the files of a file:// URL, which must be inside it."),
+        Field(description="The PersistentVolumeClaim of a file:// URL. The URL must be in it."),
     ] = None
     endpoint_url: Annotated[
         Url | None,
         Field(
             pattern=_ENDPOINT,
             json_schema_extra={"pattern": _ENDPOINT},
-            description="Address of the server, for s3:// URLs that are not on AWS, gs:// URLs that are not on "
-            "Google's, and az:// URLs without auth; for instance http://minio:9000 or "
-            "https://myaccount.blob.core.windows.net.",
+            description="Address of the server, for instance http://minio:9000 or "
+            "https://myaccount.blob.core.windows.net. For s3:// URLs that are not on AWS, gs:// URLs that are not on "
+            "Google Cloud, and az:// URLs without auth.",
         ),
     ] = None
 
@@ -284,8 +285,9 @@ class Redirects(Model):
         list[Annotated[str, Field(min_length=1, max_length=253, pattern=_HOST)]],
         Field(
             max_length=16,
-            description="Other hosts that may be redirected to, by name. Redirects on the same host are always "
-            "followed; those from https to http, and to addresses of the node itself or its link, never are.",
+            description="Names of other hosts to which redirects are followed. Redirects to the same host are "
+            "always followed. Redirects from https to http, to the node itself and to link-local addresses are "
+            "never followed.",
         ),
     ] = []
 
@@ -309,7 +311,7 @@ class FilesSource(Located):
         Field(
             pattern=_READABLE,
             json_schema_extra={"pattern": _READABLE},
-            description="Where the files lie: file:///volumes/<claimName>/…, http(s)://…, "
+            description="Where the files are: file:///volumes/<claimName>/…, http(s)://…, "
             "s3://bucket/prefix/, gs://bucket/prefix/, az://container/prefix/ or "
             "sftp://host:port/folder/. "
             "A URL that ends in / is a folder; any other is one file.",
@@ -320,29 +322,31 @@ class FilesSource(Located):
         Field(
             min_length=1,
             max_length=512,
-            description="Which files beneath a folder URL, as a glob: `*` within a folder, `**` across folders where "
-            "it stands alone between slashes. Default: every file. Not for http(s)://, which cannot list.",
+            description="Which files under a folder URL to read, as a glob: `*` matches within one folder, `**` alone "
+            "between slashes matches any folders. Default: every file. Not for http(s)://, which cannot list files.",
         ),
     ] = None
     format: Annotated[Format, Field(description="The format of every file.")]
     compression: Annotated[
         Literal["auto", "none", "gzip", "bzip2", "xz", "zstd", "zip"],
         Field(
-            description="How files are compressed; auto goes by the first bytes of each file, not by its name. A "
-            "zip archive has one file."
+            description="How files are compressed. auto detects it from the first bytes of each file, not from its "
+            "name. A zip archive must contain exactly one file."
         ),
     ] = "auto"
     ignore: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=128)]],
         Field(
             max_length=16,
-            description="Names of files and folders beneath a folder URL that are left out, as globs within one name. "
-            "The default is what Spark and Hive leave out, such as _SUCCESS and .part-00000.crc.",
+            description="Files and folders under a folder URL to leave out, as globs that match one name. The default "
+            "leaves out what Spark and Hive ignore, such as _SUCCESS and .part-00000.crc.",
         ),
     ] = ["_*", ".*"]
     redirects: Annotated[
         Redirects | None,
-        Field(description="Where an http(s):// server may redirect to. Default: only to its own host."),
+        Field(
+            description="To which hosts redirects of an http(s):// server are followed. Default: only the same host."
+        ),
     ] = None
 
     @model_validator(mode="after")
@@ -378,7 +382,7 @@ class FilesDestination(Located):
 
     traits: ClassVar[Traits] = Traits(
         title="Files",
-        description="Delivered files; what Subscriptions write.",
+        description="Files that Subscriptions deliver.",
         target="penstock.connectors.files.target:FilesTarget",
         auth=_WRITING_AUTH,
         guarantee="Exactly once for readers that read what a manifest names: the manifest is written last.",

@@ -25,14 +25,17 @@ class CatalogAuth(OneOf):
 
     basic: Annotated[
         Basic | None,
-        Field(description="User and password, from a Secret of this namespace, and `ca.crt` where it is needed."),
+        Field(description="User and password, from a Secret of this namespace, with `ca.crt` if it is needed."),
     ] = None
 
 
 class PostgresCatalog(ServerSchema):
     """A schema of a PostgreSQL database, which holds the catalog's tables and the ledger of runs."""
 
-    auth: Annotated[CatalogAuth, Field(description="The login, which is another one than that of the warehouse.")]
+    auth: Annotated[
+        CatalogAuth,
+        Field(description="How to log in to the database. It is separate from `auth`, which is for the warehouse."),
+    ]
 
 
 class Catalog(OneOf):
@@ -55,12 +58,13 @@ class LakeDestination(ConnectorSpec):
         guarantee="Exactly once: rows, quarantine and the run's entry in the ledger are one database transaction.",
         notes=(
             "The user of `catalog.postgres` needs `USAGE` and `CREATE` on the schema, which must exist.",
-            "`auth` is for the warehouse, and `catalog.postgres.auth` for the catalog; each is rotated by itself.",
-            "`s3://` and `gs://`: each table has a prefix of its own, `<warehouse>/main/<table>-<random>/`. Any reader "
-            "opens it by the catalog, which has the name `penstock`: pyiceberg's SqlCatalog, Spark's and Trino's JDBC "
-            "catalog. The ledger's tables, `penstock_…`, lie beside those of the catalog.",
-            "What a killed run has left in the warehouse is removed by its next attempt, or, if it is never tried "
-            "again, by another run a day later: data files, metadata, and uploads that were not finished.",
+            "`auth` is for the warehouse, and `catalog.postgres.auth` is for the catalog. They are independent.",
+            "`s3://` and `gs://`: each table has its own prefix, `<warehouse>/main/<table>-<random>/`. Other "
+            "programs open it through the JDBC catalog, whose name is `penstock`: SqlCatalog in pyiceberg, the JDBC "
+            "catalog in Spark and Trino. The tables of the ledger, `penstock_…`, are in the same schema as those of "
+            "the catalog.",
+            "A killed run can leave data files, metadata files and unfinished uploads in the warehouse. The next "
+            "attempt of the run removes them. If there is no other attempt, another run removes them a day later.",
         ),
         write_modes=("append", "replace", "upsert", "snapshot"),
         example="examples/10-lake-on-s3",
@@ -72,20 +76,23 @@ class LakeDestination(ConnectorSpec):
             pattern=_WAREHOUSE,
             json_schema_extra={"pattern": _WAREHOUSE},
             description="Where the files of all tables are: a folder file:///volumes/<claimName>/…, or a prefix "
-            "s3://<bucket>/… or gs://<bucket>/…, which needs a catalog. Without a catalog, catalog.db in the folder is "
-            "the Iceberg SQL catalog and the ledger of runs.",
+            "s3://<bucket>/… or gs://<bucket>/…, which needs `catalog`. Without `catalog`, the Iceberg SQL catalog and "
+            "the ledger of runs are in catalog.db in the folder.",
         ),
     ]
-    volume: Annotated[Volume | None, Field(description="The claim with a warehouse of file://.")] = None
+    volume: Annotated[Volume | None, Field(description="The PersistentVolumeClaim of a file:// warehouse.")] = None
     endpoint_url: Annotated[
         Url | None,
         Field(
             pattern=_ENDPOINT,
             json_schema_extra={"pattern": _ENDPOINT},
-            description="Address of the server of a bucket that is not on AWS or Google's, such as http://minio:9000.",
+            description="Address of the server if the bucket is not on AWS or Google Cloud: http://minio:9000.",
         ),
     ] = None
-    catalog: Annotated[Catalog | None, Field(description="The catalog; a bucket needs one.")] = None
+    catalog: Annotated[
+        Catalog | None,
+        Field(description="The Iceberg catalog; required for a bucket. Default: catalog.db in the folder."),
+    ] = None
 
     @property
     def scheme(self) -> str:

@@ -35,11 +35,11 @@ class MysqlSource(Selection, DatabaseServer):
             ("`BINARY`, `VARBINARY`, `BLOB`, spatial types", "`string`", "bytes that are not UTF-8 make their row bad"),
         ),
         notes=(
-            "`auth.basic` names a Secret with the keys `username` and `password`, and `ca.crt` where `sslMode` is to "
-            "verify the server by another certificate authority than those of the system.",
+            "`auth.basic` names a Secret with the keys `username` and `password`. Add `ca.crt` if `sslMode` "
+            "verifies the server and its certificate authority is not one of the system.",
             "All streams of a run are read in one transaction (REPEATABLE READ, WITH CONSISTENT SNAPSHOT, READ ONLY). "
-            "Tables of engines without transactions, such as MyISAM, are read as they are at that moment.",
-            "A table that is altered while it is read fails the run, which is tried again.",
+            "Tables of engines without transactions, such as MyISAM, are not part of this snapshot.",
+            "If a table is altered while it is read, the run fails and is tried again.",
         ),
         example="examples/08-mysql",
     )

@@ -16,8 +16,8 @@ _COLUMNS = 1590
 """Columns of a Dataset's table: PostgreSQL allows 1,600, among them those of lineage and of staging."""
 
 _CREDENTIALS = (
-    "`auth.basic` names a Secret with the keys `username` and `password`, and `ca.crt` where `sslMode` is to verify "
-    "the server by another certificate authority than those of the system."
+    "`auth.basic` names a Secret with the keys `username` and `password`. Add `ca.crt` if `sslMode` verifies the "
+    "server and its certificate authority is not one of the system."
 )
 
 
@@ -58,18 +58,18 @@ class PostgresSource(Selection, Server):
             ("`money`", "any type, from its digits: `1234.50`", "what the field's type says"),
             ("`interval`", "`string`", "everything fits, as ISO 8601: `P1Y2M3DT4H5M6.5S`"),
             ("arrays and composite types", "`string`", "everything fits, as JSON"),
-            ("domains", "as the type beneath", "as there"),
+            ("domains", "as their base type", "as for the base type"),
             ("all other types, of extensions too", "`string`", "everything fits, as PostgreSQL prints it"),
         ),
         notes=(
             _CREDENTIALS,
-            "The stream of a table is named like the table, with its schema before it unless that is `public`: "
+            "A stream has the name of its table, with the schema before it unless that is `public`: "
             "`orders`, `sales.orders`. Tables, partitioned tables, views, materialized views and foreign tables that "
             "the user may read are streams; partitions are not.",
-            "All streams of a run are read in one REPEATABLE READ transaction, which only reads: they show the "
-            "database at one moment. Tables are locked against DDL, and against nothing else, while they are read; a "
-            "`TRUNCATE` waits until then.",
-            "A query must not read tables that are truncated meanwhile: PostgreSQL shows those as empty.",
+            "All streams of a run are read in one READ ONLY transaction with REPEATABLE READ, so they are "
+            "consistent with each other. While tables are read, they are locked with ACCESS SHARE: DDL and "
+            "`TRUNCATE` wait.",
+            "A query must not read tables that are truncated during the run: PostgreSQL would show them as empty.",
         ),
     )
 
@@ -85,7 +85,7 @@ class ServerSchema(Server):
             max_length=_LONGEST_NAME,
             pattern=_SCHEMA,
             json_schema_extra={"pattern": _SCHEMA},
-            description="Name of the schema that the tables lie in; it must exist.",
+            description="Name of the schema with the tables; it must exist.",
         ),
     ] = "public"
 
@@ -131,18 +131,18 @@ class PostgresDestination(ServerSchema):
         ),
         notes=(
             _CREDENTIALS,
-            "The user needs `USAGE` and `CREATE` on the schema, which must exist, and owns the tables that are made in "
-            "it. The database's encoding must be `UTF8`.",
-            "Besides the tables of Datasets, the schema holds the ledger (`penstock_runs`, `penstock_inputs`, …) and, "
-            "while a run is loading, unlogged staging tables (`penstock_staging_…`), which nobody needs to read. Those "
-            "of a killed run are removed by the next one.",
-            "A row has at most about 8 kB of numbers, times and short texts; a long text counts 18 bytes. A Dataset of "
-            "more than about 400 fields may not fit.",
-            "Rows are removed with `DELETE`, also by `writeMode: replace`, so that readers see the old rows until the "
-            "commit; autovacuum frees their space afterwards.",
-            "The owner of a table is kept in the comment on its column `_penstock_input_id`.",
-            "PostgreSQL keeps no snapshots. A delivery that is tried again after a later load has removed rows fails, "
-            "and the next one delivers what is there then.",
+            "The user needs `USAGE` and `CREATE` on the schema, which must exist, and becomes the owner of the "
+            "tables. The encoding of the database must be `UTF8`.",
+            "Besides the tables of Datasets, the schema holds the ledger (`penstock_runs`, `penstock_inputs`, …) "
+            "and, while a run is loading, unlogged staging tables (`penstock_staging_…`). The next run removes "
+            "those of a killed run.",
+            "A row can have about 8 kB of numbers, times and short texts; a long text counts as 18 bytes. So a row "
+            "of a Dataset with more than about 400 fields may not fit.",
+            "Rows are removed with `DELETE`, also with `writeMode: replace`, so that readers see the old rows until "
+            "the commit. Autovacuum frees the space later.",
+            "The comment on the column `_penstock_input_id` stores which Dataset owns the table.",
+            "PostgreSQL keeps no snapshots. If a later load has removed rows, the retry of an earlier delivery "
+            "fails, and the next delivery delivers the rows of that time.",
         ),
     )
 

@@ -25,13 +25,13 @@ class SqliteSource(Selection, DatabaseFile):
             ),
         ),
         notes=(
-            "All streams of a run are read in one transaction: they show the database at one moment.",
-            "A database that another process has locked is tried again; one that is being written to is read as it "
-            "was when the run began.",
-            "Links in the claim are not followed, also not those that are put there while a run is reading: the "
+            "All streams of a run are read in one transaction, so they are consistent with each other.",
+            "If another process has locked the database, the run is tried again. Changes that another process commits "
+            "during the run are not read.",
+            "Symbolic links in the volume are not followed, also not links that are created during a run: the "
             "database, its journal and its WAL are opened in the folder that was checked.",
-            "The claim may be read-only, unless the database is in WAL mode: then SQLite needs to create the `-shm` "
-            "file beside it.",
+            "The volume may be read-only, unless the database is in WAL mode: then SQLite must create the `-shm` file "
+            "beside it.",
         ),
         example="examples/04-sqlite",
     )

@@ -68,31 +68,32 @@ _PAGE = """\
 <!-- Written by `make crds`. -->
 # Parquet
 
-A column of the file becomes a field of the Dataset without changing a value:
+This table says how a column of a Parquet file becomes a field of a Dataset. No value is changed:
 
-- **exact**: every value is taken as it is.
-- **exact or bad**: a value that the field's type holds exactly is taken, and any other makes the row bad.
-- **refused**: no value of that type can be one of the field's; the file is refused with `WrongSpecification`.
+- **exact**: every value is loaded as it is.
+- **exact or bad**: a value that the field's type can store exactly is loaded; any other value makes its row bad.
+- **refused**: the types are not compatible; the file is refused with `WrongSpecification`.
 
 {table}
 
-- A column that no field uses is not read, whatever its type is and whatever it holds.
-- The payload of a bad row has the columns that fields use. Times that no type holds, such as the year 84107, are in it
-  as the file has them; bytes that are not UTF-8 are in base64, after `base64:`.
-- A double takes a number when the double, written with as many digits, is that number; zeros at the end of a fraction
-  do not count. So `0.1` is taken, and `9007199254740993` is not. The same goes for text in CSV and JSON.
-- A double becomes a decimal or a string by the fewest digits that stand for it.
-- Days and times lie in the years 1 to 9999 and are as fine as a microsecond; others make the row bad. A string takes
-  those too. The times of Impala, Hive and old Spark (int96) are read exactly.
-- Dates and times before 1582-10-15 that Spark 2, or Spark 3 in its legacy mode, wrote in the Julian calendar stay the
-  dates that were written. 29 February of a year that ISO 8601 has no such day in makes its row bad, and so does a time
-  before 1900 that was not written with the time zone UTC.
-- A column of integers of 128 bits, as polars writes them, is refused where a field uses it.
-- Binary is text where it is UTF-8. Dictionaries and runs are read as what they stand for.
-- A list, map or struct can be used in an expression; so can all that is not refused everywhere.
-- Checksums of pages are verified where the file has them. A damaged or encrypted file is refused by name.
-- A row of more than 1 MiB is bad. So that no file costs more memory than a worker has, pages of more than 64 MiB and
-  footers of more than 32 MiB are refused.
+- A column that no field uses is not read; its type and its values do not matter.
+- The payload of a bad row has the columns that fields use. A time outside the years 1 to 9999 is written as the file
+  has it. Bytes that are not UTF-8 are written in base64, after `base64:`.
+- A number is loaded into a `double` if the double, written with as many digits, is the same number; trailing zeros of
+  the fraction are ignored. So `0.1` is loaded, and `9007199254740993` makes its row bad. This also holds for CSV and
+  JSON.
+- A double becomes a decimal or a string with the fewest digits that identify it.
+- Dates and times must be in the years 1 to 9999, without a fraction of a microsecond; any other value makes its row
+  bad, unless the field is a `string`. The times of Impala, Hive and old Spark versions (int96) are read exactly.
+- Spark 2, and Spark 3 in its legacy mode, write dates and times before 1582-10-15 in the Julian calendar. They keep the
+  year, month and day that were written. A 29 February that does not exist in ISO 8601 makes its row bad. So does a time
+  before 1900 that was not written in the time zone UTC.
+- A file with a column of 128-bit integers, as polars writes them, is refused if a field uses the column.
+- Binary values are read as text if they are UTF-8. Dictionary and run-length encoding are decoded.
+- A list, map or struct can be used in an expression. So can every type that is not refused for all fields.
+- Page checksums are verified if the file has them. A damaged or encrypted file is refused, and the message names it.
+- A row of more than 1 MiB is bad. To limit memory, a file with a page of more than 64 MiB or a footer of more than
+  32 MiB is refused.
 """
 
 
