@@ -10,13 +10,14 @@ from penstock.language.traits import Traits
 
 _INDEX = """# Connectors
 
-What a Source can read, what can hold the tables of Datasets, and what can receive the deliveries of Subscriptions.
+The systems that a Source can read, that can store the tables of Datasets, and that can receive deliveries.
+
 """
 
 _GUARANTEES = """
 ## Guarantees
 
-What each Destination promises when a worker is killed at any moment and the run is tried again.
+These guarantees hold if a worker is killed at any moment and the run is tried again.
 
 """
 

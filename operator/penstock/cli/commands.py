@@ -102,4 +102,4 @@ def _visible_errors() -> Iterator[None]:
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(penstock.__version__, prog_name="penstock")
 def main() -> None:
-    """Penstock moves data on Kubernetes: five kinds of manifests, one operator, every row accounted for."""
+    """Penstock moves data on Kubernetes, with five kinds of manifests and one operator. Every row is counted."""

@@ -10,11 +10,11 @@ from penstock.cli import terminal
 
 
 @click.command(epilog="Examples:\n\n\b\n  penstock crds -o - | kubectl apply -f -\n  penstock crds --check")
-@click.option("--check", is_flag=True, help="Write nothing; exit code 1 if a file is not as the models say.")
+@click.option("--check", is_flag=True, help="Write nothing; exit code 1 if a file does not match the models.")
 @click.option(
     "-o", "--output", default="crds", show_default=True, metavar="DIR|-", help="The folder to write to; - prints them."
 )
-@click.option("--docs", metavar="DIR", help="Write (or check) the reference pages, too.")
+@click.option("--docs", metavar="DIR", help="Also write (or check) the reference pages.")
 def crds(check: bool, output: str, docs: str | None) -> None:
     """Write the CustomResourceDefinitions of the five kinds, generated from their models."""
     if output == "-":

@@ -28,7 +28,7 @@ _EXAMPLES = """Examples:
 async def get(target: Target, everywhere: bool, watch: bool) -> None:
     """Show Sources, Pipelines, Datasets, Subscriptions and Destinations, their state and how they are connected.
 
-    Works on any cluster that has the definitions of Penstock, and only reads its API.
+    Works on any cluster with the CRDs of Penstock. It only reads from the API.
     """
     console = terminal.console()
     namespace = None if everywhere else target.namespace

@@ -36,12 +36,13 @@ _EXAMPLES = """Examples:
 
 @click.command(epilog=_EXAMPLES)
 @click.argument("words", nargs=-1, required=True, metavar="[KIND/]NAME")
-@click.option("-f", "--follow", is_flag=True, help="Follow the log until the run is over.")
+@click.option("-f", "--follow", is_flag=True, help="Follow the log until the run ends.")
 @connection.command
 async def logs(target: Target, words: tuple[str, ...], follow: bool) -> None:
-    """Show the log of the newest Pod of an object: a Pipeline's load, a Dataset's migration, and so on.
+    """Show the log of an object's newest Pod: for example the load of a Pipeline or the migration of a Dataset.
 
-    NAME alone is a Pipeline or a Subscription; where there is none, the one other object of that name.
+    A NAME without a KIND is a Pipeline or a Subscription; if there is none, it is the only other object with that
+    name.
     """
     async with target.open() as cluster:
         manifest = await arguments.find(cluster, target.namespace, words)

@@ -45,7 +45,10 @@ class JsonLines(logging.Formatter):
     "--health-probe-bind-address", "probes", metavar="[HOST]:PORT", help="Serve /healthz and /readyz here: :8080."
 )
 @click.option(
-    "--leader-elect/--no-leader-elect", default=True, show_default=True, help="Act only while holding the Lease."
+    "--leader-elect/--no-leader-elect",
+    default=True,
+    show_default=True,
+    help="Use leader election: work only while this operator holds the Lease.",
 )
 @click.option(
     "--leader-elect-resource-namespace", "namespace", metavar="NAMESPACE", help="Default: the operator's own."
@@ -61,7 +64,7 @@ def operate(
     probes: str | None,
     **election: Any,
 ) -> None:
-    """Run the operator against the cluster that it is in, or that KUBECONFIG names, until SIGTERM.
+    """Run the operator until SIGTERM, in its own cluster or in the cluster of KUBECONFIG.
 
     It waits for CRDs, permissions and its Lease. Its log and /readyz say what is missing.
     """

@@ -46,19 +46,21 @@ _EXAMPLES = """Examples:
 
 @click.command(epilog=_EXAMPLES)
 @click.argument("words", nargs=-1, required=True, metavar="[KIND/]NAME")
-@click.option("--rows", type=click.IntRange(1, 100), default=10, show_default=True, help="How many, at most.")
 @click.option(
-    "--only", type=click.Choice(["good", "bad"]), help="Of a Dataset: only its table, or only its quarantine."
+    "--rows", type=click.IntRange(1, 100), default=10, show_default=True, help="Largest number of rows to show."
+)
+@click.option(
+    "--only", type=click.Choice(["good", "bad"]), help="For a Dataset: only its table, or only its quarantine."
 )
 @click.option(
     "--timeout", type=arguments.Duration(), default="2m", show_default=True, help="How long to wait for the worker."
 )
 @connection.command
 async def preview(target: Target, words: tuple[str, ...], rows: int, only: str | None, timeout: int) -> None:  # noqa: ASYNC109 - an option's name
-    """Show the first rows of a Dataset and of its quarantine, with the reason why each is bad; or of a Source.
+    """Show the first rows of a Dataset and of its quarantine, with the reasons; or the first rows of a Source.
 
-    NAME alone is a Dataset or, where there is none, a Source. A Job in the cluster reads the rows, with the
-    object's own settings and Secrets. Values of a Dataset that are sensitive are masked; a Source is shown as it is.
+    A NAME without a KIND is a Dataset; if there is none, it is a Source. A Job in the cluster reads the rows, with the
+    settings and Secrets of the object. Sensitive values of a Dataset are masked. A Source has no masking.
     """
     console = terminal.console()
     async with target.open() as cluster:

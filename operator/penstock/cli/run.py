@@ -40,16 +40,17 @@ _EXAMPLES = """Examples:
 
 @click.command(epilog=_EXAMPLES)
 @click.argument("words", nargs=-1, required=True, metavar="[KIND/]NAME")
-@click.option("--wait", is_flag=True, help="Wait until it is over and show its progress; exit code 1 if it failed.")
+@click.option("--wait", is_flag=True, help="Wait until the run ends and show its progress; exit code 1 if it failed.")
 @click.option(
     "--timeout", type=arguments.Duration(), help="With --wait, the longest time to wait: 30s, 5m. Default: no limit."
 )
 @connection.command
 async def run(target: Target, words: tuple[str, ...], wait: bool, timeout: int | None) -> None:  # noqa: ASYNC109 - an option's name
-    """Run a Pipeline or a Subscription now; inspect a Source or Destination, or check a Dataset's table, again.
+    """Run a Pipeline or a Subscription now, or inspect another object again.
 
-    NAME alone is a Pipeline or a Subscription; where there is none, the one other object of that name. Sets the
-    annotation penstock.dev/requestedAt, as `kubectl annotate` would. No manifest in git changes.
+    For a Source or a Destination it starts a new inspection, for a Dataset a new check of its table. A NAME without a
+    KIND is a Pipeline or a Subscription; if there is none, it is the only other object with that name. The command
+    sets the annotation penstock.dev/requestedAt, as `kubectl annotate` would. It changes no manifest in git.
     """
     if timeout is not None and not wait:
         raise click.UsageError("--timeout goes with --wait")

@@ -26,7 +26,7 @@ _EXAMPLES = """Examples:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".penstock/up"),
     show_default=True,
-    help="The folder of the cluster's state; the same folder is the same cluster.",
+    help="The folder with the cluster's state; the same folder gives the same cluster.",
 )
 def up(folder: Path) -> None:
     """Start a Kubernetes API and the operator on this machine, and show what happens. Ctrl-C stops both.

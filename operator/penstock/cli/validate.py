@@ -35,10 +35,12 @@ _EXAMPLES = """Examples:
     multiple=True,
     required=True,
     metavar="DIR|FILE|-",
-    help="A manifest, a folder of them, or - for standard input; again for more.",
+    help="A manifest, a folder of manifests, or - for standard input; repeat for more.",
 )
 @click.option("-R", "--recursive", is_flag=True, help="Read subfolders as well.")
-@click.option("--complete", is_flag=True, help="Report references to objects that are not given here as errors.")
+@click.option(
+    "--complete", is_flag=True, help="Report references to objects that are not in these manifests as errors."
+)
 def validate(files: tuple[str, ...], recursive: bool, complete: bool) -> None:
     """Check manifests: every field, every value and every reference. Needs no cluster.
 

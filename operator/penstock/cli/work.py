@@ -5,9 +5,9 @@ import click
 
 @click.command()
 def work() -> None:
-    """Carry out the order in /etc/penstock and exit: 0 done, 2 the order or its data must be changed, 3 try again.
+    """Execute the order in /etc/penstock. Exit code 0: done; 2: the order or its data must be changed; 3: try again.
 
-    All paths lie beneath PENSTOCK_POD_ROOT (default /).
+    All paths are under PENSTOCK_POD_ROOT (default /).
     """
     from penstock.worker import run
 
