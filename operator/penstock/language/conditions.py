@@ -71,7 +71,7 @@ REASONS: Mapping[Reason, str] = {
     "message says which.",
     "Suspended": "`suspend: true` is set here or on a referenced object: nothing new is started.",
     "NeverRan": "There has been no run yet.",
-    "InvalidSpec": "The manifest is not valid. The message names the field and what to change.",
+    "InvalidSpec": "The manifest is not valid, or does not fit the system. The message says what to change.",
     "SourceNotFound": "The Source named by `sourceRef` does not exist in this namespace.",
     "DestinationNotFound": "The Destination named by `destinationRef` does not exist in this namespace.",
     "DatasetNotFound": "The Dataset named by a `datasetRef` does not exist in this namespace.",
