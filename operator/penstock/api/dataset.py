@@ -278,13 +278,19 @@ def _renames_of_fields(fields: Sequence[_Named]) -> Iterator[InitErrorDetails]:
         seen.add(before)
 
 
+def _no_field(name: str, fields: Mapping[str, object]) -> str:
+    """That the schema has no such field, and the first of those that it has."""
+    shown = ", ".join([*fields][:12]) + (", …" if len(fields) > 12 else "")
+    return f'there is no field "{name}"; the fields are {shown}'
+
+
 def _faults_of_key(schema: Schema) -> Iterator[InitErrorDetails]:
     """What is wrong with `primaryKey` and `versionField`."""
     fields = {field.name: field for field in schema.fields}
     for index, name in enumerate(schema.key):
         place, field = ("primaryKey", index), fields.get(name)
         if field is None:
-            yield _fault(place, name, f'there is no field "{name}"')
+            yield _fault(place, name, _no_field(name, fields))
         elif name in schema.key[:index]:
             yield _fault(place, name, f'the field "{name}" stands twice')
         elif field.type == "double":
@@ -297,7 +303,7 @@ def _faults_of_key(schema: Schema) -> Iterator[InitErrorDetails]:
     if not schema.key:
         yield _fault(("versionField",), schema.version_field, "versionField goes with a primaryKey")
     elif version is None:
-        yield _fault(("versionField",), schema.version_field, f'there is no field "{schema.version_field}"')
+        yield _fault(("versionField",), schema.version_field, _no_field(schema.version_field, fields))
     elif version.type.partition("(")[0] not in ORDERED:
         message = f"a version is a number, a date or a time, and {version.name} is a {version.type}"
         yield _fault(("versionField",), schema.version_field, message)

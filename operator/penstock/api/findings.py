@@ -98,9 +98,20 @@ def _unknown_field(details: ErrorDetails, model: type[Model]) -> str:
         return "unknown field; without quotes YAML reads the keys yes, no, on, off, y and n as true and false"
     if word.lower() in _CREDENTIALS and "connector" in details["loc"]:
         return "unknown field; credentials are in a Secret that spec.auth names"
+    if place := _only_place_inside(parent, word):
+        return f"unknown field; it belongs in {place}"
     if word in PLANNED and "connector" in details["loc"]:
         return f"is not in this version; {suggestion('', aliases(parent) if parent else [])}"
     return f"unknown field; {suggestion(word, aliases(parent) if parent else [])}"
+
+
+def _only_place_inside(parent: type[BaseModel] | None, word: str) -> str | None:
+    """The one field of the model whose own fields have that name: the writer was one level too high."""
+    if parent is None or word == "name":  # every reference has a name
+        return None
+    models = {info.alias or name: model_of(info.annotation) for name, info in parent.model_fields.items()}
+    places = [place for place, model in models.items() if model is not None and word in aliases(model)]
+    return places[0] if len(places) == 1 else None
 
 
 def _missing(details: ErrorDetails, model: type[Model]) -> str:
@@ -187,6 +198,8 @@ def _not_a(noun: str) -> Callable[[ErrorDetails, type[Model]], str]:
 def _does_not_fit(details: ErrorDetails, model: type[Model]) -> str:
     pattern = details.get("ctx", {}).get("pattern", "")
     rule = _PATTERNS.get(pattern) or _documentation(details, model) or f"it must match {pattern}"
+    if details["loc"][-1] == "type" and str(details["input"]).startswith("decimal(") and ")" not in details["input"]:
+        return f'{_shown(details["input"])} is not a type: between braces write it in quotes, "decimal(12,2)"'
     if details["loc"][-1] == "type" and (meant := _type_meant(str(details["input"]).lower())):
         return f"{_shown(details['input'])} is not one of our types; did you mean {meant}?"
     return f"{_shown(details['input'])} is not accepted here. {rule}"

@@ -117,9 +117,22 @@ def outcome(run: Object) -> str:
     return f"{state}: {message or _arithmetic(run)}"
 
 
+_PARTS = {
+    "rowsUnchanged": "unchanged",
+    "rowsSuperseded": "superseded",
+    "rowsQuarantined": "in quarantine",
+    "rowsIgnored": "ignored",
+}
+"""What became of rows that were not loaded, by the count of it in a run's status."""
+
+
 def _arithmetic(run: Object) -> str:
+    refused = run.get("inputsRefused") or 0
+    hint = f"{words.count(refused, 'input')} refused, see the quarantine" if refused else ""
     if not run["rowsRead"]:
-        return "nothing new"
-    bad = f" + {run['rowsQuarantined']:,} in quarantine" if run.get("rowsQuarantined") else ""
+        return hint or "nothing new"
+    parts = [f"{run.get('rowsLoaded', 0):,} loaded"]
+    parts += [f"{run[count]:,} {what}" for count, what in _PARTS.items() if run.get(count)]
     attempts = f", in {run['pods']} attempts" if (run.get("pods") or 1) > 1 else ""
-    return f"{words.count(run['rowsRead'], 'row')} read = {run.get('rowsLoaded', 0):,} loaded{bad}{attempts}"
+    hint = f"; {hint}" if hint else ""
+    return f"{words.count(run['rowsRead'], 'row')} read = {' + '.join(parts)}{attempts}{hint}"

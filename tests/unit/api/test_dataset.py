@@ -41,7 +41,10 @@ def test_a_field_of_the_key_is_required() -> None:
     [
         (spec(), "spec: writeMode: upsert needs schema.primaryKey, the fields that identify a row"),
         (spec("append", primaryKey=["id"]), "spec: schema.primaryKey goes with writeMode: upsert, not with append"),
-        (spec(primaryKey=["ID"]), 'spec.schema.primaryKey[0]: there is no field "ID"'),
+        (
+            spec(primaryKey=["ID"]),
+            'spec.schema.primaryKey[0]: there is no field "ID"; the fields are id, share, at, word',
+        ),
         (spec(primaryKey=["id", "id"]), 'spec.schema.primaryKey[1]: the field "id" stands twice'),
         (
             spec(primaryKey=["share"]),
@@ -52,7 +55,10 @@ def test_a_field_of_the_key_is_required() -> None:
             "spec.schema.primaryKey[0]: word has required: false, and a field of the primary key is required",
         ),
         (spec("append", versionField="at"), "spec.schema.versionField: versionField goes with a primaryKey"),
-        (spec(primaryKey=["id"], versionField="when"), 'spec.schema.versionField: there is no field "when"'),
+        (
+            spec(primaryKey=["id"], versionField="when"),
+            'spec.schema.versionField: there is no field "when"; the fields are id, share, at, word',
+        ),
         (
             spec(primaryKey=["id"], versionField="word"),
             "spec.schema.versionField: a version is a number, a date or a time, and word is a string",

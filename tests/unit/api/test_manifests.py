@@ -40,6 +40,12 @@ _KEYS = "unknown field; without quotes YAML reads the keys yes, no, on, off, y a
         ("Dataset", f"{_DATASET}, schema: {{fields: [a]}}", "fields[0]: must be an object with name and type, not a s"),
         ("Dataset", f"{_DATASET}, schema: {{fields: {{a: string}}}}", 'not an object: begin each entry with "- "'),
         ("Dataset", f"{_DATASET}, schema: {{feilds: []}}", "spec.schema.feilds: unknown field; did you mean fields?"),
+        (
+            "Dataset",
+            f"{_DATASET}, schema: {{fields: [{{name: a, type: decimal(12,2)}}]}}",
+            'in quotes, "decimal(12,2)"',
+        ),
+        ("Dataset", f"{_DATASET}, primaryKey: [a]", "spec.primaryKey: unknown field; it belongs in schema"),
         ("Pipeline", "sourceRef: s, datasets: [d]", "spec.sourceRef: must be an object, not a string: write {name: s}"),
         ("Pipeline", "sourceRef: s, datasets: [d]", "datasets[0]: must be an object with datasetRef and sync, not a s"),
         ("Pipeline", f"{_PIPELINE}, schedule: [6am]", '"6am" is not a schedule: it has 1 field and needs 5'),

@@ -47,6 +47,16 @@ def test_a_run_is_told_with_its_arithmetic() -> None:
     ]
 
 
+def test_every_row_that_was_read_is_in_the_sum_and_refused_inputs_are_named() -> None:
+    counts = {"rowsRead": 20, "rowsLoaded": 10, "rowsUnchanged": 4, "rowsSuperseded": 3, "rowsQuarantined": 2}
+    assert feed.outcome(_run("Succeeded", **counts, rowsIgnored=1, inputsRefused=2)) == (
+        "succeeded: 20 rows read = 10 loaded + 4 unchanged + 3 superseded + 2 in quarantine + 1 ignored; "
+        "2 inputs refused, see the quarantine"
+    )
+    refused = _run("Succeeded", rowsRead=0, inputsRefused=1)
+    assert feed.outcome(refused) == "succeeded: 1 input refused, see the quarantine"
+
+
 def test_a_run_that_only_waits_to_begin_is_not_told() -> None:
     assert _told(_object(), _object(runs=[_run("Waiting")])) == []
     held = _run("Waiting", message="Pipeline other is writing the same Dataset")
