@@ -5,13 +5,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from math import nan
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from connectors.contract.adapters import STORES, Json, Row, SourceAdapter, StoreAdapter
 from connectors.contract.rig import Rig
-from connectors.test_stores import bench
+from connectors.test_stores import bench, entry, publication
 from penstock.connectors import registry
 from penstock.language.errors import InvalidSpec, NotYet
 from penstock.runs import places
@@ -337,3 +340,27 @@ def test_a_few_rows_into_many(adapter: Adapter, tmp_path: Path) -> None:
         assert (counts.loaded, counts.unchanged, counts.replaced) == (3, 1, 2)
         words = {row["id"]: row["word"] for row in rig.rows()}
         assert words == {number: changes.get(number, "x") for number in range(140_001)}
+
+
+@of_a_system
+def test_a_version_that_is_no_number_is_the_greatest(adapter: Adapter, tmp_path: Path) -> None:
+    """The same in the table as among the rows of one run."""
+    version = column("version", "double")
+    schema: Json = keyed("id") | {"fields": [*keyed("id")["fields"], version], "versionField": "version"}
+    loads = [[("x", nan), ("v", 7.0)], [("y", 5.0)], [("z", nan)], [("w", None)]]
+    words = []
+    with bench(adapter, tmp_path) as at:
+        for number, rows in enumerate(loads):
+            store, dataset = at.store(), at.dataset(schema=schema, writeMode="upsert")
+            store.ensure(dataset)
+            with store.claim(dataset, Attempt(f"r{number}", "worker")) as claim:
+                [planned] = store.ledger.new_input_ids(claim, 1)
+                writer = store.writer(claim, dataset, "0")
+                lineage = (planned, claim.load_id, datetime.now(UTC))
+                values = [(1, word, each, *lineage, order) for order, (word, each) in enumerate(rows)]
+                columns = [pa.array(each) for each in zip(*values, strict=True)]
+                writer.write(pa.Table.from_arrays(columns, names=writer.schema.names).cast(writer.schema))
+                entries = [entry(planned, f"{number}", len(rows))]
+                store.publish(claim, publication(dataset, writer.close(), entries, mode="upsert"))
+            words.append([row["word"] for row in at.adapter.rows("things")])
+    assert words == [["x"], ["x"], ["z"], ["z"]]

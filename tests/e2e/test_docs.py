@@ -82,8 +82,13 @@ def _pattern(told: str) -> re.Pattern[str]:
     return re.compile(".*".join(re.escape(part) for part in _even(told).split("…")), flags=re.DOTALL)
 
 
+_CANCELED = re.compile(r"[IWE]\d{4} .*reflector\.go.*context canceled")
+"""What kubectl's library may log when `kubectl wait` has seen its condition and ends its own watch."""
+
+
 def _even(text: str) -> str:
-    return "\n".join(" ".join(line.split()) for line in text.strip().splitlines())
+    lines = [line for line in text.strip().splitlines() if not _CANCELED.match(line)]
+    return "\n".join(" ".join(line.split()) for line in lines)
 
 
 def _environment() -> dict[str, str]:

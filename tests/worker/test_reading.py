@@ -155,7 +155,7 @@ def test_a_missing_column_names_the_nearest(tmp_path: Path) -> None:
     [
         ("id;a;day", 'there are "id;a;day". Check delimiter.'),
         ("a|b", 'there are "a|b". Check delimiter.'),
-        ("x\ty", 'there are "x\ty". Check delimiter.'),
+        ("x\ty", 'there are "x\\ty". Check delimiter.'),
         (" ID , Name ", 'there are " ID ", " Name ".'),
         ("x;y,z", 'there are "x;y", "z".'),
     ],

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from penstock.connectors.files.formats import oldcalendar
 from worker import judging
 
 FILES = Path(__file__).with_name("otherwriters")
@@ -98,3 +99,26 @@ def test_what_the_legacy_calendar_leaves_open_is_bad(tmp_path: Path) -> None:
         'at: "1899-12-31 of Spark\'s legacy calendar" is not a timestamptz'
     )
     assert not judging.parquet(tmp_path / "a.parquet", [{"name": "v", "type": "int", "from": "1"}], tmp_path)[1]
+
+
+def test_which_versions_of_spark_wrote_the_legacy_calendar() -> None:
+    """Spark 3.0 wrote moments of 96 bits in it always, and later versions only where the file says so."""
+    version, moments, others = (
+        "org.apache.spark.version",
+        "org.apache.spark.legacyINT96",
+        "org.apache.spark.legacyDateTime",
+    )
+
+    def applies(*, int96: bool, **metadata: str) -> bool:
+        names = {"version": version, "moments": moments, "others": others}
+        return oldcalendar.applies({names[key].encode(): each.encode() for key, each in metadata.items()}, int96=int96)
+
+    assert applies(int96=True, version="2.4.8")
+    assert applies(int96=False, version="2.4.8")
+    assert applies(int96=True, version="3.0.3")
+    assert not applies(int96=False, version="3.0.3")
+    assert not applies(int96=True, version="3.1.0")
+    assert applies(int96=True, version="3.1.0", moments="")
+    assert not applies(int96=True, version="3.5.1", others="")
+    assert applies(int96=False, version="3.5.1", others="")
+    assert not applies(int96=True)

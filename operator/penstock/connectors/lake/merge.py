@@ -328,6 +328,9 @@ class _Copy:
             return pa.repeat(pa.scalar(False), staged.num_rows)
         before, now = _one_array(there[version]), _one_array(staged[version])
         greater = pc.fill_null(pc.greater(before, now.cast(before.type)), False)
+        if pa.types.is_floating(before.type):  # not a number is the greatest, as where the staged rows are ranked
+            greatest = pc.and_(pc.is_nan(before), pc.invert(pc.is_nan(now)))
+            greater = pc.or_(greater, pc.fill_null(greatest, False))
         return pc.or_(greater, pc.and_(pc.is_null(now), pc.is_valid(before)))
 
     def _same(self, there: pa.Table, staged: pa.Table) -> pa.BooleanArray:

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import pyarrow as pa
@@ -29,9 +30,14 @@ class Keys:
             return False
         if place or self.first is None:
             return True
-        values = _Values(self.first)
-        found = bisect_left(values, lower)
-        return found < len(values) and values[found] <= upper
+        values = self._values
+        place_of_first = bisect_left(values, lower)
+        return place_of_first < len(values) and values[place_of_first] <= upper
+
+    @cached_property
+    def _values(self) -> "_Values":
+        assert self.first is not None  # noqa: S101 - the caller has looked
+        return _Values(self.first)  # copied into one array: once, and not for each file
 
 
 class _Values(Sequence[Any]):

@@ -28,7 +28,9 @@ def applies(metadata: Mapping[bytes, bytes], *, int96: bool) -> bool:
     version = metadata.get(_VERSION)
     if version is None:
         return False
-    return version.startswith((b"1.", b"2.")) or (_LEGACY_INT96 if int96 else _LEGACY) in metadata
+    if version.startswith((b"1.", b"2.")) or (int96 and version.startswith(b"3.0.")):
+        return True  # Spark 3.0 wrote moments of 96 bits in the old calendar always, and does not say so
+    return (_LEGACY_INT96 if int96 else _LEGACY) in metadata
 
 
 def carried(carry: Carry, metadata: Mapping[bytes, bytes], stored: pa.DataType) -> Carry:

@@ -53,7 +53,8 @@ def unzipped(stream: BinaryIO, where: str) -> Iterator[bytes]:
             message = f"{where} is not gzip, or damaged. Check compression, or upload the file again."
             raise InvalidSpec(message, "WrongSpecification") from None
         begun = True
-        at += len(given) - len(member.unused_data) - len(member.unconsumed_tail)
+        # At the end of a member, zlib may name what follows it twice, in `unconsumed_tail` as well.
+        at += len(given) - len(member.unused_data if member.eof else member.unconsumed_tail)
         step = min(2 * step, _LONGEST_STEP)
         if content:
             yield content

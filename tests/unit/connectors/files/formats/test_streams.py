@@ -28,6 +28,13 @@ def test_many_members_take_time_by_their_bytes() -> None:
     assert time.process_time() - began < 20 * 4 * max(small, 0.02)
 
 
+@pytest.mark.parametrize("rows", [1 << power for power in range(16, 23)])
+def test_a_member_that_unpacks_to_much_may_be_followed_by_another(rows: int) -> None:
+    """The end of such a member is found while zlib still holds back content: it names what follows twice then."""
+    packed = gzip.compress(b'{"a":1,"b":"x"}\n' * rows) * 2
+    assert sum(map(len, streams.unzipped(io.BytesIO(packed), "a.gz"))) == 2 * 16 * rows
+
+
 def test_a_bomb_is_unpacked_piece_by_piece() -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     bomb = b"".join(packer.compress(b"\n" * (1 << 20)) for _ in range(64)) + packer.flush()
