@@ -347,7 +347,7 @@ def test_a_version_that_is_no_number_is_the_greatest(adapter: Adapter, tmp_path:
     """The same in the table as among the rows of one run."""
     version = column("version", "double")
     schema: Json = keyed("id") | {"fields": [*keyed("id")["fields"], version], "versionField": "version"}
-    loads = [[("x", nan), ("v", 7.0)], [("y", 5.0)], [("z", nan)], [("w", None)]]
+    loads: list[list[tuple[str, float | None]]] = [[("x", nan), ("v", 7.0)], [("y", 5.0)], [("z", nan)], [("w", None)]]
     words = []
     with bench(adapter, tmp_path) as at:
         for number, rows in enumerate(loads):
