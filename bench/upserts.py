@@ -128,7 +128,7 @@ def copy_on_write(folder: Path, count: int) -> None:
 
 
 def on_conflict(server: Any, count: int) -> None:
-    """PostgreSQL alone: INSERT ... ON CONFLICT from an unlogged table into a table like ours."""
+    """PostgreSQL alone: INSERT ... ON CONFLICT from an unlogged table into a table with the same columns."""
     columns = "id, customer, amount, at, state, a, b, c"
     for name, of, salt, total in (("old", "i", 3, 5 * count), ("new", _NEW.format(rows=count), 4, count)):
         values = (

@@ -79,9 +79,10 @@ async def _start(command: Command, folder: Path) -> asyncio.subprocess.Process:
         )
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(process: asyncio.subprocess.Process) -> int:
+    """Kill what is left of the process and its group; its exit code."""
     _kill_group(process.pid)  # as a container ends with its first process
-    await process.wait()
+    return await process.wait()
 
 
 async def wait(
@@ -98,8 +99,7 @@ async def wait(
     finally:
         asked.cancel()
         exited.cancel()
-    await _end(process)
-    code = await process.wait()
+    code = await _end(process)
     _save(folder / "ended", {"code": code if code >= 0 else 128 - code, "at": objects.now()})
 
 

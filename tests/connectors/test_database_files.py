@@ -18,10 +18,10 @@ from penstock.connectors.sqlite.source import SqliteSource
 from penstock.language.errors import InvalidSpec, PenstockError
 from penstock.runs.order import SourceOrder
 from penstock.worker.pod import Pod
+from support import sqlitejournal
 
 KINDS = ("sqlite", "duckdb")
 CANARY = "canary_38c1"
-MAGIC = bytes.fromhex("d9d505f920a163d7")
 both = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -196,26 +196,11 @@ def test_sqlite_removes_no_file_that_a_journal_names(tmp_path: Path) -> None:
     victim.write_text("whole")
     fill("sqlite", database, "CREATE TABLE own (n)")
     connection = sqlitefile.connect(tmp_path, "inner/x.db")
-    Path(f"{database}-journal").write_bytes(journal(database, names=victim))
+    Path(f"{database}-journal").write_bytes(sqlitejournal.cut(database, names=victim))
     with suppress(sqlite3.Error):
         connection.execute("SELECT * FROM own").fetchall()
     connection.close()
     assert victim.read_text() == "whole"
-
-
-def journal(database: Path, names: Path) -> bytes:
-    """The journal of a transaction over several databases that was cut, and that names its common journal."""
-    connection = sqlite3.connect(database, isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    connection.execute("PRAGMA cache_spill = 1")
-    connection.execute("PRAGMA cache_size = 1")
-    for _ in range(50):
-        connection.execute("INSERT INTO own VALUES (randomblob(3000))")
-    hot = Path(f"{database}-journal").read_bytes()
-    connection.execute("ROLLBACK")
-    connection.close()
-    name = str(names).encode()
-    return hot + b"".join((b"\0\0\0\0", name, len(name).to_bytes(4), sum(name).to_bytes(4), MAGIC))
 
 
 @pytest.mark.parametrize("name", ["inner/x.db", "own.db"])

@@ -17,6 +17,7 @@ from penstock.language.errors import InvalidSpec
 from penstock.runs.order import RunOrder
 from penstock.worker.pod import Pod
 from penstock.worker.ports.ledger import Attempt
+from support import sqlitejournal
 from worker.pods import APod, a_pod, field
 from worker.test_delivery import delivered
 
@@ -218,27 +219,10 @@ def test_a_catalog_replaced_during_a_run_is_not_opened(kind: str, pod: APod, out
     assert (other.read_bytes(), (outside / "journal").exists()) == (before, False)
 
 
-def _journal(database: Path, names: Path) -> bytes:
-    """The journal of a transaction over several databases that was cut, and that names its common journal."""
-    connection = sqlite3.connect(database, isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    connection.execute("CREATE TABLE cut (a)")
-    connection.execute("PRAGMA cache_spill = 1")
-    connection.execute("PRAGMA cache_size = 1")
-    for _ in range(50):
-        connection.execute("INSERT INTO cut VALUES (randomblob(3000))")
-    hot = Path(f"{database}-journal").read_bytes()
-    connection.execute("ROLLBACK")
-    connection.close()
-    name = str(names).encode()
-    parts = (b"\0\0\0\0", name, len(name).to_bytes(4), sum(name).to_bytes(4), bytes.fromhex("d9d505f920a163d7"))
-    return hot + b"".join(parts)
-
-
 def test_a_journal_that_names_another_file_does_not_remove_it(pod: APod, outside: Path) -> None:
     victim = outside / "victim"
     victim.write_text("whole")
-    hot = _journal(pod.warehouse / "catalog.db", victim)
+    hot = sqlitejournal.cut(pod.warehouse / "catalog.db", victim)
     (pod.warehouse / "catalog.db-journal").write_bytes(hot)
     report = pod.work("r2")
     assert "belongs to a transaction over several databases" in (report.message or "")

@@ -13,8 +13,8 @@ from penstock.language.conditions import Reason
 class PenstockError(Exception):
     """A failure with a typed reason and a message that says what is wrong, where, and what to do; never a secret.
 
-    What the message quotes (cells, names of files and tables) cannot steer a terminal, nor begin a line of its own,
-    wherever it is shown: see `visible`.
+    Control characters in what the message quotes (cells, names of files and tables) are made visible, line ends too:
+    see `visible`.
     """
 
     def __init__(self, message: str, reason: Reason) -> None:

@@ -28,6 +28,8 @@ from penstock.worker.ports.ledger import (
 
 LEASE = 60.0
 """Seconds without a heartbeat after which a lease may be taken by another run."""
+ABANDONED = 24 * 3600.0
+"""Seconds after the end of its lease from which what another subject's run has staged is waste."""
 _POLL = 0.5
 
 TABLES = (
@@ -255,6 +257,12 @@ def _move_state(cursor: Cursor, claim: Claim, settlement: Settlement) -> None:
             "ON CONFLICT (subject, identity, stream) DO UPDATE SET state = excluded.state, load_id = excluded.load_id",
             (*key, json.dumps(settlement.state, sort_keys=True), claim.load_id),
         )
+
+
+def recent_claims(cursor: Cursor) -> list[tuple[str, int]]:
+    """Subject and load id of each subject's newest claim, unless its lease ended more than ABANDONED seconds ago."""
+    cursor.execute("SELECT subject, load_id FROM penstock_leases WHERE expires > ?", (time.time() - ABANDONED,))
+    return [(str(subject), int(load_id)) for subject, load_id in cursor.fetchall()]
 
 
 def _take(cursor: Cursor, subject: str, attempt: Attempt, lease: float) -> Claim | str:

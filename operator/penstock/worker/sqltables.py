@@ -1,4 +1,4 @@
-"""What tables of Datasets have in common in whatever SQL database: their columns, their owner, and their commits.
+"""What tables of Datasets have in common in every SQL database: their columns, their owner, and their commits.
 
 The table `penstock_tables` lies beside them. It has what the commits to each table have left, so that its standing and
 what a delivery may read need no scan. Its SQL is what PostgreSQL and DuckDB have in common.
@@ -30,7 +30,7 @@ from penstock.worker.ports.tablestore import (
 from penstock.worker.rows import direct
 
 OWNER = "penstock.owner="
-"""Begins the comment on the column by which rows are found: so it goes wherever the table goes, also with a dump."""
+"""Begins the comment on the column by which rows are found. A comment stays with the table, also in a dump."""
 INPUT_COLUMNS = (INPUT_ID, "input_id")
 """The columns of the two tables by which the rows of an input are found."""
 _COMMITS = """CREATE TABLE IF NOT EXISTS penstock_tables (
@@ -119,6 +119,17 @@ def missing(there: Sequence[Column], wanted: Sequence[Column], renamed: Mapping[
     """How the table's columns differ from the wanted ones; neither their descriptions nor their order count."""
     every = differences.between([_plain(column) for column in there], [_plain(column) for column in wanted], renamed)
     return [change for change in every if change.kind != "Reorder"]
+
+
+def renamed(dataset: DatasetOrder, name: str) -> dict[str, str]:
+    """The renamed columns of one of the Dataset's tables; those of the quarantine are never renamed."""
+    return dataset.schema_.renamed if name == dataset.table else {}
+
+
+def statements_for(made: Sequence[Change]) -> list[Change]:
+    """The changes that need a statement: a Retype creates the column again, with or without NOT NULL."""
+    retyped = {change.column for change in made if change.kind == "Retype"}
+    return [change for change in made if change.kind not in ("Require", "Relax") or change.column not in retyped]
 
 
 def _plain(column: Column) -> differences.Column:

@@ -37,8 +37,8 @@ class _Side:
 def publish(database: DuckdbDatabase, place: Place, claim: Claim, publication: Publication) -> DatasetReport:
     """Commit the publication; the report with the rows that left.
 
-    What is staged is removed before the transaction ends, so that no kill leaves it behind: a run that is tried again
-    stages anew. Raises NotYet (LeaseHeld, CountMismatch) and InvalidSpec (SchemaChanged); nothing is committed then.
+    The staged rows are removed before the transaction ends, so that no kill leaves them behind: a retry stages them
+    again. Raises NotYet (LeaseHeld, CountMismatch) and InvalidSpec (SchemaChanged); nothing is committed then.
     """
     dataset = publication.dataset
     data = _Side(dataset.table, sqltables.columns_of_table(dataset), staging.rows_file)

@@ -67,7 +67,7 @@ def _read(
     snapshot: str | None,
     stack: ExitStack,
 ) -> Scan:
-    """The rows, read as they are asked for. The file is closed when they have ended or nobody wants them."""
+    """The rows, read as they are asked for. The file is closed after the last row, or when the reader stops."""
     [(total,)] = worker.do(lambda: worker.connection.execute(f"SELECT count(*) FROM {relation}").fetchall())
     schema = sqltables.arrow(chosen)
     statement = f"SELECT {columns.names(chosen)} FROM {relation}"

@@ -14,7 +14,7 @@ from penstock.connectors.duckdb.staging import DuckdbWriter, Place
 from penstock.connectors.duckdb.writing import DuckdbDatabase
 from penstock.runs.order import DatasetOrder, DestinationOrder
 from penstock.runs.report import DatasetReport
-from penstock.worker import sqltables
+from penstock.worker import ledger, sqltables
 from penstock.worker.ledger import LEASE, SqlLedger
 from penstock.worker.pod import Pod
 from penstock.worker.ports.differences import Change
@@ -23,15 +23,12 @@ from penstock.worker.ports.tablestore import Publication, Scan, Standing, Traits
 
 _CHECK_PATIENCE = 5.0
 """Seconds that a check waits for other processes to close the file."""
-_ABANDONED = 24 * 3600.0
-"""Seconds after the end of its lease from which what another Dataset's run has staged is waste."""
 
 
 class DuckdbStore:
     """Tables in the schema main of a database file on a claim."""
 
     traits = Traits(
-        write_modes=frozenset({"append", "replace", "snapshot"}),
         snapshots=False,
         access="by the least and greatest `_penstock_input_id` of each row group: the rows of an input lie together",
     )
@@ -78,21 +75,17 @@ class DuckdbStore:
         return tables.describe(self.database, dataset, write=claim is not None)
 
     def sweep(self, claim: Claim, dataset: DatasetOrder) -> int:
-        """Remove what earlier claims have staged, and what other Datasets' have that nobody claims any more.
+        """Remove what earlier claims have staged, and what runs of other Datasets have left behind.
 
         A claim with an earlier load id can commit nothing. The folders are listed before the leases are read, so one of
         a claim that is not among these is of an earlier one.
         """
         del claim, dataset
-        there, now = self._place.folders(), time.time()
+        there = self._place.folders()
         if not there:
             return 0
         with self.database.transaction() as cursor:
-            cursor.execute("SELECT subject, load_id, expires FROM penstock_leases")
-            leases = cursor.fetchall()
-        used = {
-            staging.folder_name(subject, load_id) for subject, load_id, expires in leases if expires > now - _ABANDONED
-        }
+            used = {staging.folder_name(subject, load_id) for subject, load_id in ledger.recent_claims(cursor)}
         return sum(self._place.remove(name) for name in there if name not in used)
 
     def writer(self, claim: Claim, dataset: DatasetOrder, part: str) -> DuckdbWriter:
@@ -100,7 +93,7 @@ class DuckdbStore:
         return DuckdbWriter(self._place, claim, part, sqltables.arrow(sqltables.columns_of_table(dataset)))
 
     def publish(self, claim: Claim, publication: Publication) -> DatasetReport:
-        """Commit in one transaction. What is staged is removed in any case: a run that is tried again stages anew."""
+        """Commit in one transaction. Staged rows are removed in any case: a retry stages them again."""
         try:
             return commit.publish(self.database, self._place, claim, publication)
         except Exception:

@@ -80,8 +80,7 @@ def check(cursor: Connection, dataset: DatasetOrder) -> None:
         if table is None:
             raise sqltables.dropped(dataset, name)
         table.require_owner(dataset)
-        renamed = dataset.schema_.renamed if name == dataset.table else {}
-        differ = sqltables.missing(table.columns, wanted, renamed)
+        differ = sqltables.missing(table.columns, wanted, sqltables.renamed(dataset, name))
         has_rows = bool(differ) and _has_rows(cursor, name)
         differences.require_none(f"Dataset {dataset.owner.name}", name, differ, has_rows=has_rows)
 
@@ -164,10 +163,7 @@ def _comment_column(cursor: Connection, name: str, column: str, text: str) -> No
 
 def _alter(cursor: Connection, table: str, wanted: Sequence[Column], made: Sequence[Change]) -> None:
     new = {column.name: column for column in wanted}
-    retyped = {change.column for change in made if change.kind == "Retype"}
-    for each in made:
-        if each.kind in ("Require", "Relax") and each.column in retyped:
-            continue  # the new column has that already
+    for each in sqltables.statements_for(made):
         for action in _actions(each, new):
             cursor.execute(f"ALTER TABLE {table} {action}")
 

@@ -48,7 +48,7 @@ class DuckdbDatabase:
     def transaction(self, patience: float = PATIENCE) -> Iterator[Connection]:
         """One transaction that excludes the others from its beginning. See `ports.ledger.Database`.
 
-        Other processes are kept out by DuckDB's own lock of the file, other threads by ours.
+        DuckDB's lock of the file excludes other processes; a lock of ours excludes other threads.
         """
         with (
             _locks.of_file(self.file.path),

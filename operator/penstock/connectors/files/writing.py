@@ -14,7 +14,7 @@ from penstock.worker.ports.target import DeliveredColumn as Column
 from penstock.worker.rows import engine, lossless
 
 _UNSEEN = r"\x{00}-\x{20}\x{7F}-\x{A0}\x{200B}-\x{200F}\x{2028}\x{2029}\x{3000}\x{FEFF}"
-"""Blanks and characters that nobody sees; programs differ in which of them they leave out."""
+"""Blanks and invisible characters; programs differ in which of them they ignore."""
 _FORMULA = rf"^([\t\r\n]|[{_UNSEEN}]*[=+\-@\x{{FF1D}}\x{{FF0B}}\x{{FF0D}}\x{{FF20}}])"
 """How a text begins that a spreadsheet runs as a formula: also after those, and in the wide letters of East Asia."""
 

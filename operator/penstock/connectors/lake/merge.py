@@ -4,8 +4,8 @@
 1. The staged rows go into DuckDB, which spills to disk, and of rows with one key the latest stays.
 2. Files whose statistics exclude all staged keys are left alone. Of the others the key columns are read, and joined
    with the staged rows: a match is a file, a row in it, and the staged row with the same key.
-3. Each file with matches is read beside them, both in the order of its rows. Rows with other values are put in the
-   place of those that are there, and the file is written again; a file in which nothing changes stays as it is.
+3. Each file with matches is read beside them, both in the order of its rows. Rows with other values replace those
+   that are there, and the file is written again; a file in which nothing changes stays as it is.
 4. Staged rows without a match are new, and are written into files of their own.
 """
 
@@ -27,7 +27,7 @@ from penstock.language.errors import InvalidSpec
 from penstock.runs.order import DatasetOrder
 from penstock.worker.pod import Pod
 from penstock.worker.ports.tablestore import INPUT_ID, ORDER, Merged
-from penstock.worker.rows import engine
+from penstock.worker.rows import arrays, engine
 
 _ENGINE_SHARE, _ENGINE_MEMORY = 0.15, 64 << 20
 """Share of the Pod's memory that DuckDB may use, and bytes where that has no limit."""
@@ -40,7 +40,7 @@ _SORTED = 250_000
 
 @dataclass
 class Upsert:
-    """What an upsert changes: files that go, files that come, rows that others took the place of, rows not needed."""
+    """What an upsert changes: files that go, files that come, rows overwritten, rows not needed."""
 
     dropped: list[DataFile] = field(default_factory=list)
     added: list[str] = field(default_factory=list)
@@ -89,7 +89,7 @@ class Upserting:
 
     @cached_property
     def _places(self) -> dict[str, str]:
-        """The names of the staged columns in DuckDB, where no name of a user's stands in the way of `rowid`."""
+        """The names of the staged columns in DuckDB, which no field's name can hide: a field may be called `rowid`."""
         return {name: f"c{place}" for place, name in enumerate([*self.schema.names, ORDER.name])}
 
     @cached_property
@@ -314,9 +314,9 @@ class _Copy:
         if not new.num_rows:
             return batch
         self.done.rows += new.num_rows
-        mask = pc.is_in(pa.arange(line, line + batch.num_rows), value_set=_one_array(new["line"]))
+        mask = pc.is_in(pa.arange(line, line + batch.num_rows), value_set=arrays.one(new["line"]))
         columns = [
-            pc.replace_with_mask(_one_array(column.cast(each.type)), mask, _one_array(new[each.name]))
+            pc.replace_with_mask(arrays.one(column.cast(each.type)), mask, arrays.one(new[each.name]))
             for column, each in zip(batch.columns, self.of.schema, strict=True)
         ]
         return pa.Table.from_arrays(columns, names=batch.column_names)
@@ -326,7 +326,7 @@ class _Copy:
         version = self.of.dataset.schema_.version_field
         if version is None:
             return pa.repeat(pa.scalar(False), staged.num_rows)
-        before, now = _one_array(there[version]), _one_array(staged[version])
+        before, now = arrays.one(there[version]), arrays.one(staged[version])
         greater = pc.fill_null(pc.greater(before, now.cast(before.type)), False)
         if pa.types.is_floating(before.type):  # not a number is the greatest, as where the staged rows are ranked
             greatest = pc.and_(pc.is_nan(before), pc.invert(pc.is_nan(now)))
@@ -338,8 +338,8 @@ class _Copy:
         same = pa.repeat(pa.scalar(True), staged.num_rows)
         for each in self.of.dataset.schema_.fields:
             if each.name not in self.of.dataset.schema_.key:
-                now = _one_array(staged[each.name])
-                same = pc.and_(same, _equal(_one_array(there[each.name]).cast(now.type), now))
+                now = arrays.one(staged[each.name])
+                same = pc.and_(same, _equal(arrays.one(there[each.name]).cast(now.type), now))
         return same
 
 
@@ -355,11 +355,6 @@ def _by_input(staged: pa.Table, which: pa.BooleanArray) -> Counter[int]:
     """How many of the rows there are of each input."""
     counted = pc.value_counts(staged[INPUT_ID].filter(which))
     return Counter({each["values"]: each["counts"] for each in counted.to_pylist()})
-
-
-def _one_array(column: pa.ChunkedArray) -> pa.Array:
-    combined = column.combine_chunks()
-    return combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined
 
 
 def _one(connection: engine.Connection, query: str) -> int:

@@ -12,6 +12,8 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import FileScanTask, Table
 from pyiceberg.types import IntegerType, LongType, NestedField, PrimitiveType
 
+from penstock.worker.rows import arrays
+
 MOST_KEYS = 2_000_000
 """Values of the first column of the key that are compared one by one; of more, the least and the greatest are."""
 
@@ -28,24 +30,22 @@ class Keys:
         least, most = self.ranges[place]
         if upper < least or lower > most:
             return False
-        if place or self.first is None:
-            return True
         values = self._values
+        if place or values is None:
+            return True
         place_of_first = bisect_left(values, lower)
         return place_of_first < len(values) and values[place_of_first] <= upper
 
     @cached_property
-    def _values(self) -> "_Values":
-        assert self.first is not None  # noqa: S101 - the caller has looked
-        return _Values(self.first)  # copied into one array: once, and not for each file
+    def _values(self) -> "_Values | None":
+        return None if self.first is None else _Values(self.first)  # copied once, and not for each file
 
 
 class _Values(Sequence[Any]):
     """An Arrow array as `bisect` takes it."""
 
     def __init__(self, array: pa.ChunkedArray) -> None:
-        combined = array.combine_chunks()
-        self._array = combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined
+        self._array = arrays.one(array)
 
     def __len__(self) -> int:
         return len(self._array)

@@ -30,7 +30,6 @@ class LakeStore:
     """Iceberg tables under one warehouse."""
 
     traits = Traits(
-        write_modes=frozenset({"append", "replace", "upsert", "snapshot"}),
         snapshots=True,
         access="by the statistics of the data files; files that hold other rows too are rewritten",
     )

@@ -7,6 +7,7 @@ from psycopg import sql
 
 from penstock.connectors.postgres import columns
 from penstock.connectors.postgres.database import PostgresCursor
+from penstock.worker import sqltables
 from penstock.worker.ports.differences import Change
 from penstock.worker.sqltables import Column
 
@@ -56,10 +57,7 @@ def _alter_columns(
     cursor: PostgresCursor, table: sql.Identifier, wanted: Sequence[Column], made: Sequence[Change]
 ) -> None:
     new = {column.name: column for column in wanted}
-    retyped = {change.column for change in made if change.kind == "Retype"}
-    for change in made:
-        if change.kind in ("Require", "Relax") and change.column in retyped:
-            continue  # the new column has that already
+    for change in sqltables.statements_for(made):
         for action in _actions(change, new):
             cursor.own.execute(sql.SQL("ALTER TABLE {} {}").format(table, action))
 

@@ -75,7 +75,7 @@ def _begun(stack: ExitStack, database: PostgresDatabase, dataset: DatasetOrder) 
 def _read(
     database: PostgresDatabase, connection: Connection, reading: Reading, snapshot: str | None, stack: ExitStack
 ) -> Scan:
-    """The rows, read as they are asked for. The connection is closed when they have ended or nobody wants them."""
+    """The rows, read as they are asked for. The connection is closed after the last row, or when the reader stops."""
     table = sql.Identifier(database.schema, reading.table)
     statement = sql.SQL("SELECT count(*) FROM {}{}").format(table, reading.condition())
     row = connection.execute(statement).fetchone()

@@ -19,15 +19,12 @@ from penstock.connectors.postgres.staging import PostgresWriter
 from penstock.language.errors import InvalidSpec, PenstockError
 from penstock.runs.order import DatasetOrder, DestinationOrder
 from penstock.runs.report import DatasetReport
-from penstock.worker import sqltables
+from penstock.worker import ledger, sqltables
 from penstock.worker.ledger import LEASE, SqlLedger
 from penstock.worker.pod import Pod
 from penstock.worker.ports.differences import Change
 from penstock.worker.ports.ledger import Attempt, Claim, Ledger
 from penstock.worker.ports.tablestore import Publication, Scan, Standing, Traits
-
-_ABANDONED = 24 * 3600.0
-"""Seconds after the end of its lease from which what another Dataset's run has staged is waste."""
 
 _LONGEST_KEY = 2400
 """Bytes of text in a row of an index of the kind btree, which has 2,704; eight columns need up to 24 each besides."""
@@ -45,7 +42,6 @@ class PostgresStore:
     """Tables in one schema of a database."""
 
     traits = Traits(
-        write_modes=frozenset({"append", "replace", "upsert", "snapshot"}),
         snapshots=False,
         access="by an index of the kind BRIN on `_penstock_input_id`: the rows of an input lie together",
         forbidden_characters="\0",
@@ -98,23 +94,16 @@ class PostgresStore:
         return tables.describe(self.database, dataset, write=claim is not None)
 
     def sweep(self, claim: Claim, dataset: DatasetOrder) -> int:
-        """Drop the staging tables of earlier claims, and those of other Datasets that nobody claims any more.
+        """Drop the staging tables of earlier claims, and those that runs of other Datasets have left behind.
 
         A claim with an earlier load id can commit nothing. The tables are listed before the leases are read, so one of
         a claim that is not among these is of an earlier one.
         """
         del dataset
-        now = time.time()
         with self.database.unlocked() as cursor:
             there = tables.beginning_with(cursor, self.spec.schema_, staging.PREFIX)
-            cursor.execute("SELECT subject, load_id, expires FROM penstock_leases")
-            leases = cursor.fetchall()
-        used = {
-            name
-            for subject, load_id, expires in leases
-            if expires > now - _ABANDONED
-            for name in staging.names(subject, load_id)
-        }
+            claims = ledger.recent_claims(cursor)
+        used = {name for subject, load_id in claims for name in staging.names(subject, load_id)}
         own = staging.names(claim.subject, claim.load_id)[0].rpartition("_")[0]
         swept = 0
         for name in there:
@@ -158,7 +147,7 @@ class PostgresStore:
                 self._drop(name)
 
     def publish(self, claim: Claim, publication: Publication) -> DatasetReport:
-        """Commit in one transaction. What is staged is dropped in any case: a run that is tried again stages anew."""
+        """Commit in one transaction. Staged rows are dropped in any case: a retry stages them again."""
         try:
             return commit.publish(self.database, claim, publication)
         except Exception:

@@ -99,7 +99,7 @@ def check(cursor: PostgresCursor, database: PostgresDatabase, dataset: DatasetOr
         if table is None:
             raise sqltables.dropped(dataset, name)
         table.require_owner(dataset)
-        differ = sqltables.missing(table.columns, wanted, _renamed(dataset, name))
+        differ = sqltables.missing(table.columns, wanted, sqltables.renamed(dataset, name))
         if name == dataset.table:
             differ += differences.of_keys(table.key.columns, dataset.schema_.key, dataset.schema_.renamed)
         has_rows = bool(differ) and _has_rows(cursor, database.schema, name)
@@ -149,10 +149,6 @@ def change(database: PostgresDatabase, claim: Claim, dataset: DatasetOrder) -> l
 
 def _key(dataset: DatasetOrder) -> Key:
     return Key(dataset.schema_.key, f"{dataset.table}{alter.KEY_SUFFIX}")
-
-
-def _renamed(dataset: DatasetOrder, name: str) -> dict[str, str]:
-    return dataset.schema_.renamed if name == dataset.table else {}
 
 
 def _has_rows(cursor: PostgresCursor, schema: str, name: str) -> bool:

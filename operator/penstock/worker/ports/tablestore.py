@@ -70,7 +70,6 @@ def staged_schema(table: pa.Schema, mode: WriteMode) -> pa.Schema:
 class Traits:
     """What a store can do, for the docs and for messages."""
 
-    write_modes: frozenset[WriteMode]
     snapshots: bool
     """Whether an earlier state can be scanned."""
     access: str

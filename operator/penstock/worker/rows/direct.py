@@ -11,7 +11,7 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from penstock.worker.rows import lossless
+from penstock.worker.rows import arrays, lossless
 
 _TARGETS = {
     "string": pa.string(),
@@ -81,7 +81,7 @@ class Reading:
 
     def values(self, rows: pa.Table) -> tuple[pa.Array, pa.BooleanArray | None]:
         """The field's values, and which rows are certainly good; None: all are."""
-        source = _one_array(rows[self.column])
+        source = arrays.one(rows[self.column])
         if self.null_values is not None:
             source = pc.if_else(pc.is_in(source, self.null_values), None, source)
         values, certain = self.read(source)
@@ -223,8 +223,3 @@ def _plain_cells(kind: str, cells: pa.Array) -> pa.BooleanArray:
     whole = rf"[0-9]{{1,{precision - scale}}}" if precision > scale else "0"
     fraction = rf"(\.[0-9]{{1,{scale}}})?" if scale else ""
     return pc.match_substring_regex(cells, f"^-?{whole}{fraction}$")
-
-
-def _one_array(column: pa.ChunkedArray) -> pa.Array:
-    combined = column.combine_chunks()
-    return combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from penstock.language.errors import PenstockError
 from penstock.worker.ports.chunks import MASK, UTF8, Chunk
-from penstock.worker.rows import engine, portions
+from penstock.worker.rows import arrays, engine, portions
 from penstock.worker.rows.questions import Question, Questions, is_always_direct, questions
 from penstock.worker.rows.shape import EXACT
 
@@ -136,7 +136,7 @@ class Judge:
             state.errors = judged["error"].filter(pc.is_valid(judged["fault"]))
         else:
             judged = self._answer(question, given, ask.masked)
-        faults = _one_array(judged["fault"])
+        faults = arrays.one(judged["fault"])
         if doubtful is None or faults.null_count:  # else the values of these rows are of no use
             self._put(ask, question, judged, state, doubtful)
         return (
@@ -150,7 +150,7 @@ class Judge:
         for field in question.fields:
             if is_always_direct(field):
                 continue
-            answers = _one_array(judged[field.value]).cast(ask.types[field.number])
+            answers = arrays.one(judged[field.value]).cast(ask.types[field.number])
             before = state.values[field.number]
             if before is not None and doubtful is not None:
                 answers = pc.replace_with_mask(before, doubtful, answers)
@@ -320,11 +320,6 @@ def _starts(sizes: Sequence[int]) -> list[int]:
 
 def _slices(rows: pa.Table, sizes: Sequence[int]) -> list[pa.Table]:
     return [rows.slice(start, size) for start, size in zip(_starts(sizes), sizes, strict=True)]
-
-
-def _one_array(column: pa.ChunkedArray) -> pa.Array:
-    combined = column.combine_chunks()
-    return combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined
 
 
 def _bad_of(chunk: Chunk, reasons: pa.Table | None, start: int, ask: Questions) -> pa.Table | None:

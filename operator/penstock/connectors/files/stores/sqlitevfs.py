@@ -3,7 +3,7 @@
 SQLite's own VFS resolves the links in a path, and later opens the journal and the WAL by the name that it got so:
 whoever can replace a folder meanwhile leads it elsewhere. Under this VFS a path is `/proc/self/fd/N/name`, where N is
 a descriptor of the folder, and it is used as it stands. The system goes from the descriptor to the folder itself,
-wherever it has been moved, and SQLite opens the last part with O_NOFOLLOW. So no link can be met on the way.
+wherever it has been moved, and SQLite opens the last part with O_NOFOLLOW. So no link is followed.
 
 A journal may name another file, which SQLite removes after it has rolled the journal back (a "super-journal"). This VFS
 removes only the files that belong to an open database.
