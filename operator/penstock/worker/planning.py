@@ -109,11 +109,12 @@ def leaving(
 ) -> list[int]:
     """Ids of the inputs whose quarantine entries leave with the plan's commit, and their rows, but for an upsert.
 
-    `entries` are all of the Dataset; `loader` are the identity and the stream of the plan, and `whole` whether it is of
-    sync full; `refused` are ids of planned inputs that could not be read. All leave for a
-    replace, none for a snapshot. Else a version that was read puts all earlier ones out; one that was refused only
-    puts out what was refused before: the rows of the version that was loaded stay. For an upsert that reads everything,
-    an input without a version is the same as the one of that name before.
+    `entries` are all of the Dataset. `loader` are the identity and the stream of the plan; `whole` is whether it is of
+    sync full; `refused` are ids of planned inputs that could not be read.
+
+    In a replace all inputs leave, in a snapshot none. Otherwise a version that was read replaces all earlier ones. A
+    version that was refused replaces only earlier refused ones: the rows of a version that was loaded stay. In an
+    upsert with sync full, an input without a version is the same as the earlier one of that name.
     """
     if plan.mode == "replace":
         return [entry.id for entry in entries]

@@ -154,8 +154,8 @@ NOTHING_MERGED = Merged()
 class Publication:
     """What one commit changes. All of it becomes visible in one transaction, or nothing.
 
-    An upsert puts each staged row in the place of the table's row with the same key, unless another row with that key
-    is later: by the Dataset's version field (a null is the earliest), then by the input's id, then by `ORDER`. A row
+    In an upsert each staged row replaces the table's row with the same key, unless another row with that key is
+    later: by the Dataset's version field (a null is the earliest), then by the input's id, then by `ORDER`. A row
     in the table is earlier than a staged one of the same version. It keeps its lineage where all values are equal.
     """
 

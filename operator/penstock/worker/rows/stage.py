@@ -87,7 +87,7 @@ def stage(job: Job, plan: Plan) -> StagedRun:
 
 
 def _limits(job: Job, plan: Plan) -> Limits:
-    """What the store cannot hold. A key is that of an index, which has room for so much."""
+    """What the store cannot hold. In an upsert the key is in an index, which limits the length of its texts."""
     traits, schema = job.store.traits, job.dataset.schema_
     keys = [field.name for field in schema.fields if field.name in schema.key and field.type == "string"]
     if plan.mode != "upsert" or traits.longest_key is None or not keys:
