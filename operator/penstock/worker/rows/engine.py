@@ -55,6 +55,9 @@ def connect(
         "temp_directory": str(scratch or ""),
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
+        # Files are written by the threads that compute. With writing threads besides, a COPY that is interrupted may
+        # wait for ever for a write that nobody does any more (DuckDB 2.0; see issue 23885 of duckdb/duckdb).
+        "async_threads": "0",
     }
     if file is not None:
         config["python_enable_replacements"] = "false"
