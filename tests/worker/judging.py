@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from penstock.api.dataset import SchemaField
+from penstock.api.fields import SchemaField
 from penstock.connectors.files.formats import Chunk
 from penstock.connectors.files.formats.parquet import ParquetFile
 from penstock.connectors.files.stores import StoredFile

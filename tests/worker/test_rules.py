@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from penstock.api.dataset import SchemaField
+from penstock.api.fields import SchemaField
 from penstock.language.errors import PenstockError
 from penstock.worker.ports.chunks import Chunk, Columns, Lines
 from penstock.worker.rows import engine, quality, shape

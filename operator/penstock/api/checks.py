@@ -7,8 +7,9 @@ is its model's own matter.
 from collections.abc import Mapping
 
 from penstock.api import findings
-from penstock.api.dataset import DatasetSpec, SchemaField
+from penstock.api.dataset import DatasetSpec
 from penstock.api.destination import DestinationSpec
+from penstock.api.fields import SchemaField
 from penstock.api.pipeline import PipelineDataset
 from penstock.api.source import SourceSpec
 from penstock.api.subscription import SubscriptionField, SubscriptionSpec

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from penstock.api.dataset import ResourceList, Resources
+from penstock.api.pods import ResourceList, Resources
 
 
 @dataclass(frozen=True)

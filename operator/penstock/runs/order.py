@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from penstock.api.dataset import Quality, Schema
+from penstock.api.dataset import Quality
 from penstock.api.destination import DestinationConnector
+from penstock.api.fields import Schema
 from penstock.api.source import SourceConnector
 from penstock.api.subscription import SubscriptionField
 from penstock.connectors.files.spec import Format

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from penstock.api import findings
-from penstock.api.dataset import DatasetSpec, Schema
+from penstock.api.dataset import DatasetSpec
+from penstock.api.fields import Schema
 
 FIELDS = [
     {"name": "id", "type": "long"},

@@ -20,7 +20,7 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from penstock.api.dataset import SchemaField
+from penstock.api.fields import SchemaField
 from penstock.language.errors import InvalidSpec
 from penstock.runs.order import DatasetOrder
 from penstock.worker.ports import differences, tablestore

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.api import objects
-from penstock.api.dataset import SCRATCH_SIZE, Resources, Worker
 from penstock.api.pipeline import PipelineSpec
+from penstock.api.pods import SCRATCH_SIZE, Resources, Worker
 from penstock.control.cluster.port import Manifest
 from penstock.control.desired import render
 from penstock.control.resolve import Graph

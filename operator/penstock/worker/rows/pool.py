@@ -7,7 +7,7 @@ from threading import Event, Lock, local
 from types import TracebackType
 from typing import Self
 
-from penstock.api.dataset import SchemaField
+from penstock.api.fields import SchemaField
 from penstock.worker.pod import Pod
 from penstock.worker.ports.chunks import Columns
 from penstock.worker.ports.ledger import Claim

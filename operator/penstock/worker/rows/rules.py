@@ -7,7 +7,7 @@ from functools import cache
 
 import pyarrow as pa
 
-from penstock.api.dataset import SchemaField
+from penstock.api.fields import SchemaField
 from penstock.language.errors import InvalidSpec
 from penstock.worker.rows import direct, engine, lossless
 from penstock.worker.rows.shape import Fault, ShapedField

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from penstock.api.dataset import SchemaField
+from penstock.api.fields import SchemaField
 from penstock.language import paths
 from penstock.language.errors import InvalidSpec
 from penstock.worker.ports.chunks import PLAIN_NUMBERS, Columns, NumberFormat
