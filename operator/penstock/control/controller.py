@@ -31,8 +31,8 @@ from penstock.language.errors import InvalidSpec
 log = logging.getLogger(__name__)
 
 CHILDREN = ("Job", "CronJob", "ConfigMap", "Pod")
-HEAP_SECONDS = 1.0
-"""Between two looks at whether garbage has to be looked for among what was set aside."""
+BUSY_SECONDS, IDLE_SECONDS = 0.05, 1.0
+"""Between two collections of young garbage, while there is work and while there is none."""
 END_SECONDS = 5.0
 """How long what is under way may take to finish when the operator is stopped."""
 
@@ -198,9 +198,10 @@ class Controller:
                     self._seen_child(event.object, deleted=event.type == "DELETED")
 
     async def _keep_heap(self) -> None:
-        """Look for garbage among what was set aside, when that is due."""
+        """Collect young garbage, and look for garbage among what was set aside when that is due."""
         while True:
-            await asyncio.sleep(HEAP_SECONDS)
+            await asyncio.sleep(IDLE_SECONDS if self.queue.idle else BUSY_SECONDS)
+            self._heap.collect_young()
             if self._heap.overdue and self.queue.idle:
                 self._heap.clean()
 

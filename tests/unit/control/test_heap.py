@@ -98,6 +98,16 @@ def test_garbage_among_what_was_set_aside_is_looked_for_after_many_times(loaded:
     assert not loaded.overdue
 
 
+def test_objects_that_replace_others_do_not_make_the_young_generation_grow(loaded: Heap) -> None:
+    kept = [[number] for number in range(20_000)]
+    gc.collect()
+    for number in range(len(kept)):
+        kept[number] = [number]  # one container is made and one is freed, so Python sees no reason to collect
+        if number % 1000 == 0:
+            loaded.collect_young()
+    assert len(gc.get_objects(generation=0)) + len(gc.get_objects(generation=1)) < 10_000
+
+
 def test_it_leaves_the_collector_as_it_was() -> None:
     callbacks, thresholds = len(gc.callbacks), gc.get_threshold()
     loading = Heap()
