@@ -12,6 +12,7 @@ from penstock.connectors.files.formats.parquet import ParquetFile
 from penstock.connectors.files.stores import StoredFile
 from penstock.worker.ports.chunks import Columns, Lines
 from penstock.worker.rows import engine, quality, shape
+from penstock.worker.rows.shaped import Shape
 
 Json = dict[str, Any]
 
@@ -39,7 +40,7 @@ def texts(values: Sequence[str | None], scratch: Path, field: Json) -> tuple[dic
 
 
 def _split(
-    judge: quality.Judge, shaped: shape.Shape, chunks: list[Chunk], schema: list[SchemaField]
+    judge: quality.Judge, shaped: Shape, chunks: list[Chunk], schema: list[SchemaField]
 ) -> tuple[dict[int, Json], dict[int, Json]]:
     ask = quality.questions(shaped)
     good: dict[int, Json] = {}

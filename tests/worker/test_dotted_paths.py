@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from penstock.language.errors import InvalidSpec
-from penstock.worker.rows import shape
+from penstock.worker.rows import origins
 from worker.pods import a_pod, csv, field
 
 JSON: dict[str, Any] = {"json": {}}
@@ -152,10 +152,10 @@ def test_a_path_that_no_column_has_is_refused(written: str, words: str, tmp_path
 
 @pytest.mark.parametrize("written", ["user.geo", "$.a[*].b", "items[0].id", "upper(a.b)", "a[0].b || c", "K 0.x"])
 def test_a_path_is_accepted_before_a_run(written: str) -> None:
-    shape.check_expression(written, "field v")
+    origins.check_expression(written, "field v")
 
 
 @pytest.mark.parametrize("written", ["a[b]", "a[-1].b", "a[1:2]", "f(a).b", "a[0][1]::text[0]"])
 def test_what_is_no_path_is_refused_before_a_run(written: str) -> None:
     with pytest.raises(InvalidSpec):
-        shape.check_expression(written, "field v")
+        origins.check_expression(written, "field v")

@@ -11,7 +11,7 @@ import pytest
 
 from penstock.api import manifests, validation
 from penstock.language.errors import InvalidSpec
-from penstock.worker.rows import engine, expressions, grammar, parsetree, shape
+from penstock.worker.rows import engine, expressions, grammar, origins, parsetree
 from support import memory
 from worker.pods import a_pod, field
 
@@ -71,7 +71,7 @@ TOO_LARGE = [
 @pytest.mark.parametrize("written", [*HIDDEN, *TOO_LARGE], ids=lambda written: ascii(written[:40]))
 def test_what_is_off_the_list_or_too_large_is_one_finding_with_its_field(written: str) -> None:
     with pytest.raises(InvalidSpec, match=r"^field v: ") as refused:
-        shape.check_expression(written, "field v")
+        origins.check_expression(written, "field v")
     assert "sqlglot" not in refused.value.message
     assert len(refused.value.message) < 400
 
@@ -81,7 +81,7 @@ def test_validate_shows_each_of_them_at_its_own_place(tmp_path: Path) -> None:
     spec = {"destinationRef": {"name": "lake"}, "table": "t", "schema": {"fields": fields}, "writeMode": "append"}
     dataset = {"apiVersion": "penstock.dev/v1alpha1", "kind": "Dataset", "metadata": {"name": "d"}, "spec": spec}
     (tmp_path / "d.yaml").write_text(json.dumps(dataset))
-    verdict = validation.validate(manifests.load([tmp_path / "d.yaml"]), expressions=shape.check_expression)
+    verdict = validation.validate(manifests.load([tmp_path / "d.yaml"]), expressions=origins.check_expression)
     found = [complaint.finding.path for complaint in verdict.complaints if complaint.finding.path[-1:] == ("from",)]
     assert {path[-2] for path in found} == set(range(len(TOO_LARGE)))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from penstock.worker.rows import expressions, shape
+from penstock.worker.rows import expressions, origins
 
 PAGE = (Path(__file__).parents[2] / "docs/expressions.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `(\w+)` \| `(.+)` \| `(.+)` \|$", PAGE, re.MULTILINE)
@@ -29,7 +29,7 @@ def test_the_page_lists_every_function_that_is_allowed() -> None:
 @pytest.mark.parametrize(("name", "written", "given"), ROWS, ids=[row[0] for row in ROWS])
 def test_every_example_gives_what_the_page_says(name: str, written: str, given: str) -> None:
     assert written.startswith(f"{name}(")
-    shape.check_expression(written, "field v")
+    origins.check_expression(written, "field v")
     assert _computed(written) == given
 
 
@@ -46,5 +46,5 @@ def test_every_example_gives_what_the_page_says(name: str, written: str, given: 
     ],
 )
 def test_every_operator_of_the_page_is_allowed(written: str) -> None:
-    shape.check_expression(written, "field v")
+    origins.check_expression(written, "field v")
     assert _computed(written)

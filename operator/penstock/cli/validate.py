@@ -66,10 +66,10 @@ def validate(files: tuple[str, ...], recursive: bool, complete: bool) -> None:
 
 def _expression(written: str, where: str) -> None:
     try:
-        from penstock.worker.rows import shape
+        from penstock.worker.rows import origins
     except ImportError:  # the operator's image has no data libraries; the Dataset's migration looks at them, too
         return
-    shape.check_expression(written, where)
+    origins.check_expression(written, where)
 
 
 def show(verdict: Verdict) -> None:

@@ -12,7 +12,7 @@ from penstock.connectors.postgres.connection import Connection, Place
 from penstock.connectors.postgres.spec import PostgresSource
 from penstock.language.errors import InvalidSpec
 from penstock.worker.ports.source import Stream, StreamField
-from penstock.worker.rows import shape
+from penstock.worker.rows import shaped
 
 _DIGITS = 38
 _PLAIN = {
@@ -136,7 +136,7 @@ def of_table(connection: Connection, table: Table) -> Relation:
     columns = _columns(connection, [(name, kind, modifier) for name, kind, modifier, _, _ in rows])
     for number, (_, _, _, readable, _) in enumerate(rows):
         if not readable:
-            columns[number] = Column(columns[number].name, f"{shape.UNKNOWN}of a column without SELECT", "string")
+            columns[number] = Column(columns[number].name, f"{shaped.UNKNOWN}of a column without SELECT", "string")
     names = [sql.SQL("{} AS {}").format(sql.Identifier(row[0]), _position(number)) for number, row in enumerate(rows)]
     readable_names = [name for name, row in zip(names, rows, strict=True) if row[3]]
     inner = sql.SQL("(SELECT {} FROM {}) AS s").format(sql.SQL(", ").join(readable_names), table.identifier)

@@ -10,7 +10,7 @@ from penstock.worker.connectors import Connectors
 from penstock.worker.pod import Pod
 from penstock.worker.ports.ledger import Attempt
 from penstock.worker.ports.tablestore import TableStore
-from penstock.worker.rows import shape
+from penstock.worker.rows import origins
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def migrate(order: RunOrder, pod: Pod, connectors: Connectors) -> list[DatasetRe
 def _migrate(order: RunOrder, dataset: DatasetOrder, pod: Pod, connectors: Connectors) -> DatasetReport:
     for field in dataset.schema_.fields:
         if field.from_ is not None:
-            shape.check_expression(field.from_, f"field {field.name}")
+            origins.check_expression(field.from_, f"field {field.name}")
     store = connectors.store_of(dataset.destination, pod)
     store.ledger.create()
     if store.changes(dataset):

@@ -14,6 +14,7 @@ from penstock.worker.ports.ledger import Claim
 from penstock.worker.ports.source import Work
 from penstock.worker.rows import engine, quality, shape
 from penstock.worker.rows.shape import NO_LIMITS, Limits
+from penstock.worker.rows.shaped import Shape
 
 _ENGINE_SHARE = 0.4
 """Share of the Pod's memory that DuckDB may use; the rest is for Arrow, writers and Python."""
@@ -23,7 +24,7 @@ _WIDE = 500
 _SHAPES = 64
 """How many sets of columns are kept compiled: inputs may all be different."""
 
-Asked = tuple[shape.Shape, quality.Questions]
+Asked = tuple[Shape, quality.Questions]
 
 
 class Pool:

@@ -21,7 +21,7 @@ from penstock.language.errors import PenstockError
 from penstock.worker.ports.chunks import MASK, UTF8, Chunk
 from penstock.worker.rows import arrays, engine, portions
 from penstock.worker.rows.questions import Question, Questions, is_always_direct, questions
-from penstock.worker.rows.shape import EXACT
+from penstock.worker.rows.shaped import EXACT
 
 __all__ = ["BAD", "Judge", "Questions", "Split", "TooMuchText", "questions"]
 

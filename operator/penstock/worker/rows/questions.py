@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from penstock.worker.ports.chunks import MASK
-from penstock.worker.rows import direct, engine, lossless, portions, rules, shape
-from penstock.worker.rows.shape import EXACT, Fault, Shape, ShapedField
+from penstock.worker.rows import direct, engine, lossless, portions, rules
+from penstock.worker.rows import shaped as shaping
+from penstock.worker.rows.shaped import EXACT, Fault, Shape, ShapedField
 
 _TOGETHER = 48
 """Fields of one question."""
@@ -121,7 +122,7 @@ class _Numbered:
 def _numbered(fields: Iterable[ShapedField]) -> Iterator[_Numbered]:
     first = 0
     for field in fields:
-        faults = (*shape.faults(field), *rules.faults(field))
+        faults = (*shaping.faults(field), *rules.faults(field))
         yield _Numbered(field, faults, first)
         first += len(faults)
 
@@ -139,7 +140,7 @@ def _question(table: str, group: tuple[_Numbered, ...], selected: Sequence[str])
     fields = tuple(each.field for each in group)
     columns = dict.fromkeys(column for field in fields for column in field.chunk_columns)
     exact = [EXACT] if any(field.may_be_exact for field in fields) else []
-    sql = f"SELECT {', '.join(selected)} FROM {shape.relation(fields, table)}"
+    sql = f"SELECT {', '.join(selected)} FROM {shaping.relation(fields, table)}"
     return Question(table, (*columns, *exact), fields, sql)
 
 

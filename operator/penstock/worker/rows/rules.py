@@ -10,7 +10,7 @@ import pyarrow as pa
 from penstock.api.fields import SchemaField
 from penstock.language.errors import InvalidSpec
 from penstock.worker.rows import direct, engine, lossless
-from penstock.worker.rows.shape import Fault, ShapedField
+from penstock.worker.rows.shaped import Fault, ShapedField
 
 
 def faults(shaped: ShapedField) -> Iterator[Fault]:
