@@ -56,7 +56,7 @@ class ShapedField:
     """Names of the columns that it is made of."""
     chunk_columns: tuple[str, ...]
     """The same as they are called in a chunk: c0, c1, …"""
-    direct: direct.Reading | None = None
+    direct: "direct.Reading | None" = None
     may_be_exact: bool = False
     """Whether the chunk may have exact cells (ExactCell) in these columns."""
     exact_is_value: bool = False
