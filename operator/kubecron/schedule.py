@@ -84,8 +84,8 @@ def parse(text: str) -> Schedule:
     if text == "":
         raise InvalidSchedule("empty spec string", problem="it is empty")
     if text.startswith("@") and text not in DESCRIPTORS:
-        known = ", ".join(DESCRIPTORS)
-        raise InvalidSchedule(f"unrecognized descriptor: {text}", problem=f"the names are {known}")
+        descriptors = ", ".join(DESCRIPTORS)
+        raise InvalidSchedule(f"unrecognized descriptor: {text}", problem=f"the names are {descriptors}")
     words = [word for word in re.split(_SPACE, DESCRIPTORS.get(text, text)) if word]
     if len(words) != len(FIELDS):
         raise InvalidSchedule(

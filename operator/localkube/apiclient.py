@@ -62,8 +62,8 @@ class Client:
             text = await answer.read()
             if answer.status >= 400:
                 raise ApiError(answer.status, _message(text))
-            found: Json = orjson.loads(text)
-            return found
+            decoded: Json = orjson.loads(text)
+            return decoded
 
     async def changes(self, path: str) -> AsyncIterator[tuple[str, Json]]:
         """List and watch `path` for ever: ("LISTED", list) first and after each loss of history, then the events."""

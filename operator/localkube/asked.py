@@ -62,10 +62,10 @@ def options(request: web.Request, subresource: str, warnings: list[str]) -> Opti
 
 def _check_words(request: web.Request) -> None:
     query, kinds = request.query, {"POST": "CreateOptions", "PUT": "UpdateOptions", "DELETE": "DeleteOptions"}
-    for key, known in (("dryRun", ("All",)), ("fieldValidation", ("", "Ignore", "Strict", "Warn"))):
-        if query.get(key, "") not in ("", *known):
+    for key, supported in (("dryRun", ("All",)), ("fieldValidation", ("", "Ignore", "Strict", "Warn"))):
+        if query.get(key, "") not in ("", *supported):
             shown = f'["{query[key]}"]' if key == "dryRun" else f'"{query[key]}"'
-            problem = Problem.unsupported(key, shown, known)
+            problem = Problem.unsupported(key, shown, supported)
             raise errors.invalid(kinds.get(request.method, "PatchOptions"), "meta.k8s.io", "", [problem])
 
 

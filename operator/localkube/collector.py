@@ -24,12 +24,12 @@ class Collector:
     def affected(self, event: Event) -> set[Key]:
         """What has to be looked at after a change."""
         self._index(event.key, event.item if event.kind != "DELETED" else None, event.old)
-        found = {event.key} if event.item["metadata"].get("ownerReferences") or self._is_going(event.item) else set()
+        affected = {event.key} if event.item["metadata"].get("ownerReferences") or self._is_going(event.item) else set()
         if event.kind == "DELETED" or self._is_going(event.item):
-            found |= self._dependents.get(event.item["metadata"]["uid"], set())
+            affected |= self._dependents.get(event.item["metadata"]["uid"], set())
         if event.kind == "DELETED":
-            found |= self._waiting_for(event)
-        return found
+            affected |= self._waiting_for(event)
+        return affected
 
     def _index(self, key: Key, item: Json | None, old: Json | None) -> None:
         for one in (old or {}).get("metadata", {}).get("ownerReferences", ()):
@@ -39,12 +39,12 @@ class Collector:
 
     def _waiting_for(self, event: Event) -> set[Key]:
         """Owners in foreground deletion, and the namespace or CRD that an object was the last of."""
-        found: set[Key] = {("namespaces", "", event.key[1])} if event.key[1] else set()
-        found.add((registry.CRDS, "", event.key[0]))
+        waiting: set[Key] = {("namespaces", "", event.key[1])} if event.key[1] else set()
+        waiting.add((registry.CRDS, "", event.key[0]))
         for one in event.item["metadata"].get("ownerReferences", ()):
             if resource := self._writer.registry.of_kind(one["apiVersion"], one["kind"]):
-                found.add((resource.id, event.key[1] if resource.namespaced else "", one["name"]))
-        return found
+                waiting.add((resource.id, event.key[1] if resource.namespaced else "", one["name"]))
+        return waiting
 
     def _is_going(self, item: Json) -> bool:
         return "deletionTimestamp" in item["metadata"]
@@ -71,11 +71,11 @@ class Collector:
         """Gone owners are forgotten while others are left; with none left the object goes."""
         references = item["metadata"]["ownerReferences"]
         owners = [(one, self._owner(key, one)) for one in references]
-        gone = [one for one, found in owners if found is None]
+        gone = [one for one, owner in owners if owner is None]
         waiting = [
             one
-            for one, found in owners
-            if found and _FOREGROUND in found["metadata"].get("finalizers", ()) and self._is_going(found)
+            for one, owner in owners
+            if owner and _FOREGROUND in owner["metadata"].get("finalizers", ()) and self._is_going(owner)
         ]
         if len(gone) + len(waiting) == len(references):
             self._delete(
@@ -89,14 +89,14 @@ class Collector:
         resource = self._writer.registry.of_kind(reference["apiVersion"], reference["kind"])
         if resource is None:
             return None
-        found = self._writer.store.get((resource.id, key[1] if resource.namespaced else "", reference["name"]))
-        return found if found and found["metadata"]["uid"] == reference["uid"] else None
+        owner = self._writer.store.get((resource.id, key[1] if resource.namespaced else "", reference["name"]))
+        return owner if owner and owner["metadata"]["uid"] == reference["uid"] else None
 
     def _orphan(self, key: Key, item: Json) -> None:
         uid = item["metadata"]["uid"]
         for dependent in list(self._dependents.get(uid, ())):
-            if found := self._writer.store.get(dependent):
-                kept = [one for one in found["metadata"].get("ownerReferences", []) if one["uid"] != uid]
+            if orphan := self._writer.store.get(dependent):
+                kept = [one for one in orphan["metadata"].get("ownerReferences", []) if one["uid"] != uid]
                 self._modify(dependent, ownerReferences=kept)
         self._modify(key, finalizers=[f for f in item["metadata"]["finalizers"] if f != _ORPHAN])
 
@@ -104,13 +104,13 @@ class Collector:
         uid = item["metadata"]["uid"]
         blocking = False
         for dependent in list(self._dependents.get(uid, ())):
-            found = self._writer.store.get(dependent)
-            if found is None:
+            child = self._writer.store.get(dependent)
+            if child is None:
                 continue
-            references = found["metadata"].get("ownerReferences", ())
+            references = child["metadata"].get("ownerReferences", ())
             blocking |= any(one["uid"] == uid and one.get("blockOwnerDeletion") for one in references)
-            if not self._is_going(found):
-                self._check_owners(dependent, found)
+            if not self._is_going(child):
+                self._check_owners(dependent, child)
         if not blocking or not self._dependents.get(uid):
             self._modify(key, finalizers=[f for f in item["metadata"]["finalizers"] if f != _FOREGROUND])
 
@@ -123,16 +123,16 @@ class Collector:
             self._writer.modify(resource, (key[1], key[2]), lambda n: n["spec"].update(finalizers=[]), _BY)
 
     def _empty_resource(self, key: Key, item: Json) -> None:
-        for found in self._writer.store.select(key[2]):
-            self._delete((key[2], found["metadata"].get("namespace", ""), found["metadata"]["name"]), "Background")
+        for one in self._writer.store.select(key[2]):
+            self._delete((key[2], one["metadata"].get("namespace", ""), one["metadata"]["name"]), "Background")
         if not self._writer.store.select(key[2]):
             self._modify(key, finalizers=[f for f in item["metadata"]["finalizers"] if f != registry.CLEANUP])
 
     def _delete(self, key: Key, policy: str) -> None:
-        found = self._writer.store.get(key)
-        if found is None or (self._is_going(found) and policy == "Background"):
+        item = self._writer.store.get(key)
+        if item is None or (self._is_going(item) and policy == "Background"):
             return
-        how = Deletion(propagation=policy, uid=found["metadata"]["uid"])
+        how = Deletion(propagation=policy, uid=item["metadata"]["uid"])
         try:
             self._writer.delete(self._writer.registry.named(key[0]), key[1], key[2], how)
         except (errors.Refused, KeyError):

@@ -121,10 +121,10 @@ class CronJobs:
             if refused.reason != "AlreadyExists":
                 self._tell(item, "FailedCreate", f"Error creating job: {refused}")
                 return
-            found = self._writer.get(self._jobs, item["metadata"]["namespace"], name)
-            if not self._is_of(found, item):
+            existing = self._writer.get(self._jobs, item["metadata"]["namespace"], name)
+            if not self._is_of(existing, item):
                 return
-            job = found
+            job = existing
         reference = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "namespace": item["metadata"]["namespace"]}
         reference |= {"uid": job["metadata"]["uid"], "resourceVersion": job["metadata"]["resourceVersion"]}
         if not _finished(job):

@@ -21,8 +21,8 @@ def decoded(resource: Resource, body: Any, options: Options) -> Json:
     dropped = schema.prune(resource.schema, item)
     typed = item["metadata"] if resource.custom else item
     shape = resource.schema["properties"]["metadata"] if resource.custom else resource.schema
-    found = schema.misfits(shape, typed, "metadata" if resource.custom else "")
-    for problem in (p for p in found if p.reason == "FieldValueTypeInvalid"):
+    misfits = schema.misfits(shape, typed, "metadata" if resource.custom else "")
+    for problem in (p for p in misfits if p.reason == "FieldValueTypeInvalid"):
         raise errors.bad_request(f"{_handled(resource)}: {_as_go(problem, resource.kind)}")
     if dropped and options.validation == "Strict":
         listed = ", ".join(f'unknown field "{path}"' for path in dropped)
@@ -91,10 +91,10 @@ def _identified(resource: Resource, body: Any) -> Json:
 
 def _as_go(problem: Problem, kind: str) -> str:
     """A type error as Go's JSON decoder words it."""
-    expected, found = problem.text.partition(" must be of type ")[2].split(": ", maxsplit=1)
+    expected, given = problem.text.partition(" must be of type ")[2].split(": ", maxsplit=1)
     if expected == "byte":
         return "illegal base64 data"
     names = {"integer": "number", "boolean": "bool", "date-time": "Time"}
-    found, expected = found.strip('"'), expected.replace("integer", "int32")
+    given, expected = given.strip('"'), expected.replace("integer", "int32")
     where = f"Go struct field {kind}.{problem.path} of type {names.get(expected, expected)}"
-    return f"json: cannot unmarshal {names.get(found, found)} into {where}"
+    return f"json: cannot unmarshal {names.get(given, given)} into {where}"

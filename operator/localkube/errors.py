@@ -48,9 +48,9 @@ class Problem:
         return cls(path, "FieldValueForbidden", f"Forbidden: {text}")
 
     @classmethod
-    def unsupported(cls, path: str, value: str, known: Sequence[str]) -> "Problem":
+    def unsupported(cls, path: str, value: str, supported: Sequence[str]) -> "Problem":
         """Not one of the known words."""
-        words = ", ".join(f'"{word}"' for word in known)
+        words = ", ".join(f'"{word}"' for word in supported)
         return cls(path, "FieldValueNotSupported", f"Unsupported value: {value}: supported values: {words}")
 
     def __str__(self) -> str:
@@ -102,8 +102,8 @@ MODIFIED = "the object has been modified; please apply your changes to the lates
 def terminating(resource: str, name: str, namespace: str) -> Refused:
     """A create in a namespace that is going."""
     why = f"unable to create new content in namespace {namespace} because it is being terminated"
-    told = f"namespace {namespace} is being terminated"
-    cause = {"reason": "NamespaceTerminating", "message": told, "field": "metadata.namespace"}
+    message = f"namespace {namespace} is being terminated"
+    cause = {"reason": "NamespaceTerminating", "message": message, "field": "metadata.namespace"}
     details = about(resource, name) | {"causes": [cause]}
     return Refused(403, "Forbidden", f'{resource} "{name}" is forbidden: {why}', details)
 
@@ -113,8 +113,8 @@ def invalid(kind: str, group: str, name: str, problems: Sequence[Problem]) -> Re
     texts = list(dict.fromkeys(map(str, problems)))
     listed = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     causes = [{"reason": p.reason, "message": p.text, "field": p.path} for p in problems]
-    known = {"name": name, "group": group, "kind": kind}
-    details = {key: text for key, text in known.items() if text} | {"causes": causes}
+    about = {"name": name, "group": group, "kind": kind}
+    details = {key: text for key, text in about.items() if text} | {"causes": causes}
     qualified = f"{kind}.{group}" if group else kind
     return Refused(422, "Invalid", f'{qualified} "{name}" is invalid: {listed}', details)
 

@@ -75,16 +75,16 @@ def _told(values: tuple[Any, Any], changes: Changes) -> set[Path]:
     return changes.removed if values[1] is _ABSENT else changes.modified
 
 
-def _declare(shape: Json, value: Any, path: Path, found: set[Path]) -> None:
+def _declare(shape: Json, value: Any, path: Path, paths: set[Path]) -> None:
     below = _children(shape, value)
     if below is None:
-        found.add(path)
+        paths.add(path)
         return
     for step, inner, item in below:
-        _declare(inner, item, (*path, step), found)
+        _declare(inner, item, (*path, step), paths)
         named = step[:2] == "f:" and step[2:] in shape.get("properties", ())
         if item is None or item == {} or not named:
-            found.add((*path, step))
+            paths.add((*path, step))
 
 
 def merged(shape: Json, live: Any, wanted: Any) -> Any:
@@ -117,24 +117,24 @@ def _merged_list(shape: Json, live: list[Any], wanted: list[Any]) -> list[Any]:
 
 def declared(shape: Json, item: Json) -> frozenset[Path]:
     """All places that an object speaks of [ToFieldSet]: leaves, items of lists, entries of maps."""
-    found: set[Path] = set()
-    _declare(shape, item, (), found)
-    return frozenset(found)
+    paths: set[Path] = set()
+    _declare(shape, item, (), paths)
+    return frozenset(paths)
 
 
 def with_named(shape: Json, paths: frozenset[Path]) -> frozenset[Path]:
     """With the declared fields on the way to each path [EnsureNamedFieldsAreMembers]."""
-    found = set(paths)
+    with_containers = set(paths)
     for path in paths:
         at: Json = shape
         for number, step in enumerate(path[:-1], 1):
             if step[:2] == "f:":
                 if step[2:] in at.get("properties", ()):
-                    found.add(path[:number])
+                    with_containers.add(path[:number])
                 at = schema.child(at, step[2:]) or {}
             else:
                 at = at.get("items", {})
-    return frozenset(found)
+    return frozenset(with_containers)
 
 
 def without(shape: Json, value: Any, paths: frozenset[Path], at: Path) -> Any:

@@ -112,21 +112,21 @@ def decode(body: bytes) -> Json:
 
 def _message(name: str, data: bytes) -> Json:
     fields = {entry[0]: (field, entry[1]) for field, entry in _table()[name].items()}
-    found: Json = {}
+    decoded: Json = {}
     for number, raw in _wire(data):
         if number not in fields:
             raise ValueError(f"{name}: unknown protobuf field {number}")
         field, kind = fields[number]
         if field in _INLINE:
-            found |= _message(kind, raw)
+            decoded |= _message(kind, raw)
         elif kind.startswith("[]"):
-            found.setdefault(field, []).append(_value(kind[2:], raw))
+            decoded.setdefault(field, []).append(_value(kind[2:], raw))
         elif kind.startswith("{}"):
             entry = dict(_wire(raw))
-            found.setdefault(field, {})[entry.get(1, b"").decode()] = _value(kind[2:], entry.get(2, b"")) or ""
+            decoded.setdefault(field, {})[entry.get(1, b"").decode()] = _value(kind[2:], entry.get(2, b"")) or ""
         else:
-            found[field] = _value(kind, raw)
-    return {f: v for f, v in found.items() if v is not None and (v or f not in _NO_POINTER)}
+            decoded[field] = _value(kind, raw)
+    return {f: v for f, v in decoded.items() if v is not None and (v or f not in _NO_POINTER)}
 
 
 def _value(kind: str, raw: Any) -> Any:

@@ -41,8 +41,8 @@ class _Look:
 
     def holds(self, kind: str) -> Json | None:
         """The condition, if it is True."""
-        found = condition({"status": self.status}, kind)
-        return found if found and found["status"] == "True" else None
+        entry = condition({"status": self.status}, kind)
+        return entry if entry and entry["status"] == "True" else None
 
     def mark(self, kind: str, reason: str, message: str, holds: bool = True) -> None:
         """Set a condition."""
@@ -262,18 +262,18 @@ def _policy(job: Json, pod: Json) -> tuple[str, str]:
     """(action, message) of the first podFailurePolicy rule that fits a failed Pod; Count when none does."""
     where = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
     for index, rule in enumerate((job["spec"].get("podFailurePolicy") or {}).get("rules", ())):
-        told = f"matching {rule['action']} rule at index {index}"
+        matched = f"matching {rule['action']} rule at index {index}"
         if codes := rule.get("onExitCodes"):
             for status in pod["status"].get("containerStatuses", ()):
                 code = status.get("state", {}).get("terminated", {}).get("exitCode", 0)
                 if _code_fits(codes, status["name"], code):
                     return rule[
                         "action"
-                    ], f"Container {status['name']} for pod {where} failed with exit code {code} {told}"
+                    ], f"Container {status['name']} for pod {where} failed with exit code {code} {matched}"
         for wanted in rule.get("onPodConditions", ()):
-            found: Any = condition(pod, wanted["type"])
-            if found and found["status"] == wanted["status"]:
-                return rule["action"], f"Pod {where} has condition {wanted['type']} {told}"
+            entry: Any = condition(pod, wanted["type"])
+            if entry and entry["status"] == wanted["status"]:
+                return rule["action"], f"Pod {where} has condition {wanted['type']} {matched}"
     return "Count", ""
 
 

@@ -25,13 +25,13 @@ Step = Callable[[Any], Iterable[Any]]
 
 def find(item: Any, path: str) -> list[Any]:
     """The values at a path, in order; none where it does not lead, or compares what cannot be compared."""
-    found = [item]
+    values = [item]
     try:
         for step in steps(path):
-            found = [inner for one in found for inner in step(one)]
+            values = [inner for one in values for inner in step(one)]
     except TypeError:
         return []
-    return found
+    return values
 
 
 @cache

@@ -50,19 +50,19 @@ def page(query: Mapping[str, str], store: Store, resource: Resource, namespace: 
 
 
 def _check_match(query: Mapping[str, str]) -> None:
-    match, path, found = query.get("resourceVersionMatch", ""), "resourceVersionMatch", []
+    match, path, problems = query.get("resourceVersionMatch", ""), "resourceVersionMatch", []
     if not match:
         return
     if not query.get("resourceVersion"):
-        found.append(Problem.forbidden(path, f"{path} is forbidden unless resourceVersion is provided"))
+        problems.append(Problem.forbidden(path, f"{path} is forbidden unless resourceVersion is provided"))
     if query.get("continue"):
-        found.append(Problem.forbidden(path, f"{path} is forbidden when continue is provided"))
+        problems.append(Problem.forbidden(path, f"{path} is forbidden when continue is provided"))
     if match not in ("Exact", "NotOlderThan"):
-        found.append(Problem.unsupported(path, f'"{match}"', ("Exact", "NotOlderThan", "")))
+        problems.append(Problem.unsupported(path, f'"{match}"', ("Exact", "NotOlderThan", "")))
     if match == "Exact" and query.get("resourceVersion") == "0":
-        found.append(Problem.forbidden(path, f'{path} "exact" is forbidden for resourceVersion "0"'))
-    if found:
-        raise errors.invalid("ListOptions", "meta.k8s.io", "", found)
+        problems.append(Problem.forbidden(path, f'{path} "exact" is forbidden for resourceVersion "0"'))
+    if problems:
+        raise errors.invalid("ListOptions", "meta.k8s.io", "", problems)
 
 
 def _place(item: Json) -> tuple[str, str]:
@@ -126,9 +126,9 @@ async def watch(request: web.Request, store: Store, resource: Resource, place: t
         while (left := until - loop.time()) > 0:
             for event in store.since(resource.id, version):
                 version = event.version
-                told = _translated(event, matches, place)
-                if told:
-                    await stream.send(*told)
+                translated = _translated(event, matches, place)
+                if translated:
+                    await stream.send(*translated)
             quiet = not await store.changed(resource.id, version, min(left, _BOOKMARK))
             if quiet and bookmarks and not store.since(resource.id, version):
                 version = store.version

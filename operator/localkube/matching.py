@@ -21,18 +21,18 @@ def of(resource: Resource, labels: str, fields: str) -> Matches:
 
 
 def _label_test(term: str) -> Matches:
-    if found := _SET.fullmatch(term):
-        values = {value.strip() for value in found[3].split(",")}
-        key, wanted = found[1], found[2] == "in"
+    if match := _SET.fullmatch(term):
+        values = {value.strip() for value in match[3].split(",")}
+        key, wanted = match[1], match[2] == "in"
         if wanted:
             return lambda item: _labels(item).get(key) in values
         return lambda item: key not in _labels(item) or _labels(item)[key] not in values
-    if found := _EQUAL.fullmatch(term):
-        key, value = found[1], found[3]
-        if found[2] == "!=":
+    if match := _EQUAL.fullmatch(term):
+        key, value = match[1], match[3]
+        if match[2] == "!=":
             return lambda item: _labels(item).get(key) != value
-        if found[2] in "<>":
-            return lambda item: _is_beyond(_labels(item).get(key, ""), found[2], value)
+        if match[2] in "<>":
+            return lambda item: _is_beyond(_labels(item).get(key, ""), match[2], value)
         return lambda item: _labels(item).get(key) == value
     key = term.strip()
     if not re.fullmatch(r"!?[\w./-]+", key):
@@ -51,10 +51,10 @@ def _labels(item: Json) -> dict[str, str]:
 
 
 def _field_test(resource: Resource, term: str) -> Matches:
-    found = _EQUAL.fullmatch(term)
-    if not found:
+    match = _EQUAL.fullmatch(term)
+    if not match:
         raise errors.bad_request(f"invalid selector: '{term}'; can't understand '{term}'")
-    path, same, value = found[1], found[2] != "!=", found[3]
+    path, same, value = match[1], match[2] != "!=", match[3]
     if path not in ("metadata.name", "metadata.namespace", *resource.selectable):
         words = f"field label not supported: {path}"
         if resource.group == "batch":

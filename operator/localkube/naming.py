@@ -46,9 +46,9 @@ def generated(prefix: str) -> str:
 
 def unqualified(item: Json, old: Json | None) -> Iterator[Problem]:
     """New finalizers that do not say whose they are: errors in built-in kinds, else worth a warning."""
-    known = ("foregroundDeletion", "orphan", *_finalizers(old))
+    allowed = ("foregroundDeletion", "orphan", *_finalizers(old))
     for number, name in enumerate(_finalizers(item)):
-        if "/" not in name and name not in known:
+        if "/" not in name and name not in allowed:
             text = "name is neither a standard finalizer name nor is it fully qualified"
             yield Problem.invalid(f"metadata.finalizers[{number}]", f'"{name}"', text)
 

@@ -39,5 +39,5 @@ def owner(item: Json) -> Json:
 
 def condition(item: Json, kind: str) -> Json | None:
     """The status condition of that type, if there."""
-    found: Iterable[Json] = item.get("status", {}).get("conditions", ())
-    return next((c for c in found if c["type"] == kind), None)
+    conditions: Iterable[Json] = item.get("status", {}).get("conditions", ())
+    return next((c for c in conditions if c["type"] == kind), None)

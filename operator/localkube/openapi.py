@@ -72,8 +72,8 @@ def document(resources: list[Resource]) -> Json:
         if resource.custom:
             name = ".".join([*reversed(resource.group.split(".")), resource.version, resource.kind])
             properties: Json = {key: {"type": "string", "description": text} for key, text in _DESCRIBED.items()}
-            told = f"Standard object's metadata. More info: {_DOCS}#metadata"
-            properties["metadata"] = {"description": told, "allOf": [_reference("ObjectMeta")]}
+            description = f"Standard object's metadata. More info: {_DOCS}#metadata"
+            properties["metadata"] = {"description": description, "allOf": [_reference("ObjectMeta")]}
             properties = resource.schema["properties"] | properties
             schemas[name] = resource.schema | {"properties": properties, "x-kubernetes-group-version-kind": [kind]}
             schemas |= _metadata(resource.schema["properties"]["metadata"])

@@ -55,13 +55,13 @@ def given(entries: list[Json] | None, former: list[Json]) -> list[Json]:
 def record(item: Json, owned: Owners, before: Json | None, writer: Manager | None) -> None:
     """Write managedFields; all but `writer`, who has changed something, keep their times."""
     former = (before or {}).get("metadata", {}).get("managedFields", ())
-    known = {_manager(entry): entry for entry in former}
+    entries_before = {_manager(entry): entry for entry in former}
     entries = []
     for manager, paths in owned.items():
         if not paths:
             continue
-        is_new = manager not in known and manager.operation == "Update"
-        time = now() if manager == writer or is_new else known.get(manager, {}).get("time")
+        is_new = manager not in entries_before and manager.operation == "Update"
+        time = now() if manager == writer or is_new else entries_before.get(manager, {}).get("time")
         entry: Json = {"manager": manager.name, "operation": manager.operation, "apiVersion": manager.api_version}
         entry |= ({"time": time} if time else {}) | {"fieldsType": "FieldsV1", "fieldsV1": fieldsets.tree(paths)}
         entries.append(entry | ({"subresource": manager.subresource} if manager.subresource else {}))

@@ -106,12 +106,12 @@ async def _volume(volume: Json, pod: Json, folder: Path, sources: tuple[Callable
         raise Unsupported(f'volume "{volume["name"]}": type {kind} is not supported by penstock\'s local node')
     place.mkdir(mode=0o700)
     if source := volume.get("configMap"):
-        found = await _fetched(fetch, "configmaps", namespace, source["name"], bool(source.get("optional")))
-        texts = {key: text.encode() for key, text in (found.get("data") or {}).items()}
-        _write(texts | _decoded(found.get("binaryData")), source, place)
+        config_map = await _fetched(fetch, "configmaps", namespace, source["name"], bool(source.get("optional")))
+        texts = {key: text.encode() for key, text in (config_map.get("data") or {}).items()}
+        _write(texts | _decoded(config_map.get("binaryData")), source, place)
     elif source := volume.get("secret"):
-        found = await _fetched(fetch, "secrets", namespace, source["secretName"], bool(source.get("optional")))
-        _write(_decoded(found.get("data")), source, place)
+        secret = await _fetched(fetch, "secrets", namespace, source["secretName"], bool(source.get("optional")))
+        _write(_decoded(secret.get("data")), source, place)
     return place
 
 
@@ -161,9 +161,9 @@ async def _environment(pod: Json, container: Json, root: Path, fetch: Fetch) -> 
     made: dict[str, str] = {}
     for entry in container.get("env", []):
         value = entry.get("value", "")
-        found = await _value(pod, entry["valueFrom"], fetch) if "valueFrom" in entry else _expanded(value, made)
-        if found is not None:
-            made[entry["name"]] = found
+        given = await _value(pod, entry["valueFrom"], fetch) if "valueFrom" in entry else _expanded(value, made)
+        if given is not None:
+            made[entry["name"]] = given
     return inherited | fixed | made | {"PENSTOCK_POD_ROOT": str(root)}
 
 
@@ -173,8 +173,8 @@ async def _value(pod: Json, source: Json, fetch: Fetch) -> str | None:
     for kind, plural in (("secretKeyRef", "secrets"), ("configMapKeyRef", "configmaps")):
         if reference := source.get(kind):
             optional = bool(reference.get("optional"))
-            found = await _fetched(fetch, plural, pod["metadata"]["namespace"], reference["name"], optional)
-            text: str | None = (found.get("data") or {}).get(reference["key"])
+            referred = await _fetched(fetch, plural, pod["metadata"]["namespace"], reference["name"], optional)
+            text: str | None = (referred.get("data") or {}).get(reference["key"])
             if text is None and not optional:
                 raise NotReady(f"couldn't find key {reference['key']} in {plural[:-1]} {reference['name']}")
             return base64.b64decode(text).decode() if text is not None and plural == "secrets" else text
@@ -184,21 +184,21 @@ async def _value(pod: Json, source: Json, fetch: Fetch) -> str | None:
 def _field(pod: Json, path: str) -> str:
     if keyed := re.fullmatch(r"metadata\.(annotations|labels)\['(.+)'\]", path):
         return str((pod["metadata"].get(keyed[1]) or {}).get(keyed[2], ""))
-    known = {
+    values = {
         "metadata.name": pod["metadata"]["name"],
         "metadata.namespace": pod["metadata"]["namespace"],
         "metadata.uid": pod["metadata"]["uid"],
         "spec.nodeName": pod["spec"].get("nodeName", ""),
         "spec.serviceAccountName": pod["spec"].get("serviceAccountName", "default"),
     }
-    if path not in known:
+    if path not in values:
         raise Unsupported(f"env fieldRef {path} is not supported by penstock's local node")
-    return str(known[path])
+    return str(values[path])
 
 
-def _expanded(text: str, known: Mapping[str, str]) -> str:
+def _expanded(text: str, variables: Mapping[str, str]) -> str:
     """Kubernetes' own $(NAME): unknown names stay as they are, $$ is one dollar."""
-    return re.sub(r"\$(?:(\$)|\(([^)]*)\))", lambda m: "$" if m[1] else known.get(m[2], m[0]), text)
+    return re.sub(r"\$(?:(\$)|\(([^)]*)\))", lambda m: "$" if m[1] else variables.get(m[2], m[0]), text)
 
 
 def _arguments(container: Json, environment: Mapping[str, str]) -> list[str]:

@@ -59,11 +59,11 @@ class Resource:
 
 def _built_in(api_version: str, kind: str, plural: str, short: str = "", **more: object) -> Resource:
     group, _, version = api_version.rpartition("/")
-    known = (
+    shape = (
         _ANYTHING if kind == "CustomResourceDefinition" else fieldtable.schema(fieldtable.message(api_version, kind))
     )
     names = {"singular": kind.lower(), "list_kind": f"{kind}List", "short": tuple(short.split())}
-    return Resource(group, version, plural, kind, known, **names, **more)  # type: ignore[arg-type]
+    return Resource(group, version, plural, kind, shape, **names, **more)  # type: ignore[arg-type]
 
 
 _EVENT_FIELDS = (
@@ -112,10 +112,10 @@ class Registry:
 
     def named(self, resource_id: str) -> Resource:
         """By jobs.batch. KeyError when there is none."""
-        found = next((r for r in self._known.values() if r.id == resource_id), None)
-        if found is None:
+        resource = next((r for r in self._known.values() if r.id == resource_id), None)
+        if resource is None:
             raise KeyError(resource_id)
-        return found
+        return resource
 
     def of_kind(self, api_version: str, kind: str) -> Resource | None:
         """By what stands in an object or owner reference."""
@@ -194,11 +194,11 @@ def prepare_definition(definition: Json, old: Json | None) -> None:
 def refuse_definition(definition: Json) -> None:
     """Everything that would not have its effect here."""
     spec = definition["spec"]
-    for place, known, given in (
+    for place, supported, given in (
         ("spec", _SPEC_FIELDS, [spec]),
         ("spec.versions[0]", _VERSION_FIELDS, spec.get("versions", [])),
     ):
-        if unknown := sorted({key for one in given for key in one} - known):
+        if unknown := sorted({key for one in given for key in one} - supported):
             raise errors.not_here(f"CustomResourceDefinition {place}.{unknown[0]}")
     if len(spec.get("versions", [])) != 1 or spec["conversion"].get("strategy", "None") != "None":
         raise errors.not_here("CustomResourceDefinition with conversion, or with other than one version")
@@ -237,22 +237,22 @@ def _established(spec: Json) -> Json:
 def check_definition(definition: Json, old: Json | None) -> list[Problem]:
     """What is wrong with a CRD (the important half of what an API server checks)."""
     spec = definition["spec"]
-    names, found = spec["names"], []
+    names, problems = spec["names"], []
     for key, at in (("group", spec), ("scope", spec), ("plural", names), ("kind", names)):
         if not at.get(key):
-            found.append(Problem.required(f"spec.{'names.' if at is names else ''}{key}"))
-    if not found and definition["metadata"]["name"] != f"{names['plural']}.{spec['group']}":
+            problems.append(Problem.required(f"spec.{'names.' if at is names else ''}{key}"))
+    if not problems and definition["metadata"]["name"] != f"{names['plural']}.{spec['group']}":
         text = 'must be spec.names.plural+"."+spec.group'
-        found.append(Problem.invalid("metadata.name", f'"{definition["metadata"]["name"]}"', text))
+        problems.append(Problem.invalid("metadata.name", f'"{definition["metadata"]["name"]}"', text))
     if spec["versions"][0].get("schema", {}).get("openAPIV3Schema", {}).get("type") != "object":
-        found.append(Problem.required("spec.versions[0].schema.openAPIV3Schema", "schemas are required"))
-    if old is not None and not found:
-        found += [
+        problems.append(Problem.required("spec.versions[0].schema.openAPIV3Schema", "schemas are required"))
+    if old is not None and not problems:
+        problems += [
             Problem.invalid(f"spec.{key}", f'"{spec[key]}"', "field is immutable")
             for key in ("group", "scope")
             if spec[key] != old["spec"][key]
         ]
-    return found
+    return problems
 
 
 def discovery(resources: list[Resource]) -> list[Json]:

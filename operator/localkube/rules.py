@@ -38,12 +38,12 @@ def broken(rule: Json, schema: Json, values: tuple[Any, Any], path: str) -> Prob
     about_old = re.search(r"\boldSelf\b", rule["rule"]) is not None
     if about_old and old is None and not rule.get("optionalOldSelf"):
         return None
-    known = {"self": _escaped(schema, value)} | ({"oldSelf": _escaped(schema, old)} if about_old else {})
+    variables = {"self": _escaped(schema, value)} | ({"oldSelf": _escaped(schema, old)} if about_old else {})
     try:
-        holds = _compiled(rule["rule"]).execute(known)
+        holds = _compiled(rule["rule"]).execute(variables)
         text = rule.get("message") or f"failed rule: {rule['rule']}"
         if holds is not True and "messageExpression" in rule:
-            text = str(_compiled(rule["messageExpression"]).execute(known))
+            text = str(_compiled(rule["messageExpression"]).execute(variables))
     except (RuntimeError, TypeError, ValueError) as error:
         text = f"{error} evaluating rule: {rule.get('message') or rule['rule']}"
         return Problem.invalid(path, f'"{schema.get("type", "")}"', text)
@@ -66,8 +66,8 @@ def _escaped(schema: Json, value: Any) -> Any:
         return [_escaped(schema.get("items") or {}, item) for item in value]
     if not isinstance(value, dict) or "properties" not in schema:
         return value
-    known = schema["properties"]
-    return {_name(k) if k in known else k: _escaped(known.get(k, {}), item) for k, item in value.items()}
+    properties = schema["properties"]
+    return {_name(k) if k in properties else k: _escaped(properties.get(k, {}), item) for k, item in value.items()}
 
 
 def _name(text: str) -> str:

@@ -148,12 +148,12 @@ def problems(schema: Json, value: Json, old: Json | None = None, part: str = "")
     """All that is wrong with a pruned and defaulted object, CEL rules last; `part`: the subresource that changes."""
     if part:
         inner = misfits(child(schema, part) or {}, value.get(part))
-        found = [replace(p, path=f"{part}.{p.path}".rstrip(".")) for p in inner]
+        wrong = [replace(p, path=f"{part}.{p.path}".rstrip(".")) for p in inner]
     else:  # metadata has rules of its own: see naming
-        found = misfits(schema | {"properties": schema["properties"] | {"metadata": {}}}, value)
-    if not any(p.reason in _BLOCKING for p in found):
-        return found + list(_broken_rules(schema, value, old, ""))
-    return found + ([Problem.invalid("<nil>", "null", _UNCHECKED)] if _has_rules(schema) else [])
+        wrong = misfits(schema | {"properties": schema["properties"] | {"metadata": {}}}, value)
+    if not any(p.reason in _BLOCKING for p in wrong):
+        return wrong + list(_broken_rules(schema, value, old, ""))
+    return wrong + ([Problem.invalid("<nil>", "null", _UNCHECKED)] if _has_rules(schema) else [])
 
 
 def misfits(schema: Json, value: Any, path: str = "") -> list[Problem]:
@@ -314,8 +314,8 @@ def _combined(schema: Json, value: Any, path: str) -> Iterator[Problem]:
             continue
         only = {"oneOf": "one and only one schema", "anyOf": "at least one schema", "allOf": "all the schemas"}[keyword]
         count = "Found none valid" if not valid else f"Found {valid} valid alternatives"
-        found = f". {count}" if keyword == "oneOf" else ""
-        yield Problem.invalid("<nil>", '""', f'"{path}" must validate {only} ({keyword}){found}')
+        counted = f". {count}" if keyword == "oneOf" else ""
+        yield Problem.invalid("<nil>", '""', f'"{path}" must validate {only} ({keyword}){counted}')
         if not valid or keyword == "allOf":
             yield from min((outcome for outcome in outcomes if outcome), key=len)
     if "not" in schema and not list(_walk(schema["not"], value, path)):
@@ -330,8 +330,8 @@ def _broken_rules(schema: Json, value: Any, old: Any, path: str) -> Iterator[Pro
     if not schema:
         return
     for rule in schema.get("x-kubernetes-validations", ()):
-        if found := rules.broken(rule, schema, (value, old), path):
-            yield found
+        if problem := rules.broken(rule, schema, (value, old), path):
+            yield problem
     if isinstance(value, dict):
         for key, item in value.items():
             before = old.get(key) if isinstance(old, dict) else None

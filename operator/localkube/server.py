@@ -85,11 +85,11 @@ class Server:
         return None if about is None else _json(about)
 
     def _discovered(self, path: str) -> Json | None:
-        known = self._writer.registry
-        groups = {r.group: _group(r) for r in known if r.group}
+        resources = self._writer.registry
+        groups = {r.group: _group(r) for r in resources if r.group}
         tops: dict[str, Json] = {
             "/version": VERSION,
-            "/openapi/v3": openapi.index(known) if path == "/openapi/v3" else {},
+            "/openapi/v3": openapi.index(resources) if path == "/openapi/v3" else {},
             "/api": {"kind": "APIVersions", "versions": ["v1"]},
             "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": list(groups.values())},
         } | {f"/apis/{name}": {"kind": "APIGroup", "apiVersion": "v1"} | group for name, group in groups.items()}
@@ -102,10 +102,10 @@ class Server:
         return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": entries}
 
     def _version_of(self, path: str) -> list[Resource]:
-        found = [r for r in self._writer.registry if r.path == path]
-        if not found:
+        resources = [r for r in self._writer.registry if r.path == path]
+        if not resources:
             raise errors.no_such_resource(path)
-        return found
+        return resources
 
     # ── objects ──────────────────────────────────────────────────────────────
     async def _serve(self, request: web.Request, warnings: list[str]) -> web.StreamResponse:

@@ -73,18 +73,18 @@ class Store:
 
         Refused with 410 when that version's history is not known (any more).
         """
-        found = self._objects[resource]
+        objects = self._objects[resource]
         if version is not None:
-            found = dict(found)
+            objects = dict(objects)
             for event in reversed(self.since(resource, version)):
-                found.pop(event.key[1:], None)
-                found |= {} if event.old is None else {event.key[1:]: event.old}
-        return [found[key] for key in sorted(found) if not namespace or key[0] == namespace]
+                objects.pop(event.key[1:], None)
+                objects |= {} if event.old is None else {event.key[1:]: event.old}
+        return [objects[key] for key in sorted(objects) if not namespace or key[0] == namespace]
 
     def everything(self) -> Iterator[tuple[Key, Json]]:
         """Every object there is."""
-        for resource, found in list(self._objects.items()):
-            for (namespace, name), item in list(found.items()):
+        for resource, objects in list(self._objects.items()):
+            for (namespace, name), item in list(objects.items()):
                 yield (resource, namespace, name), item
 
     def put(self, key: Key, item: Json) -> Json:

@@ -36,9 +36,9 @@ def _included(item: Json, include: str) -> Json | None:
 
 def _definition(resource: Resource, number: int, column: Column) -> Json:
     name, kind, priority, _ = column
-    told = {"format": "name"} if not number else resource.columns[number - 1] if resource.custom else {}
-    shape = {"name": name, "type": kind, "format": told.get("format", ""), "priority": priority}
-    return shape | {"description": told.get("description") or f"{name} of the {resource.kind}"}
+    declared = {"format": "name"} if not number else resource.columns[number - 1] if resource.custom else {}
+    shape = {"name": name, "type": kind, "format": declared.get("format", ""), "priority": priority}
+    return shape | {"description": declared.get("description") or f"{name} of the {resource.kind}"}
 
 
 def _columns(resource: Resource) -> list[Column]:
@@ -57,8 +57,8 @@ def _custom(column: Json) -> Column:
     kind, path = column["type"], column["jsonPath"]
 
     def cell(item: Json) -> Any:
-        found = jsonpath.find(item, path)
-        return _CELLS[kind](found[0]) if found else None  # of several the first
+        values = jsonpath.find(item, path)
+        return _CELLS[kind](values[0]) if values else None  # of several the first
 
     return column["name"], kind, column.get("priority", 0), cell
 
@@ -131,16 +131,16 @@ def _pod_ready(pod: Json) -> str:
 
 
 def _job_status(job: Json) -> str:
-    held = {c["type"] for c in job.get("status", {}).get("conditions", ()) if c["status"] == "True"}
+    conditions = {c["type"] for c in job.get("status", {}).get("conditions", ()) if c["status"] == "True"}
     for kind in ("Complete", "Failed"):
-        if kind in held:
+        if kind in conditions:
             return kind
     if "deletionTimestamp" in job["metadata"]:
         return "Terminating"
     for kind, word in (("Suspended", "Suspended"), ("FailureTarget", "FailureTarget")):
-        if kind in held:
+        if kind in conditions:
             return word
-    return "SuccessCriteriaMet" if "SuccessCriteriaMet" in held else "Running"
+    return "SuccessCriteriaMet" if "SuccessCriteriaMet" in conditions else "Running"
 
 
 def _job_duration(job: Json) -> str:
@@ -184,8 +184,8 @@ def _event_object(event: Json) -> str:
 
 def _at(path: str, kind: type = str, empty: Any = "") -> Callable[[Json], Any]:
     def cell(item: Json) -> Any:
-        found = jsonpath.find(item, path)
-        return kind(found[0]) if found else empty
+        values = jsonpath.find(item, path)
+        return kind(values[0]) if values else empty
 
     return cell
 

@@ -263,9 +263,9 @@ def _job_spec(spec: Json, path: str) -> Iterator[Problem]:
     for number, rule in enumerate(rules):
         yield from _failure_rule(rule, names, f"{path}.podFailurePolicy.rules[{number}]")
     replacement = spec.get("podReplacementPolicy", "Failed")
-    known = ("Failed",) if rules else ("Failed", "TerminatingOrFailed")
-    if replacement not in known:
-        yield Problem.unsupported(f"{path}.podReplacementPolicy", _shown(replacement), known)
+    allowed = ("Failed",) if rules else ("Failed", "TerminatingOrFailed")
+    if replacement not in allowed:
+        yield Problem.unsupported(f"{path}.podReplacementPolicy", _shown(replacement), allowed)
     yield from _pod_spec(template, f"{path}.template.spec")
     if template.get("restartPolicy") is None:
         yield Problem.required(f"{path}.template.spec.restartPolicy", 'valid values: "OnFailure", "Never"')

@@ -35,10 +35,10 @@ class Writer:
 
     def get(self, resource: Resource, namespace: str, name: str) -> Json:
         """The stored object, shared; refused with 404."""
-        found = self.store.get((resource.id, namespace, name))
-        if found is None:
+        item = self.store.get((resource.id, namespace, name))
+        if item is None:
             raise errors.not_found(resource.id, name)
-        return found
+        return item
 
     # ── create ───────────────────────────────────────────────────────────────
     def create(
@@ -80,10 +80,10 @@ class Writer:
             meta["generation"] = 1
 
     def _check_open(self, resource: Resource, namespace: str, meta: Json) -> None:
-        found = self.store.get(("namespaces", "", namespace))
-        if found is None:
+        item = self.store.get(("namespaces", "", namespace))
+        if item is None:
             raise errors.not_found("namespaces", namespace)
-        if found["status"]["phase"] == "Terminating":
+        if item["status"]["phase"] == "Terminating":
             raise errors.terminating(resource.id, meta.get("name", ""), namespace)
 
     # ── update and patch ─────────────────────────────────────────────────────
@@ -115,9 +115,9 @@ class Writer:
 
     def patch(self, resource: Resource, key: tuple[str, str], kind: str, body: Any, options: Options) -> Json:
         """Apply a patch of media type application/`kind`."""
-        known = _PATCHES[:2] + _PATCHES[3:] if resource.custom else _PATCHES
-        if kind not in known:
-            listed = ", ".join(f"application/{one}" for one in known)
+        supported = _PATCHES[:2] + _PATCHES[3:] if resource.custom else _PATCHES
+        if kind not in supported:
+            listed = ", ".join(f"application/{one}" for one in supported)
             message = f"the body of the request was in an unknown format - accepted media types include: {listed}"
             raise Refused(415, "UnsupportedMediaType", message if resource.custom else "415: Unsupported Media Type")
         if kind == "apply-patch+yaml":
@@ -205,12 +205,12 @@ class Writer:
 
     def _may_go(self, item: Json) -> bool:
         meta = item["metadata"]
-        held = (
+        finalizers = (
             meta.get("finalizers") or item.get("spec", {}).get("finalizers")
             if item["kind"] == "Namespace"
             else meta.get("finalizers")
         )
-        return not held and not meta.get("deletionGracePeriodSeconds")
+        return not finalizers and not meta.get("deletionGracePeriodSeconds")
 
     def bind(self, namespace: str, name: str, node: str) -> None:
         """A scheduler's word: the Pod belongs to that node from now on."""
@@ -290,16 +290,16 @@ class Writer:
         self._check(resource, item, old, options)
 
     def _check(self, resource: Resource, item: Json, old: Json | None, options: Options) -> None:
-        found = list(naming.problems(item, resource.id == "namespaces"))
+        problems = list(naming.problems(item, resource.id == "namespaces"))
         unqualified = list(naming.unqualified(item, old))
         if resource.custom:
-            found += schema.problems(resource.schema, item, old, options.subresource)
+            problems += schema.problems(resource.schema, item, old, options.subresource)
         elif resource.group in ("", "batch"):
-            found += unqualified
-        found += strategies.of(resource.id).check(item, old)
-        found += naming.untimely(item, old)
-        if found:
-            raise errors.invalid(resource.kind, resource.group, item["metadata"].get("name", ""), found)
+            problems += unqualified
+        problems += strategies.of(resource.id).check(item, old)
+        problems += naming.untimely(item, old)
+        if problems:
+            raise errors.invalid(resource.kind, resource.group, item["metadata"].get("name", ""), problems)
         if resource.custom:
             names = [problem.text.split('"')[1] for problem in unqualified]
             options.warnings.extend(f'metadata.finalizers: "{name}": {naming.ADVICE}' for name in names)

@@ -64,9 +64,9 @@ async def find(cluster: "Cluster", namespace: str, words: Sequence[str], tiers: 
             if kind not in allowed:
                 raise InvalidSpec(f"this command does not take a {kind}; it takes a {_either(allowed)}")
             key = Key(kind, namespace, name)
-            if (found := await _get(cluster, key)) is None:
+            if (manifest := await _get(cluster, key)) is None:
                 raise InvalidSpec(f"there is no {key}")
-            return found
+            return manifest
         case _:
             raise click.UsageError(ONE_OBJECT)
 
@@ -74,12 +74,12 @@ async def find(cluster: "Cluster", namespace: str, words: Sequence[str], tiers: 
 async def _by_name(cluster: "Cluster", namespace: str, name: str, tiers: Tiers) -> "Manifest":
     for tier in tiers:
         manifests = await asyncio.gather(*(_get(cluster, Key(kind, namespace, name)) for kind in tier))
-        found = [manifest for manifest in manifests if manifest is not None]
-        if len(found) > 1:
-            names = [f"{manifest['kind'].lower()}/{name}" for manifest in found]
-            raise InvalidSpec(f'"{name}" is the name of {len(found)} objects; say which: {_either(names)}')
-        if found:
-            return found[0]
+        matching = [manifest for manifest in manifests if manifest is not None]
+        if len(matching) > 1:
+            names = [f"{manifest['kind'].lower()}/{name}" for manifest in matching]
+            raise InvalidSpec(f'"{name}" is the name of {len(matching)} objects; say which: {_either(names)}')
+        if matching:
+            return matching[0]
     kinds = [kind for tier in tiers for kind in tier]
     listings = await asyncio.gather(*(cluster.list(kind, namespace, "") for kind in kinds))
     there = {item["metadata"]["name"]: None for listing in listings for item in listing.items}

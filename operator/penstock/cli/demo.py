@@ -138,16 +138,16 @@ async def _kill(stage: Stage, started: Local) -> None:
 async def _audited(stage: Stage, started: Local) -> None:
     stage.say("\nAn independent check reads the files and the table with DuckDB and plain Iceberg, without Penstock:")
     warehouse = started.volumes / "default" / "lake" / "warehouse"
-    found = await asyncio.to_thread(audit.audit, _exports(started), warehouse, "flights")
+    counts = await asyncio.to_thread(audit.audit, _exports(started), warehouse, "flights")
     table = Table(box=None, padding=(0, 3, 0, 0))
     for heading in ("", "rows", "checksum over every value"):
         table.add_column(heading, justify="right" if heading == "rows" else "left", header_style="dim")
-    table.add_row("in the files, without bad rows", f"{found.files.rows:,}", f"{found.files.checksum:09}")
-    table.add_row("in the table", f"{found.table.rows:,}", f"{found.table.checksum:09}")
+    table.add_row("in the files, without bad rows", f"{counts.files.rows:,}", f"{counts.files.checksum:09}")
+    table.add_row("in the table", f"{counts.table.rows:,}", f"{counts.table.checksum:09}")
     stage.show(table)
-    if not found.balanced:
-        raise InvalidSpec(f"the counts of the files and of the table differ: {found}")
-    stage.good(f"{found.lines:,} = {found.table.rows:,} + {found.bad:,}. No row is lost, duplicated or changed.")
+    if not counts.balanced:
+        raise InvalidSpec(f"the counts of the files and of the table differ: {counts}")
+    stage.good(f"{counts.lines:,} = {counts.table.rows:,} + {counts.bad:,}. No row is lost, duplicated or changed.")
 
 
 async def _delivery(stage: Stage, started: Local) -> None:

@@ -33,11 +33,11 @@ async def get(target: Target, everywhere: bool, watch: bool) -> None:
     console = terminal.console()
     namespace = None if everywhere else target.namespace
     if not watch or not console.is_terminal:
-        found = await objects_of(target, namespace)
-        if not found:
+        items = await objects_of(target, namespace)
+        if not items:
             terminal.echo(f"No Penstock objects in {'any namespace' if everywhere else f'namespace {namespace}'}.")
             return
-        console.print(picture.of(found, datetime.now(UTC), console.width))
+        console.print(picture.of(items, datetime.now(UTC), console.width))
         return
     with suppress(asyncio.CancelledError), Live(console=console, auto_refresh=False) as live:
         while True:

@@ -74,24 +74,24 @@ def passing(entry: Mapping[str, Any]) -> bool:
 
 def troubles(manifest: Mapping[str, Any]) -> list[Trouble]:
     """The conditions that are false and will not become true by waiting alone; each word of them once."""
-    found: dict[tuple[str, str], Trouble] = {}
+    troubles: dict[tuple[str, str], Trouble] = {}
     for kind in _IN_ORDER:
         entry = condition(manifest, kind)
         if entry is None or entry["status"] != "False" or passing(entry):
             continue
         trouble = Trouble(kind, entry["reason"], entry.get("message", ""))
-        found.setdefault((trouble.reason, trouble.message), trouble)
-    return list(found.values())
+        troubles.setdefault((trouble.reason, trouble.message), trouble)
+    return list(troubles.values())
 
 
 def held_up(manifest: Mapping[str, Any]) -> list[Trouble]:
     """The conditions that are unknown because a Pod cannot start; each word of them once."""
-    found: dict[str, Trouble] = {}
+    troubles: dict[str, Trouble] = {}
     for kind in _IN_ORDER:
         entry = condition(manifest, kind)
         if entry is not None and (entry["status"], entry["reason"]) == ("Unknown", "Waiting"):
-            found.setdefault(entry["message"], Trouble(kind, entry["reason"], entry["message"]))
-    return list(found.values())
+            troubles.setdefault(entry["message"], Trouble(kind, entry["reason"], entry["message"]))
+    return list(troubles.values())
 
 
 def numbers(manifest: Mapping[str, Any], now: datetime) -> list[str]:

