@@ -2,10 +2,9 @@
 #   docker build --target operator -t penstock-operator .
 #   docker build --target worker   -t penstock-worker .
 # Both run as a non-root user on a read-only root; they write to mounted volumes only.
-# BASE is any image with Python 3.11 or newer, its venv and pip. It is an argument because a digest belongs to your
-# registry and your patch level: the tag below moves. Pin yours, and every build starts from the same bytes:
-#   docker build --build-arg BASE=python:3.12-slim@sha256:… --target operator -t penstock-operator .
-ARG BASE=python:3.12-slim
+# BASE is any image with Python 3.11 or newer, its venv and pip. It is pinned by digest (an index of all platforms), so
+# every build begins with the same bytes. To renew it, look up the digest of the tag: docker pull python:3.12-slim
+ARG BASE=python:3.12-slim@sha256:78387bc3881b8273120a12ebe6c1ab22b018ccc2c9adf565ae1ac9b536e184ea
 
 FROM ${BASE} AS base
 # USER: libraries that ask who they are (kopf does) find no name for our uid in the image's user database.

@@ -1,14 +1,15 @@
 """The two targets of our Dockerfile as archives, built without a registry and kept by the hash of what goes in.
 
-buildah builds them, on `python:3.12-slim` where a registry can be reached, else on a base that debootstrap makes (once:
-45 s). pip in there reaches its index as pip on this machine does. A base and its layers stay in the cache, so that a
-change of our code costs seconds. All of it lies outside the checkout.
+buildah builds them, on the Dockerfile's base where a registry can be reached, else on a base that debootstrap makes
+(once: 45 s). pip in there reaches its index as pip on this machine does. A base and its layers stay in the cache, so
+that a change of our code costs seconds. All of it lies outside the checkout.
 """
 
 import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -27,7 +28,8 @@ TARGETS = ("operator", "worker")
 TAG = "dev"  # as in deploy/: any but `latest`, which would be pulled
 PAUSE = "localhost/pause:1"
 
-SLIM = "python:3.12-slim"
+SLIM = "@".join(re.findall(r"^ARG BASE=(.+):.+@(sha256:[0-9a-f]{64})$", (ROOT / "Dockerfile").read_text(), re.M)[0])
+"""The base that users have, by its digest: a reference with both tag and digest cannot be pulled by buildah."""
 BOOTSTRAPPED = "localhost/penstock-base:bookworm"
 SUITE = "bookworm"
 PACKAGES = "python3,python3-venv,ca-certificates"
