@@ -5,10 +5,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from penstock.api.fields import Schema
+from penstock.api.parsedfields import faults_together
+from penstock.api.parsing import Parsing
 from penstock.api.pods import Worker
 from penstock.api.source import Inspection
 from penstock.language.conditions import Conditions
-from penstock.language.model import Model
+from penstock.language.model import Faults, Model
 from penstock.language.scalars import (
     Generation,
     LongText,
@@ -59,6 +61,12 @@ class DatasetSpec(Model):
     ]
     description: Annotated[LongText | None, Field(description="Description of the table; stored with it.")] = None
     schema_: Annotated[Schema, Field(alias="schema", description="The table's columns.")]
+    parsing: Annotated[
+        Parsing | None,
+        Field(
+            description="How texts of the source become values, for all fields. A field's own setting takes precedence."
+        ),
+    ] = None
     write_mode: Annotated[
         WriteMode,
         Field(
@@ -85,6 +93,13 @@ class DatasetSpec(Model):
             raise ValueError("writeMode: upsert needs schema.primaryKey, the fields that identify a row")
         if self.write_mode != "upsert" and self.schema_.key:
             raise ValueError(f"schema.primaryKey goes with writeMode: upsert, not with {self.write_mode}")
+        return self
+
+    @model_validator(mode="after")
+    def _separators_differ(self) -> Self:
+        faults = [*faults_together(self.schema_, self.parsing)]
+        if faults:
+            raise Faults(faults)
         return self
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self, cast
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import ErrorDetails, InitErrorDetails
 
+from penstock.api import parsing
 from penstock.language import literals
 from penstock.language.model import Faults, Model
 from penstock.language.scalars import (
@@ -79,6 +80,11 @@ class SchemaField(Model):
         list[ShortText] | None,
         Field(max_length=32, description='Texts that mean no value in this column, for instance "NA".'),
     ] = None
+    trim: parsing.Trim = None
+    booleans: parsing.BooleanWords = None
+    time_zone: parsing.Zone = None
+    decimal: parsing.DecimalSeparator = None
+    thousands: parsing.ThousandsSeparator = None
     sensitive: Annotated[
         bool | None,
         Field(
@@ -115,10 +121,9 @@ class SchemaField(Model):
             yield f"enum goes with string, int and long, not with {self.type}"
         if self.formats is not None and bare not in ("date", "timestamp", "timestamptz"):
             yield f"formats go with date, timestamp and timestamptz, not with {self.type}"
-        elif bare != "timestamptz" and any(
-            re.search("%[zZ]", written.replace("%%", "")) for written in self.formats or []
-        ):
+        elif bare != "timestamptz" and any(literals.has_offset(written) for written in self.formats or []):
             yield f"formats: %z and %Z go with timestamptz; a {self.type} would lose the offset"
+        yield from _faults_of_parsing(self)
         yield from (f"formats: {fault}" for written in self.formats or [] if (fault := _format_fault(written)))
         values = [("enum", value) for value in self.enum or [] if listed]
         values += [(of, value) for of in ("minimum", "maximum") if ordered and (value := getattr(self, of)) is not None]
@@ -130,6 +135,18 @@ class SchemaField(Model):
                 yield f"{rule} {error}"
         if "minimum" in read and "maximum" in read and read["minimum"] > read["maximum"]:  # type: ignore[operator] # of one type
             yield f'minimum "{self.minimum}" is above maximum "{self.maximum}", so no value would be good'
+
+
+def _faults_of_parsing(field: SchemaField) -> Iterator[str]:
+    """Settings of a field that do not go with its type, or with one another."""
+    bare = field.type.partition("(")[0]
+    if field.booleans is not None and bare != "boolean":
+        yield f"booleans goes with boolean, not with {field.type}"
+    if field.time_zone is not None and bare != "timestamptz":
+        yield f"timeZone goes with timestamptz, not with {field.type}"
+    if (field.decimal is not None or field.thousands is not None) and not literals.is_number(field.type):
+        yield f"decimal and thousands go with numbers, not with {field.type}"
+    yield from parsing.separators_fault(field.decimal, field.thousands)
 
 
 def _scale_beyond_precision(decimal: str) -> str | None:

@@ -67,6 +67,16 @@ def check_format(written: str) -> None:
         raise ValueError(f'"{written}" has no directive, such as %Y, %m and %d: no date is written so')
 
 
+def has_offset(written: str) -> bool:
+    """Whether a format of dates and times has an offset or a zone: %z or %Z."""
+    return re.search("%[zZ]", written.replace("%%", "")) is not None
+
+
+def is_number(kind: str) -> bool:
+    """Whether a type of the language is a number's."""
+    return kind.partition("(")[0] in ("int", "long", "double", "decimal")
+
+
 def _whole(kind: str, written: str) -> int | None:
     fits = _WHOLE.fullmatch(written.strip())
     if fits is None:

@@ -68,3 +68,54 @@ def test_a_field_of_the_key_is_required() -> None:
 )
 def test_what_is_wrong_with_a_key(given: dict[str, Any], fault: str) -> None:
     assert said(given) == [fault]
+
+
+def with_field(kind: str, parsing: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
+    """A Dataset with a field of this type and these settings, and with settings for all fields."""
+    fields = {"schema": {"fields": [{"name": "v", "type": kind, **settings}]}}
+    return {"destinationRef": {"name": "lake"}, "table": "t", **fields, **({"parsing": parsing} if parsing else {})}
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        (
+            with_field("long", booleans={"trueValues": ["1"], "falseValues": ["0"]}),
+            "spec.schema.fields[0]: booleans goes with boolean, not with long",
+        ),
+        (
+            with_field("boolean", booleans={"trueValues": ["1"], "falseValues": ["0", "1"]}),
+            'spec.schema.fields[0].booleans: "1" is in trueValues and in falseValues',
+        ),
+        (
+            with_field("timestamp", timeZone="Europe/Paris"),
+            "spec.schema.fields[0]: timeZone goes with timestamptz, not with timestamp",
+        ),
+        (
+            with_field("string", decimal=","),
+            "spec.schema.fields[0]: decimal and thousands go with numbers, not with string",
+        ),
+        (
+            with_field("double", decimal=",", thousands=","),
+            "spec.schema.fields[0]: thousands must differ from decimal",
+        ),
+        (
+            with_field("double", {"thousands": ","}, decimal=","),
+            "spec: field v: thousands must differ from decimal; one of the two comes from parsing",
+        ),
+        (
+            with_field("date", {"dateFormats": ["%d.%m.%Y %z"]}),
+            "spec.parsing: dateFormats: %z and %Z go with timestampFormats; a date would lose the offset",
+        ),
+        (
+            with_field("date", {"timestampFormats": ["%q"]}),
+            'spec.parsing: timestampFormats: "%q" is no directive of strptime, in "%q"; for instance "%d.%m.%Y"',
+        ),
+        (
+            with_field("date", {"timeZone": "Europe/Pari"}),
+            'spec.parsing.timeZone: "Europe/Pari" is not a time zone of the IANA database; for instance "Europe/Paris"',
+        ),
+    ],
+)
+def test_what_is_wrong_with_settings_for_texts(given: dict[str, Any], fault: str) -> None:
+    assert said(given) == [fault]

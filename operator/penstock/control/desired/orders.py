@@ -3,6 +3,7 @@
 import dataclasses
 from typing import cast
 
+from penstock.api import parsedfields
 from penstock.api.dataset import DatasetSpec
 from penstock.api.destination import DestinationSpec
 from penstock.api.pipeline import PipelineDataset, PipelineSpec
@@ -146,7 +147,7 @@ def _dataset(
         destination=_destination(destination.name, destination.spec),
         table=spec.table,
         description=spec.description,
-        schema_=spec.schema_,
+        schema_=parsedfields.applied(spec.schema_, spec.parsing),
         write_mode=spec.write_mode,
         quality=spec.quality,
         stream=entry.stream if entry is not None else None,

@@ -14,6 +14,8 @@ class NumberFormat:
 
     decimal: str = "."
     thousands: str = ""
+    or_plain: bool = False
+    """Whether a text may as well be a number of JSON, which is always written with a point and without groups."""
 
 
 PLAIN_NUMBERS = NumberFormat()

@@ -11,6 +11,7 @@ from penstock.language import paths
 from penstock.language.errors import InvalidSpec
 from penstock.worker.ports.chunks import PLAIN_NUMBERS, Columns, NumberFormat
 from penstock.worker.rows import direct, engine, lossless, sourcenames
+from penstock.worker.rows.casts import Cast
 from penstock.worker.rows.origins import Origin
 from penstock.worker.rows.shaped import ShapedField
 
@@ -27,7 +28,7 @@ def shaped_field(number: int, field: SchemaField, origin: Origin, columns: Colum
         number,
         expression_sql=None,
         source_sql="",
-        cast=lossless.Cast("", ""),
+        cast=Cast("", ""),
         source_columns=tuple(columns.names[place] for place in places.values()),
         chunk_columns=tuple(f"c{place}" for place in places.values()),
         may_be_exact=columns.partial and bool(places),
@@ -37,8 +38,9 @@ def shaped_field(number: int, field: SchemaField, origin: Origin, columns: Colum
         path = None if columns.open else paths.of_column(origin.columns[0])
         if path is not None:
             return _from_path(shaped, path, columns, where)
-        column = _from_column(shaped, columns.types[place], columns.numbers, origin.written, where)
-        return _with_exponents(column) if columns.open and field.type in ("int", "long") else column
+        numbers = numbers_of(field, columns)
+        column = _from_column(shaped, columns.types[place], numbers, origin.written, where)
+        return _with_exponents(column, numbers) if columns.open and field.type in ("int", "long") else column
     return _from_expression(shaped, origin.expression, places, columns, where)
 
 
@@ -51,19 +53,18 @@ def _from_column(shaped: ShapedField, source: str, numbers: NumberFormat, writte
     if exact_is_text:  # the year 84107 is no date and NaN no decimal, and each a text like any other
         value = f"coalesce({shaped.exact}, {lossless.as_text(source, column)})"
         source = _TEXT
-    value = _without_null_values(value, source, field)
-    other = source == _TEXT and numbers != PLAIN_NUMBERS and lossless.is_number(field.type)
-    if other:
-        plain = lossless.plain_number(shaped.source, numbers)
-        cast = lossless.from_text(field.type, plain, shaped.attempt)
-    else:
-        cast = _cast(shaped, source, written, where)
-    reader = None if exact_is_text or other or field.formats else direct.reader(source, field.type)
+    value = _trimmed_or_null(value, source, field)
+    other = source == _TEXT and not is_plain(numbers) and lossless.is_number(field.type)
+    cast = _cast(shaped, source, written, where, numbers)
+    words = None if field.booleans is None else (field.booleans.true_values, field.booleans.false_values)
+    reader = None if exact_is_text or other or field.formats else direct.reader(source, field.type, words)
     reading = None
     if reader is not None:
         read, always = reader
-        nulls = direct.texts(field.null_values) if lossless.comes_as_text(source) else None
-        reading = direct.Reading(read, column, always, bool(field.required), null_values=nulls)
+        is_text = lossless.comes_as_text(source)
+        nulls = direct.texts(field.null_values) if is_text else None
+        trim = bool(field.trim) and is_text
+        reading = direct.Reading(read, column, always, bool(field.required), trim=trim, null_values=nulls)
         cast = cast.unless(shaped.direct_value)
     return replace(shaped, source_sql=value, cast=cast, direct=reading, exact_is_value=exact_is_text)
 
@@ -71,8 +72,9 @@ def _from_column(shaped: ShapedField, source: str, numbers: NumberFormat, writte
 def _from_path(shaped: ShapedField, path: paths.Path, columns: Columns, where: str) -> ShapedField:
     """The field as what a path into a column leads to."""
     sql, source = _inside(path, columns, shaped.field, where)
-    value = _without_null_values(sql, source, shaped.field)
-    return replace(shaped, source_sql=value, cast=_cast(shaped, source, path.shown, where))
+    value = _trimmed_or_null(sql, source, shaped.field)
+    numbers = _own_numbers(shaped.field, columns)
+    return replace(shaped, source_sql=value, cast=_cast(shaped, source, path.shown, where, numbers))
 
 
 def _inside(path: paths.Path, columns: Columns, field: SchemaField, where: str) -> tuple[str, str]:
@@ -100,10 +102,11 @@ def _inside(path: paths.Path, columns: Columns, field: SchemaField, where: str) 
     return sql, kind
 
 
-def _with_exponents(shaped: ShapedField) -> ShapedField:
+def _with_exponents(shaped: ShapedField, numbers: NumberFormat) -> ShapedField:
     """The same of JSON, in which 1E5 is as good a way to write a whole number as 100000."""
-    cast = lossless.from_text("decimal(38,0)", shaped.source, shaped.attempt)
-    cast = lossless.Cast(cast.attempt, f"TRY_CAST({cast.accept} AS {lossless.sql_type(shaped.field.type)})")
+    plain = lossless.plain_number(shaped.source, numbers)
+    cast = lossless.from_text("decimal(38,0)", plain, shaped.attempt)
+    cast = Cast(cast.attempt, f"TRY_CAST({cast.accept} AS {lossless.sql_type(shaped.field.type)})")
     return replace(shaped, cast=cast.unless(shaped.direct_value) if shaped.direct else cast)
 
 
@@ -123,32 +126,70 @@ def _from_expression(
     def type_of(part: str) -> str:
         return _type_of(part, columns, shaped.field, expression.written)
 
-    sql = expressions.sql(expression, stands_for, type_of, columns.numbers)
+    sql = expressions.sql(expression, stands_for, type_of, numbers_of(shaped.field, columns))
     source = _type_of(sql, columns, shaped.field, expression.written)
-    value = _without_null_values(f"{shaped.expression}.v", source, shaped.field)
-    cast = _cast(shaped, source, expression.written, where)
+    value = _trimmed_or_null(f"{shaped.expression}.v", source, shaped.field)
+    cast = _cast(shaped, source, expression.written, where, _own_numbers(shaped.field, columns))
     computed = f"TRY(struct_pack(v := {sql}))"
     grown = expression.growth
     share = grown.total.share if grown.texts else 0
     return replace(shaped, expression_sql=computed, source_sql=value, cast=cast, texts=grown.texts, share=share)
 
 
-def _without_null_values(value: str, source: str, field: SchemaField) -> str:
-    if not field.null_values or not lossless.comes_as_text(source):
+def _trimmed_or_null(value: str, source: str, field: SchemaField) -> str:
+    if not lossless.comes_as_text(source):
+        return value
+    if field.trim:
+        value = lossless.trimmed(value)
+    if not field.null_values:
         return value
     return f"CASE WHEN NOT {lossless.one_of(value, field.null_values)} THEN {value} END"
 
 
-def _cast(shaped: ShapedField, source: str, written: str, where: str) -> lossless.Cast:
+def _cast(shaped: ShapedField, source: str, written: str, where: str, numbers: NumberFormat) -> Cast:
     """The cast from the source type to the field's. Raises InvalidSpec where there is none."""
     field = shaped.field
     if source == _TEXT:
-        return lossless.from_text(field.type, shaped.source, shaped.attempt, field.formats or ())
+        text = lossless.plain_number(shaped.source, numbers) if lossless.is_number(field.type) else shaped.source
+        return lossless.from_text(field.type, text, shaped.attempt, _texts(field))
     cast = lossless.from_type(source, field.type, shaped.source, shaped.attempt)
     if cast is None:
         message = f"{where}: field {field.name} is {field.type}, and {written} is {source}, which never is one."
         raise InvalidSpec(f"{message} Change the type, or convert it in `from`.", "WrongSpecification")
     return cast
+
+
+def _texts(field: SchemaField) -> lossless.Texts:
+    """How texts of the field write days, times, and true and false."""
+    texts = lossless.Texts(tuple(field.formats or ()), field.time_zone)
+    if field.booleans is None:
+        return texts
+    return replace(texts, true=tuple(field.booleans.true_values), false=tuple(field.booleans.false_values))
+
+
+def numbers_of(field: SchemaField, columns: Columns) -> NumberFormat:
+    """How texts write the field's numbers: by its own settings, else by the format's.
+
+    Raises InvalidSpec where its one separator is the format's other one.
+    """
+    if field.decimal is None and field.thousands is None:
+        return columns.numbers
+    decimal = field.decimal or columns.numbers.decimal
+    thousands = columns.numbers.thousands if field.thousands is None else field.thousands
+    if decimal == thousands:
+        message = f'field {field.name}: "{decimal}" is the decimal and the thousands separator'
+        raise InvalidSpec(f"{message}: one is the field's, the other that of the format. Set both.")
+    return NumberFormat(decimal, thousands, or_plain=columns.open)
+
+
+def _own_numbers(field: SchemaField, columns: Columns) -> NumberFormat:
+    """The same where the format has no say: in what an expression gives, and in nested values."""
+    return PLAIN_NUMBERS if field.decimal is None and field.thousands is None else numbers_of(field, columns)
+
+
+def is_plain(numbers: NumberFormat) -> bool:
+    """Whether numbers are written with a point and without groups."""
+    return (numbers.decimal, numbers.thousands) == (PLAIN_NUMBERS.decimal, PLAIN_NUMBERS.thousands)
 
 
 def _type_of(sql: str, columns: Columns, field: SchemaField, written: str) -> str:

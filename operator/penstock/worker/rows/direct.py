@@ -58,6 +58,8 @@ _MOST_DIGITS = 38
 
 Values = tuple[pa.Array, pa.BooleanArray | None]
 """A value for each cell, and which of them are certain; None: all are. A null of the source is a certain null."""
+Words = tuple[Sequence[str], Sequence[str]]
+"""The texts that mean true, and those that mean false."""
 Read = Callable[[pa.Array], Values]
 
 
@@ -70,6 +72,8 @@ class Reading:
     always: bool
     """Whether every cell becomes a value: only rules can make a row bad."""
     required: bool = False
+    trim: bool = False
+    """Whether white space at both ends of a text is left out."""
     null_values: pa.Array | None = None
     enum: pa.Array | None = None
     minimum: pa.Scalar | None = None
@@ -82,6 +86,8 @@ class Reading:
     def values(self, rows: pa.Table) -> tuple[pa.Array, pa.BooleanArray | None]:
         """The field's values, and which rows are certainly good; None: all are."""
         source = arrays.one(rows[self.column])
+        if self.trim:
+            source = pc.utf8_trim(source, lossless.WHITE_SPACE)
         if self.null_values is not None:
             source = pc.if_else(pc.is_in(source, self.null_values), None, source)
         values, certain = self.read(source)
@@ -108,13 +114,16 @@ class Reading:
         return rules
 
 
-def reader(source: str, kind: str) -> tuple[Read, bool] | None:
-    """What reads cells of the source type as `kind`, and whether all of them; None where only SQL does."""
+def reader(source: str, kind: str, words: Words | None = None) -> tuple[Read, bool] | None:
+    """What reads cells of the source type as `kind`, and whether all of them; None where only SQL does.
+
+    `words` are the texts that mean true and false, where they are not the usual ones.
+    """
     if (source, kind) in _SAME or (kind == "string" and lossless.comes_as_text(source)):
         return lambda cells: (cells, None), True
     if source == "VARCHAR":
         readable = kind in _TEXT or kind.startswith("decimal")
-        return (lambda cells: written(kind, cells), False) if readable else None
+        return (lambda cells: written(kind, cells, words), False) if readable else None
     if (source, kind) in _WIDER or _is_wider_decimal(source, kind):
         return lambda cells: (cells.cast(arrow_type(kind)), None), True
     return None
@@ -137,7 +146,7 @@ def _is_wider_decimal(source: str, kind: str) -> bool:
     return finer >= scale and wider - finer >= precision - scale
 
 
-def written(kind: str, cells: pa.Array) -> Values:
+def written(kind: str, cells: pa.Array, words: Words | None = None) -> Values:
     """Plainly written texts as values of the type.
 
     Certain are: digits alone, few enough to fit; numbers that Arrow's cast and ours take alike; the words for true and
@@ -145,8 +154,9 @@ def written(kind: str, cells: pa.Array) -> Values:
     and hours past 23.
     """
     if kind == "boolean":
-        place = pc.index_in(cells, pa.array([*lossless.TRUE, *lossless.FALSE]), skip_nulls=True)
-        values = pc.less(place, len(lossless.TRUE))
+        true, false = words or (lossless.TRUE, lossless.FALSE)
+        place = pc.index_in(cells, pa.array([*true, *false]), skip_nulls=True)
+        values = pc.less(place, len(true))
         return values, _as_certain(values, cells)
     values = _cast(kind, cells)
     if kind in _LENGTHS:  # Arrow knows a year 0

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from penstock.language import literals
 from penstock.worker.ports.chunks import PLAIN_NUMBERS, NumberFormat
-from penstock.worker.rows import engine, patterns
+from penstock.worker.rows import engine, patterns, zones
+from penstock.worker.rows.casts import Cast
 
 INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 _FLOATS = ("FLOAT", "DOUBLE")
@@ -38,6 +39,11 @@ _SQL = {
 
 TRUE = ("true", "True", "TRUE", "t", "T", "yes", "Yes", "YES", "y", "Y", "1")
 FALSE = ("false", "False", "FALSE", "f", "F", "no", "No", "NO", "n", "N", "0")
+WHITE_SPACE = "".join(
+    chr(code)
+    for code in (*range(9, 14), 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000)
+)
+"""The characters that Unicode has as white space."""
 _INTEGER = r"\s*[+-]?\d+(\.0*)?\s*"
 _MANTISSA, _POWER = r"\s*[+-]?(\d+(\.\d*)?|\.\d+)", r"[eE][+-]?\d+"
 _NUMBER, _EXPONENT = rf"{_MANTISSA}({_POWER})?\s*", rf"{_MANTISSA}{_POWER}\s*"
@@ -54,16 +60,16 @@ _DIGITS_OF_DECIMALS = 38
 
 
 @dataclass(frozen=True)
-class Cast:
-    """Two SQL expressions: `attempt` over the source value, `accept` over both; NULL where the value does not fit."""
+class Texts:
+    """How texts write dates and times (`formats` and the zone of those without an offset), and true and false."""
 
-    attempt: str
-    accept: str
+    formats: tuple[str, ...] = ()
+    zone: str | None = None
+    true: tuple[str, ...] = TRUE
+    false: tuple[str, ...] = FALSE
 
-    def unless(self, value: str) -> "Cast":
-        """The same, not computed where the column `value` has the value already."""
-        attempt = f"CASE WHEN {value} IS NULL THEN {self.attempt} END"
-        return Cast(attempt, f"CASE WHEN {value} IS NOT NULL THEN {value} ELSE {self.accept} END")
+
+AS_USUAL = Texts()
 
 
 def sql_type(kind: str) -> str:
@@ -83,17 +89,20 @@ def comes_as_text(source: str) -> bool:
     return source in _AS_TEXT or wide
 
 
-def from_text(kind: str, x: str, t: str, formats: Sequence[str] = ()) -> Cast:  # noqa: PLR0911 - one case a type
+def from_text(kind: str, x: str, t: str, texts: Texts = AS_USUAL) -> Cast:  # noqa: PLR0911 - one case a type
     """Read the text `x` as `kind`; `t` names the attempt's column."""
     target = sql_type(kind)
-    if formats:
-        return _formatted(target, x, t, formats)
+    if texts.zone is not None and target == "TIMESTAMPTZ":
+        return zones.from_text(x, t, texts.zone, texts.formats)
+    if texts.formats:
+        return _formatted(target, x, t, texts.formats)
     attempt = f"TRY_CAST({x} AS {target})"
     match target:
         case "VARCHAR":
             return Cast(x, t)
         case "BOOLEAN":
-            return Cast(f"CASE WHEN {x} IN {_list(TRUE)} THEN true WHEN {x} IN {_list(FALSE)} THEN false END", t)
+            true, false = _list(texts.true), _list(texts.false)
+            return Cast(f"CASE WHEN {x} IN {true} THEN true WHEN {x} IN {false} THEN false END", t)
         case "INTEGER" | "BIGINT":
             return Cast(attempt, _canonical_or(t, x, _full(x, _INTEGER)))
         case "DOUBLE":
@@ -113,15 +122,20 @@ def from_text(kind: str, x: str, t: str, formats: Sequence[str] = ()) -> Cast:  
 def plain_number(x: str, numbers: NumberFormat) -> str:
     """SQL for the text `x`, which writes a number in that format, as Python and SQL write it; NULL where it does not.
 
-    Groups have three digits each: `1.5` is no number where the point stands between thousands.
+    Groups have three digits each: `1.5` is no number where the point stands between thousands. With `or_plain`, a
+    number that is written plainly is read, too; one that would be another number by the format is NULL.
     """
-    if numbers == PLAIN_NUMBERS:
+    if numbers.decimal == PLAIN_NUMBERS.decimal and numbers.thousands == PLAIN_NUMBERS.thousands:
         return x
     point, comma = re.escape(numbers.decimal), re.escape(numbers.thousands)
     digits_ = r"\d+" if not comma else rf"(\d+|\d{{1,3}}({comma}\d{{3}})+)"
     written = rf"\s*[+-]?({digits_}({point}\d*)?|{point}\d+)([eE][+-]?\d+)?\s*"
     plain = f"replace(trim({x}), {engine.text(numbers.thousands)}, '')" if comma else x
-    return f"CASE WHEN {_full(x, written)} THEN replace({plain}, {engine.text(numbers.decimal)}, '.') END"
+    by_format = f"WHEN {_full(x, written)} THEN replace({plain}, {engine.text(numbers.decimal)}, '.') END"
+    if not numbers.or_plain:
+        return f"CASE {by_format}"
+    either = f"{_full(x, written)} AND contains({x}, '.')" if numbers.thousands == "." else "false"
+    return f"CASE WHEN {_full(x, _NUMBER)} THEN CASE WHEN NOT ({either}) THEN {x} END {by_format}"
 
 
 def is_number(kind: str) -> bool:
@@ -172,6 +186,11 @@ def as_text(source: str, x: str) -> str:
         return x if comes_as_text(source) else f"CAST({x} AS VARCHAR)"
     plain = "TIMESTAMPTZ" if source in _ZONED else "DATE" if source == "DATE" else "TIMESTAMP"
     return f"CASE WHEN {patterns.in_years(plain, f'CAST({x} AS {plain})')} THEN CAST({x} AS VARCHAR) END"
+
+
+def trimmed(x: str) -> str:
+    """SQL for the text `x` without `WHITE_SPACE` at both ends."""
+    return f"trim({x}, {engine.text(WHITE_SPACE)})"
 
 
 def one_of(text: str, values: Sequence[str]) -> str:

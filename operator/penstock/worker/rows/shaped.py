@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from penstock.api.fields import SchemaField
-from penstock.worker.rows import direct, engine, lossless
+from penstock.worker.rows import direct, engine
+from penstock.worker.rows.casts import Cast
 
 EXACT = "exact"
 """The column, beside a chunk's own, with the texts of its exact cells: a JSON object by column, null without any."""
@@ -51,7 +52,7 @@ class ShapedField:
     """What `from` computes; None where it names a column."""
     source_sql: str
     """The value before it is cast: the column, or what the expression gave; null where it is one of the null values."""
-    cast: lossless.Cast
+    cast: Cast
     source_columns: tuple[str, ...]
     """Names of the columns that it is made of."""
     chunk_columns: tuple[str, ...]
