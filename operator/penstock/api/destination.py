@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import Field, model_validator
 
 from penstock.api.source import Inspection, Location
+from penstock.api.waiting import MaxConcurrentRuns
 from penstock.connectors.registry import DESTINATIONS
 from penstock.language.auth import Auth
 from penstock.language.conditions import Conditions
@@ -25,6 +26,7 @@ class DestinationSpec(Model):
 
     connector: Annotated[DestinationConnector, Field(description="The system; exactly one member.")]
     auth: Annotated[Auth | None, Field(description="How to authenticate. Default: without credentials.")] = None
+    max_concurrent_runs: MaxConcurrentRuns = None
     suspend: Annotated[bool, Field(description="Start no run that writes to it. Runs that have started continue.")] = (
         False
     )

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from penstock.api.source import Failure, PodWaits
+from penstock.api.waiting import RunWaits
 from penstock.language.conditions import Conditions
 from penstock.language.model import Model
 from penstock.language.scalars import Cron, Duration, Generation, Name, Nonce, ShortText, Time, TimeZone, Word
@@ -134,6 +135,7 @@ class Run(Model):
     trigger: Annotated[
         Word | None, Field(description="What started it: nonce, requested, schedule, manual or first.")
     ] = None
+    waiting: Annotated[RunWaits | None, Field(description="What it waits for, while its state is Waiting.")] = None
     pod_waits: Annotated[PodWaits | None, Field(description="Why its Pod does not start.")] = None
     last_failure: Annotated[
         Failure | None, Field(description="How the previous attempt failed, while an attempt runs.")

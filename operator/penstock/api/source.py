@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
 
+from penstock.api.waiting import MaxConcurrentRuns
 from penstock.connectors.registry import SOURCES
 from penstock.language.auth import Auth
 from penstock.language.conditions import Conditions
@@ -22,6 +23,7 @@ class SourceSpec(Model):
 
     connector: Annotated[SourceConnector, Field(description="The system; exactly one member.")]
     auth: Annotated[Auth | None, Field(description="How to authenticate. Default: without credentials.")] = None
+    max_concurrent_runs: MaxConcurrentRuns = None
     suspend: Annotated[
         bool, Field(description="Start no run that reads this Source. Runs that have started continue.")
     ] = False

@@ -1,7 +1,7 @@
 """Fourth station: which runs must exist now, which may start, which are past keeping. Pure; time is passed in."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
@@ -19,7 +19,7 @@ from penstock.control.desired.runs import Start
 from penstock.control.observe import Observed, Seen
 from penstock.control.resolve import Graph
 from penstock.control.settings import Settings
-from penstock.language import times, words
+from penstock.language import times
 from penstock.language.conditions import Reason
 from penstock.language.model import Model
 from penstock.runs.order import OrderKind, RunOrder
@@ -160,27 +160,6 @@ def next_attempt(graph: Graph, seen: Seen) -> datetime | None:
     failed = retried(graph, seen)
     startable = graph.problem is None and graph.suspended is None and not graph.meta.deleting
     return retry_time(failed, graph.settings) if failed is not None and startable else None
-
-
-def why_waiting(graph: Graph, purpose: OrderKind, rivals: Iterable[Observed]) -> str | None:
-    """What keeps a waiting run from starting, in words; None when it may start.
-
-    `rivals` are the runs under way on the same Datasets: one writer at a time.
-    """
-    if graph.meta.deleting:
-        return f"{graph.key.kind} {graph.key.name} is being deleted"
-    if graph.problem is not None:
-        return graph.problem.message
-    if (suspended := graph.suspended) is not None:
-        return suspended
-    for node in graph.nodes:
-        reachable, ready = node.condition("Reachable"), node.condition("Ready")
-        if reachable is not None and reachable.status == "False":
-            return f"{node.title} is not reachable: {words.without_subject(reachable.message, node.title)}"
-        if node.key.kind == "Dataset" and (ready is None or ready.status != "True"):
-            return f"Dataset {node.name} is not ready yet"
-    writer = next((rival for rival in rivals if purpose == "ingest" and rival.purpose in ("ingest", "migrate")), None)
-    return f"Job {writer.job} is writing the same Dataset" if writer is not None else None
 
 
 def expired(graph: Graph, seen: Seen, now: datetime) -> list[Observed]:

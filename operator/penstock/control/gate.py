@@ -13,7 +13,7 @@ from datetime import datetime
 
 from penstock.api import objects
 from penstock.api.objects import Key
-from penstock.control import apply, due, encoding, observe, resolve
+from penstock.control import apply, due, encoding, limits, observe, resolve, waiting
 from penstock.control.cluster import owners
 from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Manifest, NotFound, Ref, Unavailable
 from penstock.control.cluster.store import WRITERS, Store, datasets_of, waits
@@ -53,7 +53,8 @@ class Gate:
         self.keys: dict[Key | None, None] = {None: None}
         """Owners whose waiting Jobs are to be considered again; None is all of them, as after a start."""
         self._released: set[Key] = set()
-        """Datasets that a Job has ceased to write, so that the next one may."""
+        """Datasets that a Job has ceased to write and systems that a run has ceased to use: the next one may."""
+        self._queue = limits.Queue()
         self._turn = asyncio.Lock()
 
     def notify(self, key: Key) -> None:
@@ -61,6 +62,8 @@ class Gate:
         self._released |= self._store.take_released()
         if self._store.waiting_jobs(key):
             self.keys[key] = None
+        if self._queue.next(key) is not None:
+            self._released.add(key)  # its limit may have changed
         if self.keys or self._released:
             self._changed.set()
 
@@ -85,23 +88,42 @@ class Gate:
         keys, self.keys = self.keys, {}
         released, self._released = self._released | self._store.take_released(), set()
         complete = True
-        for dataset in sorted(released):
-            complete = await self._admit_writer(dataset) and complete
-        waiting = {ref: None for key in keys for ref in self._store.waiting_jobs(key)}
-        for ref in sorted(waiting, key=self._age):
+        for key in sorted(released):
+            admit = self._admit_writer if key.kind == "Dataset" else self._admit_user
+            complete = await admit(key) and complete
+        concerned = {ref: None for key in keys for ref in self._store.waiting_jobs(key)}
+        for ref in sorted(concerned, key=self._age):
             complete = await self._admit(ref) and complete
         return complete
 
     async def _admit_writer(self, dataset: Key) -> bool:
         """Admit the oldest Job that waits to write a Dataset and may; False if that should be tried again soon."""
-        position, complete = 0, True
+        complete = True
+        positions = dict.fromkeys(self._store.waiting_writers(dataset), 0)
         while not self._store.writing_jobs(dataset):
-            ref = self._store.waiting_writer(dataset, position)
-            if ref is None:
+            heads = {part: self._store.waiting_writer(dataset, part, place) for part, place in positions.items()}
+            oldest = min(((self._age(ref), part) for part, ref in heads.items() if ref is not None), default=None)
+            if oldest is None:
                 break
+            (_, ref), part = oldest
             complete = await self._admit(ref) and complete
-            if self._store.waiting_writer(dataset, position) == ref:
-                position += 1
+            if ref in self._queue:
+                del positions[part]  # what it uses is full, for the others of this part too
+            elif self._store.waiting_writer(dataset, part, positions[part]) == ref:
+                positions[part] += 1
+        return complete
+
+    async def _admit_user(self, system: Key) -> bool:
+        """Admit Jobs that wait for a Source or Destination until it is full; False if that should be repeated soon."""
+        complete = True
+        while (head := self._queue.next(system)) is not None and not limits.is_full(system, self._store):
+            ref, systems = head
+            other = limits.full(systems, self._store)
+            if other is not None:
+                self._queue.move(systems, other)
+                continue
+            self._queue.remove(ref)
+            complete = await self._admit(ref) and complete
         return complete
 
     async def _admit(self, ref: Ref) -> bool:
@@ -128,6 +150,7 @@ class Gate:
         return str(job["metadata"].get("creationTimestamp", "")) if job is not None else "", ref
 
     async def _consider(self, ref: Ref) -> None:
+        self._queue.remove(ref)
         job = self._store.child(ref)
         owner = self._store.owner_of(job) if job is not None else None
         if job is None or owner is None or not waits(job):
@@ -141,12 +164,22 @@ class Gate:
             or job["metadata"]["uid"] not in {child["metadata"]["uid"] for child in graph.children}
         ):
             return
+        if graph.full is not None:
+            self._queue.add(ref, self._age(ref)[0], waiting.systems(graph), graph.full)
+            return
         await encoding.prepare(orders.of(graph))
         if self._store.child(ref) is not job:
             return  # it has changed meanwhile, and that has notified us
         seen = next(iter(observe.runs([job], {}).runs), None)
-        if seen is not None and due.why_waiting(graph, seen.purpose, self._rivals(job)) is None:
+        graph = resolve.with_children(graph, self._store)  # others may have started meanwhile
+        if seen is None:
+            return
+        # Of the Datasets that the Pipeline names now; the Job may be of a time when it named others.
+        obstacle = waiting.obstacle(graph, seen.purpose, observe.runs(graph.rivals, {}).runs)
+        if obstacle is None:
             await self._start(graph, job, seen)
+        elif obstacle.cause == "DatasetBusy":
+            await self._renew(graph, job, seen)
 
     def _rivals(self, job: Manifest) -> list[Observed]:
         """Runs that write the Datasets that a Job works on."""
@@ -161,15 +194,10 @@ class Gate:
         order = orders.of(graph)
         if order is None or not self._written(graph, order):
             return
-        slot, end = seen.slot, seen.interval_end or times.text(self._clock())
-        run = seen.run or due.run_id(graph, slot)
         if not desired_runs.is_current(job, graph, order):
-            # The Pod template of a Job cannot be changed, and this one was made from an older order or image.
-            start = Start(order, slot, run, end, seen.attempt + bool(seen.run), suspended=True, trigger=seen.trigger)
-            await apply.create(graph, desired_runs.job(graph, start), self._cluster, self._store)
-            await apply.delete(job, self._cluster, self._store)
-            self.notify(graph.key)
+            await self._replace(graph, job, seen, admitted=True)
             return
+        slot, end, run = self._identity(graph, seen)
         stamps = {objects.RUN_ID: run, objects.INTERVAL_END: end, objects.ATTEMPT: str(seen.attempt)}
         patch = {
             # The version: whoever changed the Job since we saw it, suspended it for good, say, is heeded first.
@@ -184,6 +212,35 @@ class Gate:
             self._store.put_child(await self._cluster.patch(Ref.of(job), patch))
         except NotFound:
             self._store.remove_child(job)
+
+    async def _renew(self, graph: Graph, job: Manifest, seen: Observed) -> None:
+        """Replace a Job that names other Datasets than its Pipeline by one that waits for the right ones."""
+        order = orders.of(graph)
+        if order is not None and self._written(graph, order) and not desired_runs.is_current(job, graph, order):
+            await self._replace(graph, job, seen, admitted=False)
+
+    async def _replace(self, graph: Graph, job: Manifest, seen: Observed, *, admitted: bool) -> None:
+        """Replace a Job that was made from an older order or image: the Pod template of a Job cannot be changed.
+
+        One that is `admitted` starts at once: it would lose its place in the queue if it waited again.
+        """
+        order = orders.of(graph)
+        if order is None:
+            return
+        slot, end, run = self._identity(graph, seen)
+        attempt = seen.attempt + bool(seen.run)
+        start = Start(order, slot, run, end, attempt, suspended=not admitted, trigger=seen.trigger)
+        replacement = desired_runs.job(graph, start)
+        if admitted:
+            replacement["metadata"]["annotations"][objects.ADMITTED] = times.text(self._clock())
+        await apply.create(graph, replacement, self._cluster, self._store)
+        await apply.delete(job, self._cluster, self._store)
+        self.notify(graph.key)
+
+    def _identity(self, graph: Graph, seen: Observed) -> tuple[str, str, str]:
+        """The slot of a run, the end of its interval (RFC 3339) and its id."""
+        end = seen.interval_end or times.text(self._clock())
+        return seen.slot, end, seen.run or due.run_id(graph, seen.slot)
 
     def _written(self, graph: Graph, order: RunOrder) -> bool:
         """Whether the order is there to be mounted; else the reconciliation that writes it notifies us."""

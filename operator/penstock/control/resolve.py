@@ -12,6 +12,7 @@ from penstock.api.objects import Key, KindName, Meta
 from penstock.api.pipeline import PipelineDataset, PipelineSpec
 from penstock.api.source import SourceSpec
 from penstock.api.subscription import SubscriptionSpec
+from penstock.control import limits
 from penstock.control.cluster.port import Manifest
 from penstock.control.cluster.store import Store
 from penstock.control.settings import Settings
@@ -119,6 +120,9 @@ class Graph:
     """Jobs, anyone's, that write or wrote this Dataset's table, as far as status does not have their reports yet."""
     rivals: tuple[Manifest, ...] = ()
     """Jobs, anyone's, that run and write the Datasets of this Pipeline: one writes at a time."""
+    full: Key | None = None
+    """A Source or Destination of this Pipeline or Subscription that as many runs use as its `maxConcurrentRuns` allows.
+    """
     last_use: tuple[Manifest, ...] = ()
     """The Job, anyone's, that used this Source or Destination and ended last; one or none."""
     pods: Mapping[str, tuple[Manifest, ...]] = field(default_factory=dict)
@@ -203,11 +207,27 @@ def with_children(graph: Graph, store: Store) -> Graph:
     last_use = (user,) if user is not None else ()
     jobs = [child for child in (*children, *dataset_jobs, *last_use) if child["kind"] == "Job"]
     pods = {job["metadata"]["name"]: tuple(store.pods(job)) for job in jobs}
-    now = (children, dataset_jobs, rivals, last_use, pods)
-    if now == (graph.children, graph.dataset_jobs, graph.rivals, graph.last_use, graph.pods):
+    full = _full(graph, store)
+    now = (children, dataset_jobs, rivals, full, last_use, pods)
+    if now == (graph.children, graph.dataset_jobs, graph.rivals, graph.full, graph.last_use, graph.pods):
         return graph
     # What was derived from the spec and the nodes stays: it does not depend on children.
-    return replace(graph, children=children, dataset_jobs=dataset_jobs, rivals=rivals, last_use=last_use, pods=pods)
+    return replace(
+        graph,
+        children=children,
+        dataset_jobs=dataset_jobs,
+        rivals=rivals,
+        full=full,
+        last_use=last_use,
+        pods=pods,
+    )
+
+
+def _full(graph: Graph, store: Store) -> Key | None:
+    """What is full of the systems that a run of a Pipeline or Subscription uses."""
+    if graph.key.kind not in ("Pipeline", "Subscription"):
+        return None
+    return limits.full((node.key for node in graph.nodes if node.key.kind in ("Source", "Destination")), store)
 
 
 def _dataset_jobs(graph: Graph, store: Store) -> tuple[Manifest, ...]:

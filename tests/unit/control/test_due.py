@@ -284,9 +284,6 @@ def test_a_table_is_not_made_in_a_lake_that_does_not_answer() -> None:
     assert due.runs(_graph(stage, "Dataset"), NOTHING, NOW) == []
 
 
-# ── what may start ──
-
-
 def _condition(kind: str, status: str, message: str = "") -> dict[str, Any]:
     return {"type": kind, "status": status, "reason": "X", "message": message, "lastTransitionTime": jobs.BEGAN}
 
@@ -294,46 +291,6 @@ def _condition(kind: str, status: str, message: str = "") -> dict[str, Any]:
 def _unreachable(stage: Scene, destination: str, message: str = "no route to host") -> None:
     down = [_condition("Reachable", "False", message)]
     stage.cluster.change(Ref("Destination", "default", destination), {"status": {"conditions": down}})
-
-
-def _ready(stage: Scene) -> None:
-    stage.cluster.change(_ref("Dataset"), {"status": {"conditions": [_condition("Ready", "True")]}})
-
-
-def test_a_run_may_start_when_all_it_needs_is_ready() -> None:
-    stage = scene.quickstart()
-    _ready(stage)
-    assert due.why_waiting(_graph(stage), "ingest", []) is None
-
-
-def test_what_holds_a_run_back_is_told_in_words() -> None:
-    stage = scene.quickstart()
-    assert due.why_waiting(_graph(stage), "ingest", []) == "Dataset cities is not ready yet"
-    _ready(stage)
-    _unreachable(stage, "lake")
-    assert due.why_waiting(_graph(stage), "ingest", []) == "Destination lake is not reachable: no route to host"
-    _unreachable(stage, "lake", "Destination lake: no route to host")
-    assert due.why_waiting(_graph(stage), "ingest", []) == "Destination lake is not reachable: no route to host"
-    stage.apply(manifests.pipeline(suspend=True))
-    assert due.why_waiting(_graph(stage), "ingest", []) == "Pipeline cities is suspended"
-    stage.apply(manifests.dataset(writeMode="replace"))
-    assert "goes with writeMode append" in str(due.why_waiting(_graph(stage), "ingest", []))
-
-
-@pytest.mark.parametrize(
-    ("purpose", "rival", "held"),
-    [
-        ("ingest", "ingest", True),
-        ("ingest", "migrate", True),
-        ("ingest", "deliver", False),
-        ("deliver", "ingest", False),
-    ],
-)
-def test_a_dataset_has_one_writer_at_a_time_and_any_number_of_readers(purpose: Any, rival: Any, held: bool) -> None:
-    stage = scene.quickstart()
-    _ready(stage)
-    words = due.why_waiting(_graph(stage), purpose, [jobs.observed("other", purpose=rival, state="Running")])
-    assert words == ("Job other is writing the same Dataset" if held else None)
 
 
 # ── past keeping ──

@@ -59,7 +59,9 @@ def test_two_pipelines_that_write_one_dataset_take_turns() -> None:
     stage.settle()
     (first,) = _running(stage)
     assert first.startswith("cities-ingest")
-    assert "is writing the same Dataset" in stage.status("Pipeline", "twin")["lastRun"]["message"]
+    waiting = stage.status("Pipeline", "twin")["lastRun"]
+    assert waiting["message"] == "another run is writing the same Dataset"
+    assert waiting["waiting"] == {"cause": "DatasetBusy", "since": jobs.BEGAN}
     stage.finish(stage.jobs("ingest")[0])
     stage.settle()
     (second,) = _running(stage)
@@ -173,7 +175,7 @@ def test_a_job_that_a_person_suspends_stays_so() -> None:
     stage.settle()
     (job,) = stage.jobs("ingest")
     assert job["spec"]["suspend"] is True
-    assert stage.status("Pipeline", "cities")["lastRun"]["message"] == "its Job is suspended"
+    assert stage.status("Pipeline", "cities")["lastRun"]["waiting"]["cause"] == "JobSuspended"
 
 
 def test_a_closed_gate_has_finished_what_it_was_admitting_and_admits_nothing_more() -> None:

@@ -4,6 +4,7 @@ They are kept when an object changes, at a cost that does not grow with the numb
 """
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
@@ -49,10 +50,45 @@ class Ordered(Generic[G, M]):
         start = bisect_left(members, (since,)) if since else 0  # a shorter tuple sorts first
         return [member for _, member in members[start:]]
 
+    def count(self, group: G) -> int:
+        """How many members `group` has."""
+        return len(self._groups.get(group, ()))
+
     def at(self, group: G, position: int) -> M | None:
         """The member of `group` at `position`, counted from 0; None behind its end."""
         members = self._groups.get(group, [])
         return members[position][1] if position < len(members) else None
+
+
+class Divided(Generic[G, M]):
+    """Members of groups, each group divided into parts by a second text, each part in order as in `Ordered`."""
+
+    def __init__(self) -> None:
+        self._ordered: Ordered[tuple[G, str], M] = Ordered()
+        self._parts: dict[G, Counter[str]] = {}
+
+    def add(self, group: tuple[G, str], text: str, member: M) -> None:
+        """Put `member` into a part of a group: `group` is both."""
+        self._ordered.add(group, text, member)
+        self._parts.setdefault(group[0], Counter())[group[1]] += 1
+
+    def remove(self, group: tuple[G, str], text: str, member: M) -> None:
+        """Take `member`, which was added with `text`, out of a part of a group."""
+        self._ordered.remove(group, text, member)
+        parts = self._parts[group[0]]
+        parts[group[1]] -= 1
+        if not parts[group[1]]:
+            del parts[group[1]]
+        if not parts:
+            del self._parts[group[0]]
+
+    def parts(self, group: G) -> list[str]:
+        """The parts of `group` that have members."""
+        return list(self._parts.get(group, ()))
+
+    def at(self, group: G, part: str, position: int) -> M | None:
+        """The member of a part at `position`, counted from 0; None behind its end."""
+        return self._ordered.at((group, part), position)
 
 
 class Folders:

@@ -14,7 +14,7 @@ from penstock.api.destination import DestinationSpec
 from penstock.api.objects import Key
 from penstock.api.subscription import SubscriptionSpec
 from penstock.control.cluster import owners
-from penstock.control.cluster.indexes import Folders, Ordered
+from penstock.control.cluster.indexes import Divided, Folders, Ordered
 from penstock.control.cluster.port import Manifest, Ref
 from penstock.language.errors import InvalidSpec
 from penstock.language.model import Model
@@ -29,6 +29,9 @@ SELECTOR = f"{objects.MANAGED_BY}={objects.FIELD_MANAGER}"
 
 WRITERS = ("ingest", "migrate")
 """The purposes of Jobs that write a Dataset's table."""
+
+RUNS = ("ingest", "deliver")
+"""The purposes of Jobs that count for `maxConcurrentRuns`."""
 
 USERS = ("ingest", "deliver", "migrate")
 """The purposes of Jobs that use Sources and Destinations; inspections only look at them."""
@@ -57,7 +60,10 @@ class Store:
         self._changed: dict[Key, None] = {}
         self._waiting: Ordered[Key | str, Ref] = Ordered()
         """Jobs that wait for the gate, by their owner, by the UID of the CronJob that made them, and ("") all."""
-        self._waiting_writers: Ordered[Key, Ref] = Ordered()
+        self._waiting_writers: Divided[Key, Ref] = Divided()
+        """Jobs that wait to write a Dataset, divided by the systems that they use: their annotation."""
+        self._using: Ordered[Key, Ref] = Ordered()
+        """Runs under way, by each Source and Destination that they use."""
         self._writing: Ordered[Key, Ref] = Ordered()
         self._written: Ordered[Key, Ref] = Ordered()
         self._used: Ordered[Key, Ref] = Ordered()
@@ -237,9 +243,17 @@ class Store:
         waiting = [ref for maker in makers for ref in self._waiting.members(maker)]
         return sorted(waiting, key=lambda ref: (_created(self._children[ref]), ref))
 
-    def waiting_writer(self, dataset: Key, position: int) -> Ref | None:
-        """Of the Jobs that wait for the gate in order to write a Dataset, oldest first, the one at `position`."""
-        return self._waiting_writers.at(dataset, position)
+    def waiting_writers(self, dataset: Key) -> list[str]:
+        """The parts into which the Jobs that wait to write a Dataset are divided: those of one use the same systems."""
+        return self._waiting_writers.parts(dataset)
+
+    def waiting_writer(self, dataset: Key, part: str, position: int) -> Ref | None:
+        """Of the Jobs of a part that wait to write a Dataset, oldest first, the one at `position`."""
+        return self._waiting_writers.at(dataset, part, position)
+
+    def count_using(self, system: Key) -> int:
+        """How many runs under way use a Source or a Destination."""
+        return self._using.count(system)
 
     def writing_jobs(self, dataset: Key) -> list[Manifest]:
         """Our Jobs that run and write a Dataset's table, for whichever object they were made; usually one at most."""
@@ -255,7 +269,7 @@ class Store:
         return next(iter(self._ours([ref])), None) if ref is not None else None
 
     def take_released(self) -> set[Key]:
-        """The Datasets that a Job has ceased to write since the last call."""
+        """The Datasets that a Job ceased to write and the systems that a run ceased to use since the last call."""
         released, self._released = self._released, set()
         return released
 
@@ -326,30 +340,37 @@ class Store:
         if manifest["kind"] == "Job" and (maker := owners.cronjob(manifest)) is not None:
             yield self._by_cronjob, maker
 
-    def _places(self, manifest: Manifest) -> Iterator[tuple[Ordered[Any, Ref], Any, str]]:
+    def _places(self, manifest: Manifest) -> Iterator[tuple[Ordered[Any, Ref] | Divided[Any, Ref], Any, str]]:
         """Where a Job stands in the indexes of Jobs, and the text by which it is ordered there."""
         if manifest["kind"] != "Job":
             return
-        writes = owners.labels(manifest).get(objects.PURPOSE) in WRITERS
+        purpose = owners.labels(manifest).get(objects.PURPOSE)
+        writes = purpose in WRITERS
         if waits(manifest):
             owner, maker, created = owners.direct(manifest), owners.cronjob(manifest), _created(manifest)
             yield self._waiting, "", created
             if (group := owner.key if owner is not None else maker) is not None:
                 yield self._waiting, group, created
             for dataset in datasets_of(manifest) if writes else ():
-                yield self._waiting_writers, dataset, created
+                yield self._waiting_writers, (dataset, _uses(manifest)), created
         elif writes and (finished(manifest) or not manifest["spec"].get("suspend")):
             index = self._written if finished(manifest) else self._writing
             for dataset in datasets_of(manifest):
                 yield index, dataset, finish_time(manifest) or "~"
-        if finished(manifest) and owners.labels(manifest).get(objects.PURPOSE) in USERS:
-            for key in uses_of(manifest):
+        yield from self._uses(manifest, purpose)
+
+    def _uses(self, manifest: Manifest, purpose: str | None) -> Iterator[tuple[Ordered[Any, Ref], Any, str]]:
+        """Where a Job stands in the indexes of Sources and Destinations."""
+        for key in uses_of(manifest):
+            if finished(manifest) and purpose in USERS:
                 yield self._used, key, finish_time(manifest) or ""
+            elif not finished(manifest) and purpose in RUNS and not manifest["spec"].get("suspend"):
+                yield self._using, key, ""
 
     def _unlink(self, ref: Ref, manifest: Manifest) -> None:
         for ordered, group, text in self._places(manifest):
             ordered.remove(group, text, ref)
-            if ordered is self._writing:
+            if ordered is self._writing or ordered is self._using:
                 self._released.add(group)
         for index, entry in self._links(manifest):
             index[entry].discard(ref)
@@ -398,10 +419,14 @@ def datasets_of(job: Mapping[str, Any]) -> list[Key]:
 
 def uses_of(job: Mapping[str, Any]) -> list[Key]:
     """The Source and the Destinations that a Job connects to, by its annotation."""
-    metadata = job["metadata"]
-    words = (metadata.get("annotations") or {}).get(objects.USES, "").split(",")
-    pairs = [word.split("/") for word in words if word.count("/") == 1]
-    return [Key(kind, metadata["namespace"], name) for kind, name in pairs if kind in ("Source", "Destination")]
+    pairs = [word.split("/") for word in _uses(job).split(",") if word.count("/") == 1]
+    namespace = job["metadata"]["namespace"]
+    # Each once, whatever the annotation says: a person can change it.
+    return list({Key(kind, namespace, name): None for kind, name in pairs if kind in ("Source", "Destination")})  # type: ignore[arg-type]
+
+
+def _uses(job: Mapping[str, Any]) -> str:
+    return str((job["metadata"].get("annotations") or {}).get(objects.USES, ""))
 
 
 def references(manifest: Mapping[str, Any]) -> set[Key]:

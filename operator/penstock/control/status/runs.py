@@ -1,6 +1,5 @@
 """The status of a Pipeline or a Subscription: its runs, their counts, and when the next run is."""
 
-import dataclasses
 from collections.abc import Mapping
 from datetime import datetime
 from typing import cast
@@ -9,10 +8,12 @@ from penstock.api import objects
 from penstock.api.pipeline import PipelineDatasetStatus, PipelineSpec, PipelineStatus, Run
 from penstock.api.source import Failure
 from penstock.api.subscription import Delivery, SubscriptionSpec, SubscriptionStatus
-from penstock.control import due, observe
+from penstock.api.waiting import RunWaits
+from penstock.control import due, observe, waiting
 from penstock.control.observe import Observed, Seen
 from penstock.control.resolve import Graph, Problem
 from penstock.control.status import verdicts
+from penstock.control.waiting import Obstacle
 from penstock.language import times, words
 from penstock.language.conditions import Verdict
 from penstock.language.model import Model
@@ -123,7 +124,7 @@ def _runs(graph: Graph, seen: Seen, before: list[Run]) -> list[Run]:
     for observed in seen.of(*due.RUNS):
         identity = observed.run or due.run_id(graph, observed.slot)
         newest.setdefault(identity, observed)
-        run = _run(_with_what_it_waits_for(observed, graph), identity)
+        run = _with_what_it_waits_for(_run(observed, identity), observed, graph, before)
         by_id.setdefault(identity, _with_last_failure(_with_whole_message(run, observed, before), before))
     for run in before:
         if run.id not in newest or due.superseded(newest[run.id], run):
@@ -164,13 +165,28 @@ def _recency(run: Run) -> tuple[bool, str]:
     return run.state == "Waiting", run.started_at or run.scheduled_time or ""
 
 
-def _with_what_it_waits_for(observed: Observed, graph: Graph) -> Observed:
+def _with_what_it_waits_for(run: Run, observed: Observed, graph: Graph, before: list[Run]) -> Run:
+    """A run that waits, with what for. Its position in a queue is not in status: that changes with every run that ends.
+
+    Where nothing keeps it from starting any more, that stays until it starts: it may be another one's turn.
+    """
     if observed.state != "Waiting":
-        return observed
+        return run
     others = observe.runs(graph.rivals, {}).runs
     rivals = [other for other in others if other.state == "Running" and other.uid != observed.uid]
-    why = "its Job is suspended" if observed.admitted else due.why_waiting(graph, observed.purpose, rivals)
-    return dataclasses.replace(observed, reason="Waiting", message=why)
+    obstacle = (
+        Obstacle("JobSuspended", "its Job is suspended")
+        if observed.admitted
+        else waiting.obstacle(graph, observed.purpose, rivals)
+    )
+    update: dict[str, object] = {"reason": "Waiting", "message": None}
+    published = next((one for one in before if (one.job, one.state) == (run.job, run.state)), None)
+    if obstacle is not None:
+        waits = RunWaits(cause=obstacle.cause, object=obstacle.object, since=observed.created)
+        update |= {"message": obstacle.message[:1024], "waiting": waits}
+    elif published is not None:
+        update |= {"message": published.message, "waiting": published.waiting}
+    return run.model_copy(update=update)
 
 
 def _without_job(run: Run) -> Run:

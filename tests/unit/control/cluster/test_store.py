@@ -102,7 +102,7 @@ def test_a_job_waits_then_writes_its_dataset_and_then_has_written_it() -> None:
     def indexes() -> tuple[int, bool, int, int]:
         waiting = store.waiting_jobs(KEY)
         assert waiting == store.waiting_jobs()
-        queued = store.waiting_writer(CITIES, 0) is not None
+        queued = store.waiting_writer(CITIES, "", 0) is not None
         return len(waiting), queued, len(store.writing_jobs(CITIES)), len(store.written_jobs(CITIES))
 
     about = {objects.DATASETS: "cities"}
