@@ -30,6 +30,7 @@ def test_every_example_is_tested_here() -> None:
         "10-lake-on-s3",
         "11-duckdb-tables",
         "12-writing-by-key",
+        "13-subscription-rules",
     }
 
 
@@ -103,6 +104,17 @@ def test_customers_are_written_by_key(session: Session) -> None:
     counts = [run.get(name) for name in ("rowsRead", "rowsLoaded", "rowsSuperseded", "rowsQuarantined")]
     assert counts == [7, 4, 2, 1]
     session.until_rows("customers", 4)
+
+
+def test_the_rules_of_a_subscription_choose_rows_and_fields(session: Session) -> None:
+    session.put("orders", "in", EXAMPLES / "13-subscription-rules" / "data")
+    session.kubectl("apply", "-f", str(EXAMPLES / "13-subscription-rules"))
+    session.wait("subscription", "orders-partner", "LastRunSucceeded")
+    [delivered] = session.get("subscription", "orders-partner")["status"]["deliveries"]
+    assert delivered["rows"] == 2
+    [file] = session.fetch("orders", "partner").rglob("*.csv")
+    assert file.read_text() == "ordered,country,price,customer\n2026-01-05,NO,19.90,ann\n2026-01-08,SE,75.00,dag\n"
+    assert b"example.com" not in b"".join(each.read_bytes() for each in session.fetch("orders", "partner").rglob("*.*"))
 
 
 def test_sqlite_reads_a_table_and_a_query_of_one_moment(session: Session, tmp_path: Path) -> None:

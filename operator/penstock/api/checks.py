@@ -6,13 +6,13 @@ is its model's own matter.
 
 from collections.abc import Mapping
 
-from penstock.api import findings
+from penstock.api import deliverychecks, findings
 from penstock.api.dataset import DatasetSpec
 from penstock.api.destination import DestinationSpec
 from penstock.api.fields import SchemaField
 from penstock.api.pipeline import PipelineDataset
 from penstock.api.source import SourceSpec
-from penstock.api.subscription import SubscriptionField, SubscriptionSpec
+from penstock.api.subscription import SubscriptionSpec
 from penstock.connectors.registry import DESTINATIONS
 from penstock.language import words
 from penstock.language.errors import InvalidSpec
@@ -141,18 +141,8 @@ def subscription_destination(subscription: SubscriptionSpec, destination: Destin
         )
 
 
-def subscription_field(field: SubscriptionField, subscription: SubscriptionSpec, dataset: DatasetSpec) -> None:
-    """A field that a Subscription names is in its Dataset's schema, written the same way."""
-    known = [column.name for column in dataset.schema_.fields]
-    if field.name not in known:
-        raise InvalidSpec(
-            f'Dataset {subscription.dataset_ref.name} has no field "{field.name}"; '
-            f"{findings.suggestion(field.name, known)}"
-        )
-
-
 def subscription(subscription: SubscriptionSpec, dataset: DatasetSpec, destination: DestinationSpec) -> None:
     """All that must hold between a Subscription, its Dataset and its Destination."""
     subscription_destination(subscription, destination)
-    for field in subscription.fields:
-        subscription_field(field, subscription, dataset)
+    if faults := [*deliverychecks.faults(subscription, dataset)]:
+        raise InvalidSpec("; ".join(findings.listed(faults)))

@@ -5,11 +5,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from penstock.api.dataset import DestinationRef
+from penstock.api.deliveryrules import Deduplication, FieldFilter, Frequency
 from penstock.api.pipeline import DatasetRef, Run
 from penstock.connectors.files.spec import Format, check_delivered
 from penstock.language.conditions import Conditions
 from penstock.language.model import Model
-from penstock.language.scalars import Cron, FieldName, Generation, Nonce, Time, TimeZone
+from penstock.language.scalars import Cron, Expression, FieldName, Generation, Nonce, Time, TimeZone
 
 CADENCES = {"hourly": "0 * * * *", "daily": "0 0 * * *", "weekly": "0 0 * * 0", "monthly": "0 0 1 * *"}
 """What each cadence means as a cron expression, as Kubernetes' `@hourly` … `@monthly` do."""
@@ -42,7 +43,13 @@ class SubscriptionField(Model):
     as_: Annotated[FieldName | None, Field(alias="as", description="Its name in the delivery. Default: its name.")] = (
         None
     )
-    exported: Annotated[bool | None, Field(description="Whether it is delivered. Default: true.")] = None
+    exported: Annotated[
+        bool | None,
+        Field(description="Whether it is delivered. A field that is not can still have a filter. Default: true."),
+    ] = None
+    filter: Annotated[
+        FieldFilter | None, Field(description="Which rows are delivered, by their value in this field. Default: all.")
+    ] = None
 
 
 class SubscriptionSpec(Model):
@@ -58,6 +65,20 @@ class SubscriptionSpec(Model):
             description="What to deliver, in this order. Empty: every field that is not sensitive.",
         ),
     ] = []
+    filter: Annotated[
+        Expression | None,
+        Field(
+            description="Only rows for which this SQL expression over the Dataset's fields is true: dep_delay > 0 AND "
+            "carrier <> 'UA'. docs/expressions.md lists what is allowed."
+        ),
+    ] = None
+    deduplication: Annotated[
+        Deduplication | None, Field(description="Deliver one of several rows that are the same in some fields.")
+    ] = None
+    frequency: Annotated[
+        Frequency | None,
+        Field(description="Deliver rows by how often their values occur among the rows that pass the filters."),
+    ] = None
     cadence: Annotated[
         Literal["once", "hourly", "daily", "weekly", "monthly"] | None,
         Field(description="How often to deliver. once: when the Dataset first has data. Default: once."),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, ParamSpec
 
-from penstock.api import checks, findings, manifests, objects
+from penstock.api import checks, deliverychecks, findings, manifests, objects
 from penstock.api.dataset import DatasetSpec
 from penstock.api.destination import DestinationSpec
 from penstock.api.documents import Position, Unreadable
@@ -139,18 +139,43 @@ def _metadata(manifest: Manifest) -> Iterator[Finding]:
 
 
 def _expressions(manifest: Manifest, judge: Expressions) -> Iterator[Finding]:
-    """What is wrong with the expressions of a Dataset, read leniently: another fault does not hide these."""
-    found: Any = manifest.object if manifest.kind == "Dataset" else {}
-    for part in ("spec", "schema", "fields"):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    for index, field in enumerate(found if isinstance(found, list) else []):
-        written = field.get("from") if isinstance(field, Mapping) else None
+    """What is wrong with the expressions of an object, read leniently: another fault does not hide these."""
+    for path, where in _places_of_expressions(manifest):
+        written = _at(manifest.object, path)
         if isinstance(written, str) and written:
-            name = field.get("name")
             try:
-                judge(written, f"field {name if isinstance(name, str) else index + 1}")
+                judge(written, where)
             except InvalidSpec as error:
-                yield Finding(("spec", "schema", "fields", index, "from"), error.message)
+                yield Finding(path, error.message)
+
+
+def _places_of_expressions(manifest: Manifest) -> Iterator[tuple[Path, str]]:
+    """Where an expression may stand, and what it belongs to, for messages."""
+    if manifest.kind == "Dataset":
+        for index, name in _names(manifest, ("spec", "schema", "fields")):
+            yield ("spec", "schema", "fields", index, "from"), f"field {name}"
+    elif manifest.kind == "Subscription":
+        for index, name in _names(manifest, ("spec", "fields")):
+            yield ("spec", "fields", index, "filter", "expression"), f"the filter of field {name}"
+        yield ("spec", "filter"), "filter"
+
+
+def _names(manifest: Manifest, path: Path) -> Iterator[tuple[int, str]]:
+    """The index and the name of each field in a list; its number where it has no name."""
+    fields = _at(manifest.object, path)
+    for index, field in enumerate(fields if isinstance(fields, list) else []):
+        name = field.get("name") if isinstance(field, Mapping) else None
+        yield index, name if isinstance(name, str) else str(index + 1)
+
+
+def _at(value: Any, path: Path) -> Any:
+    """What stands at a path in an object; None where there is nothing."""
+    for part in path:
+        if isinstance(part, int):
+            value = value[part] if isinstance(value, list) else None
+        else:
+            value = value.get(part) if isinstance(value, Mapping) else None
+    return value
 
 
 def _complaint(manifest: Manifest, finding: Finding, severity: Severity = "error") -> Complaint:
@@ -248,9 +273,8 @@ def _subscription(spec: SubscriptionSpec, references: "_References") -> None:
         where: Path = ("spec", "destinationRef", "name")
         references.check(where, checks.subscription_destination, spec, destination)
     if isinstance(dataset, DatasetSpec):
-        for index, field in enumerate(spec.fields):
-            where = ("spec", "fields", index, "name")
-            references.check(where, checks.subscription_field, field, spec, dataset)
+        for fault in deliverychecks.faults(spec, dataset):
+            references.complain(fault)
 
 
 class _References:
@@ -280,6 +304,10 @@ class _References:
         fault = Finding(path, f'there is no {kind} "{name}" in these files{ending}')
         self.complaints.append(_complaint(self._manifest, fault, self._missing))
         return None
+
+    def complain(self, finding: Finding) -> None:
+        """Add a fault of the manifest."""
+        self.complaints.append(_complaint(self._manifest, finding))
 
     def check(self, path: Path, judge: Callable[_Given, None], *given: _Given.args, **named: _Given.kwargs) -> None:
         """Run one check of `penstock.api.checks`; what it raises is a complaint at `path`."""

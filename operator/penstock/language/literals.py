@@ -34,6 +34,7 @@ _MOMENT = re.compile(
 )
 
 _WRITTEN: Mapping[str, str] = {
+    "boolean": "true or false",
     "int": "a whole number of 32 bits",
     "long": "a whole number of 64 bits",
     "double": "a number that a double holds",
@@ -75,6 +76,10 @@ def has_offset(written: str) -> bool:
 def is_number(kind: str) -> bool:
     """Whether a type of the language is a number's."""
     return kind.partition("(")[0] in ("int", "long", "double", "decimal")
+
+
+def _boolean(_kind: str, written: str) -> bool | None:
+    return {"true": True, "false": False}.get(written)
 
 
 def _whole(kind: str, written: str) -> int | None:
@@ -126,6 +131,7 @@ def _moment(kind: str, written: str) -> datetime | None:
 
 _READ: Mapping[str, Callable[[str, str], Value | None]] = {
     "string": lambda _kind, written: written,
+    "boolean": _boolean,
     "int": _whole,
     "long": _whole,
     "double": _double,

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field
 
 from penstock.api.dataset import Quality
+from penstock.api.deliveryrules import Deduplication, Frequency
 from penstock.api.destination import DestinationConnector
 from penstock.api.fields import Schema
 from penstock.api.source import SourceConnector
@@ -90,6 +91,9 @@ class DeliveryOrder(Model):
     format: Format | None = None
     """None: the Destination's own."""
     fields: list[SubscriptionField] = []
+    filter: str | None = None
+    deduplication: Deduplication | None = None
+    frequency: Frequency | None = None
 
 
 class PreviewOrder(Model):

@@ -1,7 +1,7 @@
 """The ledger in SQL: what `ports.ledger.Ledger` says, over any Database, in the SQL that SQLite and PostgreSQL share.
 
 Tables: runs (plan and report of each run), inputs (what has been read), states (cursors by stream), leases (who may
-write, and the counters of load ids and input ids), deliveries.
+write, and the counters of load ids and input ids), deliveries, delivered keys.
 """
 
 import json
@@ -18,9 +18,11 @@ from penstock.worker.ports.ledger import (
     Claim,
     Cursor,
     Database,
+    DeliveredKeys,
     Delivery,
     InputEntry,
     Json,
+    KeyPeriod,
     Settlement,
     state_moved,
     taken_over,
@@ -52,6 +54,9 @@ TABLES = (
   subject TEXT NOT NULL, run TEXT NOT NULL, manifest TEXT NOT NULL, snapshot TEXT NOT NULL,
   rows_delivered BIGINT NOT NULL, bytes BIGINT NOT NULL, files BIGINT NOT NULL, "at" TEXT NOT NULL,
   PRIMARY KEY (subject, run))""",
+    """CREATE TABLE IF NOT EXISTS penstock_delivered_keys (
+  subject TEXT NOT NULL, run TEXT NOT NULL, part BIGINT NOT NULL, fields TEXT NOT NULL, moment TEXT NOT NULL,
+  content TEXT NOT NULL, PRIMARY KEY (subject, run, part))""",
 )
 
 
@@ -209,8 +214,17 @@ class SqlLedger:
         _remove_inputs(cursor, claim, settlement)
         _enter_inputs(cursor, claim, settlement)
 
+    def delivered_keys(self, subject: str, period: KeyPeriod) -> list[str]:
+        """The keys that earlier deliveries have left, as they were given, of the deliveries that count."""
+        with self.database.transaction() as cursor:
+            cursor.execute(
+                "SELECT content FROM penstock_delivered_keys WHERE subject = ? AND fields = ? AND moment > ?",
+                (subject, period.fields, period.since),
+            )
+            return [str(row[0]) for row in cursor.fetchall()]
+
     def delivered(self, claim: Claim, settlement: Settlement, delivery: Delivery) -> None:
-        """Enter a delivery as made, in a transaction of its own."""
+        """Enter a delivery and its keys, in a transaction of its own; forget the keys that have left their period."""
         with self.database.transaction() as cursor:
             self.settle(cursor, claim, settlement)
             cursor.execute(
@@ -228,6 +242,21 @@ class SqlLedger:
                     delivery.at,
                 ),
             )
+            if delivery.keys is not None:
+                _enter_keys(cursor, claim, delivery.keys)
+
+
+def _enter_keys(cursor: Cursor, claim: Claim, keys: DeliveredKeys) -> None:
+    cursor.execute(
+        "DELETE FROM penstock_delivered_keys WHERE subject = ? AND (fields <> ? OR moment <= ?)",
+        (claim.subject, keys.period.fields, keys.period.since),
+    )
+    for part, content in enumerate(keys.content):
+        cursor.execute(
+            "INSERT INTO penstock_delivered_keys (subject, run, part, fields, moment, content) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (claim.subject, claim.run, part, keys.period.fields, keys.moment, content),
+        )
 
 
 def check(cursor: Cursor, claim: Claim) -> None:

@@ -168,6 +168,39 @@ def test_two_subscriptions_into_one_folder_are_told_with_both_places() -> None:
     assert _errors(OUTBOX, SUBSCRIPTION, rival + "  settings: {suffix: /rival/}\n") == []
 
 
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ("filter: {recency: 30d}", "spec.fields[0].filter.recency: recency goes with date, timestamp and timestamptz"),
+        ('filter: {range: {min: "1"}}', "spec.fields[0].filter.range: a range goes with numbers, dates and times"),
+        ("filter: {}", "spec.fields[0].filter: a filter needs at least one of"),
+        ("filter: {include: [NO]}", "spec.fields[0].filter.include[0]: must be a string"),
+        ("filter: {isNull: true, notNull: true}", "spec.fields[0].filter: isNull goes with expression alone"),
+        ("filter: {sinse: P1D}", "spec.fields[0].filter.sinse: unknown field"),
+        ('filter: {expression: ""}', "spec.fields[0].filter.expression:"),
+    ],
+)
+def test_a_filter_that_cannot_work_is_an_error_at_its_field(rules: str, said: str) -> None:
+    wrong = SUBSCRIPTION.replace("{name: carrier}", f"{{name: carrier, {rules}}}")
+    [error] = _errors(LAKE, OUTBOX, DATASET, wrong)
+    assert said in error
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ("deduplication: {by: [carier]}", 'spec.deduplication.by[0]: Dataset flights has no field "carier"'),
+        ("frequency: {by: [carrier, carrier], min: 2}", 'spec.frequency.by[1]: the field "carrier" stands twice'),
+        ("frequency: {by: [carrier]}", "spec.frequency: frequency needs min or max"),
+        ("frequency: {by: [carrier], min: 3, max: 2}", "spec.frequency: min 3 is above max 2"),
+        ("deduplication: {by: [carrier], period: P0D}", 'spec.deduplication.period: "P0D" has a length of zero'),
+    ],
+)
+def test_rules_that_cannot_work_are_errors_at_their_field(rules: str, said: str) -> None:
+    [error] = _errors(LAKE, OUTBOX, DATASET, f"{SUBSCRIPTION}  {rules}\n")
+    assert said in error
+
+
 def test_two_destinations_may_be_one_folder() -> None:
     inner = OUTBOX.replace("{name: outbox}", "{name: inner}").replace("s3://outbox/", "s3://outbox/daily/")
     rival = SUBSCRIPTION.replace("{name: daily}", "{name: rival}").replace("{name: outbox}", "{name: inner}")

@@ -114,6 +114,9 @@ def deliver(graph: Graph) -> RunOrder:
             suffix=(spec.settings.suffix or "").strip("/"),
             format=spec.settings.format,
             fields=spec.fields,
+            filter=spec.filter,
+            deduplication=spec.deduplication,
+            frequency=spec.frequency,
         ),
     )
 

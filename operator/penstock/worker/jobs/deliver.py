@@ -1,26 +1,37 @@
-"""Delivering: a Dataset's current snapshot to a Target, once for a run id.
+"""Delivering: the rows of a Dataset's current snapshot that pass a Subscription's rules, once for a run id.
 
-The snapshot is recorded before anything is written, so that every attempt of the run delivers the same rows.
+The snapshot and the moment that recency is measured from are recorded before anything is written, so that every attempt
+of the run delivers the same rows.
 """
 
 import difflib
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
+from typing import cast
 
-from penstock.language import words
+from penstock.language import periods, times, words
 from penstock.language.errors import InvalidSpec, NotYet
 from penstock.runs.order import DatasetOrder, DeliveryOrder, RunOrder
 from penstock.runs.report import DeliveryReport
 from penstock.worker import steps
 from penstock.worker.connectors import Connectors
 from penstock.worker.pod import Pod
-from penstock.worker.ports.ledger import Attempt, Claim, Delivery, Settlement
-from penstock.worker.ports.tablestore import TableStore
+from penstock.worker.ports.ledger import Attempt, Claim, DeliveredKeys, Delivery, KeyPeriod, Settlement
+from penstock.worker.ports.tablestore import Scan, TableStore
 from penstock.worker.ports.target import Batch, DeliveredColumn
+from penstock.worker.rows import delivery as rules
+from penstock.worker.rows import engine
+from penstock.worker.rows.delivery import Scanned
 
 log = logging.getLogger(__name__)
+
+_NO_LIMIT = 2 << 30
+"""Bytes of memory that count as the limit where a Pod has none."""
 
 
 def deliver(order: RunOrder, pod: Pod, connectors: Connectors) -> tuple[DeliveryReport, int]:
@@ -38,20 +49,30 @@ def deliver(order: RunOrder, pod: Pod, connectors: Connectors) -> tuple[Delivery
             done = DeliveryReport.model_validate_json(claim.report).model_copy(update={"earlier": True})
             return done, claim.attempt
         steps.reached("claimed")
-        snapshot = _snapshot(dataset, store, claim)
+        basis = _basis(dataset, store, claim)
         steps.reached("snapshot recorded")
-        batch = _batch(order, order.delivery, store, claim, snapshot)
+        columns = _columns(order.delivery, dataset)
+        selection = _selection(order, store, claim, basis, pod)
+        batch = _batch(order, claim, basis, columns, selection.scan)
         delivered = connectors.target_of(order.delivery.destination, pod).deliver(batch)
         steps.reached("delivered")
-        _settle(store, claim, delivered, snapshot)
+        _settle(store, claim, delivered, basis, selection.keys)
         steps.reached("delivery settled")
         rows, files = words.count(delivered.rows, "row"), words.count(delivered.files, "file")
         log.info("%s: %s in %s, %s", subject, rows, files, delivered.manifest)
         return delivered, claim.attempt
 
 
-def _snapshot(dataset: DatasetOrder, store: TableStore, claim: Claim) -> str:
-    """The snapshot that this run delivers: the one an earlier attempt recorded, or the newest."""
+@dataclass(frozen=True)
+class _Basis:
+    """What every attempt of a run delivers from: the snapshot, and the moment that counts as now."""
+
+    snapshot: str
+    moment: datetime
+
+
+def _basis(dataset: DatasetOrder, store: TableStore, claim: Claim) -> _Basis:
+    """The basis that an earlier attempt recorded, or the newest snapshot and now."""
     recorded = claim.plan
     if recorded is None:
         standing = store.standing(dataset)
@@ -59,23 +80,63 @@ def _snapshot(dataset: DatasetOrder, store: TableStore, claim: Claim) -> str:
             raise NotYet(f"Dataset {dataset.owner.name} has no table yet.", "DatasetNotReady")
         if standing.snapshot is None:
             raise NotYet(f"Dataset {dataset.owner.name} has no data yet.", "DatasetNotReady")
-        recorded = store.ledger.record(claim, json.dumps({"snapshot": standing.snapshot}))
-    return str(json.loads(recorded)["snapshot"])
+        plan = {"snapshot": standing.snapshot, "moment": times.text(datetime.now(UTC))}
+        recorded = store.ledger.record(claim, json.dumps(plan))
+    read = json.loads(recorded)
+    # A plan of an earlier version has no moment, and no rules that need one.
+    return _Basis(str(read["snapshot"]), times.parse(read.get("moment") or times.text(datetime.now(UTC))))
 
 
-def _batch(order: RunOrder, delivery: DeliveryOrder, store: TableStore, claim: Claim, snapshot: str) -> Batch:
+@dataclass(frozen=True)
+class _Selection:
+    """The rows that pass the rules: what scans columns of them, and the keys that later deliveries need."""
+
+    scan: Scanned
+    keys: DeliveredKeys | None = None
+
+
+def _selection(order: RunOrder, store: TableStore, claim: Claim, basis: _Basis, pod: Pod) -> _Selection:
+    """Apply the rules, which takes one scan of the columns that they need."""
+    delivery, dataset = cast(DeliveryOrder, order.delivery), order.datasets[0]
+
+    def whole(columns: Sequence[str]) -> Scan:
+        return store.scan(dataset, columns, basis.snapshot)
+
+    asked = rules.query(delivery, dataset, basis.moment)
+    if asked is None:
+        return _Selection(whole)
+    period, remembered = _remembered(delivery, basis), None
+    if period is not None:
+        remembered = rules.unpacked(store.ledger.delivered_keys(claim.subject, period))
+    with engine.connect((pod.memory or _NO_LIMIT) // 2, pod.processors, pod.scratch) as connection:
+        selected = rules.select(asked, whole, connection, remembered)
+    steps.reached("rows selected")
+    log.info("%s of %s pass the rules", words.count(selected.rows, "row"), f"{selected.total:,}")
+    keys = DeliveredKeys(period, times.text(basis.moment), rules.packed(selected.keys)) if period is not None else None
+    return _Selection(lambda columns: rules.taken(whole(columns), selected), keys)
+
+
+def _remembered(delivery: DeliveryOrder, basis: _Basis) -> KeyPeriod | None:
+    """Which keys of earlier deliveries count; None where none are remembered."""
+    deduplication = delivery.deduplication
+    if deduplication is None or deduplication.period is None:
+        return None
+    since = periods.read(deduplication.period).before(basis.moment)
+    return KeyPeriod(json.dumps(deduplication.by), times.text(since))
+
+
+def _batch(order: RunOrder, claim: Claim, basis: _Basis, columns: tuple[DeliveredColumn, ...], scan: Scanned) -> Batch:
     dataset = order.datasets[0]
-    columns = _columns(delivery, dataset)
     return Batch(
         id=hashlib.sha256(claim.run.encode()).hexdigest()[:16],
         run=claim.run,
         identity=order.identity,
         dataset=dataset.owner.marker,
         table=dataset.table,
-        snapshot=snapshot,
-        order=delivery,
+        snapshot=basis.snapshot,
+        order=cast(DeliveryOrder, order.delivery),
         columns=columns,
-        scan=partial(store.scan, dataset, [*dict.fromkeys(column.source for column in columns)], snapshot),
+        scan=partial(scan, [*dict.fromkeys(column.source for column in columns)]),
         require=claim.require,
     )
 
@@ -97,7 +158,7 @@ def _columns(order: DeliveryOrder, dataset: DatasetOrder) -> tuple[DeliveredColu
     return tuple(DeliveredColumn(field.name, field.as_ or field.name, there[field.name]) for field in exported)
 
 
-def _settle(store: TableStore, claim: Claim, done: DeliveryReport, snapshot: str) -> None:
+def _settle(store: TableStore, claim: Claim, done: DeliveryReport, basis: _Basis, keys: DeliveredKeys | None) -> None:
     settlement = Settlement(done.model_dump_json(), loaded=done.rows, quarantined=0, committed_at=done.at)
-    delivery = Delivery(done.manifest or "", snapshot, done.rows, done.bytes, done.files, done.at)
+    delivery = Delivery(done.manifest or "", basis.snapshot, done.rows, done.bytes, done.files, done.at, keys)
     store.ledger.delivered(claim, settlement, delivery)

@@ -146,6 +146,26 @@ class Settlement:
 
 
 @dataclass(frozen=True)
+class KeyPeriod:
+    """Which keys of earlier deliveries count: those of the same fields, delivered since then (RFC 3339)."""
+
+    fields: str
+    since: str
+
+
+@dataclass(frozen=True)
+class DeliveredKeys:
+    """The keys of the rows of a delivery, as texts that the ledger keeps until they have left the period.
+
+    `moment` is when the delivery counts as made, RFC 3339.
+    """
+
+    period: KeyPeriod
+    moment: str
+    content: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Delivery:
     """A delivery that was made. `at` is RFC 3339."""
 
@@ -155,6 +175,7 @@ class Delivery:
     bytes: int
     files: int
     at: str
+    keys: DeliveredKeys | None = None
 
 
 class Ledger(Protocol):
@@ -192,8 +213,14 @@ class Ledger(Protocol):
         longer `state_before`.
         """
 
+    def delivered_keys(self, subject: str, period: KeyPeriod) -> list[str]:
+        """The keys that earlier deliveries have left, as they were given, of the deliveries that count."""
+
     def delivered(self, claim: Claim, settlement: Settlement, delivery: Delivery) -> None:
-        """Enter a delivery as made, in a transaction of its own. Raises as `settle` does."""
+        """Enter a delivery and its keys, in a transaction of its own; forget the keys that have left their period.
+
+        Raises as `settle` does.
+        """
 
 
 States = Mapping[str, Json]

@@ -1,0 +1,74 @@
+"""What must hold between the rules of a Subscription and the fields of its Dataset."""
+
+from collections.abc import Iterator, Mapping
+
+from penstock.api import findings
+from penstock.api.dataset import DatasetSpec
+from penstock.api.deliveryrules import FieldFilter, Range
+from penstock.api.fields import ORDERED, SchemaField
+from penstock.api.findings import Finding, Path
+from penstock.api.subscription import SubscriptionSpec
+from penstock.language import literals
+
+_TIMES = ("date", "timestamp", "timestamptz")
+
+
+def faults(subscription: SubscriptionSpec, dataset: DatasetSpec) -> Iterator[Finding]:
+    """Everything that is wrong, each with its path in the object; expressions are not looked at."""
+    fields = {field.name: field for field in dataset.schema_.fields}
+    name = subscription.dataset_ref.name
+    for index, field in enumerate(subscription.fields):
+        here: Path = ("spec", "fields", index)
+        if field.name not in fields:
+            yield _no_field((*here, "name"), field.name, fields, name)
+        elif field.filter is not None:
+            yield from _filter((*here, "filter"), field.filter, fields[field.name])
+    for rule in ("deduplication", "frequency"):
+        given = getattr(subscription, rule)
+        for index, each in enumerate(given.by if given is not None else ()):
+            here = ("spec", rule, "by", index)
+            if each not in fields:
+                yield _no_field(here, each, fields, name)
+            elif each in given.by[:index]:
+                yield Finding(here, f'the field "{each}" stands twice')
+
+
+def _no_field(path: Path, name: str, fields: Mapping[str, SchemaField], dataset: str) -> Finding:
+    return Finding(path, f'Dataset {dataset} has no field "{name}"; {findings.suggestion(name, [*fields])}')
+
+
+def _filter(path: Path, given: FieldFilter, field: SchemaField) -> Iterator[Finding]:
+    bare = field.type.partition("(")[0]
+    for rule in ("include", "exclude"):
+        for index, written in enumerate(getattr(given, rule) or ()):
+            yield from _value((*path, rule, index), field, written)
+    if given.range is not None:
+        if bare not in ORDERED:
+            message = f"a range goes with numbers, dates and times, and {field.name} is a {field.type}"
+            yield Finding((*path, "range"), message)
+        else:
+            yield from _range((*path, "range"), given.range, field)
+    if given.recency is not None and bare not in _TIMES:
+        message = f"recency goes with date, timestamp and timestamptz, and {field.name} is a {field.type}"
+        yield Finding((*path, "recency"), message)
+
+
+def _range(path: Path, given: Range, field: SchemaField) -> Iterator[Finding]:
+    bounds = [(bound, getattr(given, bound)) for bound in ("min", "max")]
+    wrong = [
+        fault for bound, written in bounds if written is not None for fault in _value((*path, bound), field, written)
+    ]
+    yield from wrong
+    if wrong or given.min is None or given.max is None:
+        return
+    low, high = literals.read(field.type, given.min), literals.read(field.type, given.max)
+    exclusive = given.min_exclusive or given.max_exclusive
+    if low > high or (low == high and exclusive):  # type: ignore[operator] # of one type
+        yield Finding(path, f'no value lies between "{given.min}" and "{given.max}"')
+
+
+def _value(path: Path, field: SchemaField, written: str) -> Iterator[Finding]:
+    try:
+        literals.read(field.type, written)
+    except ValueError as error:
+        yield Finding(path, f"{error}, which is the type of {field.name}")
