@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
 from support import manifests
 from support.clusters import Cluster, Session
@@ -150,6 +151,19 @@ def test_an_object_is_named_alike_everywhere(states: Session) -> None:
     assert _penstock(states, "preview", "pipeline/never") == (
         1,
         "Error: this command does not take a Pipeline; it takes a Dataset or Source",
+    )
+
+
+def test_what_infer_proposes_can_be_applied(states: Session) -> None:
+    code, proposed = _penstock(states, "infer", "source/cities", "--destination", "lake")
+    assert code == 0
+    dataset, _ = yaml.safe_load_all(proposed)
+    assert [field["type"] for field in dataset["spec"]["schema"]["fields"]] == ["string", "string", "double"]
+    states.kubectl("apply", "--dry-run=server", "-f", "-", stdin=proposed)
+    assert _penstock(states, "infer", "away") == (
+        1,
+        f"Error: Source {states.namespace}/away has not been inspected yet. See what it waits for: "
+        "kubectl describe source away",
     )
 
 

@@ -19,6 +19,7 @@ from penstock.language.errors import PenstockError
 COMMANDS: Mapping[str, str] = {
     "demo": "Run a demonstration with real data, in a minute.",
     "up": "Start a small Kubernetes with Penstock on this machine.",
+    "infer": "Propose the manifests that load a Source.",
     "validate": "Check manifests without a cluster.",
     "get": "Show all Penstock objects, their state and how they are connected.",
     "run": "Run a Pipeline or a Subscription now.",
