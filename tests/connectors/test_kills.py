@@ -168,8 +168,7 @@ def test_a_target_killed_at_any_step(adapter: Target, step: str, tmp_path: Path)
         assert rig.work("more") == 0, "what is loaded meanwhile changes nothing of the batch once it is recorded"
         rig.prepare_delivery()
         assert rig.work("d1") == 0
-        [batch] = rig.received()
-        assert batch == [*range(30 if step == "claimed" else 25)]
+        rig.require([*range(30 if step == "claimed" else 25)])
 
 
 @many
@@ -177,11 +176,11 @@ def test_a_target_killed_at_any_step(adapter: Target, step: str, tmp_path: Path)
 def test_a_target_killed_at_random_instants(adapter: Target, tmp_path: Path) -> None:
     with delivering(adapter, tmp_path, 400) as rig:
         runs = kill_at_random_instants(rig, adapter.__name__, lambda: None)
-        assert rig.received() == [[*range(400)]] * (runs + 1)
+        rig.require([*range(400)], times=runs + 1)
 
 
 @each_target
 def test_a_target_with_two_workers_of_one_run(adapter: Target, tmp_path: Path) -> None:
     with delivering(adapter, tmp_path, 400) as rig:
         load_from_two_workers(rig)
-        assert rig.received() == [[*range(400)]]
+        rig.require([*range(400)])

@@ -46,4 +46,4 @@ def test_each_run_delivers_a_batch_once(adapter: type[TargetAdapter], count: int
     with delivering(adapter, tmp_path, count) as rig:
         for run_id in ("d1", "d1", "d2"):
             assert rig.work(run_id) == 0
-        assert rig.received() == [[*range(count)]] * 2
+        rig.require([*range(count)], times=2)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from penstock.api.subscription import Settings
+from penstock.api.receiving import Settings
 from penstock.runs.order import RunOrder
 from penstock.worker.ports.chunks import NumberFormat
 from penstock.worker.rows import engine, lossless

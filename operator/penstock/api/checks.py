@@ -16,7 +16,7 @@ from penstock.api.subscription import SubscriptionSpec
 from penstock.connectors.registry import DESTINATIONS
 from penstock.language import words
 from penstock.language.errors import InvalidSpec
-from penstock.language.traits import WriteMode
+from penstock.language.traits import Receives, Traits, WriteMode
 
 WRITE_MODES_OF: Mapping[str, tuple[WriteMode, ...]] = {
     "full": ("replace", "upsert", "snapshot"),
@@ -141,8 +141,73 @@ def subscription_destination(subscription: SubscriptionSpec, destination: Destin
         )
 
 
+SETTINGS_OF: Mapping[Receives, tuple[str, ...]] = {"files": ("suffix", "format"), "tables": ("table",)}
+"""The members of a Subscription's `settings` that go with what its Destination receives."""
+
+
+def subscription_setting(name: str, subscription: SubscriptionSpec, destination: DestinationSpec) -> None:
+    """The member `name` of a Subscription's `settings` goes with its Destination, and is there where it must be."""
+    traits = destination.connector.traits
+    if traits.receives is None:
+        return
+    given, place = getattr(subscription.settings, name), subscription.destination_ref.name
+    fits = name in SETTINGS_OF[traits.receives]
+    if given is not None and not fits:
+        raise InvalidSpec(
+            f"settings.{name} is not possible with Destination {place}, which is {destination.connector.choice} and "
+            f"receives {traits.receives}; leave it out"
+        )
+    if name != "table" or not fits:
+        return
+    if given is None:
+        raise InvalidSpec(
+            f"Destination {place} is {destination.connector.choice}, which receives tables; "
+            "name the table in settings.table"
+        )
+    _delivered_table_name(given, traits)
+
+
+def _delivered_table_name(table: str, traits: Traits) -> None:
+    if (limits := traits.limits) is None:
+        return
+    if len(table.encode()) > limits.name_bytes:
+        raise InvalidSpec(
+            f'"{table}" is longer than {limits.name_bytes} bytes, which is what {traits.title} allows for a name'
+        )
+    for prefix in limits.reserved_tables:
+        if table.lower().startswith(prefix):
+            raise InvalidSpec(f'"{table}" begins with "{prefix}", as Penstock\'s own tables in {traits.title} do')
+
+
+def subscription_columns(subscription: SubscriptionSpec, dataset: DatasetSpec, destination: DestinationSpec) -> None:
+    """A table of the Destination can have the columns of the delivery."""
+    traits = destination.connector.traits
+    if traits.receives != "tables" or (limits := traits.limits) is None:
+        return
+    chosen = [field.as_ or field.name for field in subscription.fields if field.exported is not False]
+    names = chosen or [field.name for field in dataset.schema_.fields if not field.sensitive]
+    if len(names) > limits.columns:
+        raise InvalidSpec(
+            f"{traits.title} allows {limits.columns:,} columns, and {len(names):,} fields are delivered; choose fewer "
+            "in `fields`"
+        )
+    for name in names:
+        if len(name.encode()) > limits.name_bytes:
+            raise InvalidSpec(
+                f'"{name}" is longer than {limits.name_bytes} bytes, which is what {traits.title} allows for a column; '
+                "give it a shorter name with `as`"
+            )
+        if name.lower() in limits.reserved_columns:
+            raise InvalidSpec(
+                f'"{name}" is a column that every table of {traits.title} has by itself; give it another name with `as`'
+            )
+
+
 def subscription(subscription: SubscriptionSpec, dataset: DatasetSpec, destination: DestinationSpec) -> None:
     """All that must hold between a Subscription, its Dataset and its Destination."""
     subscription_destination(subscription, destination)
+    for name in (*SETTINGS_OF["files"], *SETTINGS_OF["tables"]):
+        subscription_setting(name, subscription, destination)
+    subscription_columns(subscription, dataset, destination)
     if faults := [*deliverychecks.faults(subscription, dataset)]:
         raise InvalidSpec("; ".join(findings.listed(faults)))

@@ -33,7 +33,7 @@ def _index() -> str:
             f"[{_title(name)}]({name}.md)",
             "yes" if name in SOURCES else "",
             "yes" if name in DESTINATIONS and DESTINATIONS[name].traits.store else "",
-            "yes" if name in DESTINATIONS and DESTINATIONS[name].traits.target else "",
+            (DESTINATIONS[name].traits.receives or "") if name in DESTINATIONS else "",
         )
         for name in SYSTEMS
     ]
@@ -81,6 +81,9 @@ def _abilities(kind: objects.KindName, traits: Traits) -> Iterator[str]:
         yield f"Reading: {', '.join(f'`sync: {sync}`' for sync in traits.sync)}."
     if traits.store is not None:
         yield f"Writing: {', '.join(f'`writeMode: {mode}`' for mode in traits.write_modes)}."
+    if traits.receives is not None:
+        about = ": [deliveries into tables](../table-deliveries.md)" if traits.receives == "tables" else ""
+        yield f"Deliveries: {traits.receives}{about}."
     if traits.guarantee:
         yield f"Guarantee: {traits.guarantee}"
     if traits.example:

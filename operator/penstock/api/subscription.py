@@ -7,33 +7,13 @@ from pydantic import Field, model_validator
 from penstock.api.dataset import DestinationRef
 from penstock.api.deliveryrules import Deduplication, FieldFilter, Frequency
 from penstock.api.pipeline import DatasetRef, Run
-from penstock.connectors.files.spec import Format, check_delivered
+from penstock.api.receiving import OnRefusedRow, Settings
 from penstock.language.conditions import Conditions
 from penstock.language.model import Model
 from penstock.language.scalars import Cron, Expression, FieldName, Generation, Nonce, Time, TimeZone
 
 CADENCES = {"hourly": "0 * * * *", "daily": "0 0 * * *", "weekly": "0 0 * * 0", "monthly": "0 0 1 * *"}
 """What each cadence means as a cron expression, as Kubernetes' `@hourly` … `@monthly` do."""
-
-
-class Settings(Model):
-    """Folder and format of the delivered files."""
-
-    suffix: Annotated[
-        str | None,
-        Field(
-            max_length=256,
-            pattern=r"^(/?[A-Za-z0-9_=-][A-Za-z0-9._=-]*)+/?$",
-            description="Folder beneath the Destination's URL: daily/flights.",
-        ),
-    ] = None
-    format: Annotated[Format | None, Field(description="Format of the files. Default: that of the Destination.")] = None
-
-    @model_validator(mode="after")
-    def _options_are_those_of_writing(self) -> Self:
-        if self.format is not None:
-            check_delivered(self.format)
-        return self
 
 
 class SubscriptionField(Model):
@@ -53,11 +33,13 @@ class SubscriptionField(Model):
 
 
 class SubscriptionSpec(Model):
-    """Delivers a Dataset's rows as files: when it first has data, then by cadence or schedule, or on request."""
+    """Delivers a Dataset's rows as files or into a table: when it first has data, then by cadence, or on request."""
 
     dataset_ref: Annotated[DatasetRef, Field(description="The Dataset to deliver.")]
-    destination_ref: Annotated[DestinationRef, Field(description="The files Destination that receives it.")]
-    settings: Annotated[Settings, Field(description="Folder and format of the delivered files.")] = Settings()
+    destination_ref: Annotated[DestinationRef, Field(description="The Destination that receives it.")]
+    settings: Annotated[Settings, Field(description="Folder and format of the delivered files, or the table.")] = (
+        Settings()
+    )
     fields: Annotated[
         list[SubscriptionField],
         Field(
@@ -90,6 +72,14 @@ class SubscriptionSpec(Model):
         TimeZone | None, Field(description="Time zone of cadence and schedule, an IANA name. Default: UTC.")
     ] = None
     delivery: Annotated[Literal["full"], Field(description="full: each delivery has all rows of the Dataset.")] = "full"
+    on_refused_row: Annotated[
+        OnRefusedRow,
+        Field(
+            description="What happens with a row that the receiving system cannot store, such as a text with the "
+            "character U+0000 in PostgreSQL. fail: nothing is delivered, and the run names the row. skip: the other "
+            "rows are delivered, and such rows are counted."
+        ),
+    ] = "fail"
     run_nonce: Annotated[
         Nonce,
         Field(
@@ -116,16 +106,22 @@ class SubscriptionSpec(Model):
 
 
 class Delivery(Model):
-    """One delivery that its manifest has made visible."""
+    """One delivery that a receiver can read."""
 
     run: Annotated[str, Field(max_length=253, description="Id of the run that made it.")]
-    manifest: Annotated[str | None, Field(max_length=2048, description="URL of the manifest that lists the files.")] = (
-        None
-    )
+    manifest: Annotated[
+        str | None, Field(max_length=2048, description="For files: URL of the manifest that lists them.")
+    ] = None
+    table: Annotated[
+        str | None, Field(max_length=512, description="For a table: its name, with the schema before it.")
+    ] = None
     rows: Annotated[int, Field(description="Rows delivered.")]
-    bytes: Annotated[int, Field(description="Size of the files, in bytes.")]
-    files: Annotated[int, Field(description="How many files.")]
-    at: Annotated[Time, Field(description="When the manifest was written; RFC 3339.")]
+    refused: Annotated[
+        int | None, Field(description="Rows that were left out because the receiving system cannot store them.")
+    ] = None
+    bytes: Annotated[int, Field(description="Size of the files, or of the rows as they were sent, in bytes.")]
+    files: Annotated[int | None, Field(description="How many files.")] = None
+    at: Annotated[Time, Field(description="When it could be read for the first time; RFC 3339.")]
 
 
 class SubscriptionStatus(Model):

@@ -17,6 +17,7 @@ from penstock.api.source import SourceSpec
 from penstock.api.subscription import SubscriptionSpec
 from penstock.language.errors import InvalidSpec
 from penstock.language.model import Model
+from penstock.language.traits import DeliveryPlace
 
 Severity = Literal["error", "warning"]
 _Given = ParamSpec("_Given")
@@ -202,13 +203,8 @@ def _tables(specs: Mapping[_Address, tuple[Manifest, Model | None]]) -> Iterator
     for (_kind, namespace, _name), (manifest, spec) in specs.items():
         if not isinstance(spec, DatasetSpec):
             continue
-        found = specs.get(("Destination", namespace, spec.destination_ref.name))
-        destination = found[1] if found is not None and isinstance(found[1], DestinationSpec) else None
-        place = (
-            destination.connector.spec.table_place(namespace)
-            if destination is not None
-            else f"{namespace}/{spec.destination_ref.name}"
-        )
+        place = _table_place(specs, namespace, spec.destination_ref.name)
+        place = place or f"{namespace}/{spec.destination_ref.name}"
         for table in (spec.table, checks.quarantine_table(spec.table)):
             owners[place, table].append(manifest)
     named = set()
@@ -221,27 +217,46 @@ def _tables(specs: Mapping[_Address, tuple[Manifest, Model | None]]) -> Iterator
 
 
 def _deliveries(specs: Mapping[_Address, tuple[Manifest, Model | None]]) -> Iterator[Complaint]:
-    """Folders that two Subscriptions deliver into: each would replace the other's manifest.json."""
-    owners: dict[str, Manifest] = {}
+    """Folders and tables that two Subscriptions deliver into, or that a Dataset has: each would replace the other's."""
+    owners: dict[DeliveryPlace, Manifest] = {}
+    for (kind, namespace, _name), (manifest, spec) in specs.items():
+        if kind == "Dataset" and isinstance(spec, DatasetSpec):
+            place = _table_place(specs, namespace, spec.destination_ref.name)
+            for table in (spec.table, checks.quarantine_table(spec.table)) if place is not None else ():
+                owners[DeliveryPlace("table", table, place or "")] = manifest
     for (_kind, namespace, _name), (manifest, spec) in specs.items():
         if not isinstance(spec, SubscriptionSpec):
             continue
-        found = specs.get(("Destination", namespace, spec.destination_ref.name))
-        destination = found[1] if found is not None and isinstance(found[1], DestinationSpec) else None
-        folder = (
-            destination.connector.spec.delivery_place(spec.settings.suffix, namespace)
-            if destination is not None
-            else None
-        )
-        if folder is None:
+        destination = _destination_of(specs, namespace, spec.destination_ref.name)
+        if destination is None:
             continue
-        first = owners.setdefault(folder, manifest)
-        if first is not manifest:
-            message = (
-                f"Subscription {first.name} ({first.at(())}) delivers into the same folder, "
-                f"{folder.partition(' ')[2]}, and each would replace the other's manifest.json; choose another suffix"
-            )
-            yield _complaint(manifest, Finding(("spec", "settings", "suffix"), message))
+        where = destination.connector.spec.delivery_place(spec.settings.suffix, spec.settings.table, namespace)
+        if where is not None and (first := owners.setdefault(where, manifest)) is not manifest:
+            yield _complaint(manifest, _delivery_conflict(where, first))
+
+
+def _delivery_conflict(where: DeliveryPlace, first: Manifest) -> Finding:
+    owner = f"{first.kind} {first.name} ({first.at(())})"
+    if first.kind == "Dataset":
+        return Finding(
+            ("spec", "settings", "table"), f'the table "{where.name}" belongs to {owner}; choose another table'
+        )
+    setting = "suffix" if where.kind == "folder" else "table"
+    message = f"{owner} delivers into the same {where.kind}, {where.name}, and each would replace the other's "
+    return Finding(("spec", "settings", setting), f"{message}deliveries; choose another {setting}")
+
+
+def _destination_of(
+    specs: Mapping[_Address, tuple[Manifest, Model | None]], namespace: str, name: str
+) -> DestinationSpec | None:
+    """The Destination of that name, where it is in the set and right."""
+    there = specs.get(("Destination", namespace, name))
+    return there[1] if there is not None and isinstance(there[1], DestinationSpec) else None
+
+
+def _table_place(specs: Mapping[_Address, tuple[Manifest, Model | None]], namespace: str, name: str) -> str | None:
+    destination = _destination_of(specs, namespace, name)
+    return destination.connector.spec.table_place(namespace) if destination is not None else None
 
 
 def _dataset(spec: DatasetSpec, references: "_References") -> None:
@@ -272,9 +287,13 @@ def _subscription(spec: SubscriptionSpec, references: "_References") -> None:
     if isinstance(destination, DestinationSpec):
         where: Path = ("spec", "destinationRef", "name")
         references.check(where, checks.subscription_destination, spec, destination)
+        for name in (*checks.SETTINGS_OF["files"], *checks.SETTINGS_OF["tables"]):
+            references.check(("spec", "settings", name), checks.subscription_setting, name, spec, destination)
     if isinstance(dataset, DatasetSpec):
         for fault in deliverychecks.faults(spec, dataset):
             references.complain(fault)
+        if isinstance(destination, DestinationSpec):
+            references.check(("spec", "fields"), checks.subscription_columns, spec, dataset, destination)
 
 
 class _References:

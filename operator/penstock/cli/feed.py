@@ -81,8 +81,8 @@ def _deliveries(subject: str, before: Object, after: Object) -> Iterator[Line]:
 
 
 def delivered(delivery: Object) -> str:
-    """What a delivery brought, and where its manifest lies."""
-    return f"delivered {words.count(delivery['rows'], 'row')}: {delivery.get('manifest', '')}"
+    """What a delivery brought, and its manifest or table."""
+    return f"delivered {words.count(delivery['rows'], 'row')}: {delivery.get('manifest') or delivery.get('table', '')}"
 
 
 def _status(manifest: Object) -> Object:

@@ -280,19 +280,20 @@ def _subscription(graph: Graph, store: Store) -> Graph:
     lake = _find(store, graph.key, "Destination", dataset.spec.destination_ref.name, DestinationSpec)
     destination = _find(store, graph.key, "Destination", spec.destination_ref.name, DestinationSpec)
     checks.subscription(spec, dataset.spec, destination.spec)
-    _check_folder(graph.key, store)
+    _check_place(graph.key, store)
     return replace(graph, dataset=dataset, lake=lake, destination=destination)
 
 
-def _check_folder(key: Key, store: Store) -> None:
-    """Raise InvalidSpec (DeliveryConflict) if an older Subscription delivers into the same folder."""
-    folder = store.folder(key)
-    owner = store.folder_owner(folder) if folder is not None else None
-    if owner is not None and owner != key:
+def _check_place(key: Key, store: Store) -> None:
+    """Raise InvalidSpec (DeliveryConflict) if an older Subscription delivers into the same folder or table."""
+    place = store.delivery_place(key)
+    owner = store.delivery_owner(place) if place is not None else None
+    if place is not None and owner is not None and owner != key:
         name = owner.name if owner.namespace == key.namespace else f"{owner.namespace}/{owner.name}"
+        setting = "suffix" if place.kind == "folder" else "table"
         raise InvalidSpec(
-            f"Subscription {name} delivers into the same folder, and each would replace the other's "
-            "manifest.json. Choose another settings.suffix, or another Destination.",
+            f"Subscription {name} delivers into the same {place.kind}, and each would replace the other's deliveries. "
+            f"Choose another settings.{setting}, or another Destination.",
             "DeliveryConflict",
         )
 

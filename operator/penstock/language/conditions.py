@@ -46,6 +46,7 @@ Reason = Literal[
     "AlreadyLoaded",
     "OrderTooLarge",
     "SchemaChanged",
+    "RowRefused",
     "SecretMissing",
     "WrongCredentials",
     "ResourceNotFound",
@@ -79,16 +80,19 @@ REASONS: Mapping[Reason, str] = {
     "delivery was retried after a later load had removed rows, and the store has no snapshots.",
     "NameConflict": "An object with the name that the operator needs exists and was not created by it. The "
     "operator never takes over such an object. Rename one of the two.",
-    "TableConflict": "The table belongs to another Dataset, which may have been deleted. Create a Dataset with "
-    "another `table`.",
-    "DeliveryConflict": "An older Subscription delivers into the same folder, and the two would overwrite each other's "
-    "`manifest.json`. Choose another `settings.suffix`, or another Destination.",
+    "TableConflict": "The table belongs to another Dataset or Subscription, which may have been deleted, or Penstock "
+    "did not create it. Choose another `table`.",
+    "DeliveryConflict": "An older Subscription delivers into the same folder or table, and the two would overwrite "
+    "each other's deliveries. Choose another `settings.suffix` or `settings.table`, or another Destination.",
     "AlreadyLoaded": "Another Pipeline has loaded these files into this Dataset; their rows would be loaded twice. "
     "Set the `identity` that the message names, or read other files.",
     "OrderTooLarge": "The RunOrder of its runs does not fit into a ConfigMap. Use fewer fields, or use several "
     "objects.",
     "SchemaChanged": "The Dataset's schema has changes that rows in its table may not fit, such as a field removed or "
-    "another type. Undo the changes, or create a new Dataset. See docs/schema-changes.md.",
+    "another type. Undo the changes, or create a new Dataset. See docs/schema-changes.md. Or another "
+    "program has altered the table that a Subscription delivers into.",
+    "RowRefused": "The receiving system cannot store a value of a row that is to be delivered. Nothing was delivered. "
+    "The message says which field of which row. Correct the row, or set `onRefusedRow: skip`.",
     "SecretMissing": "The Secret, or a key in it, does not exist in the namespace of the run.",
     "WrongCredentials": "The system refused the credentials.",
     "ResourceNotFound": "The system answered, but the bucket, path or file does not exist.",

@@ -14,6 +14,7 @@ from penstock.language.model import Model, OneOf
 
 Sync = Literal["full", "incremental"]
 WriteMode = Literal["append", "replace", "upsert", "snapshot"]
+Receives = Literal["files", "tables"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Traits:
     source: str | None = None
     store: str | None = None
     target: str | None = None
+    receives: Receives | None = None
+    """What Subscriptions deliver to the system: files in a folder, or rows of a table. Set where `target` is."""
     auth: tuple[str, ...] = ()
     """The members of `auth` that the system accepts."""
     streams: Literal["one", "many"] = "many"
@@ -63,6 +66,17 @@ class Traits:
     """For the docs: sentences about what a user of the system must know."""
     example: str = ""
     """A folder of `examples/` that uses the system."""
+
+
+@dataclass(frozen=True)
+class DeliveryPlace:
+    """Where a Subscription delivers: two with equal places would replace each other's deliveries."""
+
+    kind: Literal["folder", "table"]
+    name: str
+    """As a manifest writes it, for messages: a URL, or the name of a table."""
+    scope: str
+    """What tells it from a place of the same name elsewhere: a server, a namespace."""
 
 
 class ConnectorSpec(Model):
@@ -97,10 +111,12 @@ class ConnectorSpec(Model):
         """What two Destinations have in common whose tables are the same."""
         return f"{namespace}/{self.location.rstrip('/')}"
 
-    def delivery_place(self, suffix: str | None, namespace: str) -> str | None:
-        """What two Subscriptions have in common that would overwrite each other's deliveries; None: that cannot be."""
-        del suffix, namespace
-        return None
+    def delivery_place(self, suffix: str | None, table: str | None, namespace: str) -> DeliveryPlace | None:
+        """Where a Subscription with these settings delivers; None where that is not determined."""
+        del suffix
+        if table is None or self.traits.receives != "tables":
+            return None
+        return DeliveryPlace("table", table, self.table_place(namespace))
 
 
 class ConnectorUnion(OneOf):

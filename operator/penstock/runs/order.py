@@ -19,6 +19,7 @@ from penstock.api.dataset import Quality
 from penstock.api.deliveryrules import Deduplication, Frequency
 from penstock.api.destination import DestinationConnector
 from penstock.api.fields import Schema
+from penstock.api.receiving import OnRefusedRow
 from penstock.api.source import SourceConnector
 from penstock.api.subscription import SubscriptionField
 from penstock.connectors.files.spec import Format
@@ -90,6 +91,10 @@ class DeliveryOrder(Model):
     suffix: str = ""
     format: Format | None = None
     """None: the Destination's own."""
+    table: str | None = None
+    """The table, where the Destination receives tables."""
+    on_refused_row: OnRefusedRow | None = None
+    """None: fail."""
     fields: list[SubscriptionField] = []
     filter: str | None = None
     deduplication: Deduplication | None = None

@@ -96,13 +96,18 @@ class StreamReport(Model):
 
 
 class DeliveryReport(Model):
-    """A delivery that its manifest has made visible."""
+    """A delivery that a receiver can read."""
 
-    manifest: str | None
-    """The URL of the manifest; None where the report does not say."""
+    manifest: str | None = None
+    """The URL of the manifest; None for a table, and where the report does not say."""
+    table: str | None = None
+    """The table, with its schema; None for files, and where the report does not say."""
     rows: int
     bytes: int
-    files: int
+    files: int | None = None
+    """None for a table."""
+    refused: int | None = None
+    """Rows that were left out because the receiving system cannot store them."""
     at: str
     earlier: bool = False
     """The same run had delivered before; nothing was written again."""
@@ -163,8 +168,10 @@ def with_details(report: RunReport, log: str) -> RunReport:
         return report
     by_name = {entry.name: entry for entry in logged.datasets}
     entries = [_shown(entry, by_name.get(entry.name)) for entry in report.datasets]
-    manifest = logged.delivery.manifest if logged.delivery is not None else None
-    delivery = report.delivery.model_copy(update={"manifest": manifest}) if report.delivery is not None else None
+    delivery = report.delivery
+    if delivery is not None and logged.delivery is not None:
+        names = {"manifest": logged.delivery.manifest, "table": logged.delivery.table}
+        delivery = delivery.model_copy(update=names)
     update = {"datasets": entries, "delivery": delivery, "streams": logged.streams or report.streams}
     return report.model_copy(update={**update, "message": logged.message or report.message, "complete": True})
 

@@ -49,11 +49,12 @@ class _Dataset(Model):
 
 
 class _Delivery(Model):
-    """A delivery, without the URL of its manifest."""
+    """A delivery, without the URL of its manifest or the name of its table."""
 
     rows: int
     bytes: int
-    files: int
+    files: int | None = None
+    refused: int | None = None
     at: str
     earlier: bool = False
 
@@ -90,7 +91,7 @@ def encode(report: RunReport, names: Sequence[str]) -> str:
         finished_at=report.finished_at,
         datasets=[_dataset(entries[name]) if name in entries else _Dataset() for name in names],
         counts=totals if any(totals) else [],
-        delivery=_Delivery(**done.model_dump(exclude={"manifest"})) if done is not None else None,
+        delivery=_Delivery(**done.model_dump(exclude={"manifest", "table"})) if done is not None else None,
     )
     if _size(summary) > LIMIT:
         shorter = [entry.model_copy(update={"bad": None}) for entry in summary.datasets]
@@ -139,7 +140,7 @@ def decode(text: str, run: str = "", names: Sequence[str] = ()) -> RunReport | N
         finished_at=summary.finished_at,
         datasets=_with_message(entries, summary),
         streams=summary.streams,
-        delivery=DeliveryReport(manifest=None, **summary.delivery.model_dump()) if summary.delivery else None,
+        delivery=DeliveryReport(**summary.delivery.model_dump()) if summary.delivery else None,
         shown_counts=Counts(**dict(zip(_SHOWN_COUNTS, summary.counts, strict=False))),
     )
 

@@ -142,6 +142,11 @@ class SqlLedger:
             if not self.database.is_failure(error):
                 raise  # else the lease expires by itself
 
+    def require(self, claim: Claim) -> None:
+        """Raise NotYet (LeaseHeld) when another claim has taken this one over since."""
+        with self.database.transaction() as cursor:
+            check(cursor, claim)
+
     def record(self, claim: Claim, plan: str) -> str:
         """Record the plan for every Pod to come on the same basis, and return it; an earlier one of that basis wins."""
         key = (claim.subject, claim.run)
@@ -234,7 +239,7 @@ class SqlLedger:
                 (
                     claim.subject,
                     claim.run,
-                    delivery.manifest,
+                    delivery.place,
                     delivery.snapshot,
                     delivery.rows,
                     delivery.bytes,

@@ -31,6 +31,8 @@ from penstock.worker.rows import direct
 
 OWNER = "penstock.owner="
 """Begins the comment on the column by which rows are found. A comment stays with the table, also in a dump."""
+NO_DATASET = "no Dataset"
+"""What `ExistingTable.owner` says of a table that has no such comment."""
 INPUT_COLUMNS = (INPUT_ID, "input_id")
 """The columns of the two tables by which the rows of an input are found."""
 _COMMITS = """CREATE TABLE IF NOT EXISTS penstock_tables (
@@ -72,7 +74,7 @@ class ExistingTable:
         """Whose it is: `<namespace>/<name>`, or "no Dataset"."""
         comments = {column.name: column.description for column in self.columns}
         marks = [comments[name] for name in INPUT_COLUMNS if name in comments]
-        return next((mark.removeprefix(OWNER) for mark in marks if mark.startswith(OWNER)), "no Dataset")
+        return next((mark.removeprefix(OWNER) for mark in marks if mark.startswith(OWNER)), NO_DATASET)
 
     def require_owner(self, dataset: DatasetOrder) -> None:
         """Raise InvalidSpec (TableConflict) unless it is a table of this Dataset."""

@@ -175,9 +175,18 @@ class StoreAdapter(Adapter):
 class TargetAdapter(Adapter):
     """A system that Subscriptions deliver to."""
 
+    settings: ClassVar[Json] = {}
+    """What the order to deliver says beside the Destination."""
+    replaces: ClassVar[bool] = False
+    """Whether a delivery takes the place of the one before, so that only the newest one can be read."""
+
     @abstractmethod
     def batches(self) -> list[list[Json]]:
         """The deliveries in any order, each with its rows, as a receiver reads them who goes by the guarantee."""
+
+    @abstractmethod
+    def delivered(self) -> int:
+        """How many batches were delivered, by what the system itself has of them."""
 
 
 SOURCES: dict[str, type[SourceAdapter]] = {}

@@ -26,7 +26,10 @@ class Deliveries(Rig):
         destination |= {"auth": self.target.auth} if self.target.auth else {}
         more = self.pod.more or {}
         if kind == "deliver":
-            self.pod.more = {"datasets": more["datasets"][:1], "delivery": {"destination": destination}}
+            self.pod.more = {
+                "datasets": more["datasets"][:1],
+                "delivery": {"destination": destination, **self.target.settings},
+            }
         else:
             self.pod.more = {"destination": destination, "datasets": [], "source": None}
         self.pod.prepare()
@@ -34,6 +37,11 @@ class Deliveries(Rig):
     def received(self) -> list[list[int]]:
         """The ids of each batch."""
         return sorted(sorted(row["id"] for row in batch) for batch in self.target.batches())
+
+    def require(self, batch: list[int], times: int = 1) -> None:
+        """Assert that this batch was delivered, so many times, and nothing else."""
+        assert self.target.delivered() == times
+        assert self.received() == [batch] * (1 if self.target.replaces else times)
 
 
 @contextmanager

@@ -11,12 +11,22 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import duckdb
 
 from connectors.contract import faults
-from connectors.contract.adapters import BAD, Adapter, Cell, Fault, Json, Row, SourceAdapter, StoreAdapter
+from connectors.contract.adapters import (
+    BAD,
+    Adapter,
+    Cell,
+    Fault,
+    Json,
+    Row,
+    SourceAdapter,
+    StoreAdapter,
+    TargetAdapter,
+)
 
 _COLUMNS = {
     "b": "BOOLEAN", "i": "INTEGER", "l": "BIGINT", "u": "UBIGINT", "h": "HUGEINT", "n": "DECIMAL(10,2)",
@@ -153,7 +163,7 @@ def _inserts(stream: str, rows: Sequence[Row]) -> list[str]:
     return [f'INSERT INTO "{stream}" VALUES {values}'] if rows else []
 
 
-class Tables(Database, StoreAdapter):
+class Created(Database):
     """A file that a worker creates, in a folder that it creates too."""
 
     def __init__(self, root: Path) -> None:
@@ -161,7 +171,8 @@ class Tables(Database, StoreAdapter):
         self.file = self.file.parent / "of orders/it's.duckdb"
         self.connector["path"] = "/volumes/shop/of orders/it's.duckdb"
 
-    def rows(self, table: str) -> list[Json]:
+    def read(self, table: str) -> list[Json]:
+        """The rows of a table, none where it is missing."""
         if not self.file.exists():
             return []
         with self.opened(read_only=True) as database, suppress(duckdb.CatalogException):
@@ -169,8 +180,28 @@ class Tables(Database, StoreAdapter):
             return rows
         return []
 
+
+class Tables(Created, StoreAdapter):
+    """Tables of Datasets."""
+
+    def rows(self, table: str) -> list[Json]:
+        return self.read(table)
+
     def staged(self) -> int:
         return sum(path.is_file() for path in self.file.with_name(f"{self.file.name}.penstock").rglob("*"))
+
+
+class DeliveredTable(Created, TargetAdapter):
+    """A table that Subscriptions deliver into; its name is a word of SQL."""
+
+    settings: ClassVar[Json] = {"table": "Order"}
+    replaces = True
+
+    def batches(self) -> list[list[Json]]:
+        return [self.read("Order")]
+
+    def delivered(self) -> int:
+        return len(self.read("penstock_batches"))
 
 
 def _not_mounted(adapter: Database) -> None:
@@ -247,7 +278,7 @@ def _linked_folder(adapter: Database) -> None:
     adapter.file.parent.symlink_to(adapter.root / "outside")
 
 
-Tables.faults = (
+_OF_TABLES = (
     Fault("no claim", "ResourceNotFound", lambda adapter: shutil.rmtree(adapter.claim("shop"))),
     Fault("a folder", "WrongSpecification", _folder),
     Fault("a link", "WrongSpecification", _filled(_link)),
@@ -257,6 +288,9 @@ Tables.faults = (
     Fault("damaged", "WrongSpecification", _filled(_damaged)),
     Fault("locked", "Unreachable", _filled(_locked)),
 )
+Tables.faults = _OF_TABLES
+DeliveredTable.faults = _OF_TABLES
 
 SOURCES = (Duckdb,)
 STORES = (Tables,)
+TARGETS = (DeliveredTable,)

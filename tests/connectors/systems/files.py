@@ -286,6 +286,9 @@ class Delivered(TargetAdapter):
             for manifest in manifests
         ]
 
+    def delivered(self) -> int:
+        return len([*self.folder.glob("manifest-*.json")])
+
 
 def _no_folder(adapter: Delivered) -> None:
     shutil.rmtree(adapter.folder)

@@ -8,14 +8,24 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
 from connectors.contract import faults
-from connectors.contract.adapters import BAD, Adapter, Cell, Fault, Json, Row, SourceAdapter, StoreAdapter
+from connectors.contract.adapters import (
+    BAD,
+    Adapter,
+    Cell,
+    Fault,
+    Json,
+    Row,
+    SourceAdapter,
+    StoreAdapter,
+    TargetAdapter,
+)
 from support import postgres
 from support.postgres import Server
 
@@ -165,7 +175,7 @@ class Postgres(Database, SourceAdapter):
         return stream
 
 
-class Tables(Database, StoreAdapter):
+class InSchema(Database):
     """A schema whose name needs quotes."""
 
     schema = "Stock"
@@ -175,16 +185,37 @@ class Tables(Database, StoreAdapter):
         self.execute(f'CREATE SCHEMA "{self.schema}"', f'GRANT USAGE, CREATE ON SCHEMA "{self.schema}" TO {self.user}')
         self.connector["schema"] = self.schema
 
-    def rows(self, table: str) -> list[Json]:
+    def read(self, table: str) -> list[Json]:
+        """The rows of a table, none where it is missing."""
         with self.server.connect(self.database, row_factory=dict_row) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             with suppress(psycopg.errors.UndefinedTable):
                 return connection.execute(f'SELECT * FROM "{self.schema}"."{table}"'.encode()).fetchall()
         return []
 
+
+class Tables(InSchema, StoreAdapter):
+    """Tables of Datasets."""
+
+    def rows(self, table: str) -> list[Json]:
+        return self.read(table)
+
     def staged(self) -> int:
         listed = "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'penstock\\_staging\\_%'"
         return int(self.server.rows(listed, self.database)[0][0])
+
+
+class DeliveredTable(InSchema, TargetAdapter):
+    """A table that Subscriptions deliver into; its name is a word of SQL, and has letters of both cases."""
+
+    settings: ClassVar[Json] = {"table": "Order"}
+    replaces = True
+
+    def batches(self) -> list[list[Json]]:
+        return [self.read("Order")]
+
+    def delivered(self) -> int:
+        return len(self.read("penstock_batches"))
 
 
 def _wrong_password(adapter: Database) -> None:
@@ -211,22 +242,25 @@ Postgres.faults = (
 )
 
 
-def _no_permission_on_schema(adapter: Tables) -> None:
+def _no_permission_on_schema(adapter: InSchema) -> None:
     adapter.execute(f'REVOKE CREATE ON SCHEMA "{adapter.schema}" FROM {adapter.user}')
 
 
-def _other_encoding(adapter: Tables) -> None:
+def _other_encoding(adapter: InSchema) -> None:
     name = f"latin_{adapter.database}"
     adapter.server.database(name, options="ENCODING 'LATIN1' TEMPLATE template0")
     adapter.connector |= {"database": name, "schema": "public"}
 
 
-Tables.faults = (
+_OF_SCHEMAS = (
     *_OF_BOTH,
     Fault("no such schema", "ResourceNotFound", faults.with_settings(schema="nothing")),
     Fault("no permission on the schema", "WrongCredentials", _no_permission_on_schema),
     Fault("a database that does not hold every text", "WrongSpecification", _other_encoding),
 )
+Tables.faults = _OF_SCHEMAS
+DeliveredTable.faults = _OF_SCHEMAS
 
 SOURCES = (Postgres,)
 STORES = (Tables,)
+TARGETS = (DeliveredTable,)

@@ -122,7 +122,7 @@ def test_references_stay_in_their_namespace() -> None:
         (
             (LAKE, DATASET, SUBSCRIPTION.replace("{name: outbox}", "{name: lake}")),
             "spec.destinationRef.name: Destination lake is lake, which receives no deliveries. "
-            "Name a Destination with connector.files.",
+            "Name a Destination with connector.duckdb or connector.files or connector.postgres.",
         ),
         (
             (LAKE, OUTBOX, DATASET, SUBSCRIPTION.replace("{name: carrier}", "{name: carier}")),
@@ -163,7 +163,7 @@ def test_two_subscriptions_into_one_folder_are_told_with_both_places() -> None:
     rival = SUBSCRIPTION.replace("{name: daily}", "{name: rival}")
     assert _errors(OUTBOX, SUBSCRIPTION, rival) == [
         "f.yaml:18: error: Subscription rival: spec.settings.suffix: Subscription daily (f.yaml:7) delivers into the "
-        "same folder, s3://outbox/, and each would replace the other's manifest.json; choose another suffix"
+        "same folder, s3://outbox/, and each would replace the other's deliveries; choose another suffix"
     ]
     assert _errors(OUTBOX, SUBSCRIPTION, rival + "  settings: {suffix: /rival/}\n") == []
 
@@ -199,6 +199,57 @@ def test_a_filter_that_cannot_work_is_an_error_at_its_field(rules: str, said: st
 def test_rules_that_cannot_work_are_errors_at_their_field(rules: str, said: str) -> None:
     [error] = _errors(LAKE, OUTBOX, DATASET, f"{SUBSCRIPTION}  {rules}\n")
     assert said in error
+
+
+WAREHOUSE = """
+apiVersion: penstock.dev/v1alpha1
+kind: Destination
+metadata: {name: outbox}
+spec:
+  connector: {postgres: {host: db, database: shop}}
+  auth: {basic: {secretRef: {name: login}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("destination", "settings", "expected"),
+    [
+        (
+            OUTBOX,
+            "{table: t}",
+            "spec.settings.table: settings.table is not possible with Destination outbox, which is ",
+        ),
+        (WAREHOUSE, "{}", "spec.settings.table: Destination outbox is postgres, which receives tables; name the table"),
+        (WAREHOUSE, "{table: t, suffix: a}", "spec.settings.suffix: settings.suffix is not possible with Destination"),
+        (WAREHOUSE, "{table: t, format: {csv: {}}}", "spec.settings.format: settings.format is not possible with"),
+        (WAREHOUSE, "{table: Penstock_runs}", 'spec.settings.table: "Penstock_runs" begins with "penstock_"'),
+        (WAREHOUSE, f"{{table: {'t' * 64}}}", f'spec.settings.table: "{"t" * 64}" is longer than 63 bytes'),
+    ],
+)
+def test_the_settings_of_a_delivery_go_with_what_its_destination_receives(
+    destination: str, settings: str, expected: str
+) -> None:
+    [line] = _errors(destination, f"{SUBSCRIPTION}  settings: {settings}\n")
+    assert f"Subscription daily: {expected}" in line
+    assert _errors(WAREHOUSE, f"{SUBSCRIPTION}  settings: {{table: t}}\n") == []
+
+
+@pytest.mark.parametrize(("name", "why"), [("c" * 64, "is longer than 63 bytes"), ("xmin", "is a column that every")])
+def test_a_delivered_column_has_a_name_that_the_table_can_have(name: str, why: str) -> None:
+    renamed = SUBSCRIPTION.replace("{name: carrier}", f"{{name: carrier, as: {name}}}")
+    [line] = _errors(LAKE, DATASET, WAREHOUSE, f"{renamed}  settings: {{table: t}}\n")
+    assert f'spec.fields: "{name}" {why}' in line
+
+
+def test_one_table_is_of_one_subscription_or_dataset() -> None:
+    first = f"{SUBSCRIPTION}  settings: {{table: t}}\n"
+    rival = first.replace("{name: daily}", "{name: rival}")
+    [line] = _errors(WAREHOUSE, first, rival)
+    assert "spec.settings.table: Subscription daily (f.yaml:8) delivers into the same table, t, and each would" in line
+    own = DATASET.replace("{name: lake}", "{name: outbox}").replace("table: flights", "table: t")
+    for table in ("t", "t_quarantine"):
+        [line] = _errors(WAREHOUSE, own, first.replace("table: t", f"table: {table}"))
+        assert f'spec.settings.table: the table "{table}" belongs to Dataset flights (f.yaml:' in line
 
 
 def test_two_destinations_may_be_one_folder() -> None:

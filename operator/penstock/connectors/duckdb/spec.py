@@ -59,13 +59,16 @@ class DuckdbSource(Selection, DatabaseFile):
 
 
 class DuckdbDestination(DatabaseFile):
-    """A DuckDB database file on a claim, for the tables of Datasets."""
+    """A DuckDB database file on a claim, for the tables of Datasets and of Subscriptions."""
 
     traits: ClassVar[Traits] = Traits(
         title="DuckDB",
-        description="Tables in a DuckDB database file, for Datasets.",
+        description="Tables in a DuckDB database file, for Datasets and Subscriptions.",
         store="penstock.connectors.duckdb.store:DuckdbStore",
-        guarantee="Exactly once: rows, quarantine and the run's entry in the ledger are one transaction of the file.",
+        target="penstock.connectors.duckdb.target:DuckdbTarget",
+        receives="tables",
+        guarantee="Exactly once: rows, quarantine and the run's entry in the ledger are one transaction of the file, "
+        "and so are the rows of a delivery and its entry in `penstock_batches`.",
         example="examples/11-duckdb-tables",
         limits=TableLimits(
             name_bytes=255, columns=2000, reserved_columns=("rowid",), reserved_tables=("penstock_", "sqlite_")

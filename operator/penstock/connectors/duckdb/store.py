@@ -1,14 +1,11 @@
 """DuckDB as a TableStore: what the worker asks of it, carried out by the modules beside this one."""
 
-import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from typing import cast
 
-import duckdb
-
 from penstock.api import checks
-from penstock.connectors.duckdb import commit, database, faults, scan, staging, tables
+from penstock.connectors.duckdb import commit, database, scan, staging, tables
 from penstock.connectors.duckdb.spec import DuckdbDestination
 from penstock.connectors.duckdb.staging import DuckdbWriter, Place
 from penstock.connectors.duckdb.writing import DuckdbDatabase
@@ -20,9 +17,6 @@ from penstock.worker.pod import Pod
 from penstock.worker.ports.differences import Change
 from penstock.worker.ports.ledger import Attempt, Claim, Ledger
 from penstock.worker.ports.tablestore import Publication, Scan, Standing, Traits
-
-_CHECK_PATIENCE = 5.0
-"""Seconds that a check waits for other processes to close the file."""
 
 
 class DuckdbStore:
@@ -44,12 +38,7 @@ class DuckdbStore:
 
     def check(self) -> None:
         """Create a table in the file, and do not commit it; then the ledger."""
-        file = self.database.file
-        with file.opened(_CHECK_PATIENCE) as connection, faults.translated(file.subject):
-            connection.execute("BEGIN TRANSACTION")
-            connection.execute(f"CREATE TABLE main.penstock_probe_{time.time_ns()} (probe VARCHAR)")
-            with suppress(duckdb.Error):
-                connection.execute("ROLLBACK")
+        self.database.check()
         self.ledger.create()
 
     def claim(self, dataset: DatasetOrder, attempt: Attempt, lease: float = LEASE) -> AbstractContextManager[Claim]:

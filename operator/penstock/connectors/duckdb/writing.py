@@ -5,6 +5,7 @@ transactions and for the commit, and stages beside it: other runs and readers ha
 """
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from penstock.worker.rows.engine import Connection
 
 PATIENCE = 15.0
 """Seconds to wait for other processes to close the file."""
+_CHECK_PATIENCE = 5.0
+"""Seconds that a check waits for other processes to close the file."""
 LONG_PATIENCE = 300.0
 """Seconds for what would be lost otherwise: a commit of all that was staged."""
 
@@ -63,6 +66,14 @@ class DuckdbDatabase:
                 with suppress(duckdb.Error):  # a failure may have ended the transaction
                     connection.execute("ROLLBACK")
                 raise
+
+    def check(self) -> None:
+        """Create a table in the file, and do not commit it. Raises InvalidSpec and NotYet."""
+        with self.file.opened(_CHECK_PATIENCE) as connection, faults.translated(self.file.subject):
+            connection.execute("BEGIN TRANSACTION")
+            connection.execute(f"CREATE TABLE main.penstock_probe_{time.time_ns()} (probe VARCHAR)")
+            with suppress(duckdb.Error):
+                connection.execute("ROLLBACK")
 
     def is_failure(self, error: Exception) -> bool:
         """Whether it is an error of the database, translated or not."""

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from penstock.language import paths
 from penstock.language.model import Model, OneOf
 from penstock.language.scalars import OneCharacter, ShortText, Url
-from penstock.language.traits import ConnectorSpec, Traits
+from penstock.language.traits import ConnectorSpec, DeliveryPlace, Traits
 from penstock.language.volumes import Volume
 
 _ENDPOINT = r"^https?://[^/?#@]+(/[^?#]*)?$"
@@ -242,13 +242,15 @@ class Located(ConnectorSpec):
         schemes = [f"{scheme}://" for scheme, members in _AUTH.items() if member in members]
         return f"auth.{member} goes with a url that begins with {' or '.join(schemes)}, not with {self.scheme}://"
 
-    def delivery_place(self, suffix: str | None, namespace: str) -> str | None:
+    def delivery_place(self, suffix: str | None, table: str | None, namespace: str) -> DeliveryPlace | None:
         """The folder of the deliveries. A `file://` URL is that of a claim, and claims belong to a namespace."""
+        del table
         suffix = (suffix or "").strip("/")
         folder = f"{self.url}{suffix}/" if suffix else self.url
         if self.scheme == "file":
-            return f"{namespace} file://{posixpath.normpath(folder.removeprefix('file://'))}/"
-        return f"{self.endpoint_url or ''} {folder}"
+            folder = f"file://{posixpath.normpath(folder.removeprefix('file://'))}/"
+            return DeliveryPlace("folder", folder, namespace)
+        return DeliveryPlace("folder", folder, self.endpoint_url or "")
 
     @model_validator(mode="after")
     def _names_a_path_at_its_server(self) -> Self:
@@ -384,6 +386,7 @@ class FilesDestination(Located):
         title="Files",
         description="Files that Subscriptions deliver.",
         target="penstock.connectors.files.target:FilesTarget",
+        receives="files",
         auth=_WRITING_AUTH,
         guarantee="Exactly once for readers that read what a manifest names: the manifest is written last.",
         notes=_DESTINATION_NOTES,

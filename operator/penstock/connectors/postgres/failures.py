@@ -37,6 +37,12 @@ _MEANINGS: tuple[tuple[str, Failure, Reason, str], ...] = (
         "WrongSpecification",
         "A row of PostgreSQL holds about 8 kB beside its long texts; use fewer fields",
     ),
+    (
+        "2BP01",
+        InvalidSpec,
+        "WrongSpecification",
+        "Drop what depends on it, such as a view, or keep the field; a view can be created again afterwards",
+    ),
     ("53100", NotYet, "StorageFull", "Free some space at the server; the run is tried again"),
     ("53", NotYet, "Unreachable", "The server lacks memory or connections; the run is tried again"),
     ("57014", NotYet, "Timeout", "The statement was cancelled; raise statement_timeout of the user, if it is set"),

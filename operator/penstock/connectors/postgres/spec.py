@@ -101,14 +101,17 @@ class ServerSchema(Server):
 
 
 class PostgresDestination(ServerSchema):
-    """A schema of a PostgreSQL database, for the tables of Datasets."""
+    """A schema of a PostgreSQL database, for the tables of Datasets and of Subscriptions."""
 
     traits: ClassVar[Traits] = Traits(
         title="PostgreSQL",
-        description="Tables in a schema of a PostgreSQL database, for Datasets.",
+        description="Tables in a schema of a PostgreSQL database, for Datasets and Subscriptions.",
         store="penstock.connectors.postgres.store:PostgresStore",
+        target="penstock.connectors.postgres.target:PostgresTarget",
+        receives="tables",
         auth=("basic",),
-        guarantee="Exactly once: rows, quarantine and the run's entry in the ledger are one database transaction.",
+        guarantee="Exactly once: rows, quarantine and the run's entry in the ledger are one database transaction, and "
+        "so are the rows of a delivery and its entry in `penstock_batches`.",
         write_modes=("append", "replace", "upsert", "snapshot"),
         example="examples/09-postgres-tables",
         limits=TableLimits(
@@ -118,7 +121,7 @@ class PostgresDestination(ServerSchema):
             reserved_tables=("penstock_",),
         ),
         types=(
-            ("`text`", "`string`", "a text with the character U+0000 makes its row bad"),
+            ("`text`", "`string`", "a text with the character U+0000 makes its row bad; a delivery refuses it"),
             ("`boolean`", "`boolean`", "everything fits"),
             ("`integer`, `bigint`", "`int`, `long`", "everything fits"),
             ("`double precision`", "`double`", "everything fits, also `NaN` and infinity"),

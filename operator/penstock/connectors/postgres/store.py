@@ -1,7 +1,6 @@
 """PostgreSQL as a TableStore: what the worker asks of it, carried out by the modules beside this one."""
 
 import threading
-import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
@@ -11,12 +10,12 @@ from typing import cast
 from psycopg import sql
 
 from penstock.api import checks
-from penstock.connectors.postgres import commit, scan, staging, tables
+from penstock.connectors.postgres import commit, probe, scan, staging, tables
 from penstock.connectors.postgres.connection import Place
 from penstock.connectors.postgres.database import PostgresDatabase
 from penstock.connectors.postgres.spec import PostgresDestination
 from penstock.connectors.postgres.staging import PostgresWriter
-from penstock.language.errors import InvalidSpec, PenstockError
+from penstock.language.errors import PenstockError
 from penstock.runs.order import DatasetOrder, DestinationOrder
 from penstock.runs.report import DatasetReport
 from penstock.worker import ledger, sqltables
@@ -60,15 +59,7 @@ class PostgresStore:
 
     def check(self) -> None:
         """Create a table in the schema, and do not commit it; then the ledger."""
-        with self.database.unlocked() as cursor:
-            cursor.execute("SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()")
-            [encoding] = cursor.fetchone()
-            if encoding != "UTF8":
-                message = f"{self.database.place.where}: the database's encoding is {encoding}, which does not hold "
-                raise InvalidSpec(f"{message}every text. Use a database with the encoding UTF8.", "WrongSpecification")
-            probe = sql.Identifier(self.spec.schema_, f"{staging.PREFIX}probe_{time.time_ns()}")
-            cursor.own.execute(sql.SQL("CREATE UNLOGGED TABLE {} (probe text)").format(probe))
-            cursor.own.execute(sql.SQL("DROP TABLE {}").format(probe))
+        probe.check(self.database)
         self.ledger.create()
 
     def claim(self, dataset: DatasetOrder, attempt: Attempt, lease: float = LEASE) -> AbstractContextManager[Claim]:

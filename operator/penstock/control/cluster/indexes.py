@@ -9,6 +9,7 @@ from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 from penstock.api.objects import Key
+from penstock.language.traits import DeliveryPlace
 
 G = TypeVar("G", bound=Hashable)
 M = TypeVar("M")
@@ -91,39 +92,40 @@ class Divided(Generic[G, M]):
         return self._ordered.at((group, part), position)
 
 
-class Folders:
-    """Which Subscriptions deliver into which folder: of several into the same one only the oldest may."""
+class DeliveryPlaces:
+    """Which Subscriptions deliver into which folder or table: of several into the same one only the oldest may."""
 
     def __init__(self) -> None:
-        self._by_folder: Ordered[str, Key] = Ordered()
-        self._of: dict[Key, tuple[str, str]] = {}
-        """The folder of each Subscription, and when the Subscription was created."""
+        self._by_place: Ordered[DeliveryPlace, Key] = Ordered()
+        self._of: dict[Key, tuple[DeliveryPlace, str]] = {}
+        """The place of each Subscription, and when the Subscription was created."""
         self._reordered: set[Key] = set()
 
-    def put(self, subscription: Key, folder: str | None, created: str) -> None:
-        """A Subscription delivers into `folder`, or into none."""
+    def put(self, subscription: Key, place: DeliveryPlace | None, created: str) -> None:
+        """A Subscription delivers into `place`, or into none."""
         before = self._of.pop(subscription, None)
         if before is not None:
-            self._by_folder.remove(*before, subscription)
-        if folder is not None:
-            former = self._by_folder.first(folder)
-            self._of[subscription] = (folder, created)
-            self._by_folder.add(folder, created, subscription)
-            if former is not None and self._by_folder.first(folder) != former:
+            self._by_place.remove(*before, subscription)
+        if place is not None:
+            former = self._by_place.first(place)
+            self._of[subscription] = (place, created)
+            self._by_place.add(place, created, subscription)
+            if former is not None and self._by_place.first(place) != former:
                 self._reordered.add(former)
-        if before is not None and before[0] != folder and (first := self._by_folder.first(before[0])) is not None:
+        if before is not None and before[0] != place and (first := self._by_place.first(before[0])) is not None:
             self._reordered.add(first)
 
-    def owner(self, folder: str) -> Key | None:
-        """The Subscription that may deliver into `folder`."""
-        return self._by_folder.first(folder)
+    def owner(self, place: DeliveryPlace) -> Key | None:
+        """The Subscription that may deliver into `place`."""
+        return self._by_place.first(place)
 
-    def folder(self, subscription: Key) -> str | None:
-        """The folder that a Subscription delivers into."""
-        return self._of.get(subscription, (None, ""))[0]
+    def place(self, subscription: Key) -> DeliveryPlace | None:
+        """The place that a Subscription delivers into."""
+        entry = self._of.get(subscription)
+        return entry[0] if entry is not None else None
 
     def take_reordered(self) -> set[Key]:
-        """Subscriptions that have become, or have ceased to be, the oldest of their folder since the last call.
+        """Subscriptions that have become, or have ceased to be, the oldest of their place since the last call.
 
         Only those to which that happened because of another one.
         """

@@ -14,10 +14,11 @@ from penstock.api.destination import DestinationSpec
 from penstock.api.objects import Key
 from penstock.api.subscription import SubscriptionSpec
 from penstock.control.cluster import owners
-from penstock.control.cluster.indexes import Divided, Folders, Ordered
+from penstock.control.cluster.indexes import DeliveryPlaces, Divided, Ordered
 from penstock.control.cluster.port import Manifest, Ref
 from penstock.language.errors import InvalidSpec
 from penstock.language.model import Model
+from penstock.language.traits import DeliveryPlace
 
 T = TypeVar("T")
 
@@ -56,7 +57,7 @@ class Store:
         self._referrers: defaultdict[Key, set[Key]] = defaultdict(set)
         self._specs: dict[Key, Model | InvalidSpec] = {}
         self._derived: dict[Key, dict[object, Any]] = {}
-        self._folders = Folders()
+        self._delivery_places = DeliveryPlaces()
         self._changed: dict[Key, None] = {}
         self._waiting: Ordered[Key | str, Ref] = Ordered()
         """Jobs that wait for the gate, by their owner, by the UID of the CronJob that made them, and ("") all."""
@@ -115,13 +116,13 @@ class Store:
         """The objects whose spec names this one, whether it exists or not."""
         return set(self._referrers[key]) if key in self._referrers else set()
 
-    def folder(self, subscription: Key) -> str | None:
-        """The folder that a Subscription delivers into, where it and its Destination are valid."""
-        return self._folders.folder(subscription)
+    def delivery_place(self, subscription: Key) -> DeliveryPlace | None:
+        """Where a Subscription delivers, if it and its Destination are valid."""
+        return self._delivery_places.place(subscription)
 
-    def folder_owner(self, folder: str) -> Key | None:
-        """The Subscription that may deliver into a folder: the oldest one that is not being deleted."""
-        return self._folders.owner(folder)
+    def delivery_owner(self, place: DeliveryPlace) -> Key | None:
+        """The Subscription that may deliver into a place: the oldest one that is not being deleted."""
+        return self._delivery_places.owner(place)
 
     def take_changed(self) -> list[Key]:
         """The objects of which, since the last call, something has changed that their referrers read, oldest first.
@@ -132,8 +133,8 @@ class Store:
         return list(changed)
 
     def take_reordered(self) -> set[Key]:
-        """Subscriptions that may deliver, or may not any more, because others left or entered their folder."""
-        return self._folders.take_reordered()
+        """Subscriptions that may deliver, or may not any more, because others left or entered their place."""
+        return self._delivery_places.take_reordered()
 
     def put(self, manifest: Manifest) -> bool:
         """Remember an object of the five kinds; False if the version in the store is as new or newer."""
@@ -178,31 +179,32 @@ class Store:
             self._referrers[target].add(key)
 
     def _deliver(self, key: Key) -> None:
-        """Keep the index of folders, after a change of a Subscription or of the Destination of Subscriptions."""
+        """Keep the index of delivery places, after a change of a Subscription or of its Destination."""
         if key.kind == "Subscription":
-            self._put_folder(key)
+            self._put_place(key)
         elif key.kind == "Destination":
             for referrer in self._referrers.get(key, ()):
                 if referrer.kind == "Subscription":
-                    self._put_folder(referrer)
+                    self._put_place(referrer)
 
-    def _put_folder(self, key: Key) -> None:
+    def _put_place(self, key: Key) -> None:
         manifest = self._objects.get(key)
-        self._folders.put(key, self._folder(key), _created(manifest) if manifest is not None else "")
+        self._delivery_places.put(key, self._place(key), _created(manifest) if manifest is not None else "")
 
-    def _folder(self, key: Key) -> str | None:
+    def _place(self, key: Key) -> DeliveryPlace | None:
         manifest = self._objects.get(key)
         if manifest is None or "deletionTimestamp" in manifest["metadata"]:
             return None
         try:
             subscription = cast(SubscriptionSpec, self.spec(key))
-            place = Key("Destination", key.namespace, subscription.destination_ref.name)
-            if place not in self._objects:
+            named = Key("Destination", key.namespace, subscription.destination_ref.name)
+            if named not in self._objects:
                 return None
-            destination = cast(DestinationSpec, self.spec(place))
+            destination = cast(DestinationSpec, self.spec(named))
         except InvalidSpec:
             return None
-        return destination.connector.spec.delivery_place(subscription.settings.suffix, key.namespace)
+        settings = subscription.settings
+        return destination.connector.spec.delivery_place(settings.suffix, settings.table, key.namespace)
 
     # ── children ──
 

@@ -113,6 +113,8 @@ def deliver(graph: Graph) -> RunOrder:
             destination=_destination(destination.name, destination.spec),
             suffix=(spec.settings.suffix or "").strip("/"),
             format=spec.settings.format,
+            table=spec.settings.table,
+            on_refused_row=spec.on_refused_row if spec.on_refused_row != "fail" else None,
             fields=spec.fields,
             filter=spec.filter,
             deduplication=spec.deduplication,

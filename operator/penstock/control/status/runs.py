@@ -17,7 +17,7 @@ from penstock.control.waiting import Obstacle
 from penstock.language import times, words
 from penstock.language.conditions import Verdict
 from penstock.language.model import Model
-from penstock.runs.report import DatasetReport
+from penstock.runs.report import DatasetReport, DeliveryReport
 
 RUNS_LIMIT = 50
 """How many runs status can hold."""
@@ -233,10 +233,19 @@ def _outcome_in_words(observed: Observed, before: str | None) -> str | None:
     delivery = observed.report.delivery if observed.report is not None else None
     message = observed.message
     if delivery is not None:
-        message = f"{words.count(delivery.rows, 'row')} delivered in {words.count(delivery.files, 'file')}"
+        message = _delivered_in_words(delivery)
     if before is None:
         return message
     return f"already carried out at {before}" + (f": {message}" if message else "; the counts are those of that run")
+
+
+def _delivered_in_words(delivery: DeliveryReport) -> str:
+    rows = words.count(delivery.rows, "row")
+    if delivery.files is not None:
+        return f"{rows} delivered in {words.count(delivery.files, 'file')}"
+    place = f"table {delivery.table}" if delivery.table is not None else "a table"
+    left_out = f"; {words.count(delivery.refused, 'row')} left out" if delivery.refused else ""
+    return f"{rows} delivered into {place}{left_out}"
 
 
 def _carried_out_before(observed: Observed) -> str | None:
@@ -338,7 +347,8 @@ def _deliveries(seen: Seen, before: SubscriptionStatus) -> list[Delivery]:
         if run.report is not None and run.report.delivery is not None
     }
     for delivery in before.deliveries:
-        if delivery.run not in by_run or by_run[delivery.run].manifest is None:
+        newer = by_run.get(delivery.run)
+        if newer is None or (newer.manifest is None and newer.table is None):
             by_run[delivery.run] = delivery
     return sorted(by_run.values(), key=lambda delivery: delivery.at, reverse=True)[:20]
 

@@ -21,7 +21,7 @@ from penstock.runs.report import DeliveryReport
 from penstock.worker import steps
 from penstock.worker.connectors import Connectors
 from penstock.worker.pod import Pod
-from penstock.worker.ports.ledger import Attempt, Claim, DeliveredKeys, Delivery, KeyPeriod, Settlement
+from penstock.worker.ports.ledger import Attempt, Claim, DeliveredKeys, Delivery, KeyPeriod, Ledger, Settlement
 from penstock.worker.ports.tablestore import Scan, TableStore
 from penstock.worker.ports.target import Batch, DeliveredColumn
 from penstock.worker.rows import delivery as rules
@@ -51,16 +51,21 @@ def deliver(order: RunOrder, pod: Pod, connectors: Connectors) -> tuple[Delivery
         steps.reached("claimed")
         basis = _basis(dataset, store, claim)
         steps.reached("snapshot recorded")
-        columns = _columns(order.delivery, dataset)
         selection = _selection(order, store, claim, basis, pod)
-        batch = _batch(order, claim, basis, columns, selection.scan)
+        batch = _batch(order, store.ledger, claim, basis, selection.scan)
         delivered = connectors.target_of(order.delivery.destination, pod).deliver(batch)
         steps.reached("delivered")
         _settle(store, claim, delivered, basis, selection.keys)
         steps.reached("delivery settled")
-        rows, files = words.count(delivered.rows, "row"), words.count(delivered.files, "file")
-        log.info("%s: %s in %s, %s", subject, rows, files, delivered.manifest)
+        log.info("%s: %s delivered to %s", subject, words.count(delivered.rows, "row"), _place(delivered))
+        if delivered.refused:
+            log.info("%s: %s left out, as onRefusedRow says", subject, words.count(delivered.refused, "row"))
         return delivered, claim.attempt
+
+
+def _place(done: DeliveryReport) -> str:
+    """The manifest or the table of a delivery."""
+    return done.manifest or done.table or ""
 
 
 @dataclass(frozen=True)
@@ -125,8 +130,9 @@ def _remembered(delivery: DeliveryOrder, basis: _Basis) -> KeyPeriod | None:
     return KeyPeriod(json.dumps(deduplication.by), times.text(since))
 
 
-def _batch(order: RunOrder, claim: Claim, basis: _Basis, columns: tuple[DeliveredColumn, ...], scan: Scanned) -> Batch:
-    dataset = order.datasets[0]
+def _batch(order: RunOrder, ledger: Ledger, claim: Claim, basis: _Basis, scan: Scanned) -> Batch:
+    dataset, delivery = order.datasets[0], cast(DeliveryOrder, order.delivery)
+    columns = _columns(delivery, dataset)
     return Batch(
         id=hashlib.sha256(claim.run.encode()).hexdigest()[:16],
         run=claim.run,
@@ -134,31 +140,35 @@ def _batch(order: RunOrder, claim: Claim, basis: _Basis, columns: tuple[Delivere
         dataset=dataset.owner.marker,
         table=dataset.table,
         snapshot=basis.snapshot,
-        order=cast(DeliveryOrder, order.delivery),
+        order=delivery,
         columns=columns,
         scan=partial(scan, [*dict.fromkeys(column.source for column in columns)]),
-        require=claim.require,
+        require=partial(ledger.require, claim),
     )
 
 
 def _columns(order: DeliveryOrder, dataset: DatasetOrder) -> tuple[DeliveredColumn, ...]:
     """What is delivered, in order. Without `fields`, all that are not sensitive."""
     there = {field.name: field.type for field in dataset.schema_.fields}
+    former = dataset.schema_.renamed
     if not order.fields:
         chosen = [field.name for field in dataset.schema_.fields if not field.sensitive]
         if not chosen:
             raise InvalidSpec(f"Dataset {dataset.owner.name} has sensitive fields only; name some in `fields`.")
-        return tuple(DeliveredColumn(name, name, there[name]) for name in chosen)
+        return tuple(DeliveredColumn(name, name, there[name], former.get(name)) for name in chosen)
     for field in order.fields:
         if field.name not in there:
             near = difflib.get_close_matches(field.name, there, n=1)
             hint = f' Did you mean "{near[0]}"?' if near else f" It has {', '.join([*there][:20])}."
             raise InvalidSpec(f'fields: Dataset {dataset.owner.name} has no field "{field.name}".{hint}')
     exported = [field for field in order.fields if field.exported is not False]
-    return tuple(DeliveredColumn(field.name, field.as_ or field.name, there[field.name]) for field in exported)
+    return tuple(
+        DeliveredColumn(field.name, field.as_ or field.name, there[field.name], former.get(field.name))
+        for field in exported
+    )
 
 
 def _settle(store: TableStore, claim: Claim, done: DeliveryReport, basis: _Basis, keys: DeliveredKeys | None) -> None:
     settlement = Settlement(done.model_dump_json(), loaded=done.rows, quarantined=0, committed_at=done.at)
-    delivery = Delivery(done.manifest or "", basis.snapshot, done.rows, done.bytes, done.files, done.at, keys)
+    delivery = Delivery(_place(done), basis.snapshot, done.rows, done.bytes, done.files or 0, done.at, keys)
     store.ledger.delivered(claim, settlement, delivery)

@@ -169,7 +169,8 @@ class DeliveredKeys:
 class Delivery:
     """A delivery that was made. `at` is RFC 3339."""
 
-    manifest: str
+    place: str
+    """The URL of the manifest, or the name of the table."""
     snapshot: str
     rows: int
     bytes: int
@@ -190,6 +191,9 @@ class Ledger(Protocol):
         The same run id takes a lease over at once, with a higher load id. Another run id waits until the lease is given
         back or has had no heartbeat for `lease` seconds. Raises NotYet (LeaseHeld) when it is still alive then.
         """
+
+    def require(self, claim: Claim) -> None:
+        """Raise NotYet (LeaseHeld) when another claim has taken this one over since."""
 
     def record(self, claim: Claim, plan: str) -> str:
         """Record the plan for every Pod to come on the same basis, and return it; an earlier one of that basis wins."""

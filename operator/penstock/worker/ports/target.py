@@ -17,6 +17,8 @@ class DeliveredColumn:
     source: str
     target: str
     type: str
+    former: str | None = None
+    """The name that the field had in the Dataset before."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,10 @@ class Batch:
     scan: Callable[[], Scan]
     """The rows, of the same snapshot and in the same order at each call; the columns have their source names."""
     require: Callable[[], None]
-    """Raises NotYet when another worker has taken the run over; called before anything becomes visible."""
+    """Raises NotYet (LeaseHeld) when another worker has the lease, by the ledger itself, which is asked each time.
+
+    Called before anything becomes visible. The Target must not have a transaction open then: both may use one database.
+    """
 
 
 class Target(Protocol):

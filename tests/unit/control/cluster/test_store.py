@@ -1,6 +1,7 @@
 """What was seen of the cluster: newest versions, indexes, and what is gone for good."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from penstock.control.cluster import store as stores
 from penstock.control.cluster.port import Manifest, Ref
 from penstock.control.cluster.store import Store
 from penstock.language.errors import InvalidSpec
+from penstock.language.traits import DeliveryPlace
 from support import jobs, manifests
 
 KEY = Key("Pipeline", "default", "cities")
@@ -154,7 +156,7 @@ def test_an_invalid_spec_is_parsed_once_too_and_refused_each_time() -> None:
 
 
 OLD, YOUNG = Key("Subscription", "default", "old"), Key("Subscription", "default", "a-young-one")
-FOLDER = "default file:///volumes/out/"
+FOLDER = DeliveryPlace("folder", "file:///volumes/out/", "default")
 
 
 def _two_subscriptions() -> Store:
@@ -173,8 +175,8 @@ def _created(manifest: Manifest, day: int, version: int = 1, **metadata: str) ->
 
 def test_the_oldest_subscription_has_its_folder() -> None:
     store = _two_subscriptions()
-    assert (store.folder(YOUNG), store.folder_owner(FOLDER)) == (FOLDER, OLD)
-    assert store.folder(Key("Subscription", "default", "none")) is None
+    assert (store.delivery_place(YOUNG), store.delivery_owner(FOLDER)) == (FOLDER, OLD)
+    assert store.delivery_place(Key("Subscription", "default", "none")) is None
 
 
 @pytest.mark.parametrize(
@@ -190,13 +192,13 @@ def test_when_it_leaves_the_folder_the_next_one_has_it_and_is_named(after: Manif
     store = _two_subscriptions()
     store.take_reordered()
     store.put(after)
-    assert (store.folder_owner(FOLDER), store.take_reordered(), store.take_reordered()) == (YOUNG, {YOUNG}, set())
+    assert (store.delivery_owner(FOLDER), store.take_reordered(), store.take_reordered()) == (YOUNG, {YOUNG}, set())
 
 
 def test_when_it_is_gone_the_next_one_has_the_folder() -> None:
     store = _two_subscriptions()
     store.remove(_created(manifests.subscription("old"), 1))
-    assert (store.folder_owner(FOLDER), store.take_reordered()) == (YOUNG, {YOUNG})
+    assert (store.delivery_owner(FOLDER), store.take_reordered()) == (YOUNG, {YOUNG})
 
 
 def test_who_loses_a_folder_to_an_older_one_that_enters_it_is_named() -> None:
@@ -204,9 +206,9 @@ def test_who_loses_a_folder_to_an_older_one_that_enters_it_is_named() -> None:
     store.put(_seen(manifests.outbox()))
     store.put(_created(manifests.subscription("old", settings={"suffix": "elsewhere"}), 1))
     store.put(_created(manifests.subscription(YOUNG.name), 2))
-    assert (store.folder_owner(FOLDER), store.take_reordered()) == (YOUNG, set())
+    assert (store.delivery_owner(FOLDER), store.take_reordered()) == (YOUNG, set())
     store.put(_created(manifests.subscription("old"), 1, 2))
-    assert (store.folder_owner(FOLDER), store.take_reordered()) == (OLD, {YOUNG})
+    assert (store.delivery_owner(FOLDER), store.take_reordered()) == (OLD, {YOUNG})
 
 
 @pytest.mark.parametrize(
@@ -259,9 +261,12 @@ def test_a_destination_that_moves_takes_its_subscriptions_along() -> None:
     moved = manifests.outbox()
     moved["spec"]["connector"]["files"]["url"] = "file:///volumes/out/new/"
     store.put(_seen(moved, 2))
-    assert (store.folder(OLD), store.folder_owner(FOLDER)) == ("default file:///volumes/out/new/", None)
+    assert (store.delivery_place(OLD), store.delivery_owner(FOLDER)) == (
+        replace(FOLDER, name="file:///volumes/out/new/"),
+        None,
+    )
     store.put(_seen(manifests.lake("outbox"), 3))
-    assert store.folder(OLD) is None
+    assert store.delivery_place(OLD) is None
 
 
 @pytest.mark.parametrize(
