@@ -201,7 +201,7 @@ def test_rules_that_cannot_work_are_errors_at_their_field(rules: str, said: str)
     assert said in error
 
 
-WAREHOUSE = """
+RECEIVING = """
 apiVersion: penstock.dev/v1alpha1
 kind: Destination
 metadata: {name: outbox}
@@ -219,11 +219,11 @@ spec:
             "{table: t}",
             "spec.settings.table: settings.table is not possible with Destination outbox, which is ",
         ),
-        (WAREHOUSE, "{}", "spec.settings.table: Destination outbox is postgres, which receives tables; name the table"),
-        (WAREHOUSE, "{table: t, suffix: a}", "spec.settings.suffix: settings.suffix is not possible with Destination"),
-        (WAREHOUSE, "{table: t, format: {csv: {}}}", "spec.settings.format: settings.format is not possible with"),
-        (WAREHOUSE, "{table: Penstock_runs}", 'spec.settings.table: "Penstock_runs" begins with "penstock_"'),
-        (WAREHOUSE, f"{{table: {'t' * 64}}}", f'spec.settings.table: "{"t" * 64}" is longer than 63 bytes'),
+        (RECEIVING, "{}", "spec.settings.table: Destination outbox is postgres, which receives tables; name the table"),
+        (RECEIVING, "{table: t, suffix: a}", "spec.settings.suffix: settings.suffix is not possible with Destination"),
+        (RECEIVING, "{table: t, format: {csv: {}}}", "spec.settings.format: settings.format is not possible with"),
+        (RECEIVING, "{table: Penstock_runs}", 'spec.settings.table: "Penstock_runs" begins with "penstock_"'),
+        (RECEIVING, f"{{table: {'t' * 64}}}", f'spec.settings.table: "{"t" * 64}" is longer than 63 bytes'),
     ],
 )
 def test_the_settings_of_a_delivery_go_with_what_its_destination_receives(
@@ -231,24 +231,24 @@ def test_the_settings_of_a_delivery_go_with_what_its_destination_receives(
 ) -> None:
     [line] = _errors(destination, f"{SUBSCRIPTION}  settings: {settings}\n")
     assert f"Subscription daily: {expected}" in line
-    assert _errors(WAREHOUSE, f"{SUBSCRIPTION}  settings: {{table: t}}\n") == []
+    assert _errors(RECEIVING, f"{SUBSCRIPTION}  settings: {{table: t}}\n") == []
 
 
 @pytest.mark.parametrize(("name", "why"), [("c" * 64, "is longer than 63 bytes"), ("xmin", "is a column that every")])
 def test_a_delivered_column_has_a_name_that_the_table_can_have(name: str, why: str) -> None:
     renamed = SUBSCRIPTION.replace("{name: carrier}", f"{{name: carrier, as: {name}}}")
-    [line] = _errors(LAKE, DATASET, WAREHOUSE, f"{renamed}  settings: {{table: t}}\n")
+    [line] = _errors(DATASET, RECEIVING, f"{renamed}  settings: {{table: t}}\n")
     assert f'spec.fields: "{name}" {why}' in line
 
 
 def test_one_table_is_of_one_subscription_or_dataset() -> None:
     first = f"{SUBSCRIPTION}  settings: {{table: t}}\n"
     rival = first.replace("{name: daily}", "{name: rival}")
-    [line] = _errors(WAREHOUSE, first, rival)
-    assert "spec.settings.table: Subscription daily (f.yaml:8) delivers into the same table, t, and each would" in line
+    [line] = _errors(RECEIVING, first, rival)
+    assert "spec.settings.table: Subscription daily (f.yaml:9) delivers into the same table, t, and each would" in line
     own = DATASET.replace("{name: lake}", "{name: outbox}").replace("table: flights", "table: t")
     for table in ("t", "t_quarantine"):
-        [line] = _errors(WAREHOUSE, own, first.replace("table: t", f"table: {table}"))
+        [line] = _errors(RECEIVING, own, first.replace("table: t", f"table: {table}"))
         assert f'spec.settings.table: the table "{table}" belongs to Dataset flights (f.yaml:' in line
 
 
