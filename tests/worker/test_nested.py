@@ -59,7 +59,7 @@ def test_a_document_is_an_array_of_objects_without_a_path(tmp_path: Path) -> Non
     load(pod, ' [ {"id": 1,\n "qty": 2} ,\n{"id":2,"qty":3,}, {"id": NaN}, "text", {"id": 3}]\n')
     assert [row["id"] for row in pod.rows()] == [1, 3]
     assert [(bad["position"], bad["message"]) for bad in pod.bad()] == [
-        (2, "the element is not JSON"),
+        (2, "the element is not JSON: a comma stands before }"),
         (3, "the element is not JSON: NaN is not a number in JSON"),
         (4, "the element is JSON, and not an object"),
     ]
@@ -108,7 +108,7 @@ def test_a_document_without_elements_has_no_rows(content: str, tmp_path: Path) -
 REFUSED = [
     ('{"orders": [{"id": 1}', "line 1: a comma or ] is missing after an element"),
     ('{"orders": [{"id": 1', "ends in the middle of a value"),
-    ('{"orders": [{"id": 1},]}', "an element is missing"),
+    ('{"orders": [{"id": 1},]}', "a comma stands before ]"),
     ('{"orders": [{"id": 1} {"id": 2}]}', "a comma or ] is missing"),
     ('{"orders": [{"id": 1}],}', "a comma stands before }"),
     ('{"orders": [{"id": 1}]} x', "text follows the end of the document"),
@@ -119,12 +119,12 @@ REFUSED = [
     ('{"n": , "orders": []}', "a value is missing"),
     ('{"order": []}', 'has no "orders"'),
     ("{}", 'has no "orders"'),
-    ('{"orders": {}}', '"orders" is not a list'),
-    ('{"orders": null}', '"orders" is not a list'),
-    ("[]", "the document is not an object"),
+    ('{"orders": {}}', '"orders" is an object, not a list'),
+    ('{"orders": null}', '"orders" is a single value, not a list'),
+    ("[]", "the document is a list, not an object"),
     ("{orders: []}", "a name in quotes is missing"),
     ('\n\n{"orders" []}', "line 3: a colon is missing"),
-    ("7", "the document is not an object"),
+    ("7", "the document is a single value, not an object"),
 ]
 
 

@@ -43,7 +43,7 @@ def test_broken_lines_are_set_aside_with_their_line_and_reading_goes_on(tmp_path
         (5, "read", "1 column where 2 are expected"),
         (7, "read", "a quote is not closed, or text follows the closing quote"),
         (9, "read", "a quote is not closed, or text follows the closing quote"),
-        (12, "read", "the row is not UTF-8"),
+        (12, "read", "the row is not UTF-8; if the file has another encoding, set format.csv.encoding"),
         (13, "read", "a carriage return stands inside the line, outside quotes"),
         (15, "quality", "a: has no value and is required"),
     ]
@@ -135,8 +135,16 @@ def test_a_row_that_is_ragged_and_not_utf8_either_is_set_aside_like_others(tmp_p
     pod.work()
     assert sorted((row["a"], row["b"]) for row in pod.rows()) == [(1, "x"), (2, "é–"), (3, None), (7, "y")]
     assert [(row["position"], row["message"], row["payload"]) for row in pod.bad()] == [
-        (5, "the row is not UTF-8", base64.b64encode(b"4,\xff").decode()),
-        (6, "the row is not UTF-8", base64.b64encode(b"5,\xe9,ragged").decode()),
+        (
+            5,
+            "the row is not UTF-8; if the file has another encoding, set format.csv.encoding",
+            base64.b64encode(b"4,\xff").decode(),
+        ),
+        (
+            6,
+            "the row is not UTF-8; if the file has another encoding, set format.csv.encoding",
+            base64.b64encode(b"5,\xe9,ragged").decode(),
+        ),
         (7, "3 columns where 2 are expected", "6,ok,ré"),
     ]
 

@@ -34,7 +34,7 @@ def test_every_reason_of_a_bad_row_is_told(tmp_path: Path) -> None:
     assert len(pod.rows()) == 3
     (bad,) = pod.bad()
     assert bad["message"] == (
-        'a: "11" is above the maximum 10; b: "z" is not one of the allowed values; '
+        'a: "11" is above the maximum 10; b: "z" is not one of x, y; '
         'c: "31.02.2013" is not a date; d: "1.999" is not a decimal(5,2)'
     )
     assert (bad["stage"], bad["field"], bad["run"]) == ("quality", "a", "r1")

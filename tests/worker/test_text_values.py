@@ -112,7 +112,10 @@ def test_what_is_no_text_is_kept_byte_for_byte(written: bytes, tmp_path: Path) -
         (pod.data / "a.csv").write_bytes(b"a,b\n" + written + ending)
         pod.work()
         (bad,) = pod.bad()
-        assert (base64.b64decode(bad["payload"]), bad["message"]) == (written, "the row is not UTF-8")
+        assert (base64.b64decode(bad["payload"]), bad["message"]) == (
+            written,
+            "the row is not UTF-8; if the file has another encoding, set format.csv.encoding",
+        )
 
 
 @pytest.mark.parametrize("written", [' "x" , y ,', '1,"a ""b""', "1,NA, ", '"1","2","3"', "x\ty,\t,", "1,2,\x00"])
@@ -230,9 +233,9 @@ def test_json_as_other_writers_write_it(tmp_path: Path) -> None:
     assert [(row["position"], row["message"]) for row in pod.bad()] == [
         (2, "the line is not JSON: NaN is not a number in JSON"),
         (3, "the line is not JSON: Infinity is not a number in JSON"),
-        (4, "the line is not JSON"),
+        (4, "the line is not JSON: a comma stands before }"),
         (5, "the line is not JSON: -Infinity is not a number in JSON"),
-        (6, "the line is not JSON: text follows its end"),
+        (6, "the line is not JSON: a second object follows; write each on a line of its own"),
     ]
     assert pod.work("r2", kind="inspect-source").state == "Succeeded"
 

@@ -29,7 +29,8 @@ class Columns:
     that a row lacks is null in it, and names that differ in case are different. `partial` means that chunks have only
     the columns that fields are made of; a name may then stand twice, as long as no field uses it. `as_written` means
     that chunks keep their records as they were written; without it, a payload is made of the chunk's columns.
-    `numbers` is how texts write numbers.
+    `numbers` is how texts write numbers. `advice` is what to check where a column that a field needs is missing, in
+    whole sentences; "" for nothing.
     """
 
     names: tuple[str, ...]
@@ -38,6 +39,7 @@ class Columns:
     partial: bool = False
     as_written: bool = False
     numbers: NumberFormat = PLAIN_NUMBERS
+    advice: str = ""
 
 
 ANY = Columns((), (), open=True, as_written=True)

@@ -16,6 +16,8 @@ from penstock.worker.planning import PlannedInput
 
 _SAMPLES = 3
 """Rules that a message names."""
+_KIND = 140
+"""Characters of each."""
 
 
 @dataclass
@@ -84,7 +86,9 @@ class Faults:
         """The rules that most rows break, with the place of the first row of each."""
         places = {kind: locator for kind, (_, _, locator) in self._first.items()}
         frequent = sorted(self.kinds, key=lambda kind: (-self.kinds[kind], places[kind]))[:_SAMPLES]
-        parts = [f"{words.count(self.kinds[kind], 'row')}: {kind[:100]}, first in {places[kind]}" for kind in frequent]
+        parts = [
+            f"{words.count(self.kinds[kind], 'row')}: {kind[:_KIND]}, first in {places[kind]}" for kind in frequent
+        ]
         more = len(self.kinds) - len(parts)
         return "; ".join(parts) + (f"; and {words.count(more, 'other reason')}." if more else ".")
 

@@ -40,6 +40,8 @@ def shaped_field(number: int, field: SchemaField, origin: Origin, columns: Colum
             return _from_path(shaped, path, columns, where)
         numbers = numbers_of(field, columns)
         column = _from_column(shaped, columns.types[place], numbers, origin.written, where)
+        if columns.as_written and not columns.open and numbers == PLAIN_NUMBERS:
+            column = replace(column, may_have_commas=lossless.is_number(field.type))
         return _with_exponents(column, numbers) if columns.open and field.type in ("int", "long") else column
     return _from_expression(shaped, origin.expression, places, columns, where)
 

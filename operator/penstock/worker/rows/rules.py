@@ -1,7 +1,7 @@
 """What makes a value good, as SQL and for Arrow: required, enum, minimum, maximum."""
 # ruff: noqa: S608 - SQL is built here; every name and literal in it goes through engine.name and engine.text
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -11,6 +11,9 @@ from penstock.api.fields import SchemaField
 from penstock.language.errors import InvalidSpec
 from penstock.worker.rows import direct, engine, lossless
 from penstock.worker.rows.shaped import Fault, ShapedField
+
+_SHOWN, _LONGEST = 5, 20
+"""How many allowed values a message lists, and how many characters of each."""
 
 
 def faults(shaped: ShapedField) -> Iterator[Fault]:
@@ -29,7 +32,7 @@ def faults(shaped: ShapedField) -> Iterator[Fault]:
         yield broken("NoValue", missing, "has no value and is required", with_value=False)
     if field.enum is not None:
         allowed = lossless.one_of(f"CAST({value} AS VARCHAR)", [_text_of(field, entry, "enum") for entry in field.enum])
-        yield broken("NotAllowed", f"NOT {allowed}", "is not one of the allowed values")
+        yield broken("NotAllowed", f"NOT {allowed}", f"is not one of {_listed(field.enum)}")
     if field.minimum is not None:
         bound = _literal(field, field.minimum, "minimum")
         yield broken("BelowMinimum", f"{value} < {bound}", f"is below the minimum {field.minimum}")
@@ -47,6 +50,12 @@ def faults(shaped: ShapedField) -> Iterator[Fault]:
     if field.maximum is not None:
         bound = _literal(field, field.maximum, "maximum")
         yield broken("AboveMaximum", f"{value} > {bound}", f"is above the maximum {field.maximum}")
+
+
+def _listed(values: Sequence[str]) -> str:
+    """The first of the values, for a message."""
+    shown = ", ".join(value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…" for value in values[:_SHOWN])
+    return shown if len(values) <= _SHOWN else f"{shown} and {len(values) - _SHOWN} more"
 
 
 def with_rules(shaped: ShapedField) -> direct.Reading | None:

@@ -108,4 +108,6 @@ def require_names(shaped: Shape, absent: Collection[str], names: Sequence[str], 
         key, quoted = (path.shown, path.shown) if path else (name, engine.name(name))
         message = f'{where}: field {each.field.name} needs the key "{key}", which no line has; {hint} Keys that whole '
         message += f"files may lack are written as an expression: coalesce({quoted})."
+        if all(one.source_columns[0] in absent for one in shaped.fields if one.expression_sql is None):
+            message += " If the rows are in a list inside of each line, name it in format.json.records."
         raise InvalidSpec(message, "WrongSpecification")

@@ -24,6 +24,10 @@ _WRITTEN = {
     "timestamptz": "2026-01-31 13:45:00+01",
 }
 """How dates and times are written where a field sets no `formats`."""
+_NO_VALUE = ("na", "n/a", "#n/a", "null", "none", "nil", "nan", "-", "--", "?", "\\n", "unknown", "")
+"""Texts that often mean that there is no value, in lower case."""
+_NULLS = "; if this means no value, add it to nullValues"
+_COMMAS = "; if numbers are written with commas, set format.csv.decimal or thousands"
 _ISO_DATE = r"^\s*\d{4}-\d{2}-\d{2}"
 
 
@@ -70,6 +74,8 @@ class ShapedField:
     """Characters that the Dataset's store cannot hold in a text."""
     longest: int | None = None
     """Bytes that the text can have at most, where the store cannot hold a longer one."""
+    may_have_commas: bool = False
+    """Whether it is a number from a CSV file for which no other separators are set."""
     masked: bool = False
     """Whether messages must not show the source value: a sensitive field is made from one of the same columns."""
 
@@ -150,13 +156,22 @@ def _exact_text(shaped: ShapedField) -> str:
 
 
 def _format_hint(shaped: ShapedField) -> str:
-    """SQL that continues a message about a text that is no date as we write them, where no `formats` are set."""
+    """What to do about texts that are no dates as we write them; "" where `formats` are set, or for other types."""
     written = _WRITTEN.get(shaped.field.type)
     if written is None or shaped.field.formats:
         return ""
-    hint = engine.text(f"; set formats if the values are not written {written}")
-    as_we_do = f"regexp_matches(CAST({shaped.source} AS VARCHAR), {engine.text(_ISO_DATE)})"
-    return f" || CASE WHEN {as_we_do} THEN '' ELSE {hint} END"
+    return f"; set formats if the values are not written {written}"
+
+
+def _hints(shaped: ShapedField) -> str:
+    """SQL that continues the message about a text that is not of the field's type."""
+    text, sql = f"CAST({shaped.source} AS VARCHAR)", ""
+    if hint := _format_hint(shaped):
+        sql += f" || CASE WHEN regexp_matches({text}, {engine.text(_ISO_DATE)}) THEN '' ELSE {engine.text(hint)} END"
+    if shaped.field.type != "string" and not shaped.masked:
+        words = ", ".join(engine.text(word) for word in _NO_VALUE)
+        sql += f" || CASE WHEN lower(trim({text})) IN ({words}) THEN {engine.text(_NULLS)} ELSE '' END"
+    return sql
 
 
 def faults(shaped: ShapedField) -> Iterable[Fault]:
@@ -169,10 +184,13 @@ def faults(shaped: ShapedField) -> Iterable[Fault]:
         yield Fault("shape", field.name, "NotComputable", f"{shaped.expression} IS NULL", text, kind)
     not_one = f"is not {'an' if field.type == 'int' else 'a'} {field.type}"
     message = f"{engine.text(field.name + ': ')} || {shaped.shown} || {engine.text(' ' + not_one)}"
-    message += _format_hint(shaped)
     kind = f"{field.name} {not_one}"
     no_value = f"{shaped.source} IS NOT NULL AND {shaped.value} IS NULL"
-    yield Fault("shape", field.name, "WrongType", no_value, message, kind)
+    if shaped.may_have_commas:
+        condition = f"{no_value} AND contains({shaped.source}, ',')"
+        yield Fault("shape", field.name, "WrongType", condition, f"{message} || {engine.text(_COMMAS)}", kind + _COMMAS)
+        no_value += f" AND NOT contains({shaped.source}, ',')"
+    yield Fault("shape", field.name, "WrongType", no_value, message + _hints(shaped), kind + _format_hint(shaped))
     if shaped.may_be_exact and not shaped.exact_is_value:
         reason = "lies outside what can be computed with" if shaped.expression_sql else not_one
         message = f"{engine.text(field.name + ': ')} || {shaped.shown} || {engine.text(' ' + reason)}"

@@ -8,7 +8,10 @@ from penstock.language import paths
 from penstock.language.errors import InvalidSpec
 from penstock.worker.ports.chunks import Columns
 
-_DELIMITERS = ",;\t|"
+_NOT_IN_NAMES = ",;\t|\0"
+"""Delimiters of other files, and what UTF-16 has: a name with one of them is not suggested."""
+_SHOWN, _LONGEST = 20, 60
+"""How many names a message lists, and how many characters of each."""
 
 
 def leads_into(path: paths.Path, columns: Columns) -> bool:
@@ -63,14 +66,18 @@ def _often(alike: Sequence[int], columns: Columns) -> str:
 
 
 def _missing(name: str, columns: Columns, field: str, where: str) -> str:
-    near = difflib.get_close_matches(name, columns.names, n=1, cutoff=0.5)
-    listed = ", ".join(f'"{there}"' for there in columns.names[:20])
-    hint = f'did you mean "{near[0]}"?' if near and not _undivided(columns) else f"there are {listed}."
-    hint = hint if columns.names else "there are no columns."
-    hint += " Check delimiter." if _undivided(columns) else ""
-    return f'{where}: field {field} needs the column "{name}", which is not there; {hint}'
+    whole = [there for there in columns.names if not any(character in there for character in _NOT_IN_NAMES)]
+    near = difflib.get_close_matches(name, whole, n=1, cutoff=0.5)
+    if near:
+        hint = f'did you mean "{near[0]}"?'
+    elif columns.names:
+        listed = ", ".join(f'"{_short(there)}"' for there in columns.names[:_SHOWN])
+        hint = f"there are {listed}."
+    else:
+        hint = "there are no columns."
+    advice = f" {columns.advice}" if columns.advice and not near else ""
+    return f'{where}: field {field} needs the column "{name}", which is not there; {hint}{advice}'
 
 
-def _undivided(columns: Columns) -> bool:
-    """Whether the one column that there is looks like a header that another character divides."""
-    return len(columns.names) == 1 and any(character in columns.names[0] for character in _DELIMITERS)
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"

@@ -24,8 +24,8 @@ _STORED, _DEFLATED = 0, 8
 _ENCRYPTED, _SIZES_FOLLOW = 0x1, 0x8
 _UNKNOWN = 0xFFFFFFFF
 _ZIP64 = 1
-_OFFICE = ("[Content_Types].xml", "_rels/", "docProps/", "xl/", "word/", "ppt/")
-"""How the names in documents of Excel and its like begin."""
+_OFFICE = ("[Content_Types].xml", "_rels/", "docProps/", "xl/", "word/", "ppt/", "mimetype")
+"""How the names in documents of Excel, LibreOffice and their like begin."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,9 @@ class _Archive:
         _, flags, method, _, _, checksum, size, _, name_length, more_length = _HEADER.unpack(self._take(_HEADER.size))
         name, more = self._take(name_length).decode("utf-8", "replace"), self._take(more_length)
         if name.startswith(_OFFICE):
-            raise self.wrong("is an Excel workbook, or another Office document. Have it exported as CSV or Parquet")
+            raise self.wrong(
+                "is an Excel workbook, or another Office document. Export the data as CSV, JSON or Parquet"
+            )
         if flags & _ENCRYPTED:
             raise self.wrong("is an encrypted zip archive. Upload it without a password")
         if method not in (_STORED, _DEFLATED):

@@ -70,7 +70,7 @@ def with_faults(block: CutRecords, table: pa.Table, faults: dict[int, _Fault], w
 
 def _not_text(block: Block) -> _Fault:
     if block.charset.is_utf8:
-        return "NotUtf8", "the row is not UTF-8"
+        return "NotUtf8", "the row is not UTF-8; if the file has another encoding, set format.csv.encoding"
     return "NotDecodable", f"the row has bytes that mean nothing in {block.charset.name}"
 
 
@@ -93,6 +93,8 @@ def _ragged(record: bytes, columns: int, layout: Layout) -> _Fault:
     if more > 0 and record.endswith(layout.dialect.delimiter * more):
         said = "the header" if layout.form.header else "the first row"
         error += f": the row ends in {words.count(more, 'delimiter')} more than {said}"
+    elif more > 0 and layout.dialect.delimiter + b" " + layout.dialect.quote in record:
+        error += ": a field with a blank before its quote is not quoted"
     return "WrongColumnCount", error
 
 

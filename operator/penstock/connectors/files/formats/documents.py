@@ -21,6 +21,12 @@ LARGEST = 16 << 20
 """Bytes of the largest value beside the list, and of the largest element that holds rows itself."""
 _BYTES, _ELEMENTS = 2 << 20, 1 << 13
 """Bytes and elements of a block, about."""
+_REMEDY = (
+    "Name the list that has the rows in format.json.records, for instance $.data[*], or set lines: true if each line "
+    "is one object."
+)
+_BEGINNINGS = {b"{": "an object", b"[": "a list", b'"': "a text", b"": "empty", b"<": "HTML or XML"}
+"""What begins with each character."""
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _STRING = rb'"(?:[^"\\]++|\\[\s\S])*+"'
 _TEXT = re.compile(_STRING)
@@ -109,7 +115,7 @@ class _Document:
         wanted = b"[" if steps[0] is None else b"{"
         if begins != wanted:
             kind = "a list" if steps[0] is None else "an object"
-            self._refuse(f"{where} is not {kind}, and format.json.records needs one", begins=begins)
+            self._refuse(f"{where} is {_BEGINNINGS.get(begins, 'a single value')}, not {kind}", begins=begins)
         yield from self._list() if steps[0] is None else self._object(steps)
 
     def _object(self, steps: tuple[Step, ...]) -> Iterator[Elements]:
@@ -178,7 +184,8 @@ class _Document:
         ended = self._next() == b"]"
         while not ended:
             if self._next() in (b"", b",", b"]", b"}", b":"):
-                self._refuse("an element is missing in the list")
+                comma = self._count and self._next() == b"]"
+                self._refuse("a comma stands before ]" if comma else "an element is missing in the list")
             self._count += 1
             element = self._element(broken)
             if element is not None:
@@ -264,9 +271,7 @@ class _Document:
 
     def _refuse(self, error: str, begins: bytes | None = None) -> NoReturn:
         line = self._line + self._buffer.count(b"\n", 0, self._at)
-        remedy = ""
-        if begins == b"{" or (begins is not None and self._count == 0):
-            remedy = " Check format.json.records, or set lines: true for one object on each line."
+        remedy = "" if begins is None else f" {_REMEDY}"
         raise InvalidSpec(f"{self._url}, line {line}: {error}.{remedy}", "WrongSpecification")
 
 

@@ -68,6 +68,8 @@ def parse(written: bytes, what: str = "line") -> dict[str, Any]:
     """
     found = value(written, what)
     if not isinstance(found, dict):
+        if isinstance(found, list):
+            raise NotARow("NotAnObject", f"the {what} is a list, and not an object{_document(what)}")
         raise NotARow("NotAnObject", f"the {what} is JSON, and not an object")
     return found
 
@@ -77,7 +79,7 @@ def value(written: bytes, what: str = "value") -> Any:
     try:
         line = written.decode().strip(_BLANKS)
     except UnicodeDecodeError:
-        raise NotARow("NotUtf8", f"the {what} is not UTF-8") from None
+        raise NotARow("NotUtf8", f"the {what} is not UTF-8; have the file exported as UTF-8") from None
     if line.count("{") + line.count("[") > DEEPEST and _depth(line) > DEEPEST:
         raise NotARow("NestedTooDeep", f"objects and lists are nested more than {DEEPEST} deep")
     try:
@@ -87,16 +89,48 @@ def value(written: bytes, what: str = "value") -> Any:
     except _NoNumber as word:
         raise NotARow("NotJson", f"the {what} is not JSON: {word} is not a number in JSON") from None
     if end != len(line):
-        raise NotARow("NotJson", f"the {what} is not JSON: text follows its end")
+        raise NotARow("NotJson", f"the {what} is not JSON: {_following(found, line[end:].lstrip(_BLANKS), what)}")
     return found
 
 
+def _following(found: Any, rest: str, what: str) -> str:
+    """What is wrong with a text that goes on after its value, with `rest`."""
+    if isinstance(found, str) and rest.startswith(":"):
+        return f"it is a member of an object by itself{_document(what)}"
+    if rest.startswith("{"):
+        return f"a second object follows; write each on a {what} of its own" if what == "line" else "a comma is missing"
+    if rest == ",":
+        return f"a comma follows its end{_document(what)}"
+    return "text follows its end"
+
+
+def _document(what: str) -> str:
+    """The advice for lines that are parts of a document."""
+    return "; for one JSON document, set format.json.lines: false" if what == "line" else ""
+
+
 def _wrong(line: str, what: str, error: json.JSONDecodeError) -> str:
+    return f"the {what} is not JSON{_cause(line, what, error)}"
+
+
+def _cause(line: str, what: str, error: json.JSONDecodeError) -> str:
+    """Why a text is not JSON, where that can be said: continues the sentence."""
+    sign = line[error.pos : error.pos + 1]
     if line.startswith("\ufeff"):
-        return f"the {what} is not JSON: a byte order mark stands before it"
-    if error.msg.startswith("Invalid control character"):
-        return f"the {what} is not JSON: a control character in a text is not escaped"
-    return f"the {what} is not JSON"
+        cause = "a byte order mark stands before it"
+    elif line.startswith("<"):
+        cause = "it begins as HTML or XML"
+    elif error.msg.startswith("Invalid control character"):
+        cause = "a control character in a text is not escaped"
+    elif line and (not sign or error.msg.startswith("Unterminated string")):
+        cause = f"it ends in the middle of a value{_document(what)}"
+    elif sign == "'":
+        cause = "names and texts need double quotes"
+    elif sign in ("]", "}") and line[: error.pos].rstrip(_BLANKS).endswith(","):
+        cause = f"a comma stands before {sign}"
+    else:
+        return ""
+    return f": {cause}"
 
 
 def _depth(line: str) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from penstock.connectors.files.formats import kinds, packed
 from penstock.language.errors import InvalidSpec
 
 _FOOTER = 32 << 20
@@ -41,13 +42,27 @@ def check_footer(path: Path, url: str) -> None:
         message = f"{url} is encrypted Parquet, which cannot be read. Decrypt it before it is uploaded."
         raise InvalidSpec(message, "WrongSpecification")
     if size < 12 or not end.endswith(_MAGIC):
-        message = f'{url} is not Parquet: it does not end with "PAR1". Upload the whole file again, or check format.'
-        raise InvalidSpec(message, "WrongSpecification")
+        raise InvalidSpec(f"{url} is not Parquet: {_instead(path)}.", "WrongSpecification")
     length = int.from_bytes(end[:4], "little")
     if length > min(size - 12, _FOOTER):
         what = f"longer than {_FOOTER} bytes" if length <= size - 12 else "longer than the file"
         message = f"{url}: the footer of the file is {what}. Write it with fewer row groups, or upload it again."
         raise InvalidSpec(message, "WrongSpecification")
+
+
+def _instead(path: Path) -> str:
+    """What a file that does not end as Parquet does is, as far as that is seen, and what to do."""
+    with path.open("rb") as file:
+        first = file.read(kinds.LONGEST)
+    if first.startswith(_MAGIC):
+        return "it begins as Parquet and does not end so. Upload the whole file again"
+    if not first:
+        return "it is empty. Upload the file again"
+    if (packing := packed.packing(first)) is not None:
+        return f"it is compressed by {packing}. Decompress it: Parquet compresses its pages itself"
+    if (kind := kinds.binary(first)) is not None:
+        return f"it is {kind.name}. {kind.remedy}"
+    return 'it does not begin and end with "PAR1". Set format to what the file has, or upload the file again'
 
 
 def leave_arrow_schema_out(path: Path) -> bool:

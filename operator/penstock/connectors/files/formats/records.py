@@ -184,7 +184,7 @@ class _Cutter:
         if self._too_long(at, end):
             self._long(at, end)
         else:
-            reason, error = _why(self._buffer[at:end])
+            reason, error = _why(self._buffer[at:end], speaking)
             self._set_aside(reason, error, without_line_end(self._buffer[at:end]))
         return end
 
@@ -238,10 +238,15 @@ def _ends_lines(buffer: bytes, at: int, stop: int) -> bool:
     return not returns or returns == buffer.count(b"\r\n", at, stop)
 
 
-def _why(line: bytes) -> tuple[BrokenReason, str]:
+def _why(line: bytes, speaking: Dialect) -> tuple[BrokenReason, str]:
+    if line.endswith(b"\r\r\n"):
+        return "LoneCarriageReturn", "the line ends in CR CR LF, and must end in LF or CRLF"
     if b"\r" in without_line_end(line):
         return "LoneCarriageReturn", "a carriage return stands inside the line, outside quotes"
-    return "BrokenQuoting", "a quote is not closed, or text follows the closing quote"
+    error = "a quote is not closed, or text follows the closing quote"
+    if speaking.escaped is None and b"\\" + speaking.quote in line:
+        error += f"; if \\{speaking.quote.decode()} stands for a quote, set format.csv.escape"
+    return "BrokenQuoting", error
 
 
 def _counted(span: bytes) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from penstock.connectors.files.formats import (
     documents,
     jsonlines,
     jsonrecords,
+    kinds,
     packed,
     records,
     streams,
@@ -95,9 +96,9 @@ def _csv(content: Iterator[bytes], form: CsvFormat, url: str, counted: Rows | No
         every = counted.count(every, max(len(names), _SHORTEST_CELL), 1 if charset.is_utf8 else _WIDENED)
 
     numbers = NumberFormat(form.decimal or ".", form.thousands or "")
-    return Columns(names, ("VARCHAR",) * len(names), as_written=True, numbers=numbers), (
-        _csv_work(block, layout) for block in every
-    )
+    advice = kinds.header(names, form.delimiter) if form.header else ""
+    columns = Columns(names, ("VARCHAR",) * len(names), as_written=True, numbers=numbers, advice=advice)
+    return columns, (_csv_work(block, layout) for block in every)
 
 
 def _csv_work(block: Block, layout: csvrows.Layout) -> Work:
@@ -110,12 +111,20 @@ def _check_beginning(first: Block, form: CsvFormat, url: str) -> None:
     if not broken:
         return
     line, error = broken[0]["line"], broken[0]["error"]
+    remedy = _REMEDIES.get(broken[0]["reason"], "Check delimiter and quote, or the file")
     if not first.records:
-        message = f"{url}: no line can be read as CSV; line {line}: {error}. Check delimiter and quote."
+        message = f"{url}: no line can be read as CSV; line {line}: {error}. {remedy}."
         raise InvalidSpec(message, "WrongSpecification")
     if form.header and line < first.of([0])[0]:
-        message = f"{url}: the header, line {line}, cannot be read: {error}. Check delimiter and quote, or the file."
+        message = f"{url}: the header, line {line}, cannot be read: {error}. {remedy}."
         raise InvalidSpec(message, "WrongSpecification")
+
+
+_REMEDIES = {
+    "LoneCarriageReturn": "Convert the line ends: with dos2unix for CR CR LF, with dos2unix -c mac for CR",
+    "RowTooLong": "Check quote, and that lines end in LF or CRLF",
+}
+"""What to do where the first line of a file is no row, by the reason."""
 
 
 def _names(cells: Sequence[bytes], charset: Charset, url: str) -> tuple[str, ...]:
