@@ -77,6 +77,9 @@ def test_a_table_that_another_program_has_made_or_altered_is_named_and_heals(tmp
     execute(pod, "DROP INDEX odd")
     assert pod.work("r2").state == "Succeeded"
     assert (ids(pod), staged(pod)) == ([1, 2, 3], [])
+    execute(pod, "DROP TABLE things")
+    assert pod.work("r3").state == "Succeeded"
+    assert (ids(pod), staged(pod)) == ([1, 2, 3], []), "a table that was dropped is loaded again"
 
 
 def test_a_run_waits_for_a_program_that_reads_the_file(tmp_path: Path) -> None:

@@ -226,6 +226,23 @@ def test_staged_rows_are_invisible_until_they_are_published(adapter: Adapter, tm
 
 
 @every
+def test_after_a_table_was_dropped_its_inputs_count_as_never_read(adapter: Adapter, tmp_path: Path) -> None:
+    with bench(adapter, tmp_path) as there:
+        there.load("r1", {"a": [1, 2]}, states=(None, 7))
+        other = there.dataset(table="others", owner={"kind": "Dataset", "namespace": "demo", "name": "others"})
+        there.load("r1", {"a": [5]}, dataset=other)
+        there.adapter.drop("things")
+        store = there.store()
+        store.ensure(there.dataset())
+        assert (there.inputs(), store.ledger.state("demo/things", "demo/load", "things")) == ({}, None)
+        assert [each.name for each in store.ledger.inputs("demo/others")] == ["a"]
+        there.load("r2", {"a": [1, 2], "b": [3]})
+        assert (there.ids(), there.ids("others")) == ([1, 2, 3], [5])
+        store.ensure(there.dataset())
+        assert sorted(there.inputs()) == ["a", "b"]
+
+
+@every
 def test_what_is_discarded_is_gone(adapter: Adapter, tmp_path: Path) -> None:
     with bench(adapter, tmp_path) as there:
         store, dataset = there.store(), there.dataset()

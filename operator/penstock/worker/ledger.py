@@ -273,6 +273,15 @@ def check(cursor: Cursor, claim: Claim) -> None:
         raise taken_over(claim)
 
 
+def forget(cursor: Cursor, subject: str) -> None:
+    """Forget what has been read into the subject's table; in the transaction that creates the table.
+
+    Where there was a table of that name before, it has been dropped, and its rows are to be loaded again.
+    """
+    for table in ("penstock_inputs", "penstock_states"):
+        cursor.execute(f"DELETE FROM {table} WHERE subject = ?", (subject,))  # noqa: S608 - the names are those above
+
+
 def _state(cursor: Cursor, key: tuple[str, str, str]) -> Json:
     """The state of a stream, by subject, identity and stream."""
     cursor.execute("SELECT state FROM penstock_states WHERE subject = ? AND identity = ? AND stream = ?", key)

@@ -167,6 +167,10 @@ class StoreAdapter(Adapter):
         An empty list where there is no such table. Times are aware datetimes, decimals are Decimals.
         """
 
+    @abstractmethod
+    def drop(self, table: str) -> None:
+        """Drop a table as a person does with a plain client of the system."""
+
     def staged(self) -> int:
         """How many objects lie in the system that were staged and are of no commit: files, staging tables."""
         return 0

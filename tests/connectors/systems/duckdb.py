@@ -187,6 +187,9 @@ class Tables(Created, StoreAdapter):
     def rows(self, table: str) -> list[Json]:
         return self.read(table)
 
+    def drop(self, table: str) -> None:
+        self.execute(f'DROP TABLE "{table}"')
+
     def staged(self) -> int:
         return sum(path.is_file() for path in self.file.with_name(f"{self.file.name}.penstock").rglob("*"))
 

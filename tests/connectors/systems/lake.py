@@ -29,12 +29,20 @@ class Lake(StoreAdapter):
         self.warehouse = self.claim("lake") / "wh"
         self.connector = {"warehouse": "file:///volumes/lake/wh", "volume": {"claimName": "lake"}}
 
+    @property
+    def catalog(self) -> SqlCatalog:
+        """Plain pyiceberg's."""
+        url = f"sqlite:///{self.warehouse}/catalog.db"
+        return SqlCatalog("penstock", uri=url, warehouse=self.warehouse.as_uri())
+
     def table(self, name: str) -> Table | None:
         """The table as plain pyiceberg reads it."""
-        url = f"sqlite:///{self.warehouse}/catalog.db"
         with suppress(NoSuchTableError):
-            return SqlCatalog("penstock", uri=url, warehouse=self.warehouse.as_uri()).load_table(f"main.{name}")
+            return self.catalog.load_table(f"main.{name}")
         return None
+
+    def drop(self, table: str) -> None:
+        self.catalog.drop_table(f"main.{table}")
 
     def rows(self, table: str) -> list[Json]:
         there = self.table(table)
@@ -140,18 +148,27 @@ class LakeOnS3(StoreAdapter):
             "s3.region": "us-east-1",
         }
 
-    def table(self, name: str) -> Table | None:
-        """The table as plain pyiceberg reads it."""
+    @contextmanager
+    def catalog(self) -> Iterator[SqlCatalog]:
+        """Plain pyiceberg's."""
         login = "{username}:{password}".format(**self.secrets["catalog"])
         address = f"{self.database_server.host}:{self.database_server.port}"
         uri = f"postgresql+psycopg://{login}@{address}/{self.database}"
         catalog = SqlCatalog("penstock", uri=uri, **self.reader)
         try:
-            with suppress(NoSuchTableError):
-                return catalog.load_table(f"main.{name}")
+            yield catalog
         finally:
             catalog.close()
+
+    def table(self, name: str) -> Table | None:
+        """The table as plain pyiceberg reads it."""
+        with suppress(NoSuchTableError), self.catalog() as catalog:
+            return catalog.load_table(f"main.{name}")
         return None
+
+    def drop(self, table: str) -> None:
+        with self.catalog() as catalog:
+            catalog.drop_table(f"main.{table}")
 
     def rows(self, table: str) -> list[Json]:
         there = self.table(table)

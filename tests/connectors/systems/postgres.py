@@ -200,6 +200,9 @@ class Tables(InSchema, StoreAdapter):
     def rows(self, table: str) -> list[Json]:
         return self.read(table)
 
+    def drop(self, table: str) -> None:
+        self.execute(f'DROP TABLE "{self.schema}"."{table}"')
+
     def staged(self) -> int:
         listed = "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'penstock\\_staging\\_%'"
         return int(self.server.rows(listed, self.database)[0][0])

@@ -70,6 +70,7 @@ def ensure(database: DuckdbDatabase, dataset: DatasetOrder) -> None:
                 _create(cursor, name, dataset, wanted)
                 if name == dataset.table:
                     sqltables.begin_commits(cursor, name)
+                    ledger.forget(cursor, dataset.owner.marker)
         check(cursor, dataset)
 
 

@@ -24,6 +24,7 @@ from penstock.connectors.lake.warehouses.port import Warehouse
 from penstock.language.errors import InvalidSpec, NotYet
 from penstock.language.volumes import Volume
 from penstock.runs.order import DatasetOrder, DestinationOrder
+from penstock.worker import ledger
 from penstock.worker.pod import Pod
 from penstock.worker.ports import differences, tablestore
 from penstock.worker.ports.differences import Change
@@ -217,6 +218,9 @@ def _check_owner(table: Table, dataset: DatasetOrder) -> None:
 def _ensure(lake: Lake, dataset: DatasetOrder, name: str, schema: Schema) -> Table:
     table = lake.table(name)
     if table is None:
+        if name == dataset.table:
+            with lake.database.transaction() as cursor:  # before there is a table that a run could commit to
+                ledger.forget(cursor, dataset.owner.marker)
         properties = {
             OWNER: dataset.owner.marker,
             "comment": dataset.description or "",

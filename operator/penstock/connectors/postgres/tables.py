@@ -89,6 +89,7 @@ def ensure(database: PostgresDatabase, dataset: DatasetOrder) -> None:
             _create(cursor, database.schema, name, dataset, wanted[name])
         if dataset.table in missing:
             sqltables.begin_commits(cursor, dataset.table)
+            ledger.forget(cursor, dataset.owner.marker)
         check(cursor, database, dataset)
 
 
