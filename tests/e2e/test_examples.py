@@ -96,6 +96,15 @@ def test_json_lines_replace_a_snapshot(session: Session) -> None:
     assert len([json.loads(line) for line in lines]) == first["rowsLoaded"]
 
 
+def test_a_sheet_of_a_workbook_is_loaded(session: Session) -> None:
+    session.put("budget", "in", EXAMPLES / "13-excel" / "data")
+    session.kubectl("apply", "-f", str(EXAMPLES / "13-excel"))
+    run = session.last_run("pipeline", "budget", "nonce/first")
+    assert run["state"] == "Succeeded", run
+    assert [run.get(name) for name in ("rowsRead", "rowsLoaded", "rowsQuarantined")] == [5, 3, 2]
+    session.until_rows("budget", 3)
+
+
 def test_customers_are_written_by_key(session: Session) -> None:
     session.put("customers", "in", EXAMPLES / "12-writing-by-key" / "data")
     session.kubectl("apply", "-f", str(EXAMPLES / "12-writing-by-key"))

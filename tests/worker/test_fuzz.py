@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 import pytest
 
-from penstock.connectors.files.formats import reader
+from penstock.connectors.files.formats import Room, reader
 from penstock.connectors.files.spec import Format
 from penstock.connectors.files.stores import StoredFile
 from penstock.language.errors import InvalidSpec
@@ -312,7 +312,7 @@ def read_whole(content: bytes, form: dict[str, Any], path: Path, connection: eng
     """How many records there are; each is either a row or a broken line. Raises what reading raises."""
     found = StoredFile("file:///volumes/data/a", "1", len(content))
     count = 0
-    with reader(lambda _: io.BytesIO(content), found, Format.model_validate(form), "auto", path) as opened:
+    with reader(lambda _: io.BytesIO(content), found, Format.model_validate(form), "auto", Room(path)) as opened:
         names = opened.columns.names or ("a", "*", 'a"b', "")
         for work in opened.works_for(names):
             chunk = work(names, connection)

@@ -125,6 +125,9 @@ class SourceAdapter(Adapter):
     consistent: ClassVar[bool] = True
     """Whether a run loads what was there when it began; else it may fail where that has changed since."""
 
+    loads_whole: ClassVar[bool] = False
+    """Whether an input is in memory as a whole; one beyond a bound is then refused, which the system's tests show."""
+
     @property
     def sync(self) -> str:
         """The sync mode that goes with the write mode."""

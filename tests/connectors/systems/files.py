@@ -1,12 +1,14 @@
 """Files: a Source in a folder and on a web server, and a Target."""
 
 import base64
+import io
 import json
 import shutil
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from csv import reader
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import partial
@@ -17,6 +19,7 @@ from typing import Any, ClassVar, Self
 import pyarrow.parquet as pq
 
 from connectors.contract.adapters import BAD, Cell, Fault, Json, Row, SourceAdapter, TargetAdapter
+from support.workbook import workbook
 
 _MATRIX = (
     Cell("i", "long", "9223372036854775807", 2**63 - 1),
@@ -113,6 +116,21 @@ class Folder(Files):
         (self.folder / name).unlink()
 
 
+class Excel(Folder):
+    """Workbooks on a claim: cells of text, so that the matrix is that of text."""
+
+    name = "files-excel"
+    loads_whole = True
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.connector["format"] = {"excel": {"sheet": "Orders"}}
+
+    def write(self, name: str, content: bytes) -> None:
+        rows = reader(io.StringIO(content.decode(), newline=""))
+        super().write(f"{Path(name).stem}.xlsx", workbook({"Notes": [], "Orders": rows}))
+
+
 def _no_claim(adapter: Folder) -> None:
     shutil.rmtree(adapter.folder)
 
@@ -126,6 +144,7 @@ Folder.faults = (
     Fault("no claim", "ResourceNotFound", _no_claim),
     Fault("no file", "ResourceNotFound", no_file, fails_runs=False),
 )
+Excel.faults = Folder.faults
 
 
 class Web(Folder):
@@ -296,5 +315,5 @@ def _no_folder(adapter: Delivered) -> None:
 
 Delivered.faults = (Fault("no claim", "ResourceNotFound", _no_folder),)
 
-SOURCES = (Folder, Web, WebBasic, WebBearer, WebApiKey)
+SOURCES = (Folder, Excel, Web, WebBasic, WebBearer, WebApiKey)
 TARGETS = (Delivered,)

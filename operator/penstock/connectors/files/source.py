@@ -70,7 +70,8 @@ class FilesSource:
 
     def _reader(self, stored: StoredFile, opened: Open) -> formats.Reader:
         place = self._place
-        return formats.reader(opened, stored, place.format, place.compression, place.pod.scratch)
+        room = formats.Room(place.pod.scratch, place.pod.memory)
+        return formats.reader(opened, stored, place.format, place.compression, room)
 
 
 class FilesSession:

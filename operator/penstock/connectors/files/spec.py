@@ -189,12 +189,59 @@ class ParquetFormat(Model):
     """Apache Parquet, which carries its own schema and compression."""
 
 
+class ExcelFormat(Model):
+    """One sheet of an Excel workbook (.xlsx or .xlsm)."""
+
+    sheet: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=128,
+            description="The name of the sheet to read, in any case. Default: the first worksheet that is not hidden.",
+        ),
+    ] = None
+    header: Annotated[
+        bool,
+        Field(
+            description="Whether the first row that is not empty has the names of the columns. Without it, the columns "
+            "are named A, B, …, as in the sheet."
+        ),
+    ] = True
+    skip_rows: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=10_000,
+            description="How many rows of the sheet to skip before the header, or before the first row if there is no "
+            "header; empty rows count. Default: 0.",
+        ),
+    ] = None
+    epoch: Annotated[
+        Literal["1900", "1904"] | None,
+        Field(
+            description="The date system of the workbook: whether day 1 is 1 January 1900, or day 0 is 1 January 1904. "
+            "Set it if a program has lost the setting of the workbook. Default: what the workbook says."
+        ),
+    ] = None
+    null_values: Annotated[
+        list[ShortText],
+        Field(
+            max_length=32,
+            description="Texts, and errors such as #N/A, that are read as null. An error that is not listed is no "
+            "value of any type.",
+        ),
+    ] = []
+
+
 class Format(OneOf):
     """The file format; exactly one member."""
 
     csv: Annotated[CsvFormat | None, Field(description="CSV; the delimiter can be changed.")] = None
     json_: Annotated[JsonFormat | None, Field(alias="json", description="JSON lines, or a JSON document.")] = None
     parquet: Annotated[ParquetFormat | None, Field(description="Apache Parquet.")] = None
+    excel: Annotated[
+        ExcelFormat | None, Field(description="One sheet of an Excel workbook (.xlsx, .xlsm); for files that are read.")
+    ] = None
 
 
 class Located(ConnectorSpec):
@@ -376,6 +423,8 @@ class FilesSource(Located):
             raise ValueError("an http(s) server cannot list files; name one file in url")
         if self.format.parquet is not None and self.compression not in ("auto", "none"):
             raise ValueError("parquet files compress their pages themselves; leave compression out")
+        if self.format.excel is not None and self.compression not in ("auto", "none"):
+            raise ValueError("an Excel workbook is compressed in itself; leave compression out")
         return self
 
 
@@ -416,7 +465,9 @@ class FilesDestination(Located):
 
 
 def check_delivered(form: Format) -> None:
-    """Raise ValueError where an option of the format is for files that are read."""
+    """Raise ValueError where the format, or an option of it, is for files that are read."""
+    if form.excel is not None:
+        raise ValueError("excel is for files that are read; deliver csv, json or parquet")
     if form.csv is not None and (option := form.csv.for_reading) is not None:
         raise ValueError(f"csv.{option} is for files that are read; leave it out of a delivery")
     if form.json_ is not None and not (form.json_.lines and form.json_.records is None):

@@ -170,6 +170,8 @@ class Chunk:
     """The records as they were written, where `Columns.as_written` says that the stream has them."""
     first: int = 0
     """How many rows of the chunk that was parsed come before this one's, which is a part of it."""
+    section: str = ""
+    """What comes before a position in a locator: the sheet of a workbook, as `Orders!`."""
     number: int = 0
     """How many chunks of its input come before it, in the order of reading."""
 

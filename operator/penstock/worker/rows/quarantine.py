@@ -38,7 +38,7 @@ class Context:
         keys = _keys(bad, chunk)
         columns: dict[str, Any] = {
             **self._common(planned, bad.num_rows),
-            "locator": _locators(planned.name, bad["line"], keys),
+            "locator": _locators(planned.name, chunk.section, bad["line"], keys),
             "position": bad["line"],
             "key": keys,
             "stage": bad["stage"],
@@ -107,9 +107,9 @@ def _payloads_in_base64(entries: pa.Table, character: str) -> pa.Table:
     return entries
 
 
-def _locators(name: str, lines: pa.ChunkedArray, keys: pa.Array) -> pa.ChunkedArray:
+def _locators(name: str, section: str, lines: pa.ChunkedArray, keys: pa.Array) -> pa.ChunkedArray:
     """Where each row stands, in words: after its input, its position or, where it has one, its key."""
-    placed = pc.binary_join_element_wise(name, lines.cast(pa.string()), ":")
+    placed = pc.binary_join_element_wise(f"{name}:{section}", lines.cast(pa.string()), "")
     if keys.null_count == len(keys):
         return placed
     return pc.coalesce(pc.binary_join_element_wise(name, keys, " key "), placed)

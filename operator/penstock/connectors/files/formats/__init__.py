@@ -8,7 +8,7 @@ counts that have to agree.
 """
 
 from penstock.connectors.files.formats.block import Work
-from penstock.connectors.files.formats.formats import Reader, reader
+from penstock.connectors.files.formats.formats import Reader, Room, reader
 from penstock.worker.ports.chunks import ANY, Chunk, Columns
 
-__all__ = ["ANY", "Chunk", "Columns", "Reader", "Work", "reader"]
+__all__ = ["ANY", "Chunk", "Columns", "Reader", "Room", "Work", "reader"]

@@ -103,7 +103,8 @@ class _Archive:
         name, more = self._take(name_length).decode("utf-8", "replace"), self._take(more_length)
         if name.startswith(_OFFICE):
             raise self.wrong(
-                "is an Excel workbook, or another Office document. Export the data as CSV, JSON or Parquet"
+                "is an Excel workbook, or another Office document. Export the data as CSV, JSON or Parquet, or set "
+                "format: {excel: {}} for a workbook (.xlsx)"
             )
         if flags & _ENCRYPTED:
             raise self.wrong("is an encrypted zip archive. Upload it without a password")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from penstock.connectors.files.formats import parquet, textfiles
+from penstock.connectors.files.formats import excel, parquet, textfiles
 from penstock.connectors.files.formats.block import Work
 from penstock.connectors.files.formats.counting import Rows
 from penstock.connectors.files.spec import Format
@@ -36,13 +36,24 @@ class Reader:
         self.close()
 
 
-def reader(opened: Open, stored: StoredFile, form: Format, compression: str, scratch: Path) -> Reader:
+@dataclass(frozen=True)
+class Room:
+    """What a file may use while it is read: a folder, and the memory of the Pod in bytes, None without a limit."""
+
+    scratch: Path
+    memory: int | None = None
+
+
+def reader(opened: Open, stored: StoredFile, form: Format, compression: str, room: Room) -> Reader:
     """Open a file, with `opened`, and read as far as its column names.
 
     Raises InvalidSpec (WrongSpecification) when the file is not of that format at all.
     """
     if form.parquet is not None:
-        return _parquet(opened, stored, scratch)
+        return _parquet(opened, stored, room.scratch)
+    if form.excel is not None:
+        sheet = excel.ExcelFile(opened, stored, form.excel, room.scratch, room.memory)
+        return Reader(sheet.columns, sheet.works(sheet.columns.names), sheet.close, sheet.works, lambda: sheet.rows)
     stream, rows = opened(stored), Rows(stored.size)
     try:
         columns, works = textfiles.read(stream, stored.url, form, compression, rows)

@@ -8,8 +8,6 @@ once for each of them to be the longest of the dictionary.
 """
 
 import json
-import shutil
-import tempfile
 import uuid
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,10 +21,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from penstock.connectors.files.formats import carriers, oldcalendar, pages, rowsizes
+from penstock.connectors.files.formats import carriers, copies, oldcalendar, pages, rowsizes
 from penstock.connectors.files.formats.block import SHOWN, BrokenLines, Work
 from penstock.connectors.files.formats.records import LONGEST
-from penstock.connectors.files.stores import BLOCK, Open, StoredFile
+from penstock.connectors.files.stores import Open, StoredFile
 from penstock.language.errors import InvalidSpec
 from penstock.worker.ports.chunks import Chunk, Columns, ExactCell, Lines
 from penstock.worker.rows import engine
@@ -49,7 +47,7 @@ class ParquetFile:
     def __init__(self, opened: Open, stored: StoredFile, scratch: Path) -> None:
         """Copy the file into `scratch` and read its footer. Raises InvalidSpec when it is not whole or not Parquet."""
         self._url = stored.url
-        self._path = _copied(opened, stored, scratch)
+        self._path = copies.local_copy(opened, stored, scratch, ".parquet")
         self._files: list[pq.ParquetFile] = []
         self._has_unread_types = False
         self._known_sizes: dict[int, pages.Sizes] = {}
@@ -414,13 +412,6 @@ def _count(stored: pa.DataType) -> int:
     if pa.types.is_nested(stored) and not pa.types.is_dictionary(stored) and not pa.types.is_run_end_encoded(stored):
         return sum(_count(stored.field(number).type) for number in range(stored.num_fields))
     return 1
-
-
-def _copied(opened: Open, stored: StoredFile, scratch: Path) -> Path:
-    """A local copy: Parquet is read from its end, in jumps."""
-    with tempfile.NamedTemporaryFile(dir=scratch, suffix=".parquet", delete=False) as copy, opened(stored) as stream:
-        shutil.copyfileobj(stream, copy, BLOCK)
-    return Path(copy.name)
 
 
 @contextmanager
