@@ -31,6 +31,7 @@ def test_every_example_is_tested_here() -> None:
         "11-duckdb-tables",
         "12-writing-by-key",
         "13-subscription-rules",
+        "14-excel",
     }
 
 
@@ -97,8 +98,8 @@ def test_json_lines_replace_a_snapshot(session: Session) -> None:
 
 
 def test_a_sheet_of_a_workbook_is_loaded(session: Session) -> None:
-    session.put("budget", "in", EXAMPLES / "13-excel" / "data")
-    session.kubectl("apply", "-f", str(EXAMPLES / "13-excel"))
+    session.put("budget", "in", EXAMPLES / "14-excel" / "data")
+    session.kubectl("apply", "-f", str(EXAMPLES / "14-excel"))
     run = session.last_run("pipeline", "budget", "nonce/first")
     assert run["state"] == "Succeeded", run
     assert [run.get(name) for name in ("rowsRead", "rowsLoaded", "rowsQuarantined")] == [5, 3, 2]
