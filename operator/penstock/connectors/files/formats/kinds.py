@@ -47,7 +47,11 @@ _KINDS = (
     Kind(b"ORC", "an ORC file", _EXPORT),
     Kind(b"Obj\x01", "an Avro file", _EXPORT),
     Kind(b"ARROW1\x00\x00", "an Arrow (Feather) file", _EXPORT),
-    Kind(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook", f"{_EXPORT}, or save it as .xlsx and set format: {{excel: {{}}}}"),
+    Kind(
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "an old Excel workbook",
+        f"{_EXPORT}, or save it as .xlsx and set format: {{excel: {{}}}}",
+    ),
     Kind(b"%PDF-", "a PDF document", _EXPORT),
     Kind(b"SQLite format 3\x00", "an SQLite database", "Use the connector sqlite, or export its table as CSV"),
     Kind(b"\x89HDF\r\n\x1a\n", "an HDF5 file", _EXPORT),
