@@ -124,7 +124,20 @@ def test_the_rules_of_a_subscription_choose_rows_and_fields(session: Session) ->
     assert delivered["rows"] == 2
     [file] = session.fetch("orders", "partner").rglob("*.csv")
     assert file.read_text() == "ordered,country,price,customer\n2026-01-05,NO,19.90,ann\n2026-01-08,SE,75.00,dag\n"
+    conditions = {each["type"]: each for each in session.get("subscription", "orders-partner")["status"]["conditions"]}
+    assert conditions["AccessGranted"]["status"] == "True"
     assert b"example.com" not in b"".join(each.read_bytes() for each in session.fetch("orders", "partner").rglob("*.*"))
+
+    narrowed = '{"spec": {"access": {"fields": ["ordered", "country", "amount"]}}}'
+    session.kubectl("patch", "dataset", "orders", "--type=merge", "-p", narrowed)
+    session.wait("subscription", "orders-partner", "AccessGranted=False")
+    [denied] = [
+        each
+        for each in session.get("subscription", "orders-partner")["status"]["conditions"]
+        if each["type"] == "AccessGranted"
+    ]
+    assert denied["reason"] == "AccessDenied"
+    assert 'access.fields of Dataset orders does not offer the field "customer"' in denied["message"]
 
 
 def test_sqlite_reads_a_table_and_a_query_of_one_moment(session: Session, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from worker.pods import APod, a_pod, field
 from worker.test_delivery import delivered
 
@@ -61,3 +63,58 @@ def test_within_the_period_a_value_is_delivered_once_however_often_an_attempt_is
     with sqlite3.connect(pod.warehouse / "catalog.db") as database:  # what was delivered long ago no longer counts
         database.execute("UPDATE penstock_delivered_keys SET moment = '2020-01-01T00:00:00Z' WHERE run = 'd1'")
     assert text(pod, delivered(pod, "d4", {"csv": {}}, **rules)) == "id\n1\n5\n"
+
+
+SECRET = "ann"
+
+
+def hidden(pod: APod, run_id: str, **rules: Any) -> Any:
+    """Deliver while the Dataset offers `id` and `day` of rows not Ann's; nothing hidden may leave the worker."""
+    pod.dataset = {**pod.dataset, "access": {"fields": ["id", "day"], "filter": "who <> 'ann'"}}
+    report = delivered(pod, run_id, {"csv": {}}, **rules)
+    said = report.model_dump_json() + (pod.root / "dev/termination-log").read_text()
+    everything = said.encode() + b"".join(file.read_bytes() for file in pod.out.rglob("*") if file.is_file())
+    assert SECRET.encode() not in everything
+    assert b"a@x" not in everything
+    return report
+
+
+def test_what_the_dataset_does_not_offer_never_leaves_the_worker(tmp_path: Path) -> None:
+    pod = loaded(tmp_path)
+    assert text(pod, hidden(pod, "d1")) == "id,day\n2,2026-01-02\n"
+    renamed = [{"name": "id", "as": "who"}, {"name": "day", "exported": False}]
+    assert text(pod, hidden(pod, "d2", fields=renamed)) == "who\n2\n"
+    counted = hidden(pod, "d3", frequency={"by": ["day"], "min": 1}, deduplication={"by": ["day"]})
+    assert counted.delivery.rows == 1
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"fields": [{"name": "who"}]},
+        {"fields": [{"name": "who", "as": "id"}]},
+        {"fields": [{"name": "id"}, {"name": "mail", "exported": False, "filter": {"notNull": True}}]},
+        {"fields": [{"name": "id", "filter": {"expression": "mail IS NULL"}}]},
+        {"filter": "id > 0 OR who LIKE 'a%'"},
+        {"filter": "CAST(who AS int) > 0"},
+        {"filter": "_penstock_load_id > 0"},
+        {"deduplication": {"by": ["who"]}},
+        {"frequency": {"by": ["who"], "min": 2}},
+    ],
+)
+def test_a_rule_over_what_is_not_offered_is_denied(rules: Json, tmp_path: Path) -> None:
+    pod = loaded(tmp_path)
+    report = hidden(pod, "d1", **rules)
+    assert (report.state, report.reason, pod.code) == ("Failed", "AccessDenied", 2)
+    assert "access.fields of Dataset things does not offer the field" in (report.message or "")
+    assert [*pod.out.rglob("*")] == []
+
+
+def test_a_wrong_filter_of_the_owner_delivers_nothing_and_is_not_shown_to_the_subscriber(tmp_path: Path) -> None:
+    pod = loaded(tmp_path)
+    pod.dataset = {"access": {"filter": "whom <> 'ann'"}}
+    report = delivered(pod, "d1", {"csv": {}})
+    assert (report.reason, SECRET in (report.message or "")) == ("AccessDenied", False)
+    pod.more = None
+    owned = pod.work("m", kind="migrate")
+    assert (owned.reason, "whom" in (owned.message or "")) == ("InvalidSpec", True)

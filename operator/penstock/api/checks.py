@@ -71,6 +71,12 @@ def dataset_destination(dataset: DatasetSpec, destination: DestinationSpec) -> N
         table_field(field, destination)
 
 
+def access(dataset: DatasetSpec) -> None:
+    """The access rules of a Dataset name its fields."""
+    if faults := [*deliverychecks.access(dataset)]:
+        raise InvalidSpec("; ".join(findings.listed(faults)))
+
+
 def holds_tables(dataset: DatasetSpec, destination: DestinationSpec) -> None:
     """A Dataset lives in a Destination that holds tables, of as many columns as it has."""
     traits = destination.connector.traits
@@ -206,6 +212,8 @@ def subscription_columns(subscription: SubscriptionSpec, dataset: DatasetSpec, d
 def subscription(subscription: SubscriptionSpec, dataset: DatasetSpec, destination: DestinationSpec) -> None:
     """All that must hold between a Subscription, its Dataset and its Destination."""
     subscription_destination(subscription, destination)
+    if denied := [*deliverychecks.denied(subscription, dataset)]:
+        raise InvalidSpec("; ".join(findings.listed(denied)), "AccessDenied")
     for name in (*SETTINGS_OF["files"], *SETTINGS_OF["tables"]):
         subscription_setting(name, subscription, destination)
     subscription_columns(subscription, dataset, destination)

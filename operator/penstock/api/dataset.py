@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from penstock.api.access import Access
 from penstock.api.fields import Schema
 from penstock.api.parsedfields import faults_together
 from penstock.api.parsing import Parsing
@@ -80,6 +81,9 @@ class DatasetSpec(Model):
     quality: Annotated[Quality, Field(description="Limits for bad rows and for inputs that cannot be read.")] = (
         Quality()
     )
+    access: Annotated[
+        Access | None, Field(description="What Subscriptions can deliver. Default: all rows and fields.")
+    ] = None
     worker: Annotated[Worker | None, Field(description="Nodes and resources of the Pods that load or deliver it.")] = (
         None
     )

@@ -13,8 +13,50 @@ from penstock.language import literals
 _TIMES = ("date", "timestamp", "timestamptz")
 
 
+def offered(dataset: DatasetSpec) -> list[SchemaField]:
+    """The fields that Subscriptions of the Dataset can use."""
+    fields = dataset.access.fields if dataset.access is not None else None
+    return [field for field in dataset.schema_.fields if fields is None or field.name in fields]
+
+
+def access(dataset: DatasetSpec) -> Iterator[Finding]:
+    """What is wrong with the access rules of a Dataset; the filter is not looked at."""
+    names = [field.name for field in dataset.schema_.fields]
+    given = (dataset.access.fields if dataset.access is not None else None) or []
+    for index, name in enumerate(given):
+        here: Path = ("spec", "access", "fields", index)
+        if name not in names:
+            yield Finding(here, f'there is no field "{name}"; {findings.suggestion(name, names)}')
+        elif name in given[:index]:
+            yield Finding(here, f'the field "{name}" stands twice')
+
+
+def denied(subscription: SubscriptionSpec, dataset: DatasetSpec) -> Iterator[Finding]:
+    """The fields that a Subscription uses and the Dataset does not offer. Whether it has them is not said."""
+    if dataset.access is None or dataset.access.fields is None:
+        return
+    names, name = [field.name for field in offered(dataset)], subscription.dataset_ref.name
+    for path, used in _used(subscription):
+        if used not in names:
+            message = f'access.fields of Dataset {name} does not offer the field "{used}"'
+            yield Finding(path, f"{message}; {findings.suggestion(used, names)}")
+
+
+def _used(subscription: SubscriptionSpec) -> Iterator[tuple[Path, str]]:
+    """Every field that a Subscription names, with its place."""
+    for index, field in enumerate(subscription.fields):
+        yield ("spec", "fields", index, "name"), field.name
+    for rule in ("deduplication", "frequency"):
+        given = getattr(subscription, rule)
+        for index, each in enumerate(given.by if given is not None else ()):
+            yield ("spec", rule, "by", index), each
+
+
 def faults(subscription: SubscriptionSpec, dataset: DatasetSpec) -> Iterator[Finding]:
     """Everything that is wrong, each with its path in the object; expressions are not looked at."""
+    if refused := [*denied(subscription, dataset)]:
+        yield from refused
+        return
     fields = {field.name: field for field in dataset.schema_.fields}
     name = subscription.dataset_ref.name
     for index, field in enumerate(subscription.fields):

@@ -10,6 +10,7 @@ from penstock.api import checks, deliverychecks, findings, manifests, objects
 from penstock.api.dataset import DatasetSpec
 from penstock.api.destination import DestinationSpec
 from penstock.api.documents import Position, Unreadable
+from penstock.api.fields import SchemaField
 from penstock.api.findings import Finding, Path
 from penstock.api.manifests import Manifest
 from penstock.api.pipeline import PipelineSpec
@@ -60,15 +61,22 @@ class Verdict:
 
 
 Expressions = Callable[[str, str], None]
-"""Judges an expression in `from`, by itself: (expression, where) raises InvalidSpec. The language knows no SQL."""
+"""Judges an expression by itself: (expression, where) raises InvalidSpec. The language knows no SQL."""
+
+Filters = Callable[[str, str, Sequence[SchemaField]], None]
+"""Judges an expression that is a filter over fields: (expression, where, fields) raises InvalidSpec."""
 
 
 def validate(
-    found: Iterable[Manifest | Unreadable], *, complete: bool = False, expressions: Expressions | None = None
+    found: Iterable[Manifest | Unreadable],
+    *,
+    complete: bool = False,
+    expressions: Expressions | None = None,
+    filters: Filters | None = None,
 ) -> Verdict:
     """Check a set. A reference to what is not in it is a warning, and an error when the set is `complete`.
 
-    Without `expressions`, those in `from` are not looked at.
+    Without `expressions` and `filters`, no expression is looked at.
     """
     complaints: list[Complaint] = []
     ours: list[Manifest] = []
@@ -90,6 +98,7 @@ def validate(
         faults += _expressions(manifest, expressions) if expressions is not None else ()
         complaints += [_complaint(manifest, fault) for fault in faults]
     complaints += _between(specs, "error" if complete else "warning")
+    complaints += _filters(specs, filters, complaints) if filters is not None else ()
     complaints += _tables(specs)
     complaints += _deliveries(specs)
     return Verdict(sorted(complaints, key=lambda complaint: complaint.position), ours, others)
@@ -155,10 +164,39 @@ def _places_of_expressions(manifest: Manifest) -> Iterator[tuple[Path, str]]:
     if manifest.kind == "Dataset":
         for index, name in _names(manifest, ("spec", "schema", "fields")):
             yield ("spec", "schema", "fields", index, "from"), f"field {name}"
+        yield ("spec", "access", "filter"), "access.filter"
     elif manifest.kind == "Subscription":
         for index, name in _names(manifest, ("spec", "fields")):
             yield ("spec", "fields", index, "filter", "expression"), f"the filter of field {name}"
         yield ("spec", "filter"), "filter"
+
+
+def _filters(
+    specs: Mapping[_Address, tuple[Manifest, Model | None]], judge: Filters, before: Sequence[Complaint]
+) -> Iterator[Complaint]:
+    """What is wrong with filters over the fields of their Dataset, where nothing is wrong with them by themselves."""
+    complained = {(complaint.position, complaint.finding.path) for complaint in before}
+    for (_kind, namespace, _name), (manifest, spec) in specs.items():
+        for path, where in _places_of_expressions(manifest):
+            written, fields = _at(manifest.object, path), _fields_of_filter(spec, namespace, path, specs)
+            if isinstance(written, str) and fields is not None and (manifest.at(path), path) not in complained:
+                try:
+                    judge(written, where, fields)
+                except InvalidSpec as error:
+                    yield _complaint(manifest, Finding(path, error.message))
+
+
+def _fields_of_filter(
+    spec: Model | None, namespace: str, path: Path, specs: Mapping[_Address, tuple[Manifest, Model | None]]
+) -> Sequence[SchemaField] | None:
+    """The fields that a filter may use; None for another expression, and where its Dataset is not in the set."""
+    if isinstance(spec, DatasetSpec):
+        return spec.schema_.fields if path[1] == "access" else None
+    if not isinstance(spec, SubscriptionSpec):
+        return None
+    found = specs.get(("Dataset", namespace, spec.dataset_ref.name))
+    dataset = found[1] if found is not None else None
+    return deliverychecks.offered(dataset) if isinstance(dataset, DatasetSpec) else None
 
 
 def _names(manifest: Manifest, path: Path) -> Iterator[tuple[int, str]]:
@@ -260,6 +298,8 @@ def _table_place(specs: Mapping[_Address, tuple[Manifest, Model | None]], namesp
 
 
 def _dataset(spec: DatasetSpec, references: "_References") -> None:
+    for fault in deliverychecks.access(spec):
+        references.complain(fault)
     destination = references.find("Destination", spec.destination_ref.name, ("spec", "destinationRef", "name"))
     if isinstance(destination, DestinationSpec):
         references.check(("spec", "destinationRef", "name"), checks.holds_tables, spec, destination)

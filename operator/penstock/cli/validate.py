@@ -1,6 +1,7 @@
 """`penstock validate`: what is wrong in manifests, with its place and what to do, without a cluster."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from rich.text import Text
 
 from penstock.api import manifests, validation
 from penstock.api.documents import Unreadable
+from penstock.api.fields import SchemaField
 from penstock.api.manifests import Manifest
 from penstock.api.validation import Complaint, Verdict
 from penstock.cli import sizes, terminal
@@ -57,7 +59,7 @@ def validate(files: tuple[str, ...], recursive: bool, complete: bool) -> None:
         if not there:  # as when what writes into our input has failed
             raise InvalidSpec(f"{'stdin' if name == '-' else name}: contains no object")
         entries += there
-    verdict = validation.validate(entries, complete=complete, expressions=_expression)
+    verdict = validation.validate(entries, complete=complete, expressions=_expression, filters=_filter)
     if not verdict.errors:
         verdict = replace(verdict, complaints=[*verdict.complaints, *sizes.complaints(verdict.checked)])
     show(verdict)
@@ -70,6 +72,14 @@ def _expression(written: str, where: str) -> None:
     except ImportError:  # the operator's image has no data libraries; the Dataset's migration looks at them, too
         return
     origins.check_expression(written, where)
+
+
+def _filter(written: str, where: str, fields: Sequence[SchemaField]) -> None:
+    try:
+        from penstock.worker.rows import delivery
+    except ImportError:  # as above; a delivery looks at them, too
+        return
+    delivery.check_filter(written, where, fields)
 
 
 def show(verdict: Verdict) -> None:

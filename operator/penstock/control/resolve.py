@@ -257,6 +257,7 @@ def _dataset(graph: Graph, store: Store) -> Graph:
     spec = cast(DatasetSpec, graph.spec)
     destination = _find(store, graph.key, "Destination", spec.destination_ref.name, DestinationSpec)
     checks.dataset_destination(spec, destination.spec)
+    checks.access(spec)
     return replace(graph, destination=destination)
 
 

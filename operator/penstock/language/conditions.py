@@ -10,7 +10,15 @@ from penstock.language.model import Model
 from penstock.language.scalars import Time, Word
 
 ConditionType = Literal[
-    "Ready", "Reconciling", "Stalled", "Reachable", "Discovered", "SchemaCurrent", "QualityOK", "LastRunSucceeded"
+    "Ready",
+    "Reconciling",
+    "Stalled",
+    "Reachable",
+    "Discovered",
+    "SchemaCurrent",
+    "QualityOK",
+    "LastRunSucceeded",
+    "AccessGranted",
 ]
 
 TYPES: Mapping[ConditionType, str] = {
@@ -24,6 +32,7 @@ TYPES: Mapping[ConditionType, str] = {
     "SchemaCurrent": "The Dataset's table has the schema of the manifest.",
     "QualityOK": "The newest run had no more bad rows than `quality.maxBadRatio` allows.",
     "LastRunSucceeded": "The newest finished run succeeded.",
+    "AccessGranted": "The Dataset offers what the Subscription delivers and uses in its rules, by `access`.",
 }
 """Each condition with what makes it true, for the reference documentation."""
 
@@ -43,6 +52,7 @@ Reason = Literal[
     "NameConflict",
     "TableConflict",
     "DeliveryConflict",
+    "AccessDenied",
     "AlreadyLoaded",
     "OrderTooLarge",
     "SchemaChanged",
@@ -84,6 +94,8 @@ REASONS: Mapping[Reason, str] = {
     "did not create it. Choose another `table`.",
     "DeliveryConflict": "An older Subscription delivers into the same folder or table, and the two would overwrite "
     "each other's deliveries. Choose another `settings.suffix` or `settings.table`, or another Destination.",
+    "AccessDenied": "The Dataset does not offer what the Subscription asks for. The message names the rule of "
+    "`access`. Leave it out, or ask the owner of the Dataset.",
     "AlreadyLoaded": "Another Pipeline has loaded these files into this Dataset; their rows would be loaded twice. "
     "Set the `identity` that the message names, or read other files.",
     "OrderTooLarge": "The RunOrder of its runs does not fit into a ConfigMap. Use fewer fields, or use several "

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
+from penstock.api.access import Access
 from penstock.api.dataset import Quality
 from penstock.api.deliveryrules import Deduplication, Frequency
 from penstock.api.destination import DestinationConnector
@@ -80,6 +81,8 @@ class DatasetOrder(Model):
     schema_: Annotated[Schema, Field(alias="schema")]
     write_mode: WriteMode
     quality: Quality
+    access: Access | None = None
+    """What Subscriptions can deliver; set to deliver and to migrate."""
     stream: str | None = None
     sync: Literal["full", "incremental"] | None = None
 

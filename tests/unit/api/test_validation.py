@@ -252,6 +252,22 @@ def test_one_table_is_of_one_subscription_or_dataset() -> None:
         assert f'spec.settings.table: the table "{table}" belongs to Dataset flights (f.yaml:' in line
 
 
+@pytest.mark.parametrize(
+    ("offered", "rules", "said"),
+    [
+        ("[carier]", "", 'f.yaml:10: error: Dataset flights: spec.access.fields[0]: there is no field "carier"'),
+        ("[flight]", "", 'spec.fields[0].name: access.fields of Dataset flights does not offer the field "carrier"'),
+        ("[carrier]", "  frequency: {by: [tail], min: 2}\n", "spec.frequency.by[0]: access.fields of Dataset flights"),
+    ],
+)
+def test_a_subscription_of_what_is_not_offered_is_an_error(offered: str, rules: str, said: str) -> None:
+    dataset = f"{DATASET}  access: {{fields: {offered}}}\n".replace(
+        "{name: carrier, type: string}", "{name: carrier, type: string}, {name: flight, type: int}"
+    )
+    errors = _errors(LAKE, OUTBOX, dataset, SUBSCRIPTION + rules)
+    assert any(said.partition("error: ")[2] in error or said in error for error in errors), errors
+
+
 def test_two_destinations_may_be_one_folder() -> None:
     inner = OUTBOX.replace("{name: outbox}", "{name: inner}").replace("s3://outbox/", "s3://outbox/daily/")
     rival = SUBSCRIPTION.replace("{name: daily}", "{name: rival}").replace("{name: outbox}", "{name: inner}")

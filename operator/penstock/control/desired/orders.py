@@ -80,7 +80,7 @@ def migrate(graph: Graph) -> RunOrder:
         subject=_subject(graph),
         identity=graph.identity,
         deadline_seconds=MIGRATION_SECONDS,
-        datasets=[_own_dataset(graph)],
+        datasets=[_with_access(_own_dataset(graph), cast(DatasetSpec, graph.spec))],
     )
 
 
@@ -108,7 +108,7 @@ def deliver(graph: Graph) -> RunOrder:
         subject=_subject(graph),
         identity=graph.identity,
         deadline_seconds=DELIVERY_SECONDS,
-        datasets=[_dataset(dataset, lake)],
+        datasets=[_with_access(_dataset(dataset, lake), dataset.spec)],
         delivery=DeliveryOrder(
             destination=_destination(destination.name, destination.spec),
             suffix=(spec.settings.suffix or "").strip("/"),
@@ -141,6 +141,10 @@ def _destination(name: str, spec: DestinationSpec) -> DestinationOrder:
 def _own_dataset(graph: Graph) -> DatasetOrder:
     node = Node(graph.key, cast(DatasetSpec, graph.spec), graph.status)
     return _dataset(node, cast("Node[DestinationSpec]", graph.destination))
+
+
+def _with_access(order: DatasetOrder, spec: DatasetSpec) -> DatasetOrder:
+    return order.model_copy(update={"access": spec.access})
 
 
 def _dataset(

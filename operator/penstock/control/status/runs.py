@@ -12,7 +12,7 @@ from penstock.api.waiting import RunWaits
 from penstock.control import due, observe, waiting
 from penstock.control.observe import Observed, Seen
 from penstock.control.resolve import Graph, Problem
-from penstock.control.status import verdicts
+from penstock.control.status import delivered, verdicts
 from penstock.control.waiting import Obstacle
 from penstock.language import times, words
 from penstock.language.conditions import Verdict
@@ -57,11 +57,12 @@ def subscription(
     handled = _handled(graph, seen, runs)
     following = _next_scheduled(graph, now)
     words = "; ".join([_cadence_in_words(spec), *repeated(graph, runs).values()])
+    succeeded = _last_run_succeeded(graph, seen, runs, handled, now)
     status = SubscriptionStatus(
         observed_generation=graph.meta.generation,
         conditions=verdicts.published(
             graph,
-            [verdicts.accepted(graph, trouble, words), _last_run_succeeded(graph, seen, runs, handled, now)],
+            [verdicts.accepted(graph, trouble, words), delivered.access_granted(graph, trouble, succeeded), succeeded],
             now,
         ),
         last_run=_newest_begun(runs),

@@ -4,7 +4,6 @@ The snapshot and the moment that recency is measured from are recorded before an
 of the run delivers the same rows.
 """
 
-import difflib
 import hashlib
 import json
 import logging
@@ -149,18 +148,17 @@ def _batch(order: RunOrder, ledger: Ledger, claim: Claim, basis: _Basis, scan: S
 
 def _columns(order: DeliveryOrder, dataset: DatasetOrder) -> tuple[DeliveredColumn, ...]:
     """What is delivered, in order. Without `fields`, all that are not sensitive."""
-    there = {field.name: field.type for field in dataset.schema_.fields}
+    offered = rules.offered(dataset)
+    there = {field.name: field.type for field in offered}
     former = dataset.schema_.renamed
     if not order.fields:
-        chosen = [field.name for field in dataset.schema_.fields if not field.sensitive]
+        chosen = [field.name for field in offered if not field.sensitive]
         if not chosen:
             raise InvalidSpec(f"Dataset {dataset.owner.name} has sensitive fields only; name some in `fields`.")
         return tuple(DeliveredColumn(name, name, there[name], former.get(name)) for name in chosen)
     for field in order.fields:
         if field.name not in there:
-            near = difflib.get_close_matches(field.name, there, n=1)
-            hint = f' Did you mean "{near[0]}"?' if near else f" It has {', '.join([*there][:20])}."
-            raise InvalidSpec(f'fields: Dataset {dataset.owner.name} has no field "{field.name}".{hint}')
+            raise rules.no_field(dataset, field.name)
     exported = [field for field in order.fields if field.exported is not False]
     return tuple(
         DeliveredColumn(field.name, field.as_ or field.name, there[field.name], former.get(field.name))

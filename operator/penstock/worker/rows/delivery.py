@@ -9,10 +9,12 @@ The rules apply in this order: filters, frequency, deduplication.
 """
 
 import base64
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import TypeAlias
 
 import duckdb
@@ -76,8 +78,9 @@ def query(order: DeliveryOrder, dataset: DatasetOrder, moment: datetime) -> Quer
 
     Raises InvalidSpec for an unknown field, a value of another type, and an expression that is not allowed.
     """
-    fields = {field.name: field for field in dataset.schema_.fields}
-    conditions = _Conditions(fields, dataset.owner.name, moment)
+    fields = {field.name: field for field in offered(dataset)}
+    conditions = _Conditions(fields, moment, partial(no_field, dataset))
+    access = _access(dataset, moment)
     for field in order.fields:
         if field.filter is not None:
             conditions.add_filter(field.name, field.filter)
@@ -86,22 +89,59 @@ def query(order: DeliveryOrder, dataset: DatasetOrder, moment: datetime) -> Quer
     frequency, deduplication = order.frequency, order.deduplication
     for name in [*(frequency.by if frequency else ()), *(deduplication.by if deduplication else ())]:
         conditions.require(name)
-    if not conditions.sql and frequency is None and deduplication is None:
+    every = [*access.sql, *conditions.sql]
+    if not every and frequency is None and deduplication is None:
         return None
-    where = " AND ".join(f"({condition})" for condition in conditions.sql) or "true"
+    where = " AND ".join(f"({condition})" for condition in every) or "true"
     sql = f"SELECT * FROM rows WHERE {where}"
     if frequency is not None:
         count = f"count(*) OVER (PARTITION BY {_listed(frequency.by)})"
         bounds = f"{frequency.min or 1} AND {frequency.max or _MOST_POSITIONS}"
         sql = f"SELECT * FROM ({sql}) QUALIFY {count} BETWEEN {bounds}"
     remembers = deduplication is not None and deduplication.period is not None
+    columns = {**access.columns, **conditions.columns}
     if deduplication is not None:
-        conditions.columns[LOAD_ID] = None
+        columns[LOAD_ID] = None
         sql = _deduplicated(sql, [fields[name] for name in deduplication.by], remembers)
     wanted = f"{POSITION}, {KEY}" if remembers else POSITION
     # Without groups the rows come in the order of the scan.
     ordered = f" ORDER BY {POSITION}" if frequency is not None or deduplication is not None else ""
-    return Query(f"SELECT {wanted} FROM ({sql}){ordered}", tuple(conditions.columns), remembers)
+    return Query(f"SELECT {wanted} FROM ({sql}){ordered}", tuple(columns), remembers)
+
+
+def offered(dataset: DatasetOrder) -> list[SchemaField]:
+    """The fields that a Subscription can use, by the Dataset's `access`."""
+    fields = dataset.access.fields if dataset.access is not None else None
+    return [field for field in dataset.schema_.fields if fields is None or field.name in fields]
+
+
+def no_field(dataset: DatasetOrder, name: str) -> InvalidSpec:
+    """That a Subscription cannot use a field: its Dataset does not have it, or does not offer it."""
+    fields = [field.name for field in offered(dataset)]
+    near = difflib.get_close_matches(name, fields, n=1)
+    if dataset.access is not None and dataset.access.fields is not None:
+        hint = f' Did you mean "{near[0]}"?' if near else f" It offers {', '.join(fields[:20])}."
+        message = f'access.fields of Dataset {dataset.owner.name} does not offer the field "{name}".{hint}'
+        return InvalidSpec(message, "AccessDenied")
+    hint = f' Did you mean "{near[0]}"?' if near else f" It has {', '.join(fields[:20])}."
+    return InvalidSpec(f'fields: Dataset {dataset.owner.name} has no field "{name}".{hint}')
+
+
+def check_filter(written: str, where: str, fields: Sequence[SchemaField]) -> None:
+    """Raise InvalidSpec for an expression that is no filter over these fields. `where` is for messages."""
+    _Conditions({field.name: field for field in fields}, datetime.now(UTC)).add_expression(written, where)
+
+
+def _access(dataset: DatasetOrder, moment: datetime) -> "_Conditions":
+    """The condition of `access.filter`. What is wrong with it, only the owner of the Dataset learns."""
+    conditions = _Conditions({field.name: field for field in dataset.schema_.fields}, moment)
+    if dataset.access is not None and dataset.access.filter is not None:
+        try:
+            conditions.add_expression(dataset.access.filter, "access.filter")
+        except InvalidSpec:
+            message = f"access.filter of Dataset {dataset.owner.name} is not valid. Its owner has to correct it."
+            raise InvalidSpec(message, "AccessDenied") from None
+    return conditions
 
 
 def _deduplicated(sql: str, by: Sequence[SchemaField], remembers: bool) -> str:
@@ -141,19 +181,28 @@ def _listed(names: Iterable[str]) -> str:
 class _Conditions:
     """Gathers the conditions on one row, and the columns that they read."""
 
-    def __init__(self, fields: dict[str, SchemaField], dataset: str, moment: datetime) -> None:
+    def __init__(
+        self,
+        fields: Mapping[str, SchemaField],
+        moment: datetime,
+        missing: Callable[[str], InvalidSpec] | None = None,
+    ) -> None:
+        """`missing` makes the error about a field that is not among these."""
         self._fields = fields
-        self._dataset = dataset
         self._moment = moment
+        self._missing = missing or self._no_field
         self.sql: list[str] = []
         self.columns: dict[str, None] = {}
 
     def require(self, name: str) -> SchemaField:
-        """The field of this name, which the query reads. Raises InvalidSpec where the Dataset has none."""
+        """The field of this name, which the query reads. Raises InvalidSpec where there is none."""
         if name not in self._fields:
-            raise InvalidSpec(f'Dataset {self._dataset} has no field "{name}".')
+            raise self._missing(name)
         self.columns[name] = None
         return self._fields[name]
+
+    def _no_field(self, name: str) -> InvalidSpec:
+        return InvalidSpec(f'there is no field "{name}"; the fields are {", ".join([*self._fields][:20])}.')
 
     def add_filter(self, name: str, given: FieldFilter) -> None:
         """A row must pass every member of the filter."""
