@@ -50,8 +50,9 @@ def deliver(order: RunOrder, pod: Pod, connectors: Connectors) -> tuple[Delivery
         steps.reached("claimed")
         basis = _basis(dataset, store, claim)
         steps.reached("snapshot recorded")
+        columns = _columns(order.delivery, dataset)
         selection = _selection(order, store, claim, basis, pod)
-        batch = _batch(order, store.ledger, claim, basis, selection.scan)
+        batch = _batch(order, store.ledger, claim, basis, columns, selection.scan)
         delivered = connectors.target_of(order.delivery.destination, pod).deliver(batch)
         steps.reached("delivered")
         _settle(store, claim, delivered, basis, selection.keys)
@@ -115,7 +116,7 @@ def _selection(order: RunOrder, store: TableStore, claim: Claim, basis: _Basis, 
     with engine.connect((pod.memory or _NO_LIMIT) // 2, pod.processors, pod.scratch) as connection:
         selected = rules.select(asked, whole, connection, remembered)
     steps.reached("rows selected")
-    log.info("%s of %s pass the rules", words.count(selected.rows, "row"), f"{selected.total:,}")
+    log.info("%s pass the rules", words.count(selected.rows, "row"))  # how many there are, access.filter may hide
     keys = DeliveredKeys(period, times.text(basis.moment), rules.packed(selected.keys)) if period is not None else None
     return _Selection(lambda columns: rules.taken(whole(columns), selected), keys)
 
@@ -129,9 +130,10 @@ def _remembered(delivery: DeliveryOrder, basis: _Basis) -> KeyPeriod | None:
     return KeyPeriod(json.dumps(deduplication.by), times.text(since))
 
 
-def _batch(order: RunOrder, ledger: Ledger, claim: Claim, basis: _Basis, scan: Scanned) -> Batch:
+def _batch(
+    order: RunOrder, ledger: Ledger, claim: Claim, basis: _Basis, columns: tuple[DeliveredColumn, ...], scan: Scanned
+) -> Batch:
     dataset, delivery = order.datasets[0], cast(DeliveryOrder, order.delivery)
-    columns = _columns(delivery, dataset)
     return Batch(
         id=hashlib.sha256(claim.run.encode()).hexdigest()[:16],
         run=claim.run,
