@@ -40,6 +40,29 @@ def pipeline_dataset(entry: PipelineDataset, dataset: DatasetSpec) -> None:
         )
 
 
+def lookback(entry: PipelineDataset, dataset: DatasetSpec) -> None:
+    """Rows that are read again are merged by their key."""
+    if entry.lookback is not None and dataset.write_mode != "upsert":
+        raise InvalidSpec(
+            f"lookback reads rows again, so it needs writeMode upsert, and Dataset {entry.dataset_ref.name} has "
+            f"{dataset.write_mode}. Use `delay`, or change the Dataset's writeMode."
+        )
+
+
+def cursor(entry: PipelineDataset, source_name: str, source: SourceSpec) -> None:
+    """A Source that finds what is new by a cursor is given one, and no other is."""
+    needed = source.connector.traits.cursors and entry.sync == "incremental"
+    if needed and entry.cursor is None:
+        raise InvalidSpec(
+            f"sync incremental with Source {source_name}, which is {source.connector.choice}, needs `cursor`: a column "
+            "whose value grows with each new or changed row, such as updated_at"
+        )
+    if entry.cursor is not None and not source.connector.traits.cursors:
+        raise InvalidSpec(
+            f"Source {source_name} is {source.connector.choice}, which finds by itself what is new; remove `cursor`"
+        )
+
+
 def stream(entry: PipelineDataset, source_name: str, source: SourceSpec) -> None:
     """The stream that an entry names can be there. Which streams a system of many has, only an inspection tells."""
     if source.connector.traits.streams == "many":

@@ -8,7 +8,19 @@ from penstock.api.source import Failure, PodWaits
 from penstock.api.waiting import RunWaits
 from penstock.language.conditions import Conditions
 from penstock.language.model import Model
-from penstock.language.scalars import Cron, Duration, Generation, Name, Nonce, ShortText, Time, TimeZone, Word
+from penstock.language.scalars import (
+    Cron,
+    Delay,
+    Duration,
+    Generation,
+    Lookback,
+    Name,
+    Nonce,
+    ShortText,
+    Time,
+    TimeZone,
+    Word,
+)
 
 
 class SourceRef(Model):
@@ -38,9 +50,44 @@ class PipelineDataset(Model):
         Literal["full", "incremental"],
         Field(
             description="full: each run reads everything; for writeMode replace, upsert or snapshot. incremental: a "
-            "run reads what is new or has changed since the last commit; for writeMode append or upsert."
+            "run reads what is new or has changed since the last commit; for writeMode append or upsert. With a "
+            "database, `cursor` says which column finds that."
         ),
     ]
+    cursor: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=255,
+            description="For sync incremental with a database: the source column whose value grows with each new or "
+            "changed row, such as updated_at or a sequence number. A run reads the rows from the greatest value that "
+            "was loaded on. Its type: whole number, decimal, date, timestamp, or text.",
+        ),
+    ] = None
+    lookback: Annotated[
+        Lookback | None,
+        Field(
+            description="How far before the cursor's mark each run reads again, for rows that appear late: a duration "
+            "(1h, 2d), or for numeric cursors a whole number (1000). Needs a Dataset with writeMode upsert.",
+        ),
+    ] = None
+    delay: Annotated[
+        Delay | None,
+        Field(
+            description="How long rows are left at the source before they are read (10m), so that transactions which "
+            "commit late are not missed; at least as long as the longest transaction. 0s: there are none. Required "
+            "where the open transactions cannot be seen.",
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _cursor_is_complete(self) -> Self:
+        if self.cursor is not None and self.sync != "incremental":
+            raise ValueError("cursor goes with sync incremental")
+        for name in ("lookback", "delay"):
+            if getattr(self, name) is not None and self.cursor is None:
+                raise ValueError(f"{name} goes with cursor")
+        return self
 
 
 class PipelineSpec(Model):
@@ -190,6 +237,14 @@ class PipelineDatasetStatus(Model):
     ]
     rows: Annotated[int | None, Field(description="Rows it loaded.")] = None
     quarantined: Annotated[int | None, Field(description="Bad rows it put into quarantine.")] = None
+    cursor: Annotated[
+        str | None,
+        Field(
+            max_length=256,
+            description="How far rows have been loaded by the cursor: its greatest value, as the database prints it. "
+            "*** if a sensitive field is made of it.",
+        ),
+    ] = None
 
 
 class PipelineStatus(Model):

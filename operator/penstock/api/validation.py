@@ -317,8 +317,10 @@ def _pipeline(spec: PipelineSpec, references: "_References") -> None:
         if isinstance(source, SourceSpec):
             references.check((*here, "stream"), checks.stream, entry, spec.source_ref.name, source)
             references.check((*here, "sync"), checks.stream_sync, entry, spec.source_ref.name, source)
+            references.check((*here, "cursor"), checks.cursor, entry, spec.source_ref.name, source)
         if isinstance(dataset, DatasetSpec):
             references.check((*here, "sync"), checks.pipeline_dataset, entry, dataset)
+            references.check((*here, "lookback"), checks.lookback, entry, dataset)
 
 
 def _subscription(spec: SubscriptionSpec, references: "_References") -> None:

@@ -268,8 +268,10 @@ def _pipeline(graph: Graph, store: Store) -> Graph:
     for entry in spec.datasets:
         checks.stream(entry, source.name, source.spec)
         checks.stream_sync(entry, source.name, source.spec)
+        checks.cursor(entry, source.name, source.spec)
         dataset = _find(store, graph.key, "Dataset", entry.dataset_ref.name, DatasetSpec)
         checks.pipeline_dataset(entry, dataset.spec)
+        checks.lookback(entry, dataset.spec)
         name = dataset.spec.destination_ref.name
         entries.append(Entry(entry, dataset, _find(store, graph.key, "Destination", name, DestinationSpec)))
     return replace(graph, source=source, entries=tuple(entries))

@@ -137,6 +137,12 @@ DURATION = r"^[1-9][0-9]*(d([0-9]+h)?([0-9]+m)?([0-9]+s)?|h([0-9]+m)?([0-9]+s)?|
 """The first number is not 0, so the whole is a second at least; patterns of a CRD know no lookahead."""
 
 Duration = Annotated[str, Field(min_length=2, max_length=32, pattern=DURATION), AfterValidator(_lasting)]
+Delay = Annotated[str, Field(min_length=2, max_length=32, pattern=f"^0s$|{DURATION}"), AfterValidator(_lasting)]
+"""A duration that may be `0s`."""
+Lookback = Annotated[
+    str, Field(min_length=1, max_length=32, pattern=f"^[1-9][0-9]{{0,17}}$|{DURATION}"), AfterValidator(_lasting)
+]
+"""How far before a mark: a duration, or a whole number."""
 Percent = Annotated[str, Field(max_length=16, pattern=r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%$")]
 Quantity = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(n|u|m|k|[KMGTPE]i|[MGTPE]|e[0-9]+)?$")]
 Bound = Annotated[str, Field(min_length=1, max_length=64)]

@@ -54,6 +54,8 @@ class Traits:
     """one: there is a single stream, which has the Source's name. many: their names are the system's own."""
     sync: tuple[Sync, ...] = ("full",)
     """How its streams can be read."""
+    cursors: bool = False
+    """Whether an incremental load finds what is new by a cursor, a column that the Pipeline names."""
     write_modes: tuple[WriteMode, ...] = ("append", "replace", "snapshot")
     """How rows can be written into the tables of a Destination."""
     limits: TableLimits | None = None

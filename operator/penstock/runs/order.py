@@ -85,6 +85,10 @@ class DatasetOrder(Model):
     """What Subscriptions can deliver; set to deliver and to migrate."""
     stream: str | None = None
     sync: Literal["full", "incremental"] | None = None
+    cursor: str | None = None
+    """The source column by which an incremental load of a database finds what is new."""
+    lookback: str | None = None
+    delay: str | None = None
 
 
 class DeliveryOrder(Model):

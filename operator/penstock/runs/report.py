@@ -82,6 +82,8 @@ class DatasetReport(Model):
     snapshot: str | None = None
     table: str | None = None
     columns: list[ColumnReport] = []
+    cursor: str | None = None
+    """The mark of an incremental load by a cursor: how far it has read; `***` where the column is sensitive."""
     tail: list[Commit] = []
     """The newest commits that loaded rows, at most 3, newest first: status is rebuilt from it where one was lost."""
 
@@ -183,7 +185,10 @@ def _shown(entry: DatasetReport, logged: DatasetReport | None) -> DatasetReport:
     same = [commit.at for commit in entry.tail] == [commit.at for commit in logged.tail[:1] if commit.loaded]
     return entry.model_copy(
         update={
-            **{name: getattr(logged, name) for name in ("bytes", "quarantined", "snapshot", "table", "columns")},
+            **{
+                name: getattr(logged, name)
+                for name in ("bytes", "quarantined", "snapshot", "table", "columns", "cursor")
+            },
             "message": logged.message or entry.message,
             "tail": logged.tail if same else entry.tail,
             "counts": logged.counts.model_copy(update=decided),

@@ -104,6 +104,31 @@ def check_not_doubled(dataset: DatasetOrder, plan: Plan, entries: Iterable[Input
     raise InvalidSpec(message, "AlreadyLoaded")
 
 
+def check_first_by_cursor(
+    dataset: DatasetOrder, plan: Plan, entries: Iterable[InputEntry], loader: tuple[str, str]
+) -> None:
+    """Raise InvalidSpec (AlreadyLoaded) if an append that begins without a mark would load rows a second time.
+
+    `loader` are the identity and the stream. Its own rows may come from full loads, those of another from a Pipeline
+    that this one was renamed from.
+    """
+    names = {each.name for each in plan.inputs}
+    doubled = [
+        entry for entry in entries if entry.rows and ((entry.identity, entry.stream) == loader or entry.name in names)
+    ]
+    if plan.mode != "append" or not names or not doubled:
+        return
+    other = doubled[0].identity
+    remedy = "Load into a new Dataset, or use writeMode upsert."
+    if other != loader[0]:
+        remedy = f"If this Pipeline takes that one's place, set `identity: {other}`; else load into another Dataset."
+    message = (
+        f"Dataset {dataset.owner.name}: identity {other} has loaded rows of {doubled[0].name} already, and without a "
+        f"mark of the cursor all of them would be loaded again. Nothing was committed. {remedy}"
+    )
+    raise InvalidSpec(message, "AlreadyLoaded")
+
+
 def leaving(
     plan: Plan, entries: Sequence[InputEntry], loader: tuple[str, str], refused: set[int], *, whole: bool = False
 ) -> list[int]:

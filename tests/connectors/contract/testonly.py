@@ -21,6 +21,7 @@ from penstock.runs.order import SourceOrder
 from penstock.worker.pod import Pod
 from penstock.worker.ports.chunks import Chunk, Columns, Lines
 from penstock.worker.ports.source import (
+    CursorRequest,
     Input,
     Json,
     OpenReader,
@@ -100,8 +101,9 @@ def reader(batches: Iterable[Sequence[Mapping[str, Any]]], **more: Any) -> Reade
 class ReadOnce(TestOnlySource):
     """Rows after the state's position; the new position is known when all have been read."""
 
-    def plan(self, stream: str) -> Plan:
+    def plan(self, stream: str, cursor: CursorRequest | None = None) -> Plan:
         """One input without a version: it is never the same as another."""
+        del cursor
         return Plan((Input(f"once/{stream}", "", ({},)),))
 
     def readers(self, stream: str, parts: Sequence[Json]) -> Generator[OpenReader, None, None]:
@@ -130,8 +132,9 @@ class _Rest:
 class ChangeStream(TestOnlySource):
     """One log of (stream, row) for all tables; the state is a position in it."""
 
-    def plan(self, stream: str) -> Plan:
+    def plan(self, stream: str, cursor: CursorRequest | None = None) -> Plan:
         """Everything up to the end of the log as it is now, which is the next state."""
+        del cursor
         end = len(self.server["log"])
         begin = self.requests[stream].state or 0
         inputs = (Input(f"changes/{stream}", "", ({"from": begin, "to": end},)),) if end > begin else ()
@@ -157,8 +160,9 @@ class ChangeStream(TestOnlySource):
 class PushSpool(TestOnlySource):
     """Pushes by their ids; the state is the newest id that has been committed."""
 
-    def plan(self, stream: str) -> Plan:
+    def plan(self, stream: str, cursor: CursorRequest | None = None) -> Plan:
         """A push is an input, and its id is its version."""
+        del cursor
         pushes = self.server["spool"][stream]
         newest = max((int(number) for number in pushes), default=self.requests[stream].state or 0)
         return Plan(tuple(Input(f"push/{stream}/{number}", number, (number,)) for number in pushes), newest)

@@ -19,6 +19,7 @@ from penstock.worker.pod import Pod
 from penstock.worker.ports.chunks import Columns
 from penstock.worker.ports.database import Streams
 from penstock.worker.ports.source import (
+    CursorRequest,
     Input,
     Json,
     OpenReader,
@@ -145,7 +146,8 @@ class _Session:
     def __init__(self, source: DuckdbSource, worker: Worker) -> None:
         self._source, self._worker = source, worker
 
-    def plan(self, stream: str) -> Plan:
+    def plan(self, stream: str, cursor: CursorRequest | None = None) -> Plan:
+        del cursor  # its traits say that it has none
         self._source.relation(self._worker, stream)
         return Plan((Input(stream, "", ({"stream": stream},)),))
 

@@ -14,7 +14,17 @@ from penstock.connectors.files.stores import Open, Store, StoredFile
 from penstock.language.errors import InvalidSpec
 from penstock.runs.order import SourceOrder
 from penstock.worker.pod import Pod
-from penstock.worker.ports.source import Input, Json, OpenReader, Plan, Reader, Stream, StreamRequest, Work
+from penstock.worker.ports.source import (
+    CursorRequest,
+    Input,
+    Json,
+    OpenReader,
+    Plan,
+    Reader,
+    Stream,
+    StreamRequest,
+    Work,
+)
 
 
 @dataclass(frozen=True)
@@ -82,8 +92,9 @@ class FilesSession:
     def __init__(self, place: Place, reader: Callable[[StoredFile, Open], formats.Reader]) -> None:
         self._place, self._reader = place, reader
 
-    def plan(self, _: str) -> Plan:
+    def plan(self, stream: str, cursor: CursorRequest | None = None) -> Plan:
         """Every file that there is now; its version is what its store says changes with its content."""
+        del stream, cursor
         return Plan(tuple(_input(stored) for stored in self._place.store.list_files(self._place.glob)))
 
     def readers(self, _: str, parts: Sequence[Json]) -> Generator[OpenReader, None, None]:

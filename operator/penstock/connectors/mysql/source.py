@@ -16,6 +16,7 @@ from penstock.worker.pod import Pod
 from penstock.worker.ports.chunks import Columns
 from penstock.worker.ports.database import Streams
 from penstock.worker.ports.source import (
+    CursorRequest,
     Input,
     Json,
     OpenReader,
@@ -136,7 +137,8 @@ class _Session:
     def __init__(self, source: MysqlSource, server: Server) -> None:
         self._source, self._server = source, server
 
-    def plan(self, stream: str) -> Plan:
+    def plan(self, stream: str, cursor: CursorRequest | None = None) -> Plan:
+        del cursor  # its traits say that it has none
         self._source.relation(self._server, stream)
         return Plan((Input(self._source.input_name(stream), "", ({"stream": stream},)),))
 

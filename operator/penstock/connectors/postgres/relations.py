@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from psycopg import sql
@@ -62,6 +62,8 @@ class Column:
     kind: str
     cast: str = ""
     """What is around the column in SQL: `to_json` for arrays, `numeric` for money."""
+    type: str = ""
+    """PostgreSQL's name of its type, of a domain that of its base type; empty for types of other schemas."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,11 @@ class Relation:
         """What it is, for messages."""
         return f"{'query' if self.query else 'table'} {self.stream}"
 
-    def copy(self, wanted: Sequence[int]) -> sql.Composed:
-        """The statement that prints the columns at these positions as CSV."""
+    def copy(self, wanted: Sequence[int], clauses: str = "") -> sql.Composed:
+        """The statement that prints the columns at these positions as CSV; `clauses` follow what is after FROM."""
         chosen = [_selected(position, self.columns[position]) for position in wanted]
-        return sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT (FORMAT csv)").format(
-            sql.SQL(", ").join(chosen) if chosen else sql.SQL("1"), self.origin
+        return sql.SQL("COPY (SELECT {} FROM {} {}) TO STDOUT (FORMAT csv)").format(
+            sql.SQL(", ").join(chosen) if chosen else sql.SQL("1"), self.origin, sql.SQL(clauses)
         )
 
     def described(self) -> Stream:
@@ -177,6 +179,12 @@ def _columns(connection: Connection, described: Sequence[tuple[str, int, int]]) 
 def _column(name: str, described: Any, modifier: int) -> Column:
     if described is None:
         return Column(name, "VARCHAR", "string")
+    column = _described(name, described, modifier)
+    kind, schema = described[:2]
+    return replace(column, type=kind if schema == "pg_catalog" else "")
+
+
+def _described(name: str, described: Any, modifier: int) -> Column:
     kind, schema, form, category, base_modifier, array = described
     modifier = modifier if modifier >= 0 else base_modifier
     if array or category == "A" or form == "c":

@@ -1,24 +1,40 @@
 """PostgreSQL as a Source: tables, views and queries, all read in one transaction."""
 
+import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import cast
 
 import psycopg
 from psycopg import sql
 
-from penstock.connectors.postgres import cells, failures, relations
+from penstock.connectors.postgres import cells, failures, relations, transactions
 from penstock.connectors.postgres import connection as connections
 from penstock.connectors.postgres.cells import Block
 from penstock.connectors.postgres.connection import Connection, Place
+from penstock.connectors.postgres.cursors import PostgresCursor
 from penstock.connectors.postgres.relations import Relation
 from penstock.connectors.postgres.spec import PostgresSource as PostgresSpec
+from penstock.connectors.postgres.transactions import Transactions
 from penstock.language.errors import InvalidSpec
 from penstock.runs.order import SourceOrder
 from penstock.worker.pod import Pod
+from penstock.worker.ports import cursors
 from penstock.worker.ports.chunks import Columns
-from penstock.worker.ports.source import Input, Json, OpenReader, Plan, Reader, Stream, StreamRequest, Work
+from penstock.worker.ports.cursors import Interval
+from penstock.worker.ports.source import (
+    CursorRequest,
+    Input,
+    Json,
+    OpenReader,
+    Plan,
+    Reader,
+    Stream,
+    StreamRequest,
+    Work,
+)
 
 _NAMES = 20
 """Streams that a message names."""
@@ -91,13 +107,15 @@ class PostgresSource:
         with self.place.connected() as connection:
             with failures.translated(self.place.where):
                 connections.search_catalog_alone(connection)
+                by_cursor = any(request.sync == "incremental" for request in requests)
+                seen = transactions.look(connection) if by_cursor else None
                 there = {table.stream: table for table in relations.tables(connection, self.spec, self.place)}
                 connections.begin_reading(connection)
                 for request in requests:
                     if (table := there.get(request.stream)) is not None and table.readable:
                         _lock(connection, table)
                 connection.execute("SELECT 1 FROM pg_catalog.pg_class LIMIT 1")
-            yield PostgresSession(self, connection)
+            yield PostgresSession(self, connection, seen)
 
 
 def _lock(connection: Connection, table: relations.Table) -> None:
@@ -112,21 +130,30 @@ class PostgresSession:
 
     ordered = True  # one connection reads
 
-    def __init__(self, source: PostgresSource, connection: Connection) -> None:
+    def __init__(self, source: PostgresSource, connection: Connection, seen: Transactions | None) -> None:
+        """`seen` is what was open before the transaction began; needed where a stream is read by a cursor."""
         self.connection = connection
-        self._source = source
+        self._source, self._seen = source, seen
         self._relations: dict[str, Relation] = {}
 
-    def plan(self, stream: str) -> Plan:
-        """The whole stream, as one input that is always read."""
+    def plan(self, stream: str, cursor: CursorRequest | None = None) -> Plan:
+        """The whole stream, as one input that is always read; with a cursor, what is new."""
         relation = self.relation(stream)
-        size = -1 if relation.bytes is None else relation.bytes
-        return Plan((Input(stream, "", ({"stream": stream},), size),))
+        size = -1 if relation.bytes is None or cursor is not None else relation.bytes
+        whole = Input(stream, "", ({"stream": stream},), size)
+        if cursor is None:
+            return Plan((whole,))
+        whole = replace(whole, name=f"{self._source.place.spec.location}/{stream}")
+        return cursors.plan(self._cursor(relation, cursor.column), cursor, whole, time.time())
+
+    def _cursor(self, relation: Relation, column: str) -> PostgresCursor:
+        with failures.translated(self._source.place.where):
+            return PostgresCursor(self.connection, relation, column, self._source.place.where, self._seen)
 
     def readers(self, stream: str, parts: Sequence[Json]) -> Generator[OpenReader, None, None]:
         """What opens the stream."""
         for part in parts:
-            yield partial(self._open, str(part["stream"]))
+            yield partial(self._open, str(part["stream"]), cursors.interval_of(part))
         del stream
 
     def relation(self, stream: str) -> Relation:
@@ -136,19 +163,30 @@ class PostgresSession:
                 self._relations[stream] = self._source.relation(self.connection, stream)
         return self._relations[stream]
 
-    def _open(self, stream: str) -> Reader:
+    def _open(self, stream: str, interval: Interval | None) -> Reader:
         relation = self.relation(stream)
         names = tuple(column.name for column in relation.columns)
         types = tuple(column.source for column in relation.columns)
         read = _Read()
-        works = partial(self._works, relation, read)
+        clauses, end = "", cursors.WHOLE
+        if interval is not None:
+            cursor = self._cursor(relation, interval.state.fingerprint.column)
+            clauses, end = cursors.clauses(cursor.sql, interval), cursors.end(cursor, interval)
+        works = partial(self._works, relation, read, clauses)
         close = partial(connections.interrupt, self.connection)
-        return Reader(Columns(names, types, partial=True), works, close, bytes_read=lambda: read.bytes)
+        return Reader(
+            Columns(names, types, partial=True),
+            works,
+            close,
+            bytes_read=lambda: read.bytes,
+            state=lambda: end.state,
+            ignored=lambda: end.ignored,
+        )
 
-    def _works(self, relation: Relation, read: "_Read", columns: Sequence[str]) -> Iterator[Work]:
+    def _works(self, relation: Relation, read: "_Read", clauses: str, columns: Sequence[str]) -> Iterator[Work]:
         names = [column.name for column in relation.columns]
         wanted = tuple(names.index(name) for name in columns)
-        statement = relation.copy(cells.printed(relation, wanted))
+        statement = relation.copy(cells.printed(relation, wanted), clauses)
         first = 1
         where = f"{self._source.place.where}, {relation.where}"
         with (

@@ -38,7 +38,8 @@ class PostgresSource(Selection, Server):
         description="Tables, views and queries of a PostgreSQL database.",
         source="penstock.connectors.postgres.source:PostgresSource",
         auth=("basic",),
-        sync=("full",),
+        sync=("full", "incremental"),
+        cursors=True,
         example="examples/05-postgres",
         types=(
             ("`smallint`, `integer`", "`int`", "everything fits"),
@@ -70,6 +71,10 @@ class PostgresSource(Selection, Server):
             "consistent with each other. While tables are read, they are locked with ACCESS SHARE: DDL and "
             "`TRUNCATE` wait.",
             "A query must not read tables that are truncated during the run: PostgreSQL would show them as empty.",
+            "With `sync: incremental`, the `cursor` is a column of whole numbers, `numeric`, `date`, `timestamp`, "
+            "`timestamptz` or text. For dates and times, the mark does not pass the start of the oldest open "
+            "transaction; grant `pg_read_all_stats` to the user, or set `delay`. On a standby `delay` is required. See "
+            "[incremental reading](../incremental.md).",
         ),
     )
 

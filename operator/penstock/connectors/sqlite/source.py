@@ -18,6 +18,7 @@ from penstock.worker.pod import Pod
 from penstock.worker.ports.chunks import Columns
 from penstock.worker.ports.database import Streams
 from penstock.worker.ports.source import (
+    CursorRequest,
     Input,
     Json,
     OpenReader,
@@ -197,7 +198,8 @@ class _Session:
     def __init__(self, source: SqliteSource, database: Database) -> None:
         self._source, self._database = source, database
 
-    def plan(self, stream: str) -> Plan:
+    def plan(self, stream: str, cursor: CursorRequest | None = None) -> Plan:
+        del cursor  # its traits say that it has none
         self._source.relation(self._database, stream)
         return Plan((Input(self._source.input_name(stream), "", ({"stream": stream},)),))
 

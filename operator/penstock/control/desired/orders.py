@@ -161,4 +161,7 @@ def _dataset(
         quality=spec.quality,
         stream=entry.stream if entry is not None else None,
         sync=entry.sync if entry is not None else None,
+        cursor=entry.cursor if entry is not None else None,
+        lookback=entry.lookback if entry is not None else None,
+        delay=entry.delay if entry is not None else None,
     )

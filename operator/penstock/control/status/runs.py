@@ -324,7 +324,14 @@ def _datasets(graph: Graph, seen: Seen, begun: Run | None, before: PipelineStatu
     if newest is None or lost or not graph.entries:
         return before.datasets
     reports = {entry.name: entry for entry in newest.report.datasets} if newest.report is not None else {}
-    return [_dataset_state(entry.dataset.name, reports.get(entry.dataset.name), newest) for entry in graph.entries]
+    marks = {entry.name: entry.cursor for entry in before.datasets}
+    states = []
+    for entry in graph.entries:
+        state = _dataset_state(entry.dataset.name, reports.get(entry.dataset.name), newest)
+        if state.cursor is None and entry.entry.cursor is not None:  # the run tells only when it has ended
+            state = state.model_copy(update={"cursor": marks.get(state.name)})
+        states.append(state)
+    return states
 
 
 def _cancelled(entry: PipelineDatasetStatus) -> PipelineDatasetStatus:
@@ -337,7 +344,11 @@ def _dataset_state(name: str, report: DatasetReport | None, run: Observed) -> Pi
         return PipelineDatasetStatus.model_validate({"name": name, "state": state})
     state = "Written" if report.state == "Ready" else report.state
     return PipelineDatasetStatus(
-        name=name, state=state, rows=report.counts.loaded, quarantined=report.counts.quarantined
+        name=name,
+        state=state,
+        rows=report.counts.loaded,
+        quarantined=report.counts.quarantined,
+        cursor=report.cursor[:256] if report.cursor is not None else None,
     )
 
 

@@ -12,8 +12,10 @@ from penstock.worker import planning, report, steps
 from penstock.worker.connectors import Connectors
 from penstock.worker.planning import Plan
 from penstock.worker.pod import Pod
+from penstock.worker.ports import cursors
+from penstock.worker.ports.chunks import MASK
 from penstock.worker.ports.ledger import Attempt, Claim, InputEntry, TakenOver, state_moved
-from penstock.worker.ports.source import Json, Session, StreamRequest
+from penstock.worker.ports.source import CursorRequest, Json, Session, StreamRequest
 from penstock.worker.ports.tablestore import Publication, TableStore
 from penstock.worker.rows import accounts, shape, stage
 from penstock.worker.rows.stage import StagedRun
@@ -38,6 +40,14 @@ class Load:
     def stream(self) -> str:
         """The stream's name."""
         return self.dataset.stream or self.source.name
+
+    @property
+    def cursor(self) -> CursorRequest | None:
+        """How the stream is read by a cursor; None where it is not."""
+        column, append = self.dataset.cursor, self.dataset.write_mode == "append"
+        if column is None:
+            return None
+        return CursorRequest(column, append, self.dataset.lookback, self.dataset.delay, self.state)
 
     @property
     def schema(self) -> str:
@@ -141,7 +151,9 @@ def _plan(job: Load, claim: Claim, entries: list[InputEntry], listed: Listed) ->
     recorded = claim.plan
     if recorded is None:
         planning.check(job.dataset)
-        offered = job.session.plan(job.stream)
+        if job.cursor is None and job.dataset.sync == "incremental" and job.source.connector.traits.cursors:
+            raise InvalidSpec(f"{job.dataset.owner.name}: sync incremental of a database needs `cursor`.")
+        offered = job.session.plan(job.stream, job.cursor)
         listed(job.stream, len(offered.inputs))
         own = [entry for entry in entries if (entry.identity, entry.stream) == (identity, job.stream)]
         where = f"Source {job.source.name}: stream {job.stream}"
@@ -150,6 +162,8 @@ def _plan(job: Load, claim: Claim, entries: list[InputEntry], listed: Listed) ->
         recorded = ledger.record(claim, planning.make(job.dataset, chosen, ids, offered.state).model_dump_json())
     plan = Plan.model_validate_json(recorded)
     planning.check_not_doubled(job.dataset, plan, entries, identity)
+    if job.cursor is not None and job.state is None:
+        planning.check_first_by_cursor(job.dataset, plan, entries, (identity, job.stream))
     return plan
 
 
@@ -175,8 +189,21 @@ def _publication(job: Load, plan: Plan, entries: list[InputEntry], staged: Stage
         leaving=tuple(leaving),
         state_before=job.state,
         state=staged.state,
-        report=DatasetReport(name=dataset.owner.name, state="Written" if plan.inputs else "Unchanged", counts=counts),
+        report=DatasetReport(
+            name=dataset.owner.name,
+            state="Written" if plan.inputs else "Unchanged",
+            counts=counts,
+            cursor=_shown_mark(dataset, job.state if staged.state is None else staged.state),
+        ),
     )
+
+
+def _shown_mark(dataset: DatasetOrder, state: Json) -> str | None:
+    """The mark of a cursor, for people; hidden where a sensitive field may be made of the column."""
+    if dataset.cursor is None or (mark := cursors.mark(state)) is None:
+        return None
+    sensitive = [field.from_ or field.name for field in dataset.schema_.fields if field.sensitive]
+    return MASK if any(dataset.cursor.lower() in written.lower() for written in sensitive) else mark
 
 
 def _require_something_readable(job: Load, entries: list[InputEntry], staged: StagedRun) -> None:

@@ -55,6 +55,21 @@ class StreamRequest:
 
 
 @dataclass(frozen=True)
+class CursorRequest:
+    """How a stream is to be read by a cursor: a column whose values grow.
+
+    `append` says that a row that is read twice would be in the table twice. `lookback` is a duration or a whole number,
+    `delay` a duration. `state` is what the last commit left, None before the first.
+    """
+
+    column: str
+    append: bool
+    lookback: str | None = None
+    delay: str | None = None
+    state: Json = None
+
+
+@dataclass(frozen=True)
 class Input:
     """A version of something that is read as a whole: a file, a table, a slice of a change stream.
 
@@ -105,6 +120,8 @@ class Reader:
     """How many bytes of the part have been read at the source so far; for progress."""
     state: Callable[[], Json] = field(default=lambda: None)
     """The state after the last work was done, where only reading tells it; else None."""
+    ignored: Callable[[], int] = lambda: 0
+    """How many rows are left out and count as ignored, such as those without a cursor value. Called after reading."""
 
     def __enter__(self) -> Self:
         return self
@@ -123,8 +140,10 @@ class Session(Protocol):
     ordered: bool
     """Whether parts must be read one after the other, each to its end: a connection or pipe of which there is one."""
 
-    def plan(self, stream: str) -> Plan:
+    def plan(self, stream: str, cursor: CursorRequest | None = None) -> Plan:
         """What there is to read of the stream now. Raises InvalidSpec (ResourceNotFound) where there is no such stream.
+
+        With a cursor, what is new since its state; only Sources whose traits say `cursors` are given one.
 
         The worker leaves out what has not changed and records the rest before anything is read.
         """

@@ -151,7 +151,7 @@ class _Staging:
                         part = self._part(planned, reader, writer)
                         self.pool.each(partial(self._block, part, parse) for parse in self._works(part, reader))
                         part.require_names()
-                        self._remember(reader)
+                        self._remember(planned, reader)
             except InvalidSpec as error:
                 writer.discard()
                 self._refuse(planned, error)
@@ -159,7 +159,10 @@ class _Staging:
         with self._lock:
             self._staged.append(writer.close())
 
-    def _remember(self, reader: Reader) -> None:
+    def _remember(self, planned: PlannedInput, reader: Reader) -> None:
+        """What a reader says at its end."""
+        ignored = reader.ignored()
+        self.recorder.accounts[planned.id].add(ignored, 0, 0, ignored)
         state = reader.state()
         if state is not None:
             self._state = state
@@ -198,7 +201,7 @@ class _Staging:
             try:
                 with opening() as reader:
                     own = self._small(planned, reader, shared)
-                    self._remember(reader)
+                    self._remember(planned, reader)
             except InvalidSpec as error:
                 self._refuse(planned, error)
                 continue
