@@ -257,3 +257,25 @@ def _versions(session: Session) -> dict[str, str]:
         for item in found
         if item.get("involvedObject", {}).get("kind") not in ("Pod", "Job", "CronJob")
     }
+
+
+def test_a_load_starts_a_delivery_within_the_limit_of_its_systems_and_makes_its_dataset_fresh(session: Session) -> None:
+    limited = manifests.lake()
+    limited["spec"]["maxConcurrentRuns"] = 1
+    trigger = {"after": [{"datasetRef": {"name": "cities"}}]}
+    session.put("in", "a.csv", GOOD)
+    session.apply(manifests.source(), limited, manifests.dataset(freshness="2h"), manifests.pipeline())
+    session.apply(manifests.outbox(), manifests.subscription(trigger=trigger))
+    assert session.last_run("subscription", "cities", "first")["state"] == "Succeeded"
+    session.wait("dataset", "cities", "Fresh")
+
+    session.put("in", "b.csv", "id,city,amount\n4,Vadso,4\n")
+    session.kubectl("patch", "pipeline", "cities", "--type=merge", "-p", '{"spec":{"runNonce":"2"}}')
+    session.last_run("pipeline", "cities", "nonce/2")
+    loaded = session.until(
+        lambda: session.get("dataset", "cities")["status"]["lastLoadTime"], "the Dataset has a newer load"
+    )
+    assert session.last_run("subscription", "cities", f"after/cities/{loaded}")["state"] == "Succeeded"
+    status = session.get("subscription", "cities")["status"]
+    assert status["handledLoads"] == [{"dataset": "cities", "load": loaded}]
+    assert status["deliveries"][0]["rows"] == 4

@@ -13,6 +13,7 @@ from penstock.api.source import Inspection
 from penstock.language.conditions import Conditions
 from penstock.language.model import Faults, Model
 from penstock.language.scalars import (
+    Duration,
     Generation,
     LongText,
     Name,
@@ -84,6 +85,13 @@ class DatasetSpec(Model):
     access: Annotated[
         Access | None, Field(description="What Subscriptions can deliver. Default: all rows and fields.")
     ] = None
+    freshness: Annotated[
+        Duration | None,
+        Field(
+            description="How old the data may be: 26h. The condition Fresh is False when the newest run that loaded "
+            "the Dataset, or found nothing new for it, ended longer ago. Default: no limit, and no such condition."
+        ),
+    ] = None
     worker: Annotated[Worker | None, Field(description="Nodes and resources of the Pods that load or deliver it.")] = (
         None
     )
@@ -148,6 +156,13 @@ class DatasetStatus(Model):
         ),
     ] = None
     last_load_time: Annotated[Time | None, Field(description="When rows were last loaded; RFC 3339.")] = None
+    last_confirmed_time: Annotated[
+        Time | None,
+        Field(
+            description="When the newest run ended that loaded the Dataset or found nothing new for it; RFC 3339. The "
+            "condition Fresh goes by it."
+        ),
+    ] = None
     last_run: Annotated[str | None, Field(max_length=253, description="Id of the run that loaded them.")] = None
     last_report_time: Annotated[
         Time | None, Field(description="When the run or migration that reported this status ended; RFC 3339.")

@@ -33,6 +33,7 @@ TARGET = f"{GROUP}/target"
 ORDER = f"{GROUP}/order"
 DATASETS = f"{GROUP}/datasets"
 USES = f"{GROUP}/uses"
+LOADS = f"{GROUP}/loads"
 FAILURES = f"{GROUP}/failures"
 
 # Annotations that people set.
@@ -90,6 +91,8 @@ class Meta:
     generation: int
     annotations: Mapping[str, str]
     deleting: bool
+    created: str = ""
+    """When it was created; RFC 3339."""
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> "Meta":
@@ -100,6 +103,7 @@ class Meta:
             generation=metadata.get("generation", 0),
             annotations=metadata.get("annotations") or {},
             deleting="deletionTimestamp" in metadata,
+            created=metadata.get("creationTimestamp") or "",
         )
 
 

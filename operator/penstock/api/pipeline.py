@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from penstock.api.source import Failure, PodWaits
+from penstock.api.trigger import DatasetRef, HandledLoad, Trigger
 from penstock.api.waiting import RunWaits
 from penstock.language.conditions import Conditions
 from penstock.language.model import Model
@@ -27,12 +28,6 @@ class SourceRef(Model):
     """A Source in this namespace."""
 
     name: Annotated[Name, Field(description="Name of the Source.")]
-
-
-class DatasetRef(Model):
-    """A Dataset in this namespace."""
-
-    name: Annotated[Name, Field(description="Name of the Dataset.")]
 
 
 class PipelineDataset(Model):
@@ -115,6 +110,9 @@ class PipelineSpec(Model):
     time_zone: Annotated[TimeZone | None, Field(description="Time zone of `schedule`, an IANA name. Default: UTC.")] = (
         None
     )
+    trigger: Annotated[Trigger | None, Field(description="Loads of Datasets that start a run. Default: none does.")] = (
+        None
+    )
     run_nonce: Annotated[
         Nonce,
         Field(description="Any text; change it to run once now. Copied to status.handledRunNonce when that run ends."),
@@ -180,7 +178,7 @@ class Run(Model):
         Field(max_length=1024, description="Why it failed, and what to do; or that an earlier run had done its work."),
     ] = None
     trigger: Annotated[
-        Word | None, Field(description="What started it: nonce, requested, schedule, manual or first.")
+        Word | None, Field(description="What started it: nonce, requested, schedule, after, manual or first.")
     ] = None
     waiting: Annotated[RunWaits | None, Field(description="What it waits for, while its state is Waiting.")] = None
     pod_waits: Annotated[PodWaits | None, Field(description="Why its Pod does not start.")] = None
@@ -265,4 +263,8 @@ class PipelineStatus(Model):
     ] = None
     handled_requested_at: Annotated[
         str | None, Field(max_length=256, description="The newest penstock.dev/requestedAt whose run has ended.")
+    ] = None
+    handled_loads: Annotated[
+        list[HandledLoad] | None,
+        Field(max_length=16, description="For each Dataset of trigger.after, the newest load that a run counts for."),
     ] = None

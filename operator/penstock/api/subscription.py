@@ -6,8 +6,9 @@ from pydantic import Field, model_validator
 
 from penstock.api.dataset import DestinationRef
 from penstock.api.deliveryrules import Deduplication, FieldFilter, Frequency
-from penstock.api.pipeline import DatasetRef, Run
+from penstock.api.pipeline import Run
 from penstock.api.receiving import OnRefusedRow, Settings
+from penstock.api.trigger import DatasetRef, HandledLoad, Trigger
 from penstock.language.conditions import Conditions
 from penstock.language.model import Model
 from penstock.language.scalars import Cron, Expression, FieldName, Generation, Nonce, Time, TimeZone
@@ -80,6 +81,9 @@ class SubscriptionSpec(Model):
             "rows are delivered, and such rows are counted."
         ),
     ] = "fail"
+    trigger: Annotated[Trigger | None, Field(description="Loads of Datasets that start a run. Default: none does.")] = (
+        None
+    )
     run_nonce: Annotated[
         Nonce,
         Field(
@@ -138,4 +142,8 @@ class SubscriptionStatus(Model):
     ] = None
     handled_requested_at: Annotated[
         str | None, Field(max_length=256, description="The newest penstock.dev/requestedAt whose run has ended.")
+    ] = None
+    handled_loads: Annotated[
+        list[HandledLoad] | None,
+        Field(max_length=16, description="For each Dataset of trigger.after, the newest load that a run counts for."),
     ] = None

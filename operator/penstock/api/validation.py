@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, ParamSpec
 
-from penstock.api import checks, deliverychecks, findings, manifests, objects
+from penstock.api import checks, deliverychecks, findings, manifests, objects, trigger
 from penstock.api.dataset import DatasetSpec
 from penstock.api.destination import DestinationSpec
 from penstock.api.documents import Position, Unreadable
@@ -101,6 +101,7 @@ def validate(
     complaints += _filters(specs, filters, complaints) if filters is not None else ()
     complaints += _tables(specs)
     complaints += _deliveries(specs)
+    complaints += _cycles(specs)
     return Verdict(sorted(complaints, key=lambda complaint: complaint.position), ours, others)
 
 
@@ -297,6 +298,22 @@ def _table_place(specs: Mapping[_Address, tuple[Manifest, Model | None]], namesp
     return destination.connector.spec.table_place(namespace) if destination is not None else None
 
 
+def _cycles(specs: Mapping[_Address, tuple[Manifest, Model | None]]) -> Iterator[Complaint]:
+    """Pipelines that start each other without end, by `trigger.after`."""
+    followers: defaultdict[tuple[str, str], list[_Address]] = defaultdict(list)
+    writes: dict[_Address, list[tuple[str, str]]] = {}
+    for address, (_manifest, spec) in specs.items():
+        if isinstance(spec, PipelineSpec):
+            writes[address] = [(address[1], entry.dataset_ref.name) for entry in spec.datasets]
+            for name in spec.trigger.names if spec.trigger is not None else ():
+                followers[address[1], name].append(address)
+    for address in writes:
+        cycle = trigger.cycle(address, writes.__getitem__, lambda dataset: followers.get(dataset, []))
+        if cycle is not None:
+            message = trigger.cycle_in_words([name for _kind, _namespace, name in cycle])
+            yield _complaint(specs[address][0], Finding(("spec", "trigger", "after"), message))
+
+
 def _dataset(spec: DatasetSpec, references: "_References") -> None:
     for fault in deliverychecks.access(spec):
         references.complain(fault)
@@ -309,7 +326,13 @@ def _dataset(spec: DatasetSpec, references: "_References") -> None:
             references.check(("spec", "schema", "fields", index, "name"), checks.table_field, field, destination)
 
 
+def _after(spec: PipelineSpec | SubscriptionSpec, references: "_References") -> None:
+    for index, name in enumerate(spec.trigger.names if spec.trigger is not None else ()):
+        references.find("Dataset", name, ("spec", "trigger", "after", index, "datasetRef", "name"))
+
+
 def _pipeline(spec: PipelineSpec, references: "_References") -> None:
+    _after(spec, references)
     source = references.find("Source", spec.source_ref.name, ("spec", "sourceRef", "name"))
     for index, entry in enumerate(spec.datasets):
         here: Path = ("spec", "datasets", index)
@@ -324,6 +347,7 @@ def _pipeline(spec: PipelineSpec, references: "_References") -> None:
 
 
 def _subscription(spec: SubscriptionSpec, references: "_References") -> None:
+    _after(spec, references)
     dataset = references.find("Dataset", spec.dataset_ref.name, ("spec", "datasetRef", "name"))
     destination = references.find("Destination", spec.destination_ref.name, ("spec", "destinationRef", "name"))
     if isinstance(destination, DestinationSpec):

@@ -93,6 +93,8 @@ def _status(manifest: Object) -> Object:
 def named(identity: str) -> str:
     """What a run is called, from its id: by what asked for it."""
     slot, _, value = identity.rpartition("/")
+    if slot.rpartition("/")[0].rpartition("/")[2] == "after":
+        return f"run after the load of {slot.rpartition('/')[2]}"
     match slot.rpartition("/")[2]:
         case "requested":
             return "requested run"

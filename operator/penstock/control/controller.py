@@ -134,7 +134,7 @@ class Controller:
         for key in self.store.take_changed():
             self._changed[key] = None
             self._change.set()
-        for key in self.store.take_reordered():
+        for key in self.store.take_reordered() | self.store.triggers.take_concerned():
             self.queue.add(key)
 
     async def _fan_out(self) -> None:

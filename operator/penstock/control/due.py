@@ -12,7 +12,7 @@ from penstock.api.destination import DestinationStatus
 from penstock.api.pipeline import PipelineSpec, PipelineStatus, Run
 from penstock.api.source import Inspection, SourceStatus
 from penstock.api.subscription import SubscriptionStatus
-from penstock.control import observe
+from penstock.control import loads, observe
 from penstock.control.desired import orders
 from penstock.control.desired import runs as runs_of
 from penstock.control.desired.runs import Start
@@ -66,6 +66,7 @@ UPKEEP_HISTORY = 2
 PREVIEW_SECONDS = 600
 
 FIRST = "first"
+AFTER = "after"
 
 REQUEST_LENGTH = 256
 """How much of the annotation `penstock.dev/requestedAt` counts, as status holds it."""
@@ -81,7 +82,7 @@ def runs(graph: Graph, seen: Seen, now: datetime) -> list[Start]:
         return []
     if order.kind in UPKEEP:
         return _upkeep(graph, order, seen, now)
-    events = _asked_for(graph) or _first_delivery(graph, seen)
+    events = _asked_for(graph) or _first_delivery(graph, seen) or _after_a_load(graph, seen)
     begun = {run.id for run in getattr(graph.status, "runs", [])}  # one whose Job is gone was cancelled, and stays so
     starts = [
         Start(order, slot, identity, times.text(now), suspended=True, trigger=trigger)
@@ -301,6 +302,12 @@ def _first_delivery(graph: Graph, seen: Seen) -> dict[str, str]:
     loaded = cast(DatasetStatus, dataset.status).last_load_time is not None
     begun = bool(status.deliveries or status.runs or seen.of("deliver"))
     return {FIRST: FIRST} if loaded and not begun else {}
+
+
+def _after_a_load(graph: Graph, seen: Seen) -> dict[str, str]:
+    """The slot of the run that a load of another Dataset asks for."""
+    slot = loads.slot(graph, seen)
+    return {slot: AFTER} if slot is not None else {}
 
 
 def _again(graph: Graph, order: RunOrder, seen: Seen, now: datetime) -> list[Start]:

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from penstock.api import objects
 from penstock.api.objects import Key
-from penstock.control import apply, due, encoding, limits, observe, resolve, waiting
+from penstock.control import apply, due, encoding, limits, loads, observe, resolve, waiting
 from penstock.control.cluster import owners
 from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Manifest, NotFound, Ref, Unavailable
 from penstock.control.cluster.store import WRITERS, Store, datasets_of, waits
@@ -203,7 +203,7 @@ class Gate:
             # The version: whoever changed the Job since we saw it, suspended it for good, say, is heeded first.
             "metadata": {
                 "resourceVersion": job["metadata"]["resourceVersion"],
-                "annotations": {**stamps, objects.SLOT: slot, objects.ADMITTED: times.text(self._clock())},
+                "annotations": {**stamps, objects.SLOT: slot, **self._admission(graph)},
             },
             "spec": {"suspend": False, "template": {"metadata": {"annotations": stamps}}},
         }
@@ -232,10 +232,15 @@ class Gate:
         start = Start(order, slot, run, end, attempt, suspended=not admitted, trigger=seen.trigger)
         replacement = desired_runs.job(graph, start)
         if admitted:
-            replacement["metadata"]["annotations"][objects.ADMITTED] = times.text(self._clock())
+            replacement["metadata"]["annotations"] |= self._admission(graph)
         await apply.create(graph, replacement, self._cluster, self._store)
         await apply.delete(job, self._cluster, self._store)
         self.notify(graph.key)
+
+    def _admission(self, graph: Graph) -> dict[str, str]:
+        """The annotations of a Job that starts: when, and which loads of other Datasets it comes after."""
+        admission = {objects.ADMITTED: times.text(self._clock())}
+        return {**admission, objects.LOADS: note} if (note := loads.note(graph)) else admission
 
     def _identity(self, graph: Graph, seen: Observed) -> tuple[str, str, str]:
         """The slot of a run, the end of its interval (RFC 3339) and its id."""

@@ -63,6 +63,8 @@ class Observed:
     """Whether the gate has let it start: one that is suspended since then, a person has suspended."""
     whole: bool = True
     """Whether the last word is there: that of a success, or all Pods that ended; else it may be gone with its Pod."""
+    loads: tuple[tuple[str, str], ...] = ()
+    """The loads of other Datasets that were there when it began: (name of the Dataset, RFC 3339)."""
     podless: bool = False
     """Whether there is no Pod at work: none at all, or the newest one has ended without a word."""
     harvested: Run | None = None
@@ -72,6 +74,11 @@ class Observed:
     def over(self) -> bool:
         """Whether it has come to its end."""
         return self.state in ("Succeeded", "Failed")
+
+    @property
+    def suspended_by_hand(self) -> bool:
+        """Whether a person has suspended it after the gate had let it start."""
+        return self.state == "Waiting" and self.admitted
 
 
 @dataclass(frozen=True)
@@ -185,9 +192,16 @@ def job(manifest: Manifest, pods: Sequence[Manifest]) -> Observed:
         message=message,
         waits=waits,
         admitted=objects.ADMITTED in annotations,
+        loads=_loads(annotations.get(objects.LOADS, "")),
         whole=report is not None if reason == "DeadlineExceeded" else _whole(state, status, pods, report),
         podless=not pods or (_terminated(pods[-1]) is not None and report is None),
     )
+
+
+def _loads(text: str) -> tuple[tuple[str, str], ...]:
+    """The loads that an annotation tells of; what cannot be read in it, which anybody can change, is passed over."""
+    pairs = [entry.partition("=") for entry in text.split(",")]
+    return tuple((name, load) for name, _, load in pairs if name and _readable_time(load) is not None)
 
 
 def _attempt(annotations: Mapping[str, str]) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Generic, TypeVar, cast
 
-from penstock.api import checks, objects
+from penstock.api import checks, objects, trigger
 from penstock.api.dataset import DatasetSpec, DatasetStatus
 from penstock.api.destination import DestinationSpec
 from penstock.api.objects import Key, KindName, Meta
@@ -115,6 +115,8 @@ class Graph:
     """Where the Dataset of a Subscription lies."""
     dataset: Node[DatasetSpec] | None = None
     entries: tuple[Entry, ...] = ()
+    after: tuple[Node[DatasetSpec], ...] = ()
+    """The Datasets whose loads start a run; not among `nodes`, for a run reads nothing of them by that."""
     children: tuple[Manifest, ...] = ()
     dataset_jobs: tuple[Manifest, ...] = ()
     """Jobs, anyone's, that write or wrote this Dataset's table, as far as status does not have their reports yet."""
@@ -274,7 +276,16 @@ def _pipeline(graph: Graph, store: Store) -> Graph:
         checks.lookback(entry, dataset.spec)
         name = dataset.spec.destination_ref.name
         entries.append(Entry(entry, dataset, _find(store, graph.key, "Destination", name, DestinationSpec)))
-    return replace(graph, source=source, entries=tuple(entries))
+    cycle = store.triggers.cycle(graph.key)
+    if cycle is not None:
+        raise InvalidSpec(f"trigger.after: {trigger.cycle_in_words([key.name for key in cycle])}")
+    return replace(graph, source=source, entries=tuple(entries), after=_after(graph, spec, store))
+
+
+def _after(graph: Graph, spec: PipelineSpec | SubscriptionSpec, store: Store) -> tuple[Node[DatasetSpec], ...]:
+    """The Datasets whose loads start a run."""
+    names = spec.trigger.names if spec.trigger is not None else []
+    return tuple(_find(store, graph.key, "Dataset", name, DatasetSpec) for name in names)
 
 
 def _subscription(graph: Graph, store: Store) -> Graph:
@@ -284,7 +295,8 @@ def _subscription(graph: Graph, store: Store) -> Graph:
     destination = _find(store, graph.key, "Destination", spec.destination_ref.name, DestinationSpec)
     checks.subscription(spec, dataset.spec, destination.spec)
     _check_place(graph.key, store)
-    return replace(graph, dataset=dataset, lake=lake, destination=destination)
+    after = _after(graph, spec, store)
+    return replace(graph, dataset=dataset, lake=lake, destination=destination, after=after)
 
 
 def _check_place(key: Key, store: Store) -> None:

@@ -17,6 +17,7 @@ ConditionType = Literal[
     "Discovered",
     "SchemaCurrent",
     "QualityOK",
+    "Fresh",
     "LastRunSucceeded",
     "AccessGranted",
 ]
@@ -31,6 +32,7 @@ TYPES: Mapping[ConditionType, str] = {
     "them.",
     "SchemaCurrent": "The Dataset's table has the schema of the manifest.",
     "QualityOK": "The newest run had no more bad rows than `quality.maxBadRatio` allows.",
+    "Fresh": "A run has loaded the Dataset, or found nothing new for it, within its `freshness`; absent without it.",
     "LastRunSucceeded": "The newest finished run succeeded.",
     "AccessGranted": "The Dataset offers what the Subscription delivers and uses in its rules, by `access`.",
 }
@@ -65,6 +67,7 @@ Reason = Literal[
     "Timeout",
     "StorageFull",
     "TooManyBadRows",
+    "Stale",
     "CountMismatch",
     "LeaseHeld",
     "OutOfMemory",
@@ -114,6 +117,8 @@ REASONS: Mapping[Reason, str] = {
     "StorageFull": "No space is left where data is written. Free some space; the run is tried again.",
     "TooManyBadRows": "More rows were bad than `quality.maxBadRatio` allows. Nothing was committed to that "
     "Dataset; other Datasets of the run may have been loaded.",
+    "Stale": "No run has loaded the Dataset, or found nothing new for it, within its `freshness`. The Pipelines that "
+    "load it say why: they are suspended, wait, or fail.",
     "CountMismatch": "The counts of a run do not add up. Nothing was committed to that Dataset. This is a defect "
     "of Penstock; please report it.",
     "LeaseHeld": "Another run is writing this Dataset. The run is tried again.",

@@ -44,7 +44,7 @@ def test_a_word_that_is_not_a_choice_is_told_with_the_choices_and_the_nearest() 
         ("runnonce", "did you mean runNonce?"),
         (
             "zzz",
-            "choose from sourceRef, identity, datasets, schedule, timeZone, runNonce",
+            "choose from sourceRef, identity, datasets, schedule, timeZone, trigger, runNonce",
         ),
     ],
 )

@@ -360,3 +360,21 @@ def test_more_fields_than_a_system_has_columns_are_refused() -> None:
 def test_a_schema_of_the_system_is_refused(schema: str) -> None:
     (said,) = _told(WAREHOUSE.replace("database: shop", f"database: shop, schema: {schema}"))
     assert "belongs to PostgreSQL itself" in said
+
+
+AFTER = "\n  trigger: {after: [{datasetRef: {name: %s}}]}\n"
+
+
+def test_pipelines_that_start_each_other_are_errors_each_at_its_trigger() -> None:
+    other = PIPELINE.replace("name: flights}\nspec", "name: other}\nspec").replace(
+        "name: flights}, sync", "name: more}, sync"
+    )
+    more = DATASET.replace("flights", "more")
+    texts = (SOURCE, LAKE, DATASET, more, PIPELINE.rstrip() + AFTER % "more", other.rstrip() + AFTER % "flights")
+    verdict = _judged(*texts)
+    assert [complaint.subject for complaint in verdict.complaints] == ["Pipeline flights", "Pipeline other"]
+    assert all("start each other without end" in complaint.finding.message for complaint in verdict.complaints)
+    own = _judged(SOURCE, LAKE, DATASET, PIPELINE.rstrip() + AFTER % "flights")
+    assert [str(complaint.finding.path[:3]) for complaint in own.complaints] == ["('spec', 'trigger', 'after')"]
+    missing = _judged(SOURCE, LAKE, DATASET, PIPELINE.rstrip() + AFTER % "flight", complete=True)
+    assert [complaint.finding.path[-1] for complaint in missing.complaints] == ["name"]

@@ -16,6 +16,7 @@ from penstock.api.subscription import SubscriptionSpec
 from penstock.control.cluster import owners
 from penstock.control.cluster.indexes import DeliveryPlaces, Divided, Ordered
 from penstock.control.cluster.port import Manifest, Ref
+from penstock.control.cluster.triggers import Triggers, after_of
 from penstock.language.errors import InvalidSpec
 from penstock.language.model import Model
 from penstock.language.traits import DeliveryPlace
@@ -58,6 +59,7 @@ class Store:
         self._specs: dict[Key, Model | InvalidSpec] = {}
         self._derived: dict[Key, dict[object, Any]] = {}
         self._delivery_places = DeliveryPlaces()
+        self.triggers = Triggers()
         self._changed: dict[Key, None] = {}
         self._waiting: Ordered[Key | str, Ref] = Ordered()
         """Jobs that wait for the gate, by their owner, by the UID of the CronJob that made them, and ("") all."""
@@ -143,6 +145,7 @@ class Store:
         if not self._news(manifest, before):
             return False
         self._objects[key] = _lean(manifest)
+        self.triggers.put(key, before, manifest)
         self._derived.pop(key, None)
         if _read_by_referrers(before) != _read_by_referrers(manifest):
             self._changed[key] = None
@@ -161,6 +164,7 @@ class Store:
             return False
         del self._objects[key]
         self._changed[key] = None
+        self.triggers.put(key, before, None)
         self._specs.pop(key, None)
         self._derived.pop(key, None)
         self._refer(key, before, None)
@@ -450,7 +454,7 @@ def references(manifest: Mapping[str, Any]) -> set[Key]:
         Key(kind, namespace, ref["name"])  # type: ignore[arg-type]  # the three literals above are kinds
         for kind, ref in named
         if isinstance(ref, dict) and isinstance(ref.get("name"), str)
-    }
+    } | set(after_of(manifest))
 
 
 def version_of(manifest: Mapping[str, Any]) -> int:

@@ -10,7 +10,7 @@ from penstock.control import due
 from penstock.control.desired import orders
 from penstock.control.observe import Seen
 from penstock.control.resolve import Graph, Problem
-from penstock.control.status import inspected, verdicts
+from penstock.control.status import freshness, inspected, verdicts
 from penstock.language import words
 from penstock.language.conditions import Verdict
 from penstock.language.model import Model
@@ -22,7 +22,7 @@ _TOO_MANY = "more rows were bad than quality.maxBadRatio allows; the run's messa
 
 _FACTS = {
     *("table", "columns", "rows", "bytes", "quarantined_rows", "snapshot"),
-    *("last_load_time", "last_run", "last_report_time"),
+    *("last_load_time", "last_run", "last_report_time", "last_confirmed_time"),
 }
 """What status tells of the table, from reports."""
 
@@ -40,13 +40,18 @@ def status(graph: Graph, seen: Seen, now: datetime, trouble: Problem | None) -> 
         _schema_current(graph, migration if current else None),
         _quality(graph, news),
     ]
+    facts = _facts(before, news)
+    confirmed = facts.get("last_confirmed_time") or facts.get("last_load_time")
+    end = freshness.end(graph, confirmed)
+    if end is not None:
+        conditions.append(freshness.verdict(graph, confirmed, end, now))
     status = DatasetStatus(
         observed_generation=graph.meta.generation,
         conditions=verdicts.published(graph, conditions, now),
         migration=migration,
-        **_facts(before, news),
+        **facts,
     )
-    return status, []
+    return status, [end if end is not None and end > now else None]
 
 
 def _table_ready(graph: Graph, trouble: Problem | None, migration: Inspection | None) -> Verdict:
@@ -160,6 +165,10 @@ def _facts(before: DatasetStatus, news: list[_News]) -> dict[str, Any]:
     facts = before.model_dump(include=_FACTS)
     for one in news:
         facts["last_report_time"] = one.at
+        if one.purpose == "ingest" and one.entry.state != "Failed":
+            # A run that only repeats what was committed before says nothing about the Source as it is now.
+            confirmed = (one.entry.committed_at or one.at) if one.entry.earlier else one.at
+            facts["last_confirmed_time"] = max(confirmed, facts.get("last_confirmed_time") or "")
         if one.entry.state != "Failed":
             facts.update(_standing(one, again=one.at == before.last_report_time))
     return facts

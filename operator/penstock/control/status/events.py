@@ -13,7 +13,7 @@ from penstock.language import conditions, times, visible
 from penstock.language.conditions import Condition
 from penstock.language.model import Model
 
-_WITH_EVENTS = ("Ready", "Reachable", "SchemaCurrent", "QualityOK")
+_WITH_EVENTS = ("Ready", "Reachable", "SchemaCurrent", "QualityOK", "Fresh")
 
 
 def of(graph: Graph, after: Model, now: datetime) -> list[Manifest]:

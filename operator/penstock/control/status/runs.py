@@ -8,8 +8,9 @@ from penstock.api import objects
 from penstock.api.pipeline import PipelineDatasetStatus, PipelineSpec, PipelineStatus, Run
 from penstock.api.source import Failure
 from penstock.api.subscription import Delivery, SubscriptionSpec, SubscriptionStatus
+from penstock.api.trigger import Trigger
 from penstock.api.waiting import RunWaits
-from penstock.control import due, observe, waiting
+from penstock.control import due, loads, observe, waiting
 from penstock.control.observe import Observed, Seen
 from penstock.control.resolve import Graph, Problem
 from penstock.control.status import delivered, verdicts
@@ -43,6 +44,7 @@ def pipeline(graph: Graph, seen: Seen, now: datetime, trouble: Problem | None) -
         next_run_time=times.text(following) if following is not None else None,
         handled_run_nonce=handled["nonce"],
         handled_requested_at=handled["requested"],
+        handled_loads=loads.handled(graph, seen),
     )
     return status, [following]
 
@@ -71,6 +73,7 @@ def subscription(
         next_delivery_time=times.text(following) if following is not None else None,
         handled_run_nonce=handled["nonce"],
         handled_requested_at=handled["requested"],
+        handled_loads=loads.handled(graph, seen),
     )
     return status, [following]
 
@@ -92,15 +95,21 @@ def _not_ready(graph: Graph) -> Verdict | None:
 
 
 def _schedule_in_words(spec: PipelineSpec | None) -> str:
-    if spec is None or not spec.schedule:
-        return "on request: change spec.runNonce, or annotate penstock.dev/requestedAt"
-    return f"at {', '.join(spec.schedule)} ({spec.time_zone or 'UTC'})"
+    parts = [f"at {', '.join(spec.schedule)} ({spec.time_zone or 'UTC'})"] if spec is not None and spec.schedule else []
+    parts += _loads_in_words(spec.trigger) if spec is not None else []
+    return " and ".join(parts) or "on request: change spec.runNonce, or annotate penstock.dev/requestedAt"
+
+
+def _loads_in_words(trigger: Trigger | None) -> list[str]:
+    return [f"after each load of {words.choice(trigger.names)}"] if trigger is not None else []
 
 
 def _cadence_in_words(spec: SubscriptionSpec | None) -> str:
-    if spec is None or spec.cron is None:
+    moments = [f"at {spec.cron} ({spec.time_zone or 'UTC'})"] if spec is not None and spec.cron is not None else []
+    moments += _loads_in_words(spec.trigger) if spec is not None else []
+    if not moments:
         return "delivers once, when its Dataset has data"
-    return f"delivers when its Dataset first has data, then at {spec.cron} ({spec.time_zone or 'UTC'})"
+    return f"delivers when its Dataset first has data, then {' and '.join(moments)}"
 
 
 def _next_scheduled(graph: Graph, now: datetime) -> datetime | None:
