@@ -32,6 +32,7 @@ def test_every_example_is_tested_here() -> None:
         "12-writing-by-key",
         "13-subscription-rules",
         "14-excel",
+        "15-table-deliveries",
     }
 
 
@@ -303,6 +304,33 @@ def test_nested_makes_a_row_of_each_line_of_an_order(session: Session) -> None:
         "A-1003/TAPE": ("FI", 3, None),
         "A-1005/BOLT-8": ("DE", 100, "BULK"),
     }
+
+
+def test_tables_are_delivered_into(session: Session, tmp_path: Path) -> None:
+    _require_postgres(session)
+    example = EXAMPLES / "15-table-deliveries"
+    with postgres.serve(session.cluster.place) as server:
+        server.database("helpdesk", (example / "data/helpdesk.sql").read_text(encoding="utf-8"))
+        _create_login(session, "helpdesk-writer", "deliverer")
+        session.put("tickets", "in", example / "data")
+        manifests = _reaching(server, (example / "tickets.yaml").read_text(encoding="utf-8"))
+        session.kubectl("apply", "-f", "-", stdin=manifests)
+        for name in ("tickets-for-support", "tickets-for-analysis"):
+            session.wait("subscription", name, "LastRunSucceeded")
+        [delivery] = session.get("subscription", "tickets-for-support")["status"]["deliveries"]
+        assert (delivery["rows"], delivery["table"], "manifest" in delivery) == (4, "support.tickets", False)
+        query = "SELECT id, title FROM support.tickets ORDER BY id"
+        assert server.rows(query, "helpdesk")[1] == (502, '"Save" does nothing')
+        session.kubectl("apply", "-f", "-", stdin=manifests.replace("as: title}", "as: about}"))
+        patch = json.dumps({"spec": {"runNonce": "again"}})
+        session.kubectl("patch", "subscription", "tickets-for-support", "--type=merge", "-p", patch)
+        session.last_run("subscription", "tickets-for-support", "nonce/again")
+        readable = "SELECT count(about), bool_and(has_table_privilege('support', 'support.tickets', 'SELECT'))"
+        assert server.rows(f"{readable} FROM support.tickets", "helpdesk") == [(4, True)]
+    session.fetch("tickets", "analysis.duckdb").replace(tmp_path / "analysis.duckdb")
+    with duckdb.connect(tmp_path / "analysis.duckdb", read_only=True) as database:
+        assert database.sql("SELECT ticket, hours FROM tickets ORDER BY 1").fetchall()[0] == (501, Decimal("0.50"))
+        assert len(database.sql("FROM tickets").columns) == 4
 
 
 def _require_postgres(session: Session) -> None:

@@ -41,6 +41,13 @@ def outbox(name: str = "outbox", suffix: str = "") -> Manifest:
     return of("Destination", name, {"connector": {"files": files}})
 
 
+def receiving(name: str) -> Manifest:
+    """A database that receives tables."""
+    server = {"host": "db", "database": "shop"}
+    auth = {"basic": {"secretRef": {"name": "login"}}}
+    return of("Destination", name, {"connector": {"postgres": server}, "auth": auth})
+
+
 def dataset(name: str = "cities", **spec: Any) -> Manifest:
     """A table of three columns in the lake."""
     return of(

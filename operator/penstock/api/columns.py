@@ -111,6 +111,7 @@ OF: Mapping[KindName, tuple[Column, ...]] = {
         _AGE,
         Column("Schedule", ".spec.schedule", wide=True),
         Column("Manifest", ".status.deliveries[0].manifest", wide=True),
+        Column("Table", ".status.deliveries[0].table", wide=True),
         Column("Next", ".status.nextDeliveryTime", wide=True),
         _SUSPEND,
         _OUTCOME,

@@ -157,6 +157,36 @@ def test_a_folder_of_its_own_is_no_conflict_nor_is_one_that_is_vacated() -> None
     assert stage.graph("Subscription", "a-younger-one").problem is None
 
 
+def _into_a_database(name: str, **settings: str) -> Scene:
+    stage = Scene()
+    stage.apply(manifests.lake(), manifests.dataset(), manifests.receiving("outbox"))
+    stage.apply(manifests.subscription("old", settings={"table": "cities"}))
+    stage.wait(1)
+    stage.apply(manifests.subscription(name, settings=settings))
+    return stage
+
+
+def test_of_two_subscriptions_into_one_table_the_younger_one_is_refused() -> None:
+    stage = _into_a_database("young", table="cities")
+    assert stage.graph("Subscription", "old").problem is None
+    problem = stage.graph("Subscription", "young").problem
+    assert problem is not None
+    assert problem.reason == "DeliveryConflict"
+    assert problem.message.startswith("Subscription old delivers into the same table")
+    assert "Choose another settings.table" in problem.message
+    assert _into_a_database("young", table="towns").graph("Subscription", "young").problem is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({}, "name the table in settings.table"), ({"table": "t", "suffix": "a"}, "settings.suffix is not possible with")],
+)
+def test_settings_that_do_not_go_with_what_is_received_are_refused(settings: dict[str, str], message: str) -> None:
+    problem = _into_a_database("young", **settings).graph("Subscription", "young").problem
+    assert problem is not None
+    assert (problem.reason, message in problem.message) == ("InvalidSpec", True)
+
+
 @pytest.mark.parametrize("kind", ["Source", "Dataset", "Destination", "Pipeline"])
 def test_what_is_suspended_anywhere_in_the_graph_suspends_it(kind: str) -> None:
     stage = scene.quickstart()

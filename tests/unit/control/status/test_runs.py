@@ -147,6 +147,15 @@ def test_what_is_known_of_the_datasets_outlives_a_lost_report() -> None:
     assert _status(running, before=before)["datasets"] == [{"name": "cities", "state": "Running"}]
 
 
+def test_a_delivery_into_a_table_has_its_name_and_what_was_left_out() -> None:
+    done = DeliveryReport(table="public.cities", rows=3, refused=1, bytes=90, at="2026-11-22T11:00:00Z")
+    run = jobs.observed(purpose="deliver", slot="first", report=jobs.report("deliver", delivery=done))
+    status = _status(run, kind="Subscription")
+    assert status["lastRun"]["message"] == "3 rows delivered into table public.cities; 1 row left out"
+    [delivery] = status["deliveries"]
+    assert (delivery["table"], delivery["refused"], "files" in delivery) == ("public.cities", 1, False)
+
+
 def test_deliveries_are_told_newest_first_and_remembered() -> None:
     told = DeliveryReport(manifest="s3://out/manifest.json", rows=3, bytes=99, files=1, at=jobs.ENDED)
     report = jobs.report("deliver", delivery=told)
