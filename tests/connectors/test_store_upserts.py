@@ -343,7 +343,7 @@ def test_a_few_rows_into_many(adapter: Adapter, tmp_path: Path) -> None:
 
 
 @of_a_system
-def test_a_version_that_is_no_number_is_the_greatest(adapter: Adapter, tmp_path: Path) -> None:
+def test_a_version_that_is_not_a_number_is_the_greatest(adapter: Adapter, tmp_path: Path) -> None:
     """The same in the table as among the rows of one run."""
     version = column("version", "double")
     schema: Json = keyed("id") | {"fields": [*keyed("id")["fields"], version], "versionField": "version"}
