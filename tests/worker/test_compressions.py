@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import pytest
+import snappy
 import zstandard
 
 from penstock.connectors.files.formats import packed
@@ -22,6 +23,7 @@ KINDS: dict[str, Callable[[bytes], bytes]] = {
     "bzip2": bz2.compress,
     "xz": lzma.compress,
     "zstd": lambda content: zstandard.ZstdCompressor(write_checksum=True).compress(content),
+    "snappy": lambda content: bytes(snappy.StreamCompressor().compress(content)),
 }
 
 
@@ -90,6 +92,51 @@ def test_a_connection_that_is_cut_is_not_said_to_be_a_damaged_file(kind: str) ->
     stream = cast(BinaryIO, Broken(KINDS[kind](PLAIN)[:5_000]))
     with pytest.raises(NotYet, match="the connection was cut"):
         list(packed.content(stream, "a.csv", "auto"))
+
+
+def in_hadoops_format(content: bytes, block: int = 100_000) -> bytes:
+    """As BlockCompressorStream writes it: the size of each block, then that of each part and the part."""
+    written = b""
+    for start in range(0, len(content), block):
+        whole = content[start : start + block]
+        parts = [snappy.compress(whole[at : at + 60_000]) for at in range(0, len(whole), 60_000)]
+        written += len(whole).to_bytes(4, "big") + b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return written or bytes(4)
+
+
+def test_snappy_as_hadoop_writes_it() -> None:
+    whole = in_hadoops_format(PLAIN)
+    assert content(whole) == content(whole, "snappy") == PLAIN
+    assert content(in_hadoops_format(b"a\n")) == b"a\n"
+    assert content(in_hadoops_format(b"")) == b""
+    assert max(map(len, packed.content(io.BytesIO(in_hadoops_format(PLAIN * 40, 8 << 20)), "a", "auto"))) <= BLOCK
+    for wrong in (whole[:20], whole[:-1], whole[: len(whole) // 2]):
+        with pytest.raises(InvalidSpec, match="ends in the middle of its snappy stream"):
+            content(wrong)
+    for wrong in (whole + b"a,b\n", whole[:8] + b"\xff" + whole[9:], whole[:4] + bytes(4) + whole[8:]):
+        with pytest.raises(InvalidSpec, match=r"is not snappy|ends in the middle"):
+            content(wrong, "snappy")
+
+
+def test_snappy_pieces_that_are_stored_skipped_or_unknown() -> None:
+    compressor = snappy.StreamCompressor()
+    whole = bytes(compressor.compress(b"a\n"))
+    for more in (b"\xfe\x03\0\0xyz", b"\x80\0\0\0", whole[:10]):  # padding, skippable, another identifier
+        assert content(whole + more + whole[10:]) == b"a\na\n"
+    for more in (b"\x02\x03\0\0xyz", b"\xff\x06\0\0sNaPpX", b"\0\xff\xff\xffx", b"\x01\x05\0\0\0\0\0\0a"):
+        with pytest.raises(InvalidSpec, match="is not snappy, or damaged"):
+            content(whole + more)
+
+
+@pytest.mark.parametrize("name", ["a.csv.snappy", "a.csv.sz", "a.csv.zst", "a.csv.bz2", "a.csv.xz", "a.csv.zip"])
+def test_a_name_that_lies(name: str) -> None:
+    assert b"".join(packed.content(io.BytesIO(PLAIN), name, "auto")) == PLAIN
+    assert b"".join(packed.content(io.BytesIO(KINDS["gzip"](PLAIN)), name, "auto")) == PLAIN
+    bare = snappy.compress(PLAIN)  # without a frame it says nothing of itself
+    with pytest.raises(InvalidSpec, match=f"{name} is not [a-z0-9]+( in the framing format or in that of Hadoop)?, or"):
+        list(packed.content(io.BytesIO(bare), name, "auto"))
+    with pytest.raises(InvalidSpec, match="is not snappy in the framing format or in that of Hadoop"):
+        content(bare, "snappy")
 
 
 def test_a_text_that_begins_as_bzip2_does() -> None:

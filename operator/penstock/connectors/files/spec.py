@@ -377,10 +377,11 @@ class FilesSource(Located):
     ] = None
     format: Annotated[Format, Field(description="The format of every file.")]
     compression: Annotated[
-        Literal["auto", "none", "gzip", "bzip2", "xz", "zstd", "zip"],
+        Literal["auto", "none", "gzip", "bzip2", "xz", "zstd", "zip", "snappy"],
         Field(
             description="How files are compressed. auto detects it from the first bytes of each file, not from its "
-            "name. A zip archive must contain exactly one file."
+            "name. A zip archive must contain exactly one file. snappy is its framing format or "
+            "that of Hadoop."
         ),
     ] = "auto"
     ignore: Annotated[

@@ -36,7 +36,6 @@ _FIRST_OF_TEXT = ord("\t")
 _KINDS = (
     Kind(b"PK\x05\x06", "an empty zip archive", "Upload the file again"),
     Kind(b"\x04\x22\x4d\x18", "compressed by lz4", _DECOMPRESS),
-    Kind(b"\xff\x06\x00\x00sNaPpY", "compressed by snappy", _DECOMPRESS),
     Kind(b"\x1f\x9d", "compressed by compress (.Z)", _DECOMPRESS),
     Kind(b"\x89LZO\x00", "compressed by lzop", _DECOMPRESS),
     Kind(b"LZIP\x01", "compressed by lzip", _DECOMPRESS),

@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
-from penstock.connectors.files.formats import archives, decompression, kinds, streams
+from penstock.connectors.files.formats import archives, decompression, kinds, snappy, streams
 from penstock.language.errors import InvalidSpec
 
 _GZIP = b"\x1f\x8b"
@@ -12,10 +12,12 @@ _BZIP2_BLOCKS = (bytes.fromhex("314159265359"), bytes.fromhex("177245385090"))
 """What follows the first four bytes of bzip2: a block, or the end where there is none."""
 _FIRST_OF_TEXT = ord("\t")
 """The least byte that a text has."""
+_ENDINGS = {"gz": "gzip", "bz2": "bzip2", "xz": "xz", "zst": "zstd", "zip": "zip", "sz": "snappy", "snappy": "snappy"}
+"""What endings of names stand for."""
 
 
 def content(stream: BinaryIO, where: str, compression: str) -> Iterator[bytes]:
-    """The text in the stream, unpacked. `compression` is auto, none, gzip, bzip2, xz, zstd or zip.
+    """The text in the stream, unpacked. `compression` is auto, none, gzip, bzip2, xz, zstd, zip or snappy.
 
     Raises InvalidSpec (WrongSpecification) for what is no text, and for what is not compressed as `compression` says,
     is cut or is damaged.
@@ -23,18 +25,35 @@ def content(stream: BinaryIO, where: str, compression: str) -> Iterator[bytes]:
     start, rest = beginning(stream)
     kind = packing(start)
     if compression not in ("auto", "none") and start and kind != compression:
-        message = f"{where} is not {compression}. Leave compression out: each file then is read by its first bytes."
+        message = (
+            f"{where} is not {compression}{_variants(compression)}. Leave compression out: each file then is read "
+        )
+        message += "by its first bytes."
         raise InvalidSpec(message, "WrongSpecification")
     if compression == "gzip" or (compression == "auto" and kind == "gzip"):
         yield from _checked(streams.unzipped(rest, where), where)
     elif compression != "none" and kind == "zip":
         yield from _checked(archives.content(rest, where), where)
+    elif compression != "none" and kind == "snappy":
+        yield from _checked(snappy.content(rest, where), where)
     elif compression != "none" and kind is not None:
         yield from _checked(decompression.unpacked(rest, where, kind), where)
-    elif streams.gzipped(where, compression) and min(start, default=_FIRST_OF_TEXT) < _FIRST_OF_TEXT:
-        raise InvalidSpec(f"{where} is not gzip, or damaged. Upload the file again.", "WrongSpecification")
+    elif compression == "auto" and min(start, default=_FIRST_OF_TEXT) < _FIRST_OF_TEXT and (name := _named(where)):
+        said = f"is not {name}{_variants(name)}, or damaged"
+        raise InvalidSpec(f"{where} {said}. Upload the file again.", "WrongSpecification")
     else:
         yield from _checked(streams.plain(rest), where)
+
+
+def _named(url: str) -> str | None:
+    """What compression the ending of the file's name stands for; None for another ending."""
+    ending = url.partition("?")[0].rpartition(".")[2].lower()
+    return _ENDINGS.get(ending)
+
+
+def _variants(name: str) -> str:
+    """Which variants of the compression are read, where there are others."""
+    return " in the framing format or in that of Hadoop" if name == "snappy" else ""
 
 
 def packing(start: bytes) -> str | None:
@@ -43,6 +62,8 @@ def packing(start: bytes) -> str | None:
         return "gzip"
     if start.startswith(archives.MAGIC):
         return "zip"
+    if snappy.matches(start):
+        return "snappy"
     if start.startswith(decompression.MAGIC["bzip2"]) and start[4:10] not in _BZIP2_BLOCKS:
         return None
     return next((name for name, magic in decompression.MAGIC.items() if start.startswith(magic)), None)

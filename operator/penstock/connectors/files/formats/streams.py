@@ -16,11 +16,6 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _UTF8_MARK = b"\xef\xbb\xbf"
 
 
-def gzipped(url: str, compression: str) -> bool:
-    """Whether the file is to be read as gzip: as told, or by its ending."""
-    return compression == "gzip" or (compression == "auto" and url.partition("?")[0].lower().endswith(".gz"))
-
-
 def plain(stream: BinaryIO) -> Iterator[bytes]:
     """The stream's bytes in blocks."""
     while block := stream.read(BLOCK):
