@@ -7,11 +7,12 @@ from typing import Any
 import pyarrow as pa
 
 from penstock.api.fields import SchemaField
+from penstock.api.quality import RowRule
 from penstock.connectors.files.formats import Chunk
 from penstock.connectors.files.formats.parquet import ParquetFile
 from penstock.connectors.files.stores import StoredFile
 from penstock.worker.ports.chunks import Columns, Lines
-from penstock.worker.rows import engine, quality, shape
+from penstock.worker.rows import engine, quality, rowrules, shape
 from penstock.worker.rows.shaped import Shape
 
 Json = dict[str, Any]
@@ -40,9 +41,13 @@ def texts(values: Sequence[str | None], scratch: Path, field: Json) -> tuple[dic
 
 
 def _split(
-    judge: quality.Judge, shaped: Shape, chunks: list[Chunk], schema: list[SchemaField]
+    judge: quality.Judge,
+    shaped: Shape,
+    chunks: list[Chunk],
+    schema: list[SchemaField],
+    rules: Sequence[RowRule] = (),
 ) -> tuple[dict[int, Json], dict[int, Json]]:
-    ask = quality.questions(shaped)
+    ask = quality.questions(shaped, rowrules.question(schema, rules))
     good: dict[int, Json] = {}
     bad: dict[int, Json] = {}
     first = 0
@@ -58,11 +63,14 @@ def _split(
     return good, bad
 
 
-def rows(table: pa.Table, scratch: Path, fields: list[Json]) -> tuple[dict[int, Json], dict[int, Json]]:
+def rows(
+    table: pa.Table, scratch: Path, fields: list[Json], rules: Sequence[Json] = ()
+) -> tuple[dict[int, Json], dict[int, Json]]:
     """The same for rows of text, as a CSV file has them; the columns are named c0, c1, … and the fields alike."""
+    given = [RowRule.model_validate(rule) for rule in rules]
     schema = [SchemaField.model_validate(field) for field in fields]
     names = tuple(table.column_names)
     shaped = shape.compiled(schema, Columns(names, ("VARCHAR",) * len(names)), "a.csv")
     with engine.connect(1 << 28, 1, scratch) as connection:
         chunk = Chunk(table, table.num_rows, Lines(1))
-        return _split(quality.Judge(connection), shaped, [chunk], schema)
+        return _split(quality.Judge(connection), shaped, [chunk], schema, given)

@@ -1,6 +1,6 @@
 """Dataset: one governed table in a Destination."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -9,6 +9,7 @@ from penstock.api.fields import Schema
 from penstock.api.parsedfields import faults_together
 from penstock.api.parsing import Parsing
 from penstock.api.pods import Worker
+from penstock.api.quality import Quality
 from penstock.api.source import Inspection
 from penstock.language.conditions import Conditions
 from penstock.language.model import Faults, Model
@@ -17,7 +18,6 @@ from penstock.language.scalars import (
     Generation,
     LongText,
     Name,
-    Percent,
     ShortText,
     TableName,
     Time,
@@ -29,28 +29,6 @@ class DestinationRef(Model):
     """A Destination in this namespace."""
 
     name: Annotated[Name, Field(description="Name of the Destination.")]
-
-
-class Quality(Model):
-    """Which share of bad rows is too large, and what happens with inputs that cannot be read."""
-
-    max_bad_ratio: Annotated[
-        Percent,
-        Field(
-            description='Largest share of the rows of a run that may be bad, as a percentage: "5%". Above it the '
-            "run fails with TooManyBadRows, nothing is committed to this Dataset, and the next run reads the same "
-            'files again. With "100%" no run fails for its bad rows.'
-        ),
-    ] = "50%"
-    refused_inputs: Annotated[
-        Literal["setAside", "fail"] | None,
-        Field(
-            description="What happens with an input that cannot be read at all, such as a file with another header. "
-            "setAside: it becomes one entry in the quarantine and the other inputs are loaded; it is read again "
-            "when it or the schema changes. fail: the run fails. With writeMode replace or snapshot the run always "
-            "fails. Default: setAside."
-        ),
-    ] = None
 
 
 class DatasetSpec(Model):

@@ -66,6 +66,14 @@ class SchemaField(Model):
     maximum: Annotated[
         Bound | None, Field(description='The largest allowed value, as a string of the column\'s type: "2000".')
     ] = None
+    check: Annotated[
+        Expression | None,
+        Field(
+            description="A boolean SQL expression over the Dataset's fields that must not be false, such as "
+            "length(tail) < 8. Null counts as true, as with CHECK in SQL. If it is false or cannot be computed, the "
+            "row is bad (CheckFailed). Rows with a bad value are not checked."
+        ),
+    ] = None
     formats: Annotated[
         list[ShortText] | None,
         Field(

@@ -4,12 +4,13 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, ParamSpec
+from typing import Literal, ParamSpec
 
-from penstock.api import checks, deliverychecks, findings, manifests, objects, trigger
+from penstock.api import checks, deliverychecks, expressionchecks, findings, manifests, objects, trigger
 from penstock.api.dataset import DatasetSpec
 from penstock.api.destination import DestinationSpec
 from penstock.api.documents import Position, Unreadable
+from penstock.api.expressionchecks import Expressions, Rules
 from penstock.api.fields import SchemaField
 from penstock.api.findings import Finding, Path
 from penstock.api.manifests import Manifest
@@ -60,9 +61,6 @@ class Verdict:
         return sum(complaint.severity == "error" for complaint in self.complaints)
 
 
-Expressions = Callable[[str, str], None]
-"""Judges an expression by itself: (expression, where) raises InvalidSpec. The language knows no SQL."""
-
 Filters = Callable[[str, str, Sequence[SchemaField]], None]
 """Judges an expression that is a filter over fields: (expression, where, fields) raises InvalidSpec."""
 
@@ -73,10 +71,11 @@ def validate(
     complete: bool = False,
     expressions: Expressions | None = None,
     filters: Filters | None = None,
+    rules: Rules | None = None,
 ) -> Verdict:
     """Check a set. A reference to what is not in it is a warning, and an error when the set is `complete`.
 
-    Without `expressions` and `filters`, no expression is looked at.
+    An expression is looked at by `expressions`, as a filter by `filters`, and as a check or a rule by `rules`.
     """
     complaints: list[Complaint] = []
     ours: list[Manifest] = []
@@ -95,7 +94,7 @@ def validate(
         if manifest.name and (twin := specs.get(address)):
             faults.append(Finding(("metadata", "name"), f"the same object stands at {twin[0].at(())}, too"))
         specs.setdefault(address, (manifest, spec))
-        faults += _expressions(manifest, expressions) if expressions is not None else ()
+        faults += expressionchecks.findings(manifest, expressions, rules)
         complaints += [_complaint(manifest, fault) for fault in faults]
     complaints += _between(specs, "error" if complete else "warning")
     complaints += _filters(specs, filters, complaints) if filters is not None else ()
@@ -149,37 +148,14 @@ def _metadata(manifest: Manifest) -> Iterator[Finding]:
             yield Finding(("metadata", str(word)), f"unknown field; {findings.suggestion(str(word), _METADATA[:4])}")
 
 
-def _expressions(manifest: Manifest, judge: Expressions) -> Iterator[Finding]:
-    """What is wrong with the expressions of an object, read leniently: another fault does not hide these."""
-    for path, where in _places_of_expressions(manifest):
-        written = _at(manifest.object, path)
-        if isinstance(written, str) and written:
-            try:
-                judge(written, where)
-            except InvalidSpec as error:
-                yield Finding(path, error.message)
-
-
-def _places_of_expressions(manifest: Manifest) -> Iterator[tuple[Path, str]]:
-    """Where an expression may stand, and what it belongs to, for messages."""
-    if manifest.kind == "Dataset":
-        for index, name in _names(manifest, ("spec", "schema", "fields")):
-            yield ("spec", "schema", "fields", index, "from"), f"field {name}"
-        yield ("spec", "access", "filter"), "access.filter"
-    elif manifest.kind == "Subscription":
-        for index, name in _names(manifest, ("spec", "fields")):
-            yield ("spec", "fields", index, "filter", "expression"), f"the filter of field {name}"
-        yield ("spec", "filter"), "filter"
-
-
 def _filters(
     specs: Mapping[_Address, tuple[Manifest, Model | None]], judge: Filters, before: Sequence[Complaint]
 ) -> Iterator[Complaint]:
     """What is wrong with filters over the fields of their Dataset, where nothing is wrong with them by themselves."""
     complained = {(complaint.position, complaint.finding.path) for complaint in before}
     for (_kind, namespace, _name), (manifest, spec) in specs.items():
-        for path, where in _places_of_expressions(manifest):
-            written, fields = _at(manifest.object, path), _fields_of_filter(spec, namespace, path, specs)
+        for path, where in expressionchecks.places(manifest):
+            written, fields = expressionchecks.value_at(manifest.object, path), _fields_of_filter(spec, namespace, path, specs)
             if isinstance(written, str) and fields is not None and (manifest.at(path), path) not in complained:
                 try:
                     judge(written, where, fields)
@@ -198,24 +174,6 @@ def _fields_of_filter(
     found = specs.get(("Dataset", namespace, spec.dataset_ref.name))
     dataset = found[1] if found is not None else None
     return deliverychecks.offered(dataset) if isinstance(dataset, DatasetSpec) else None
-
-
-def _names(manifest: Manifest, path: Path) -> Iterator[tuple[int, str]]:
-    """The index and the name of each field in a list; its number where it has no name."""
-    fields = _at(manifest.object, path)
-    for index, field in enumerate(fields if isinstance(fields, list) else []):
-        name = field.get("name") if isinstance(field, Mapping) else None
-        yield index, name if isinstance(name, str) else str(index + 1)
-
-
-def _at(value: Any, path: Path) -> Any:
-    """What stands at a path in an object; None where there is nothing."""
-    for part in path:
-        if isinstance(part, int):
-            value = value[part] if isinstance(value, list) else None
-        else:
-            value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 def _complaint(manifest: Manifest, finding: Finding, severity: Severity = "error") -> Complaint:

@@ -1,7 +1,7 @@
 """`penstock validate`: what is wrong in manifests, with its place and what to do, without a cluster."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,7 +59,9 @@ def validate(files: tuple[str, ...], recursive: bool, complete: bool) -> None:
         if not there:  # as when what writes into our input has failed
             raise InvalidSpec(f"{'stdin' if name == '-' else name}: contains no object")
         entries += there
-    verdict = validation.validate(entries, complete=complete, expressions=_expression, filters=_filter)
+    verdict = validation.validate(
+        entries, complete=complete, expressions=_expression, filters=_filter, rules=_rule
+    )
     if not verdict.errors:
         verdict = replace(verdict, complaints=[*verdict.complaints, *sizes.complaints(verdict.checked)])
     show(verdict)
@@ -80,6 +82,14 @@ def _filter(written: str, where: str, fields: Sequence[SchemaField]) -> None:
     except ImportError:  # as above; a delivery looks at them, too
         return
     delivery.check_filter(written, where, fields)
+
+
+def _rule(written: str, types: Mapping[str, str], where: str) -> None:
+    try:
+        from penstock.worker.rows import rowrules
+    except ImportError:
+        return
+    rowrules.check(written, types, where)
 
 
 def show(verdict: Verdict) -> None:

@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field
 
 from penstock.api.access import Access
-from penstock.api.dataset import Quality
 from penstock.api.deliveryrules import Deduplication, Frequency
 from penstock.api.destination import DestinationConnector
 from penstock.api.fields import Schema
+from penstock.api.quality import Quality
 from penstock.api.receiving import OnRefusedRow
 from penstock.api.source import SourceConnector
 from penstock.api.subscription import SubscriptionField

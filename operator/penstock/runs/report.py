@@ -63,6 +63,15 @@ class ColumnReport(Model):
     type: str
 
 
+class RuleWarning(Model):
+    """A rule of the severity warn that loaded rows break."""
+
+    rule: str
+    rows: int
+    places: list[str] = []
+    """Where the first of these rows stand, at most 3; no values."""
+
+
 class DatasetReport(Model):
     """What a run did to one Dataset, and how its table stands afterwards."""
 
@@ -84,6 +93,8 @@ class DatasetReport(Model):
     columns: list[ColumnReport] = []
     cursor: str | None = None
     """The mark of an incremental load by a cursor: how far it has read; `***` where the column is sensitive."""
+    warnings: list[RuleWarning] = []
+    """Rules that loaded rows of this run break, those of most rows first. They are only shown."""
     tail: list[Commit] = []
     """The newest commits that loaded rows, at most 3, newest first: status is rebuilt from it where one was lost."""
 
@@ -147,9 +158,11 @@ class RunReport(Model):
 def details(report: RunReport) -> str:
     """The line with which a worker ends its log: the whole report as JSON, for what is only shown.
 
-    At most `DETAILS_LIMIT` bytes: where it would be longer, columns, streams and then all Datasets are left out.
+    At most `DETAILS_LIMIT` bytes: where it would be longer, columns, warnings, and then streams and all Datasets are
+    left out.
     """
-    for part in (report, _each_dataset(report, columns=[]), report.model_copy(update={"datasets": [], "streams": []})):
+    shorter = [_each_dataset(report, columns=[]), _each_dataset(report, columns=[], warnings=[])]
+    for part in (report, *shorter, report.model_copy(update={"datasets": [], "streams": []})):
         found = part.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
         line = places.REPORT_LINE + json.dumps(found, separators=(",", ":"))  # ASCII alone: a terminal may show it
         if len(line) <= DETAILS_LIMIT:
@@ -178,6 +191,9 @@ def with_details(report: RunReport, log: str) -> RunReport:
     return report.model_copy(update={**update, "message": logged.message or report.message, "complete": True})
 
 
+_SHOWN_OF_DATASETS = ("bytes", "quarantined", "snapshot", "table", "columns", "cursor", "warnings")
+
+
 def _shown(entry: DatasetReport, logged: DatasetReport | None) -> DatasetReport:
     if logged is None:
         return entry
@@ -185,10 +201,7 @@ def _shown(entry: DatasetReport, logged: DatasetReport | None) -> DatasetReport:
     same = [commit.at for commit in entry.tail] == [commit.at for commit in logged.tail[:1] if commit.loaded]
     return entry.model_copy(
         update={
-            **{
-                name: getattr(logged, name)
-                for name in ("bytes", "quarantined", "snapshot", "table", "columns", "cursor")
-            },
+            **{name: getattr(logged, name) for name in _SHOWN_OF_DATASETS},
             "message": logged.message or entry.message,
             "tail": logged.tail if same else entry.tail,
             "counts": logged.counts.model_copy(update=decided),

@@ -20,6 +20,9 @@ from penstock.runs.report import Commit, Counts, DatasetReport
 
 _TOO_MANY = "more rows were bad than quality.maxBadRatio allows; the run's message and its log say more"
 
+_WARNINGS = 3
+"""Rules that the message of QualityOK names."""
+
 _FACTS = {
     *("table", "columns", "rows", "bytes", "quarantined_rows", "snapshot"),
     *("last_load_time", "last_run", "last_report_time", "last_confirmed_time"),
@@ -140,7 +143,7 @@ def _quality(graph: Graph, news: list[_News]) -> Verdict:
         if entry.state == "Written" and not (entry.earlier and (entry.committed_at or "") < last):
             if entry.counts.refused and not entry.counts.read:
                 return verdicts.false("QualityOK", "WrongSpecification", _nothing_readable(entry.counts.refused))
-            return verdicts.true("QualityOK", _share_in_words(graph, entry.counts))
+            return verdicts.true("QualityOK", _share_in_words(graph, entry.counts) + _warnings_in_words(entry))
     return verdicts.as_before(graph, "QualityOK", verdicts.unknown("QualityOK", "NeverRan", "nothing was loaded yet"))
 
 
@@ -151,6 +154,19 @@ def _share_in_words(graph: Graph, counts: Counts) -> str:
     allowed = f"; up to {limit.max_bad_ratio} are allowed" if limit and ratio(limit.max_bad_ratio) < 1 else ""
     refused = f"; {words.count(counts.refused, 'input')} could not be read" if counts.refused else ""
     return f"{bad:,} of {read:,} rows ({share}) are in quarantine{allowed}{refused}"
+
+
+def _warnings_in_words(entry: DatasetReport) -> str:
+    """The rules of the severity warn that loaded rows break, with the place of the first row of each."""
+    said = [
+        f"; {words.count(warning.rows, 'loaded row')} {'breaks' if warning.rows == 1 else 'break'} the rule "
+        f"{warning.rule}" + (f", first in {warning.places[0]}" if warning.places else "")
+        for warning in entry.warnings[:_WARNINGS]
+    ]
+    more = len(entry.warnings) - len(said)
+    if more > 0:
+        said.append(f"; and {words.count(more, 'other rule')} {'is' if more == 1 else 'are'} broken")
+    return "".join(said)
 
 
 def _nothing_readable(refused: int) -> str:

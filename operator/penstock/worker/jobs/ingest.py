@@ -194,6 +194,7 @@ def _publication(job: Load, plan: Plan, entries: list[InputEntry], staged: Stage
             state="Written" if plan.inputs else "Unchanged",
             counts=counts,
             cursor=_shown_mark(dataset, job.state if staged.state is None else staged.state),
+            warnings=accounts.rule_warnings(staged.inputs),
         ),
     )
 
@@ -232,6 +233,9 @@ def _entry(job: Load, account: accounts.InputAccount) -> InputEntry:
 
 def log_result(entry: DatasetReport) -> None:
     """Say in the log what became of a Dataset."""
+    for warning in entry.warnings:
+        places = ", ".join(warning.places)
+        log.warning("%s: %s rows break the rule %s, such as %s", entry.name, f"{warning.rows:,}", warning.rule, places)
     counts, earlier = entry.counts, " (by an earlier attempt)" if entry.earlier else ""
     merged = f"{counts.unchanged:,} unchanged + {counts.superseded:,} superseded + "
     log.info(

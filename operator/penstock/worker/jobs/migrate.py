@@ -10,7 +10,7 @@ from penstock.worker.connectors import Connectors
 from penstock.worker.pod import Pod
 from penstock.worker.ports.ledger import Attempt
 from penstock.worker.ports.tablestore import TableStore
-from penstock.worker.rows import origins
+from penstock.worker.rows import origins, rowrules
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,8 @@ PATIENCE = 5.0
 def migrate(order: RunOrder, pod: Pod, connectors: Connectors) -> list[DatasetReport]:
     """Bring every Dataset's table to what its schema says; how each stands.
 
-    Raises InvalidSpec: an expression that can work over no columns, TableConflict, SchemaChanged.
+    Raises InvalidSpec: an expression that can work over no columns, a rule that cannot be asked,
+    TableConflict, SchemaChanged.
     """
     return [_migrate(order, dataset, pod, connectors) for dataset in order.datasets]
 
@@ -34,6 +35,7 @@ def _migrate(order: RunOrder, dataset: DatasetOrder, pod: Pod, connectors: Conne
         from penstock.worker.rows import delivery  # sqlglot takes a tenth of a second: most Datasets go without
 
         delivery.check_filter(dataset.access.filter, "access.filter", dataset.schema_.fields)
+    rowrules.check_all(dataset.schema_.fields, dataset.quality.rules or [])
     store = connectors.store_of(dataset.destination, pod)
     store.ledger.create()
     if store.changes(dataset):

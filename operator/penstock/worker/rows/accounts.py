@@ -11,13 +11,28 @@ from penstock.language import words
 from penstock.language.errors import InvalidSpec, NotYet
 from penstock.language.scalars import ratio
 from penstock.runs.order import DatasetOrder
-from penstock.runs.report import Counts
+from penstock.runs.report import Counts, RuleWarning
 from penstock.worker.planning import PlannedInput
 
+_LONGEST_PLACE = 300
+"""Characters of a locator that are shown."""
 _SAMPLES = 3
-"""Rules that a message names."""
+"""Rules that a message names, and rows that are shown for a rule that warns."""
 _KIND = 140
 """Characters of each."""
+
+
+@dataclass
+class Warnings:
+    """Loaded rows that break one rule: how many, and the places of the first ones, as positions and locators."""
+
+    rows: int = 0
+    places: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, rows: int, places: Iterable[tuple[int, str]]) -> None:
+        """Count more of them."""
+        self.rows += rows
+        self.places = sorted([*self.places, *places])[:_SAMPLES]
 
 
 @dataclass
@@ -31,6 +46,8 @@ class InputAccount:
     ignored: int = 0
     refusal: str | None = None
     """Why the input could not be read as a whole; then it has no rows."""
+    warnings: dict[str, "Warnings"] = field(default_factory=dict)
+    """Loaded rows that break rules, by the rule's name."""
     _lock: Lock = field(default_factory=Lock)
 
     def add(self, read: int, loaded: int, quarantined: int, ignored: int) -> None:
@@ -41,10 +58,16 @@ class InputAccount:
             self.quarantined += quarantined
             self.ignored += ignored
 
+    def warn(self, rule: str, rows: int, places: Iterable[tuple[int, str]]) -> None:
+        """Count loaded rows that break a rule. `places` are positions and locators of the first of them."""
+        with self._lock:
+            self.warnings.setdefault(rule, Warnings()).add(rows, places)
+
     def refuse(self, why: str) -> None:
         """It cannot be read: what was counted of it counts no more."""
         with self._lock:
             self.read = self.loaded = self.quarantined = self.ignored = 0
+            self.warnings = {}
             self.refusal = why
 
     @property
@@ -104,6 +127,19 @@ def counts(accounts: Sequence[InputAccount]) -> Counts:
         bytes=sum(max(account.planned.size, 0) for account in accounts if account.refusal is None),
         files=sum(account.refusal is None for account in accounts),
     )
+
+
+def rule_warnings(accounts: Sequence[InputAccount]) -> list[RuleWarning]:
+    """The rules that loaded rows break, those of most rows first; the places are in the order of the inputs."""
+    rows, places = Counter[str](), dict[str, list[str]]()
+    for account in accounts:
+        for rule, warnings in account.warnings.items():
+            rows[rule] += warnings.rows
+            places.setdefault(rule, []).extend(locator for _, locator in warnings.places)
+    return [
+        RuleWarning(rule=rule, rows=count, places=[place[:_LONGEST_PLACE] for place in places[rule][:_SAMPLES]])
+        for rule, count in rows.most_common()
+    ]
 
 
 def check_balance(dataset: DatasetOrder, accounts: Sequence[InputAccount], staged: tuple[int, int]) -> None:

@@ -13,6 +13,7 @@ from penstock.worker.ports.chunks import Columns
 from penstock.worker.ports.ledger import Claim
 from penstock.worker.ports.source import Work
 from penstock.worker.rows import engine, quality, shape
+from penstock.worker.rows.rowrules import RowQuestion
 from penstock.worker.rows.shape import NO_LIMITS, Limits
 from penstock.worker.rows.shaped import Shape
 
@@ -30,7 +31,15 @@ Asked = tuple[Shape, quality.Questions]
 class Pool:
     """As many threads as there are processors; they end with the block."""
 
-    def __init__(self, fields: list[SchemaField], claim: Claim, pod: Pod, limits: Limits = NO_LIMITS) -> None:
+    def __init__(
+        self,
+        fields: list[SchemaField],
+        claim: Claim,
+        pod: Pod,
+        limits: Limits = NO_LIMITS,
+        row_rules: RowQuestion | None = None,
+    ) -> None:
+        self._row_rules = row_rules
         self._fields, self._claim, self._pod, self._limits = fields, claim, pod, limits
         self._threads = 1 if len(fields) > _WIDE else pod.processors
         self._memory = int((pod.memory or _NO_LIMIT) * _ENGINE_SHARE) // self._threads
@@ -58,7 +67,7 @@ class Pool:
                 if len(self._asked) == _SHAPES:
                     del self._asked[next(iter(self._asked))]
                 shaped = shape.compiled(self._fields, columns, where, self._limits)
-                self._asked[columns] = shaped, quality.questions(shaped)
+                self._asked[columns] = shaped, quality.questions(shaped, self._row_rules)
             return self._asked[columns]
 
     @property

@@ -19,8 +19,9 @@ import pyarrow.compute as pc
 
 from penstock.language.errors import PenstockError
 from penstock.worker.ports.chunks import MASK, UTF8, Chunk
-from penstock.worker.rows import arrays, engine, portions
+from penstock.worker.rows import arrays, engine, portions, rowrules
 from penstock.worker.rows.questions import Question, Questions, is_always_direct, questions
+from penstock.worker.rows.rowrules import Broken, RowQuestion, Warned
 from penstock.worker.rows.shaped import EXACT
 
 __all__ = ["BAD", "Judge", "Questions", "Split", "TooMuchText", "questions"]
@@ -41,10 +42,14 @@ class TooMuchText(Exception):
 
 @dataclass(frozen=True)
 class Split:
-    """A chunk's rows: the values of the good ones, and of the bad ones the columns `BAD`."""
+    """A chunk's rows: the values of the good ones, and of the bad ones the columns `BAD`.
+
+    `warned` are good rows that break rules.
+    """
 
     good: pa.Table
     bad: pa.Table | None
+    warned: tuple[Warned, ...] = ()
 
 
 @dataclass
@@ -81,26 +86,43 @@ class Judge:
         rows = rows.combine_chunks()
         values, verdicts, errors = self._judged(ask, rows)
         bad = _bad_by(verdicts, rows.num_rows)
+        if bad.true_count and errors is None:
+            errors = self._errors(ask, rows, values, verdicts, pc.indices_nonzero(bad))
+        broken = self._broken(ask, values, bad)
+        if broken is not None and broken.faults is not None:
+            errors = _together(errors, bad, broken)
+            verdicts.append(broken.faults)
+            bad = pc.or_(bad, pc.is_valid(broken.faults))
         good = pa.table(values, names=[str(number) for number in range(len(values))])
+        spans = zip(_starts(sizes), sizes, strict=True)
+        warned = [broken.warned(start, size) if broken else () for start, size in spans]
         if not bad.true_count:
             return [
-                Split(good.slice(start, size), _bad_of(chunk, None, start, ask))
-                for chunk, start, size in zip(chunks, _starts(sizes), sizes, strict=True)
+                Split(good.slice(start, size), _bad_of(chunk, None, start, ask), warnings)
+                for chunk, start, size, warnings in zip(chunks, _starts(sizes), sizes, warned, strict=True)
             ]
         good = good.filter(pc.invert(bad))
         numbers = pc.indices_nonzero(bad)
-        if errors is None:
-            errors = self._errors(ask, rows, values, verdicts, numbers)
         reasons = ask.faults.take(_first_faults(verdicts, numbers)).append_column("error", errors)
         reasons = self._completed(ask, reasons, rows, values, numbers)
         bad_counts = [bad.slice(start, size).true_count for start, size in zip(_starts(sizes), sizes, strict=True)]
         good_counts = [size - count for size, count in zip(sizes, bad_counts, strict=True)]
         return [
-            Split(good_rows, _bad_of(chunk, bad_rows, start, ask))
-            for chunk, start, good_rows, bad_rows in zip(
-                chunks, _starts(sizes), _slices(good, good_counts), _slices(reasons, bad_counts), strict=True
+            Split(good_rows, _bad_of(chunk, bad_rows, start, ask), warnings)
+            for chunk, start, good_rows, bad_rows, warnings in zip(
+                chunks, _starts(sizes), _slices(good, good_counts), _slices(reasons, bad_counts), warned, strict=True
             )
         ]
+
+    def _broken(self, ask: Questions, values: Sequence[pa.Array], bad: pa.BooleanArray) -> Broken | None:
+        """Which rules of rows are broken by rows whose fields are all good; None where none is."""
+        asked = ask.row_rules
+        if asked is None or bad.true_count == len(bad):
+            return None
+        given = pa.table([values[number] for number in asked.fields], names=[f"v{number}" for number in asked.fields])
+        if bad.true_count:
+            given = given.filter(pc.invert(bad))
+        return rowrules.broken(asked, self._answer(asked, given, ask.masked), ask.first_rule, bad)
 
     def _judged(
         self, ask: Questions, rows: pa.Table
@@ -199,7 +221,7 @@ class Judge:
             pieces.append(self._answer(question, given.take(numbers.slice(start, step)), masked))
         return pa.concat_tables(pieces)
 
-    def _answer(self, question: Question, rows: pa.Table, masked: bool) -> pa.Table:
+    def _answer(self, question: Question | RowQuestion, rows: pa.Table, masked: bool) -> pa.Table:
         """Ask about these rows. A question is planned once for tables alike: planning costs 10 to 20 ms."""
         sql = question.sql
         table = self._tables.get(question.table)
@@ -270,6 +292,14 @@ def _given(question: Question, rows: pa.Table, values: Sequence[pa.Array | None]
     for field in question.direct:
         given = given.append_column(field.direct_value, values[field.number])
     return given
+
+
+def _together(errors: pa.ChunkedArray | None, bad: pa.BooleanArray, broken: Broken) -> pa.Array:
+    """The messages about all bad rows: `errors` about those that are bad so far, and those about broken rules."""
+    every = broken.errors
+    if errors is not None:
+        every = pc.replace_with_mask(every, bad, arrays.one(errors))
+    return every.filter(pc.or_(bad, pc.is_valid(broken.faults)))
 
 
 def _bad_by(verdicts: Iterable[pa.Int32Array | None], rows: int) -> pa.BooleanArray:

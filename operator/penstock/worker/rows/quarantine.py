@@ -107,6 +107,11 @@ def _payloads_in_base64(entries: pa.Table, character: str) -> pa.Table:
     return entries
 
 
+def locator(name: str, section: str, position: int, key: str | None) -> str:
+    """Where a row stands, in words: after its input, its position or, where it has one, its key."""
+    return f"{name}:{section}{position}" if key is None else f"{name} key {key}"
+
+
 def _locators(name: str, section: str, lines: pa.ChunkedArray, keys: pa.Array) -> pa.ChunkedArray:
     """Where each row stands, in words: after its input, its position or, where it has one, its key."""
     placed = pc.binary_join_element_wise(f"{name}:{section}", lines.cast(pa.string()), "")

@@ -13,6 +13,7 @@ import pyarrow as pa
 from penstock.worker.ports.chunks import MASK
 from penstock.worker.rows import direct, engine, lossless, portions, rules
 from penstock.worker.rows import shaped as shaping
+from penstock.worker.rows.rowrules import RowQuestion
 from penstock.worker.rows.shaped import EXACT, Fault, Shape, ShapedField
 
 _TOGETHER = 48
@@ -47,7 +48,10 @@ class Questions:
     """All that the rows of one shape are asked, and how each field is read directly."""
 
     faults: pa.Table
-    """All that can be wrong, in the order of the fields: stage, field, reason and kind. Verdicts give row numbers."""
+    """All that can be wrong, in the order of the fields, and then by rules of rows: stage, field, reason and kind.
+
+    Verdicts give numbers of its rows. The first rule of rows has the number `first_rule`.
+    """
     verdicts: tuple[Question, ...]
     """Each yields `fault`, the number of the first fault of a row in its fields, null where the row is good as far as
     they go; and the values of those of its fields that are not always read directly."""
@@ -61,13 +65,21 @@ class Questions:
     types: tuple[pa.DataType, ...]
     has_exact: bool
     """Whether the questions need the column EXACT beside the chunk's own."""
+    row_rules: RowQuestion | None
+    """What is asked about rows whose fields are all good."""
     hidden: frozenset[str]
     """The columns whose values are sensitive. A line that cannot be read may hold one, and is not shown then."""
 
     @property
+    def first_rule(self) -> int:
+        """The number, among all faults, of the first rule of rows."""
+        return int(self.faults.num_rows) - (len(self.row_rules.rules) if self.row_rules else 0)
+
+    @property
     def rows_at_once(self) -> int | None:
         """How many rows surely fit into memory, where expressions may make much text of them; None for any number."""
-        return portions.rows_at_once(sum(field.texts for question in self.verdicts for field in question.fields))
+        texts = sum(field.texts for question in self.verdicts for field in question.fields)
+        return portions.rows_at_once(texts + (self.row_rules.texts if self.row_rules else 0))
 
     @property
     def share(self) -> float:
@@ -80,8 +92,11 @@ class Questions:
         return bool(self.hidden)
 
 
-def questions(shaped: Shape) -> Questions:
-    """Compile the shape and its rules. Raises InvalidSpec for a bound or value that is not of its field's type."""
+def questions(shaped: Shape, row_rules: RowQuestion | None = None) -> Questions:
+    """Compile the shape and its rules, with `row_rules` for rows whose fields are all good.
+
+    Raises InvalidSpec for a bound or value that is not of its field's type.
+    """
     fields = tuple(_numbered(shaped.fields))
     groups = [
         *_groups([each for each in fields if each.field.direct]),
@@ -93,7 +108,7 @@ def questions(shaped: Shape) -> Questions:
     errors = [_question(f"errors_{number}", group, [_error(group)]) for number, group in enumerate(_groups(fields))]
     together = [_fault_and_values(groups[0]), _error(groups[0])] if len(groups) == 1 else None
     return Questions(
-        faults=_described([fault for each in fields for fault in each.faults]),
+        faults=_described([*(fault for each in fields for fault in each.faults), *_of_rows(row_rules)]),
         verdicts=tuple(verdicts),
         errors=tuple(errors),
         both=_question("verdict_and_errors", groups[0], together) if together else None,
@@ -101,6 +116,7 @@ def questions(shaped: Shape) -> Questions:
         readings=tuple(rules.with_rules(field) for field in shaped.fields),
         types=tuple(direct.arrow_type(field.field.type) for field in shaped.fields),
         has_exact=any(field.may_be_exact for field in shaped.fields),
+        row_rules=row_rules,
         hidden=shaped.sensitive,
     )
 
@@ -125,6 +141,13 @@ def _numbered(fields: Iterable[ShapedField]) -> Iterator[_Numbered]:
         faults = (*shaping.faults(field), *rules.faults(field))
         yield _Numbered(field, faults, first)
         first += len(faults)
+
+
+def _of_rows(asked: RowQuestion | None) -> list[Fault]:
+    """The rules of rows as faults; they have no SQL of their own."""
+    return [
+        Fault("quality", rule.field, rule.reason, "", rule.kind, rule.kind) for rule in (asked.rules if asked else ())
+    ]
 
 
 def _described(faults: Sequence[Fault]) -> pa.Table:

@@ -11,7 +11,7 @@ from penstock.worker import steps
 from penstock.worker.planning import PlannedInput
 from penstock.worker.ports.chunks import Chunk
 from penstock.worker.ports.tablestore import Writer
-from penstock.worker.rows import accounts, quality
+from penstock.worker.rows import accounts, quality, quarantine
 from penstock.worker.rows.accounts import Faults, InputAccount
 from penstock.worker.rows.lineage import Good, Lineage
 from penstock.worker.rows.progress import Meter
@@ -76,9 +76,21 @@ class Recorder:
             for each in taken:
                 self.accounts[each.planned.id].add(each.chunk.read, each.split.good.num_rows, each.bad_rows, 0)
                 bad_rows += each.bad_rows
+                self._warn(each)
         self._meter.count(rows=sum(each.chunk.read for each in taken), bad=bad_rows)
         if bad_rows:
             self.end_early()
+
+    def _warn(self, judged: Judged) -> None:
+        """Count the loaded rows that break rules."""
+        chunk, name = judged.chunk, judged.planned.name
+        for warned in judged.split.warned:
+            positions = chunk.lines_of(warned.first)
+            keys = [None if chunk.keys is None else chunk.keys[row].as_py() for row in warned.first]
+            locators = [quarantine.locator(name, chunk.section, position, key) for position, key in zip(positions, keys, strict=True)]
+            self.accounts[judged.planned.id].warn(
+                warned.rule.reason, warned.rows, zip(positions, locators, strict=True)
+            )
 
     def _entries(self, taken: Sequence[Judged]) -> Iterator[Entries]:
         """Quarantine entries of the bad rows, with the kinds of these, at most _ENTRIES together."""

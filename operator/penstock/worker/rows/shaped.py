@@ -39,7 +39,7 @@ class Fault:
     """
 
     stage: str
-    field: str
+    field: str | None
     reason: str
     condition: str
     message: str

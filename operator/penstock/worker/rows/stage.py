@@ -23,7 +23,7 @@ from penstock.worker.ports.chunks import Chunk
 from penstock.worker.ports.ledger import Claim
 from penstock.worker.ports.source import Json, OpenReader, Reader, Session, Work
 from penstock.worker.ports.tablestore import Staged, TableStore, Writer
-from penstock.worker.rows import engine, inputparts, quarantine, shape
+from penstock.worker.rows import engine, inputparts, quarantine, rowrules, shape
 from penstock.worker.rows.accounts import Faults, InputAccount
 from penstock.worker.rows.inputparts import InputPart, Names
 from penstock.worker.rows.lineage import Lineage
@@ -70,7 +70,9 @@ def stage(job: Job, plan: Plan) -> StagedRun:
     Raises InvalidSpec: TooManyBadRows as soon as no rows to come can help; the refusal of an input, where the Dataset
     does not set refused inputs aside. Any other failure of the Source fails the run.
     """
-    pool = Pool(job.dataset.schema_.fields, job.claim, job.pod, _limits(job, plan))
+    fields = job.dataset.schema_.fields
+    row_rules = rowrules.question(fields, job.dataset.quality.rules or [])
+    pool = Pool(fields, job.claim, job.pod, _limits(job, plan), row_rules)
     staging = _Staging(job, plan, pool)
     try:
         with pool:
