@@ -33,6 +33,7 @@ def test_every_example_is_tested_here() -> None:
         "13-subscription-rules",
         "14-excel",
         "15-table-deliveries",
+        "16-values-and-rules",
     }
 
 
@@ -115,6 +116,20 @@ def test_customers_are_written_by_key(session: Session) -> None:
     counts = [run.get(name) for name in ("rowsRead", "rowsLoaded", "rowsSuperseded", "rowsQuarantined")]
     assert counts == [7, 4, 2, 1]
     session.until_rows("customers", 4)
+
+
+def test_texts_become_values_and_rules_choose_rows(session: Session) -> None:
+    session.put("payments", "in", EXAMPLES / "16-values-and-rules" / "data")
+    session.kubectl("apply", "-f", str(EXAMPLES / "16-values-and-rules"))
+    run = session.last_run("pipeline", "payments", "nonce/first")
+    assert run["state"] == "Succeeded", run
+    assert [run[name] for name in ("rowsRead", "rowsLoaded", "rowsQuarantined")] == [6, 3, 3]
+    session.until_rows("payments", 3)
+    said = (
+        "3 of 6 rows (50.00%) are in quarantine; up to 50% are allowed; 1 loaded row breaks the rule unusual-amount, "
+        "first in file:///volumes/payments/in/payments-2026-07.csv:2"
+    )
+    session.until(lambda: session.condition("dataset", "payments", "QualityOK")["message"] == said, said)
 
 
 def test_the_rules_of_a_subscription_choose_rows_and_fields(session: Session) -> None:

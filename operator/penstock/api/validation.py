@@ -155,7 +155,10 @@ def _filters(
     complained = {(complaint.position, complaint.finding.path) for complaint in before}
     for (_kind, namespace, _name), (manifest, spec) in specs.items():
         for path, where in expressionchecks.places(manifest):
-            written, fields = expressionchecks.value_at(manifest.object, path), _fields_of_filter(spec, namespace, path, specs)
+            written, fields = (
+                expressionchecks.value_at(manifest.object, path),
+                _fields_of_filter(spec, namespace, path, specs),
+            )
             if isinstance(written, str) and fields is not None and (manifest.at(path), path) not in complained:
                 try:
                     judge(written, where, fields)

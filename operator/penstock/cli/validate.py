@@ -59,9 +59,7 @@ def validate(files: tuple[str, ...], recursive: bool, complete: bool) -> None:
         if not there:  # as when what writes into our input has failed
             raise InvalidSpec(f"{'stdin' if name == '-' else name}: contains no object")
         entries += there
-    verdict = validation.validate(
-        entries, complete=complete, expressions=_expression, filters=_filter, rules=_rule
-    )
+    verdict = validation.validate(entries, complete=complete, expressions=_expression, filters=_filter, rules=_rule)
     if not verdict.errors:
         verdict = replace(verdict, complaints=[*verdict.complaints, *sizes.complaints(verdict.checked)])
     show(verdict)

@@ -86,11 +86,11 @@ class Recorder:
         chunk, name = judged.chunk, judged.planned.name
         for warned in judged.split.warned:
             positions = chunk.lines_of(warned.first)
-            keys = [None if chunk.keys is None else chunk.keys[row].as_py() for row in warned.first]
-            locators = [quarantine.locator(name, chunk.section, position, key) for position, key in zip(positions, keys, strict=True)]
-            self.accounts[judged.planned.id].warn(
-                warned.rule.reason, warned.rows, zip(positions, locators, strict=True)
-            )
+            places = list[tuple[int, str]]()
+            for row, position in zip(warned.first, positions, strict=True):
+                key = None if chunk.keys is None else chunk.keys[row].as_py()
+                places.append((position, quarantine.locator(name, chunk.section, position, key)))
+            self.accounts[judged.planned.id].warn(warned.rule.reason, warned.rows, places)
 
     def _entries(self, taken: Sequence[Judged]) -> Iterator[Entries]:
         """Quarantine entries of the bad rows, with the kinds of these, at most _ENTRIES together."""

@@ -9,7 +9,7 @@ from penstock.control.observe import Observed, Seen
 from penstock.control.status import publish
 from penstock.language import times
 from penstock.runs import summary
-from penstock.runs.report import ColumnReport, Commit, Counts, DatasetReport, RunReport
+from penstock.runs.report import ColumnReport, Commit, Counts, DatasetReport, RuleWarning, RunReport
 from support import jobs, manifests, scene
 from support.scene import Scene
 
@@ -164,6 +164,17 @@ def test_quality_is_told_with_the_share_of_bad_rows_and_what_is_allowed() -> Non
         "3 of 10 rows are bad",
     )
     assert _condition(scene.quickstart(), "QualityOK")[:2] == ("Unknown", "NeverRan")
+
+
+def test_rules_that_loaded_rows_break_are_named_with_the_place_of_the_first_row() -> None:
+    stage = scene.quickstart()
+    warnings = [RuleWarning(rule=f"r{number}", rows=9 - number, places=[f"a.csv:{number}", "z"]) for number in range(5)]
+    status, _, message = _condition(stage, "QualityOK", jobs.observed(report=_loaded(warnings=warnings)))
+    assert status == "True"
+    assert message.partition("allowed")[2] == (
+        "; 9 loaded rows break the rule r0, first in a.csv:0; 8 loaded rows break the rule r1, first in a.csv:1; "
+        "7 loaded rows break the rule r2, first in a.csv:2; and 2 other rules are broken"
+    )
 
 
 @pytest.mark.parametrize(
