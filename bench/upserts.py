@@ -86,25 +86,28 @@ def publish(commit: Commit) -> tuple[Counts, float, float, int]:
 def commit(there: Bench, dataset: DatasetOrder, of: str, count: int, run: str) -> None:
     """Stage the rows, and measure their commit."""
     store = there.store()
-    connector = {"name": "store", "connector": {there.adapter.system: there.adapter.connector}}
-    connector |= {"auth": there.adapter.auth} if there.adapter.auth else {}
     with store.claim(dataset, Attempt(run, "bench")) as claim:
         store.ensure(dataset)
-        given = Commit(
-            json.dumps(connector),
-            json.dumps(dataset.to_object()),
-            there.place.environment("bench"),
-            (claim.subject, claim.run, claim.load_id, claim.attempt),
-            staged(store, claim, dataset, of, count),
-        )
-        server = getattr(there.adapter, "server", None)
-        before = server_seconds(server) if server else 0.0
-        with ProcessPoolExecutor(1, get_context("spawn")) as processes:
-            counts, cpu, wall, peak = processes.submit(publish, given).result()
-        served = server_seconds(server) - before if server else 0.0
-    print(
-        f"{run}: {counts.loaded:,} loaded, {counts.replaced:,} of them in place of others, {counts.unchanged:,} equal"
+        measure(there, dataset, claim, staged(store, claim, dataset, of, count))
+
+
+def measure(there: Bench, dataset: DatasetOrder, claim: Claim, rows_staged: Staged, **environment: str) -> None:
+    """Publish what is staged, and print the counts, the time, and the most memory that this took."""
+    connector = {"name": "store", "connector": {there.adapter.system: there.adapter.connector}}
+    connector |= {"auth": there.adapter.auth} if there.adapter.auth else {}
+    given = Commit(
+        json.dumps(connector),
+        json.dumps(dataset.to_object()),
+        there.place.environment("bench") | environment,
+        (claim.subject, claim.run, claim.load_id, claim.attempt),
+        rows_staged,
     )
+    server = getattr(there.adapter, "server", None)
+    before = server_seconds(server) if server else 0.0
+    with ProcessPoolExecutor(1, get_context("spawn")) as processes:
+        counts, cpu, wall, peak = processes.submit(publish, given).result()
+    served = server_seconds(server) - before if server else 0.0
+    print(f"{claim.run}: {counts.loaded:,} loaded, {counts.replaced:,} in place of others, {counts.unchanged:,} equal")
     print(f"  CPU {cpu + served:.1f} s ({served:.1f} s of the server), wall {wall:.1f} s, peak {peak} MB", flush=True)
 
 

@@ -6,7 +6,8 @@ Everything before that transaction only writes files that nobody sees.
 from collections.abc import Sequence
 
 from penstock.connectors.lake import snapshots, staging, tables
-from penstock.connectors.lake.merge import Upsert, Upserting
+from penstock.connectors.lake.copying import Upsert
+from penstock.connectors.lake.merge import Upserting
 from penstock.connectors.lake.removal import Removal, Removing
 from penstock.connectors.lake.snapshots import Swap
 from penstock.connectors.lake.tables import Lake, Tables

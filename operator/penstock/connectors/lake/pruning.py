@@ -14,31 +14,42 @@ from pyiceberg.types import IntegerType, LongType, NestedField, PrimitiveType
 
 from penstock.worker.rows import arrays
 
-MOST_KEYS = 2_000_000
-"""Values of the first column of the key that are compared one by one; of more, the least and the greatest are."""
+LONGEST_TEXT = 32
+"""Characters of a text by which files are told apart; statistics have the first 16 as a rule."""
+MOST_BYTES = 16 << 20
+"""Bytes of the ranges of a key's first column. Where the values would take more, neighbours become one range."""
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The staged keys: for each column the least and the greatest; of the first also the values, ascending."""
+    """The staged keys: for each column the least and the greatest; of the first, ranges that have all of its values.
 
-    ranges: Sequence[tuple[Any, Any]]
-    first: pa.ChunkedArray | None
+    Of texts, these are the first LONGEST_TEXT characters. The ranges do not overlap, and ascend.
+    """
+
+    bounds: Sequence[tuple[Any, Any]]
+    lower: pa.ChunkedArray
+    upper: pa.ChunkedArray
 
     def may_be_between(self, place: int, lower: Any, upper: Any) -> bool:
-        """Whether a value of the column at this place is from `lower` to `upper`."""
-        least, most = self.ranges[place]
+        """Whether a value of the column at this place may be from `lower` to `upper`."""
+        if isinstance(lower, str):
+            lower = lower[:LONGEST_TEXT]
+        least, most = self.bounds[place]
         if upper < least or lower > most:
             return False
-        values = self._values
-        if place or values is None:
+        if place:
             return True
-        place_of_first = bisect_left(values, lower)
-        return place_of_first < len(values) and values[place_of_first] <= upper
+        number = bisect_left(self._upper, lower)  # the first range that does not end before `lower`
+        return number < len(self._upper) and self._lower[number] <= upper
 
     @cached_property
-    def _values(self) -> "_Values | None":
-        return None if self.first is None else _Values(self.first)  # copied once, and not for each file
+    def _lower(self) -> "_Values":
+        return _Values(self.lower)  # copied once, and not for each file
+
+    @cached_property
+    def _upper(self) -> "_Values":
+        return _Values(self.upper)
 
 
 class _Values(Sequence[Any]):
@@ -54,10 +65,17 @@ class _Values(Sequence[Any]):
         return self._array[place].as_py()
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Whether the type is that of texts."""
+    return kind in (pa.string(), pa.large_string())
+
+
 def as_statistics(name: str, kind: pa.DataType) -> str:
-    """SQL of DuckDB that writes a column's values as statistics have them: dates and times are integers there."""
+    """SQL of DuckDB that writes a key's values as statistics have them: dates and times are integers there."""
     if pa.types.is_date(kind):
         return f"datediff('day', DATE '1970-01-01', {name})"
+    if is_text(kind):
+        return f"left({name}, {LONGEST_TEXT})"
     return f"epoch_us({name})" if pa.types.is_timestamp(kind) else name
 
 

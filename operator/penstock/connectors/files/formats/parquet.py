@@ -21,13 +21,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from penstock.connectors.files.formats import carriers, copies, oldcalendar, pages, rowsizes
+from penstock.connectors.files.formats import carriers, copies, oldcalendar, pages
 from penstock.connectors.files.formats.block import SHOWN, BrokenLines, Work
 from penstock.connectors.files.formats.records import LONGEST
 from penstock.connectors.files.stores import Open, StoredFile
 from penstock.language.errors import InvalidSpec
 from penstock.worker.ports.chunks import Chunk, Columns, ExactCell, Lines
-from penstock.worker.rows import engine
+from penstock.worker.rows import engine, rowsizes
 
 _ROWS = 65_536
 """Rows of a chunk, at most."""

@@ -1,6 +1,7 @@
 """How many bytes the values of Arrow's columns take: of a type, and of each row once it is unfolded."""
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from functools import reduce
 
 import pyarrow as pa
@@ -13,6 +14,27 @@ VALUE = 8
 _NESTED = 256
 """Bytes that a list or a structure is taken to have."""
 _VIEWS = (pa.string_view(), pa.binary_view())
+
+
+def pieces(rows: pa.RecordBatch, most: int) -> Iterator[pa.RecordBatch]:
+    """The rows in pieces that unfold to at most so many bytes each, unless one row alone has more."""
+    if sum(_at_most(column) for column in rows.columns) <= most:
+        if rows.num_rows:
+            yield rows
+        return
+    ends = pc.cumulative_sum(of_rows(rows.columns, rows.num_rows)).to_pylist()
+    start = before = 0
+    while start < len(ends):
+        end = max(bisect_right(ends, before + most), start + 1)
+        yield rows.slice(start, end - start)
+        start, before = end, ends[end - 1]
+
+
+def _at_most(column: pa.Array) -> int:
+    """Bytes that the column surely does not exceed when it is unfolded."""
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    return len(column) * int(pc.max(row_bytes(column.dictionary)).as_py() or 0)
 
 
 def of_rows(columns: Sequence[pa.Array], rows: int) -> pa.Array:
