@@ -125,7 +125,7 @@ def test_a_file_that_is_refused_is_named_with_its_cause_and_remedy(
 
 BAD: list[tuple[str, Json, bytes, str]] = [
     ("German dates", csv(), HEADER + b"1,Anna,1,31.01.2024\n", "day is not a date; set formats if the values are not"),
-    ("decimal comma", csv(delimiter=";"), b"id;name;price;day\n1;Anna;1,5;\n", "set format.csv.decimal or thousands"),
+    ("decimal comma", csv(delimiter=";"), b"id;name;price;day\n1;Anna;1,5;\n", "set decimal or thousands"),
     ("enum", csv(), HEADER + b"1,Zoe,1,\n", "name is not one of Anna, Ben, Cid, Dora, Eva and 1 more"),
     ("Latin-1", csv(), HEADER + b"1,Zo\xeb,1,\n", "if the file has another encoding, set format.csv.encoding"),
     ("trailing", csv(), HEADER + b"1,Anna,1,,\n", "the row ends in 1 delimiter more than the header"),

@@ -11,8 +11,8 @@ from penstock.connectors.postgres import connection as connections
 from penstock.connectors.postgres.connection import Connection, Place
 from penstock.connectors.postgres.spec import PostgresSource
 from penstock.language.errors import InvalidSpec
+from penstock.worker.ports import chunks
 from penstock.worker.ports.source import Stream, StreamField
-from penstock.worker.rows import shaped
 
 _DIGITS = 38
 _PLAIN = {
@@ -138,7 +138,7 @@ def of_table(connection: Connection, table: Table) -> Relation:
     columns = _columns(connection, [(name, kind, modifier) for name, kind, modifier, _, _ in rows])
     for number, (_, _, _, readable, _) in enumerate(rows):
         if not readable:
-            columns[number] = Column(columns[number].name, f"{shaped.UNKNOWN}of a column without SELECT", "string")
+            columns[number] = Column(columns[number].name, f"{chunks.UNKNOWN}of a column without SELECT", "string")
     names = [sql.SQL("{} AS {}").format(sql.Identifier(row[0]), _position(number)) for number, row in enumerate(rows)]
     readable_names = [name for name, row in zip(names, rows, strict=True) if row[3]]
     inner = sql.SQL("(SELECT {} FROM {}) AS s").format(sql.SQL(", ").join(readable_names), table.identifier)

@@ -19,6 +19,8 @@ class NumberFormat:
 
 
 PLAIN_NUMBERS = NumberFormat()
+UNKNOWN = "UNKNOWN "
+"""Begins the type of a column that no field can be made of."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from penstock.worker.rows import expressions
 
 _TEXT = "VARCHAR"
+_NOTHING = '"NULL"'
+"""DuckDB's type of what is null in all rows of a file."""
 
 
 def shaped_field(number: int, field: SchemaField, origin: Origin, columns: Columns, where: str) -> ShapedField:
@@ -40,7 +42,7 @@ def shaped_field(number: int, field: SchemaField, origin: Origin, columns: Colum
             return _from_path(shaped, path, columns, where)
         numbers = numbers_of(field, columns)
         column = _from_column(shaped, columns.types[place], numbers, origin.written, where)
-        if columns.as_written and not columns.open and numbers == PLAIN_NUMBERS:
+        if columns.as_written and numbers == PLAIN_NUMBERS:
             column = replace(column, may_have_commas=lossless.is_number(field.type))
         return _with_exponents(column, numbers) if columns.open and field.type in ("int", "long") else column
     return _from_expression(shaped, origin.expression, places, columns, where)
@@ -68,7 +70,9 @@ def _from_column(shaped: ShapedField, source: str, numbers: NumberFormat, writte
         trim = bool(field.trim) and is_text
         reading = direct.Reading(read, column, always, bool(field.required), trim=trim, null_values=nulls)
         cast = cast.unless(shaped.direct_value)
-    return replace(shaped, source_sql=value, cast=cast, direct=reading, exact_is_value=exact_is_text)
+    return replace(
+        shaped, source_sql=value, cast=cast, direct=reading, exact_is_value=exact_is_text, is_text=source == _TEXT
+    )
 
 
 def _from_path(shaped: ShapedField, path: paths.Path, columns: Columns, where: str) -> ShapedField:
@@ -76,7 +80,8 @@ def _from_path(shaped: ShapedField, path: paths.Path, columns: Columns, where: s
     sql, source = _inside(path, columns, shaped.field, where)
     value = _trimmed_or_null(sql, source, shaped.field)
     numbers = _own_numbers(shaped.field, columns)
-    return replace(shaped, source_sql=value, cast=_cast(shaped, source, path.shown, where, numbers))
+    cast = _cast(shaped, source, path.shown, where, numbers)
+    return replace(shaped, source_sql=value, cast=cast, is_text=source == _TEXT)
 
 
 def _inside(path: paths.Path, columns: Columns, field: SchemaField, where: str) -> tuple[str, str]:
@@ -101,7 +106,7 @@ def _inside(path: paths.Path, columns: Columns, field: SchemaField, where: str) 
         except InvalidSpec:
             message = f"{where}: field {field.name} needs {path.shown}, which is not there: it is a {kind[:200]}."
             raise InvalidSpec(message, "WrongSpecification") from None
-    return sql, kind
+    return (f"CAST({sql} AS VARCHAR)", _TEXT) if kind == _NOTHING else (sql, kind)
 
 
 def _with_exponents(shaped: ShapedField, numbers: NumberFormat) -> ShapedField:
@@ -135,7 +140,15 @@ def _from_expression(
     computed = f"TRY(struct_pack(v := {sql}))"
     grown = expression.growth
     share = grown.total.share if grown.texts else 0
-    return replace(shaped, expression_sql=computed, source_sql=value, cast=cast, texts=grown.texts, share=share)
+    return replace(
+        shaped,
+        expression_sql=computed,
+        source_sql=value,
+        cast=cast,
+        texts=grown.texts,
+        share=share,
+        is_text=source == _TEXT,
+    )
 
 
 def _trimmed_or_null(value: str, source: str, field: SchemaField) -> str:

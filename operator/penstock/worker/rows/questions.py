@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from penstock.worker.ports.chunks import MASK
-from penstock.worker.rows import direct, engine, lossless, portions, rules
+from penstock.worker.rows import direct, engine, lossless, portions, rules, sourcenames
 from penstock.worker.rows import shaped as shaping
 from penstock.worker.rows.rowrules import RowQuestion
 from penstock.worker.rows.shaped import EXACT, Fault, Shape, ShapedField
@@ -204,4 +204,6 @@ def _shown(column: str, kind: str, has_exact: bool) -> str:
         return f"CASE WHEN isfinite({column}) THEN to_json({column}) ELSE to_json(CAST({column} AS VARCHAR)) END"
     if has_exact and (kind in lossless.MOMENTS or lossless.comes_as_text(kind)):
         return f"coalesce(json_extract_string({EXACT}, '{column}'), CAST({column} AS VARCHAR))"
+    if has_exact and sourcenames.is_nested(kind):
+        return f"coalesce(CAST(json_extract_string({EXACT}, '{column}') AS JSON), to_json({column}))"
     return column

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from penstock.api.fields import SchemaField
 from penstock.language import paths
 from penstock.language.errors import InvalidSpec
-from penstock.worker.ports.chunks import Columns
+from penstock.worker.ports.chunks import UNKNOWN, Columns
 from penstock.worker.rows import casting, engine, origins, portions, sourcenames
 from penstock.worker.rows.origins import Origin
-from penstock.worker.rows.shaped import UNKNOWN, Shape, ShapedField
+from penstock.worker.rows.shaped import Shape, ShapedField
 
 _TEXT = "VARCHAR"
 

@@ -15,9 +15,6 @@ from penstock.worker.rows.casts import Cast
 
 EXACT = "exact"
 """The column, beside a chunk's own, with the texts of its exact cells: a JSON object by column, null without any."""
-UNKNOWN = "UNKNOWN "
-"""Begins the type of a column that no field can be made of."""
-
 _WRITTEN = {
     "date": "2026-01-31",
     "timestamp": "2026-01-31 13:45:00",
@@ -27,7 +24,7 @@ _WRITTEN = {
 _NO_VALUE = ("na", "n/a", "#n/a", "null", "none", "nil", "nan", "-", "--", "?", "\\n", "unknown", "")
 """Texts that often mean that there is no value, in lower case."""
 _NULLS = "; if this means no value, add it to nullValues"
-_COMMAS = "; if numbers are written with commas, set format.csv.decimal or thousands"
+_COMMAS = "; if numbers are written with commas, set decimal or thousands"
 _ISO_DATE = r"^\s*\d{4}-\d{2}-\d{2}"
 
 
@@ -74,8 +71,10 @@ class ShapedField:
     """Characters that the Dataset's store cannot hold in a text."""
     longest: int | None = None
     """Bytes that the text can have at most, where the store cannot hold a longer one."""
+    is_text: bool = False
+    """Whether the source value is a text."""
     may_have_commas: bool = False
-    """Whether it is a number from a CSV file for which no other separators are set."""
+    """Whether it is a number in a text file for which no other separators are set."""
     masked: bool = False
     """Whether messages must not show the source value: a sensitive field is made from one of the same columns."""
 
@@ -158,7 +157,7 @@ def _exact_text(shaped: ShapedField) -> str:
 def _format_hint(shaped: ShapedField) -> str:
     """What to do about texts that are no dates as we write them; "" where `formats` are set, or for other types."""
     written = _WRITTEN.get(shaped.field.type)
-    if written is None or shaped.field.formats:
+    if written is None or shaped.field.formats or not shaped.is_text:
         return ""
     return f"; set formats if the values are not written {written}"
 
@@ -168,7 +167,7 @@ def _hints(shaped: ShapedField) -> str:
     text, sql = f"CAST({shaped.source} AS VARCHAR)", ""
     if hint := _format_hint(shaped):
         sql += f" || CASE WHEN regexp_matches({text}, {engine.text(_ISO_DATE)}) THEN '' ELSE {engine.text(hint)} END"
-    if shaped.field.type != "string" and not shaped.masked:
+    if shaped.field.type != "string" and shaped.is_text and not shaped.masked:
         words = ", ".join(engine.text(word) for word in _NO_VALUE)
         sql += f" || CASE WHEN lower(trim({text})) IN ({words}) THEN {engine.text(_NULLS)} ELSE '' END"
     return sql

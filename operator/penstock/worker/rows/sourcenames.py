@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from penstock.language import paths
 from penstock.language.errors import InvalidSpec
-from penstock.worker.ports.chunks import Columns
+from penstock.worker.ports.chunks import UNKNOWN, Columns
 
 _NOT_IN_NAMES = ",;\t|\0"
 """Delimiters of other files, and what UTF-16 has: a name with one of them is not suggested."""
@@ -15,11 +15,13 @@ _SHOWN, _LONGEST = 20, 60
 
 
 def leads_into(path: paths.Path, columns: Columns) -> bool:
-    """Whether the path begins with a column of lists, structures or maps."""
+    """Whether the path begins with a column of lists, structures or maps, or with one that cannot be read."""
     same, alike = places_of(columns.names)
     first = str(path.steps[0])
     places = same.get(first) or alike.get(first.lower(), [])
-    return path.root == "@" and any(is_nested(columns.types[place]) for place in places)
+    return path.root == "@" and any(
+        is_nested(columns.types[place]) or columns.types[place].startswith(UNKNOWN) for place in places
+    )
 
 
 def is_nested(kind: str) -> bool:

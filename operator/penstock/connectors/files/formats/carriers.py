@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from penstock.worker.ports.chunks import UNKNOWN
 from penstock.worker.rows import engine
 
 INT96 = "INT96"
@@ -48,8 +49,6 @@ class Carrier:
     twice: bool = False
 
 
-UNKNOWN = "UNKNOWN "
-"""Begins the source type of a column that no field can be made of."""
 WIDE_INTEGER = Carrier(f"{UNKNOWN}integer of 128 bits", lambda column: (column, {}))
 
 
@@ -62,7 +61,7 @@ def carrier(stored: pa.DataType, physical: str, logical: str) -> Carrier:  # noq
         return Carrier("TIMESTAMP", moments_of_96_bits, beside=True, twice=True)
     if types.is_null(stored):
         return Carrier("VARCHAR", lambda column: (pa.nulls(len(column), pa.string()), {}))
-    if _is_bytes(stored):
+    if is_bytes(stored):
         return _of_bytes(stored, logical)
     if types.is_decimal(stored):
         return _decimal(stored)
@@ -75,7 +74,7 @@ def carrier(stored: pa.DataType, physical: str, logical: str) -> Carrier:  # noq
         return Carrier(name, partial(_moments, stored), beside=True)
     if types.is_time(stored):
         return Carrier("TIME", partial(_times, stored), beside=True)
-    return Carrier(_PLAIN.get(stored) or _engine_name(stored), lambda column: (column, {}))
+    return Carrier(_PLAIN.get(stored) or engine_name(stored), lambda column: (column, {}))
 
 
 _PLAIN = {
@@ -94,7 +93,7 @@ _PLAIN = {
 
 
 @cache
-def _engine_name(stored: pa.DataType) -> str:
+def engine_name(stored: pa.DataType) -> str:
     """DuckDB's name of a list, a structure or the like."""
     empty = pa.table({"c": pa.array([], stored)})
     try:
@@ -109,7 +108,7 @@ def _engine_name(stored: pa.DataType) -> str:
     return str(rows[0][1]) if rows and pa.types.is_nested(stored) else f"{UNKNOWN}{stored}"
 
 
-def _is_bytes(stored: pa.DataType) -> bool:
+def is_bytes(stored: pa.DataType) -> bool:
     names = ("string", "large_string", "string_view", "binary", "large_binary", "binary_view")
     return str(stored) in names or pa.types.is_fixed_size_binary(stored)
 

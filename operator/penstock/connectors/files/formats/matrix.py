@@ -91,6 +91,9 @@ This table says how a column of a Parquet file becomes a field of a Dataset. No 
 - A file with a column of 128-bit integers, as polars writes them, is refused if a field uses the column.
 - Binary values are read as text if they are UTF-8. Dictionary and run-length encoding are decoded.
 - A list, map or struct can be used in an expression. So can every type that is not refused for all fields.
+- Values in lists, maps and structs are read like columns of the same type, also int96 and the Julian calendar. If one
+  of them cannot be read exactly, such as bytes that are not UTF-8, each row with this cell is bad if a field uses the
+  column.
 - Page checksums are verified if the file has them. A damaged or encrypted file is refused, and the message names it.
 - A row of more than 1 MiB is bad. To limit memory, a file with a page of more than 64 MiB or a footer of more than
   32 MiB is refused.

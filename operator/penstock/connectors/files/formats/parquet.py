@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from penstock.connectors.files.formats import carriers, copies, oldcalendar, pages
+from penstock.connectors.files.formats import carriers, copies, nestedcells, oldcalendar, pages
 from penstock.connectors.files.formats.block import SHOWN, BrokenLines, Work
 from penstock.connectors.files.formats.records import LONGEST
 from penstock.connectors.files.stores import Open, StoredFile
@@ -72,25 +72,33 @@ class ParquetFile:
         self._leaves = _leaves(self._fields)
         self._carriers = []
         for field, leaves in zip(self._fields, self._leaves, strict=True):
-            leaf = file.schema.column(leaves[0])
             if self._has_unread_types and any(_may_be_a_wide_integer(file.schema.column(each)) for each in leaves):
                 self._carriers.append(carriers.WIDE_INTEGER)
                 continue
-            self._carriers.append(self._carrier(field.type, leaf.physical_type, leaf.logical_type.type))
+            self._carriers.append(self._carrier(field.type, [file.schema.column(each) for each in leaves]))
         names = tuple(field.name for field in self._fields)
         self.columns = Columns(names, tuple(carrier.name for carrier in self._carriers), partial=True)
         self.rows = int(self._metadata.num_rows)
         self._encrypted = pages.encrypted_leaves(self._path, self._metadata.serialized_size)
 
-    def _carrier(self, stored: pa.DataType, physical: str, logical: str) -> carriers.Carrier:
-        """The column's carrier. What Spark wrote in the calendar of its old versions is moved first."""
+    def _carrier(self, stored: pa.DataType, leaves: Sequence[Any]) -> carriers.Carrier:
+        """The carrier of a column with these leaves."""
+        if nestedcells.is_leaf(stored):
+            return self._leaf(stored, leaves[0])[0]
+        return nestedcells.carrier(stored, lambda kind, number: self._leaf(kind, leaves[number]))
+
+    def _leaf(self, stored: pa.DataType, leaf: Any) -> nestedcells.Leaf:
+        """How a leaf is read. What Spark wrote in the calendar of its old versions is moved first."""
+        physical, logical = leaf.physical_type, leaf.logical_type.type
+        if leaf.converted_type == "INTERVAL":  # pyarrow has no logical type for it
+            logical = "INTERVAL"
         carrier = carriers.carrier(stored, physical, logical)
         metadata, int96 = self._metadata.metadata or {}, physical == carriers.INT96
         zoned = pa.types.is_timestamp(stored) and stored.tz is not None
         moment = pa.types.is_date(stored) or (pa.types.is_timestamp(stored) and (int96 or zoned))
         if not moment or not oldcalendar.applies(metadata, int96=int96):
-            return carrier
-        return replace(carrier, carry=oldcalendar.carried(carrier.carry, metadata, stored))
+            return carrier, nestedcells.must_be_carried(stored, physical)
+        return replace(carrier, carry=oldcalendar.carried(carrier.carry, metadata, stored)), True
 
     def close(self) -> None:
         """Remove the copy."""
