@@ -140,9 +140,20 @@ def test_the_rules_of_a_subscription_choose_rows_and_fields(session: Session) ->
     assert delivered["rows"] == 2
     [file] = session.fetch("orders", "partner").rglob("*.csv")
     assert file.read_text() == "ordered,country,price,customer\n2026-01-05,NO,19.90,ann\n2026-01-08,SE,75.00,dag\n"
-    conditions = {each["type"]: each for each in session.get("subscription", "orders-partner")["status"]["conditions"]}
-    assert conditions["AccessGranted"]["status"] == "True"
+    status = session.get("subscription", "orders-partner")["status"]
+    conditions = {each["type"]: each for each in status["conditions"]}
+    assert {kind: conditions[kind]["status"] for kind in ("AccessGranted", "WithinBudget")} == {
+        "AccessGranted": "True",
+        "WithinBudget": "True",
+    }
+    assert (status["phase"], status["spend"]["amount"], delivered["cost"]) == ("Active", "0.20", "0.20")
+    assert status["schema"][2] == {"name": "price", "type": "decimal(10,2)"}
     assert b"example.com" not in b"".join(each.read_bytes() for each in session.fetch("orders", "partner").rglob("*.*"))
+
+    session.kubectl("patch", "subscription", "orders-partner", "--type=merge", "-p", '{"spec": {"runNonce": "again"}}')
+    session.wait("subscription", "orders-partner", "WithinBudget=False")
+    status = session.get("subscription", "orders-partner")["status"]
+    assert (status["spend"]["amount"], len(status["deliveries"])) == ("0.20", 1)
 
     narrowed = '{"spec": {"access": {"fields": ["ordered", "country", "amount"]}}}'
     session.kubectl("patch", "dataset", "orders", "--type=merge", "-p", narrowed)

@@ -118,3 +118,40 @@ def test_a_wrong_filter_of_the_owner_delivers_nothing_and_is_not_shown_to_the_su
     pod.more = None
     owned = pod.work("m", kind="migrate")
     assert (owned.reason, "whom" in (owned.message or "")) == ("InvalidSpec", True)
+
+
+PRICE = {"access": {"pricePerThousand": {"amount": "100", "currency": "USD"}}}
+
+
+def test_a_budget_is_spent_once_and_nothing_is_delivered_beyond_it(tmp_path: Path) -> None:
+    pod = loaded(tmp_path)
+    pod.dataset = PRICE
+    rules = {"budget": {"amount": "0.50", "currency": "USD", "period": "yearly"}, "filter": "id <= 3"}
+    first = delivered(pod, "d1", {"csv": {}}, **rules)
+    assert (first.delivery.spend.cost, first.delivery.spend.spent) == ("0.30", "0.30")
+    with sqlite3.connect(pod.warehouse / "catalog.db") as database:  # as if the worker had died before the ledger knew
+        database.execute("UPDATE penstock_runs SET report = NULL WHERE run = 'd1'")
+        for table in ("deliveries", "charges"):
+            database.execute(f"DELETE FROM penstock_{table}")
+    assert delivered(pod, "d1", {"csv": {}}, **rules).delivery.spend.spent == "0.30"
+    assert delivered(pod, "d1", {"csv": {}}, **rules).delivery.spend.spent == "0.30"
+    before = [*pod.out.rglob("*")]
+    refused = delivered(pod, "d2", {"csv": {}}, **rules)
+    assert (refused.state, refused.reason, pod.code) == ("Failed", "BudgetExceeded", 2)
+    assert "3 rows cost 0.30 USD, and 0.20 of 0.50 are left until" in (refused.message or "")
+    assert [*pod.out.rglob("*")] == before
+    fewer = {**rules, "filter": "id <= 2"}
+    assert delivered(pod, "d3", {"csv": {}}, **fewer).delivery.spend.spent == "0.50"
+    with sqlite3.connect(pod.warehouse / "catalog.db") as database:
+        assert database.execute("SELECT run, amount FROM penstock_charges ORDER BY run").fetchall() == [
+            ("d1", "0.3"),
+            ("d3", "0.2"),
+        ]
+        database.execute("UPDATE penstock_charges SET moment = '2020-01-01T00:00:00Z'")
+    assert delivered(pod, "d4", {"csv": {}}, **rules).delivery.spend.spent == "0.30"
+
+
+def test_a_budget_without_a_price_is_refused(tmp_path: Path) -> None:
+    pod = loaded(tmp_path)
+    report = delivered(pod, "d1", {"csv": {}}, budget={"amount": "1", "currency": "USD", "period": "daily"})
+    assert (report.reason, "no access.pricePerThousand" in (report.message or "")) == ("InvalidSpec", True)

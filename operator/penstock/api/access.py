@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from penstock.api.budget import Price
 from penstock.language.model import Model
 from penstock.language.scalars import Expression, FieldName
 
@@ -26,5 +27,12 @@ class Access(Model):
             description="Only rows for which this SQL expression over the Dataset's fields is true can be delivered: "
             "country <> 'ZZ'. It may use fields that are not offered. It applies before the rules of the Subscription, "
             "so a Subscription can neither deliver nor count the other rows. docs/expressions.md lists what is allowed."
+        ),
+    ] = None
+    price_per_thousand: Annotated[
+        Price | None,
+        Field(
+            description="What a thousand delivered rows cost. Each delivery enters its cost in the ledger; Penstock "
+            "takes no payment. Default: nothing."
         ),
     ] = None

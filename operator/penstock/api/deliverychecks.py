@@ -52,11 +52,34 @@ def _used(subscription: SubscriptionSpec) -> Iterator[tuple[Path, str]]:
             yield ("spec", rule, "by", index), each
 
 
+def budget(subscription: SubscriptionSpec, dataset: DatasetSpec) -> Iterator[Finding]:
+    """A budget goes with a price in the same currency."""
+    given, price = subscription.budget, dataset.access.price_per_thousand if dataset.access is not None else None
+    name = subscription.dataset_ref.name
+    if given is not None and price is None:
+        message = f"Dataset {name} has no access.pricePerThousand, so its rows cost nothing; leave the budget out"
+        yield Finding(("spec", "budget"), message)
+    elif given is not None and price is not None and given.currency != price.currency:
+        message = f"the price of Dataset {name} is in {price.currency}, not in {given.currency}"
+        yield Finding(("spec", "budget", "currency"), message)
+
+
+def columns(subscription: SubscriptionSpec, dataset: DatasetSpec) -> list[tuple[str, str]]:
+    """Name and type of each column that is delivered, in order."""
+    fields = offered(dataset)
+    if not subscription.fields:
+        return [(field.name, field.type) for field in fields if not field.sensitive]
+    types = {field.name: field.type for field in fields}
+    chosen = [field for field in subscription.fields if field.exported is not False and field.name in types]
+    return [(field.as_ or field.name, types[field.name]) for field in chosen]
+
+
 def faults(subscription: SubscriptionSpec, dataset: DatasetSpec) -> Iterator[Finding]:
     """Everything that is wrong, each with its path in the object; expressions are not looked at."""
     if refused := [*denied(subscription, dataset)]:
         yield from refused
         return
+    yield from budget(subscription, dataset)
     fields = {field.name: field for field in dataset.schema_.fields}
     name = subscription.dataset_ref.name
     for index, field in enumerate(subscription.fields):

@@ -4,7 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from penstock.api.dataset import DestinationRef
+from penstock.api.budget import Budget, Spend
+from penstock.api.dataset import Column, DestinationRef
 from penstock.api.deliveryrules import Deduplication, FieldFilter, Frequency
 from penstock.api.pipeline import Run
 from penstock.api.receiving import OnRefusedRow, Settings
@@ -84,6 +85,13 @@ class SubscriptionSpec(Model):
     trigger: Annotated[Trigger | None, Field(description="Loads of Datasets that start a run. Default: none does.")] = (
         None
     )
+    budget: Annotated[
+        Budget | None,
+        Field(
+            description="The most that deliveries may cost in a period, by the Dataset's access.pricePerThousand. A "
+            "delivery that would exceed it delivers nothing and fails with BudgetExceeded."
+        ),
+    ] = None
     run_nonce: Annotated[
         Nonce,
         Field(
@@ -125,6 +133,9 @@ class Delivery(Model):
     ] = None
     bytes: Annotated[int, Field(description="Size of the files, or of the rows as they were sent, in bytes.")]
     files: Annotated[int | None, Field(description="How many files.")] = None
+    cost: Annotated[
+        str | None, Field(max_length=64, description="What it cost, where the Dataset has a price; in its currency.")
+    ] = None
     at: Annotated[Time, Field(description="When it could be read for the first time; RFC 3339.")]
 
 
@@ -133,6 +144,20 @@ class SubscriptionStatus(Model):
 
     observed_generation: Generation = -1
     conditions: Conditions = []
+    phase: Annotated[
+        Literal["Pending", "Active", "Cancelled"] | None,
+        Field(
+            description="Pending: it cannot deliver yet, because something is missing or its Dataset has no data. "
+            "Active: it delivers. Cancelled: it has suspend: true or is being deleted."
+        ),
+    ] = None
+    spend: Annotated[
+        Spend | None, Field(description="What was spent in the budget's period of the newest delivery.")
+    ] = None
+    schema_: Annotated[
+        list[Column],
+        Field(alias="schema", max_length=64, description="The columns that are delivered, at most 64."),
+    ] = []
     last_run: Annotated[Run | None, Field(description="The newest delivery run that began.")] = None
     runs: Annotated[list[Run], Field(max_length=50, description="The newest runs, newest first.")] = []
     deliveries: Annotated[list[Delivery], Field(max_length=20, description="The newest deliveries, newest first.")] = []

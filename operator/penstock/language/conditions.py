@@ -20,6 +20,7 @@ ConditionType = Literal[
     "Fresh",
     "LastRunSucceeded",
     "AccessGranted",
+    "WithinBudget",
 ]
 
 TYPES: Mapping[ConditionType, str] = {
@@ -34,6 +35,7 @@ TYPES: Mapping[ConditionType, str] = {
     "QualityOK": "The newest run had no more bad rows than `quality.maxBadRatio` allows.",
     "Fresh": "A run has loaded the Dataset, or found nothing new for it, within its `freshness`; absent without it.",
     "LastRunSucceeded": "The newest finished run succeeded.",
+    "WithinBudget": "The newest delivery cost no more than `budget` allows. Absent without a budget.",
     "AccessGranted": "The Dataset offers what the Subscription delivers and uses in its rules, by `access`.",
 }
 """Each condition with what makes it true, for the reference documentation."""
@@ -55,6 +57,7 @@ Reason = Literal[
     "TableConflict",
     "DeliveryConflict",
     "AccessDenied",
+    "BudgetExceeded",
     "AlreadyLoaded",
     "OrderTooLarge",
     "SchemaChanged",
@@ -99,6 +102,8 @@ REASONS: Mapping[Reason, str] = {
     "each other's deliveries. Choose another `settings.suffix` or `settings.table`, or another Destination.",
     "AccessDenied": "The Dataset does not offer what the Subscription asks for. The message names the rule of "
     "`access`. Leave it out, or ask the owner of the Dataset.",
+    "BudgetExceeded": "The delivery would have cost more than is left of `budget` in this period. Nothing was "
+    "delivered. Raise the budget, or wait for the next period.",
     "AlreadyLoaded": "Another Pipeline has loaded these files into this Dataset; their rows would be loaded twice. "
     "Set the `identity` that the message names, or read other files.",
     "OrderTooLarge": "The RunOrder of its runs does not fit into a ConfigMap. Use fewer fields, or use several "

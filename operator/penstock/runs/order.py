@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field
 
 from penstock.api.access import Access
+from penstock.api.budget import Budget
 from penstock.api.deliveryrules import Deduplication, Frequency
 from penstock.api.destination import DestinationConnector
 from penstock.api.fields import Schema
@@ -106,6 +107,9 @@ class DeliveryOrder(Model):
     filter: str | None = None
     deduplication: Deduplication | None = None
     frequency: Frequency | None = None
+    budget: Budget | None = None
+    time_zone: str | None = None
+    """Of the budget's period; None: UTC."""
 
 
 class PreviewOrder(Model):

@@ -108,6 +108,16 @@ class StreamReport(Model):
     files: int | None = None
 
 
+class SpendReport(Model):
+    """What a delivery cost; and where there is a budget, what was spent in its period with it."""
+
+    cost: str
+    currency: str
+    spent: str | None = None
+    since: str | None = None
+    until: str | None = None
+
+
 class DeliveryReport(Model):
     """A delivery that a receiver can read."""
 
@@ -121,6 +131,8 @@ class DeliveryReport(Model):
     """None for a table."""
     refused: int | None = None
     """Rows that were left out because the receiving system cannot store them."""
+    spend: SpendReport | None = None
+    """None where the Dataset has no price."""
     at: str
     earlier: bool = False
     """The same run had delivered before; nothing was written again."""

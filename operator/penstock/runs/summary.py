@@ -17,7 +17,7 @@ from penstock.language import lenient, times
 from penstock.language.model import Model
 from penstock.language.scalars import Word
 from penstock.runs.order import OrderKind
-from penstock.runs.report import Commit, Counts, DatasetReport, DeliveryReport, RunReport, StreamReport
+from penstock.runs.report import Commit, Counts, DatasetReport, DeliveryReport, RunReport, SpendReport, StreamReport
 
 VERSION = "penstock.dev/report-v2"
 LIMIT = 2048
@@ -55,6 +55,7 @@ class _Delivery(Model):
     bytes: int
     files: int | None = None
     refused: int | None = None
+    spend: SpendReport | None = None
     at: str
     earlier: bool = False
 

@@ -1,7 +1,7 @@
 """The ledger in SQL: what `ports.ledger.Ledger` says, over any Database, in the SQL that SQLite and PostgreSQL share.
 
 Tables: runs (plan and report of each run), inputs (what has been read), states (cursors by stream), leases (who may
-write, and the counters of load ids and input ids), deliveries, delivered keys.
+write, and the counters of load ids and input ids), deliveries, delivered keys, charges.
 """
 
 import json
@@ -15,6 +15,7 @@ from penstock.language.errors import NotYet
 from penstock.runs.report import Commit
 from penstock.worker.ports.ledger import (
     Attempt,
+    Charge,
     Claim,
     Cursor,
     Database,
@@ -57,6 +58,9 @@ TABLES = (
     """CREATE TABLE IF NOT EXISTS penstock_delivered_keys (
   subject TEXT NOT NULL, run TEXT NOT NULL, part BIGINT NOT NULL, fields TEXT NOT NULL, moment TEXT NOT NULL,
   content TEXT NOT NULL, PRIMARY KEY (subject, run, part))""",
+    """CREATE TABLE IF NOT EXISTS penstock_charges (
+  subject TEXT NOT NULL, run TEXT NOT NULL, moment TEXT NOT NULL, amount TEXT NOT NULL, currency TEXT NOT NULL,
+  PRIMARY KEY (subject, run))""",
 )
 
 
@@ -228,8 +232,18 @@ class SqlLedger:
             )
             return [str(row[0]) for row in cursor.fetchall()]
 
+    def charges(self, subject: str, since: str, until: str) -> list[Charge]:
+        """What the deliveries from one moment to before another have cost."""
+        with self.database.transaction() as cursor:
+            cursor.execute(
+                "SELECT moment, amount, currency FROM penstock_charges "
+                "WHERE subject = ? AND moment >= ? AND moment < ?",
+                (subject, since, until),
+            )
+            return [Charge(*row) for row in cursor.fetchall()]
+
     def delivered(self, claim: Claim, settlement: Settlement, delivery: Delivery) -> None:
-        """Enter a delivery and its keys, in a transaction of its own; forget the keys that have left their period."""
+        """Enter a delivery with its cost and keys in a transaction of its own; forget the keys whose period is over."""
         with self.database.transaction() as cursor:
             self.settle(cursor, claim, settlement)
             cursor.execute(
@@ -247,6 +261,17 @@ class SqlLedger:
                     delivery.at,
                 ),
             )
+            if delivery.charge is not None:
+                cursor.execute(
+                    "INSERT INTO penstock_charges (subject, run, moment, amount, currency) VALUES (?, ?, ?, ?, ?)",
+                    (
+                        claim.subject,
+                        claim.run,
+                        delivery.charge.moment,
+                        delivery.charge.amount,
+                        delivery.charge.currency,
+                    ),
+                )
             if delivery.keys is not None:
                 _enter_keys(cursor, claim, delivery.keys)
 

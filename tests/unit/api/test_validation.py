@@ -253,6 +253,27 @@ def test_one_table_is_of_one_subscription_or_dataset() -> None:
 
 
 @pytest.mark.parametrize(
+    ("access", "budget", "said"),
+    [
+        ("", '{amount: "1", currency: USD, period: daily}', "spec.budget: Dataset flights has no access.pricePer"),
+        (
+            "USD",
+            '{amount: "1", currency: EUR, period: daily}',
+            "spec.budget.currency: the price of Dataset flights is ",
+        ),
+        ("USD", '{amount: "-1", currency: USD, period: daily}', "spec.budget.amount: "),
+        ("USD", '{amount: "1", currency: usd, period: daily}', "spec.budget.currency: "),
+        ("USD", '{amount: "1", currency: USD, period: weekly}', "spec.budget.period: "),
+        ("USD", "{amount: 1.5, currency: USD, period: daily}", "spec.budget.amount: must be a string"),
+    ],
+)
+def test_a_budget_that_cannot_work_is_an_error(access: str, budget: str, said: str) -> None:
+    price = f'  access: {{pricePerThousand: {{amount: "1.50", currency: {access}}}}}\n' if access else ""
+    [error] = _errors(LAKE, OUTBOX, DATASET + price, f"{SUBSCRIPTION}  budget: {budget}\n")
+    assert said in error
+
+
+@pytest.mark.parametrize(
     ("offered", "rules", "said"),
     [
         ("[carier]", "", 'f.yaml:10: error: Dataset flights: spec.access.fields[0]: there is no field "carier"'),

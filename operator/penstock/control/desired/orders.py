@@ -119,6 +119,8 @@ def deliver(graph: Graph) -> RunOrder:
             filter=spec.filter,
             deduplication=spec.deduplication,
             frequency=spec.frequency,
+            budget=spec.budget,
+            time_zone=spec.time_zone if spec.budget is not None else None,
         ),
     )
 

@@ -60,13 +60,21 @@ def subscription(
     following = _next_scheduled(graph, now)
     words = "; ".join([_cadence_in_words(spec), *repeated(graph, runs).values()])
     succeeded = _last_run_succeeded(graph, seen, runs, handled, now)
+    ready, granted = (
+        verdicts.accepted(graph, trouble, words),
+        delivered.access_granted(graph, trouble, succeeded),
+    )
+    budget, period_end = delivered.within_budget(graph, runs, succeeded, now)
     status = SubscriptionStatus(
         observed_generation=graph.meta.generation,
         conditions=verdicts.published(
             graph,
-            [verdicts.accepted(graph, trouble, words), delivered.access_granted(graph, trouble, succeeded), succeeded],
+            [ready, granted, succeeded, *budget],
             now,
         ),
+        phase=delivered.phase(graph, ready, granted),
+        spend=delivered.spend(seen, before),
+        schema_=delivered.columns(graph) or before.schema_,
         last_run=_newest_begun(runs),
         runs=_kept(runs, 10),
         deliveries=_deliveries(seen, before),
@@ -75,7 +83,7 @@ def subscription(
         handled_requested_at=handled["requested"],
         handled_loads=loads.handled(graph, seen),
     )
-    return status, [following]
+    return status, [following, period_end]
 
 
 def _newest_begun(runs: list[Run]) -> Run | None:
@@ -363,7 +371,7 @@ def _dataset_state(name: str, report: DatasetReport | None, run: Observed) -> Pi
 
 def _deliveries(seen: Seen, before: SubscriptionStatus) -> list[Delivery]:
     by_run = {
-        run.run: Delivery(run=run.run, **run.report.delivery.model_dump(exclude={"earlier"}))
+        run.run: delivered.delivery(run.run, run.report.delivery)
         for run in seen.of("deliver")
         if run.report is not None and run.report.delivery is not None
     }

@@ -17,10 +17,10 @@ from penstock.language import periods, times, words
 from penstock.language.errors import InvalidSpec, NotYet
 from penstock.runs.order import DatasetOrder, DeliveryOrder, RunOrder
 from penstock.runs.report import DeliveryReport
-from penstock.worker import steps
+from penstock.worker import spending, steps
 from penstock.worker.connectors import Connectors
 from penstock.worker.pod import Pod
-from penstock.worker.ports.ledger import Attempt, Claim, DeliveredKeys, Delivery, KeyPeriod, Ledger, Settlement
+from penstock.worker.ports.ledger import Attempt, Charge, Claim, DeliveredKeys, Delivery, KeyPeriod, Ledger, Settlement
 from penstock.worker.ports.tablestore import Scan, TableStore
 from penstock.worker.ports.target import Batch, DeliveredColumn
 from penstock.worker.rows import delivery as rules
@@ -51,11 +51,17 @@ def deliver(order: RunOrder, pod: Pod, connectors: Connectors) -> tuple[Delivery
         basis = _basis(dataset, store, claim)
         steps.reached("snapshot recorded")
         columns = _columns(order.delivery, dataset)
+        account = spending.account(order, store.ledger, claim, basis.moment)
         selection = _selection(order, store, claim, basis, pod)
+        if account is not None:
+            account.require(selection.rows)
         batch = _batch(order, store.ledger, claim, basis, columns, selection.scan)
         delivered = connectors.target_of(order.delivery.destination, pod).deliver(batch)
         steps.reached("delivered")
-        _settle(store, claim, delivered, basis, selection.keys)
+        if account is not None:
+            delivered = delivered.model_copy(update={"spend": account.report(delivered.rows)})
+        charge = account.charge(delivered.rows) if account is not None else None
+        _settle(store, claim, delivered, basis.snapshot, selection.keys, charge)
         steps.reached("delivery settled")
         log.info("%s: %s delivered to %s", subject, words.count(delivered.rows, "row"), _place(delivered))
         if delivered.refused:
@@ -97,6 +103,7 @@ class _Selection:
     """The rows that pass the rules: what scans columns of them, and the keys that later deliveries need."""
 
     scan: Scanned
+    rows: int
     keys: DeliveredKeys | None = None
 
 
@@ -109,7 +116,7 @@ def _selection(order: RunOrder, store: TableStore, claim: Claim, basis: _Basis, 
 
     asked = rules.query(delivery, dataset, basis.moment)
     if asked is None:
-        return _Selection(whole)
+        return _Selection(whole, whole([dataset.schema_.fields[0].name]).total)
     period, remembered = _remembered(delivery, basis), None
     if period is not None:
         remembered = rules.unpacked(store.ledger.delivered_keys(claim.subject, period))
@@ -118,7 +125,7 @@ def _selection(order: RunOrder, store: TableStore, claim: Claim, basis: _Basis, 
     steps.reached("rows selected")
     log.info("%s pass the rules", words.count(selected.rows, "row"))  # how many there are, access.filter may hide
     keys = DeliveredKeys(period, times.text(basis.moment), rules.packed(selected.keys)) if period is not None else None
-    return _Selection(lambda columns: rules.taken(whole(columns), selected), keys)
+    return _Selection(lambda columns: rules.taken(whole(columns), selected), selected.rows, keys)
 
 
 def _remembered(delivery: DeliveryOrder, basis: _Basis) -> KeyPeriod | None:
@@ -168,7 +175,14 @@ def _columns(order: DeliveryOrder, dataset: DatasetOrder) -> tuple[DeliveredColu
     )
 
 
-def _settle(store: TableStore, claim: Claim, done: DeliveryReport, basis: _Basis, keys: DeliveredKeys | None) -> None:
+def _settle(
+    store: TableStore,
+    claim: Claim,
+    done: DeliveryReport,
+    snapshot: str,
+    keys: DeliveredKeys | None,
+    charge: Charge | None,
+) -> None:
     settlement = Settlement(done.model_dump_json(), loaded=done.rows, quarantined=0, committed_at=done.at)
-    delivery = Delivery(_place(done), basis.snapshot, done.rows, done.bytes, done.files or 0, done.at, keys)
+    delivery = Delivery(_place(done), snapshot, done.rows, done.bytes, done.files or 0, done.at, keys, charge)
     store.ledger.delivered(claim, settlement, delivery)

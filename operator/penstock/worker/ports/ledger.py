@@ -166,6 +166,15 @@ class DeliveredKeys:
 
 
 @dataclass(frozen=True)
+class Charge:
+    """What a delivery cost, as an exact decimal number, at a moment (RFC 3339)."""
+
+    moment: str
+    amount: str
+    currency: str
+
+
+@dataclass(frozen=True)
 class Delivery:
     """A delivery that was made. `at` is RFC 3339."""
 
@@ -177,6 +186,7 @@ class Delivery:
     files: int
     at: str
     keys: DeliveredKeys | None = None
+    charge: Charge | None = None
 
 
 class Ledger(Protocol):
@@ -220,8 +230,11 @@ class Ledger(Protocol):
     def delivered_keys(self, subject: str, period: KeyPeriod) -> list[str]:
         """The keys that earlier deliveries have left, as they were given, of the deliveries that count."""
 
+    def charges(self, subject: str, since: str, until: str) -> list[Charge]:
+        """What the deliveries from one moment to before another have cost."""
+
     def delivered(self, claim: Claim, settlement: Settlement, delivery: Delivery) -> None:
-        """Enter a delivery and its keys, in a transaction of its own; forget the keys that have left their period.
+        """Enter a delivery with its cost and keys in a transaction of its own; forget the keys whose period is over.
 
         Raises as `settle` does.
         """
