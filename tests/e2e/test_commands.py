@@ -1,9 +1,11 @@
 """What `kubectl get` and our own commands tell of objects in each state."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
@@ -135,6 +137,18 @@ def test_run_tells_what_it_waits_for_until_its_time_is_over(states: Session) -> 
     late = f"Error: Pipeline {states.namespace}/waits: not finished after 3 s, waiting: Source away is not reachable: "
     assert error.startswith(late)
     assert error.endswith("The request remains and is carried out as soon as possible")
+
+
+def test_plan_tells_what_becomes_of_the_data_in_the_cluster(states: Session, tmp_path: Path) -> None:
+    dataset = manifests.dataset(schema={"fields": manifests.FIELDS[:2]})
+    (tmp_path / "dataset.yaml").write_text(json.dumps(dataset))
+    code, text = _penstock(states, "plan", "-f", str(tmp_path))
+    assert code == 2
+    assert "column amount (double) is dropped: refused, because the table has 3 rows" in text
+    users = ", ".join(f"Pipeline {name}" for name in ("cities", "held", "lacks", "never", "off", "waits", "wrong"))
+    assert f"affected: {users}, Subscription late" in text
+    (tmp_path / "dataset.yaml").write_text(json.dumps(manifests.dataset()))
+    assert _penstock(states, "plan", "-f", str(tmp_path), "--fail-on", "changes") == (0, "1 unchanged")
 
 
 def test_an_object_is_named_alike_everywhere(states: Session) -> None:

@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "up": "Start a small Kubernetes with Penstock on this machine.",
     "infer": "Propose the manifests that load a Source.",
     "validate": "Check manifests without a cluster.",
+    "plan": "Show what manifests would change, and what would become of the data.",
     "get": "Show all Penstock objects, their state and how they are connected.",
     "run": "Run a Pipeline or a Subscription now.",
     "logs": "Show the log of the newest run of an object.",
