@@ -168,3 +168,15 @@ def test_a_column_with_a_name_of_its_own_is_read(name: str, tmp_path: Path) -> N
     pod = a_pod(tmp_path, field("v", "string", from_=f'"{name}"'))
     (pod.data / "a.csv").write_text(f"{name}\nx\n")
     assert pod.work().datasets[0].counts.loaded == 1
+
+
+def test_the_entry_of_a_refused_file_leaves_when_the_file_is_gone(tmp_path: Path) -> None:
+    pod = a_pod(tmp_path, *FIELDS)
+    (pod.data / "good.csv").write_bytes(GOOD)
+    (pod.data / "wrong.csv").write_bytes(b"<html></html>")
+    assert pod.work("r1").datasets[0].counts.refused == 1
+    (pod.data / "wrong.csv").unlink()
+    (pod.data / "good.csv").unlink()
+    report = pod.work("r2")
+    assert (report.state, len(pod.rows()), pod.bad()) == ("Succeeded", 2, [])
+    assert [entry.name for entry in pod.ledger.inputs("demo/things")] == ["file:///volumes/data/good.csv"]

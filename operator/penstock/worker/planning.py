@@ -33,6 +33,8 @@ class Plan(Model):
     """In the order of reading: of two rows with one key in an upsert, that of the later input is the later one."""
     state: Any = None
     """The stream's state after this run, where the Source knew it before reading."""
+    vanished: list[int] = []
+    """Ids of inputs that were refused and that the Source no longer has: their quarantine entries leave."""
 
 
 def check(dataset: DatasetOrder) -> None:
@@ -129,6 +131,17 @@ def check_first_by_cursor(
     raise InvalidSpec(message, "AlreadyLoaded")
 
 
+def vanished(offered: source.Plan, entries: Iterable[InputEntry]) -> list[int]:
+    """Ids of the refused inputs that a Source which lists all of its inputs no longer has; no row came from them.
+
+    `entries` are those of this identity and stream. Where there is a state, the Source does not list all.
+    """
+    if offered.state is not None:
+        return []
+    names = {each.name for each in offered.inputs}
+    return [entry.id for entry in entries if entry.state == "refused" and entry.name not in names]
+
+
 def leaving(
     plan: Plan, entries: Sequence[InputEntry], loader: tuple[str, str], refused: set[int], *, whole: bool = False
 ) -> list[int]:
@@ -138,18 +151,19 @@ def leaving(
     sync full; `refused` are ids of planned inputs that could not be read.
 
     In a replace all inputs leave, in a snapshot none. Otherwise a version that was read replaces all earlier ones. A
-    version that was refused replaces only earlier refused ones: the rows of a version that was loaded stay. In an
-    upsert with sync full, an input without a version is the same as the earlier one of that name.
+    version that was refused replaces only earlier refused ones: the rows of a version that was loaded stay. Refused
+    inputs that have vanished leave. In an upsert with sync full, an input without a version is the same as the earlier
+    one of that name.
     """
     if plan.mode == "replace":
         return [entry.id for entry in entries]
     if plan.mode == "snapshot":
         return []
     read = {each.name for each in plan.inputs if (each.version or whole) and each.id not in refused}
-    unread = {each.name for each in plan.inputs if each.id in refused}
+    unread, gone = {each.name for each in plan.inputs if each.id in refused}, frozenset(plan.vanished)
     return [
         entry.id
         for entry in entries
         if (entry.identity, entry.stream) == loader
-        and (entry.name in read or (entry.name in unread and entry.state == "refused"))
+        and (entry.name in read or entry.id in gone or (entry.name in unread and entry.state == "refused"))
     ]

@@ -83,3 +83,13 @@ def test_a_plan_survives_its_recording() -> None:
     plan = planning.make(APPEND, OFFERED.inputs, range(4, 7), {"cursor": 3})
     assert planning.Plan.model_validate_json(plan.model_dump_json()) == plan
     assert [each.id for each in plan.inputs] == [4, 5, 6]
+
+
+def test_a_refused_input_that_has_vanished_leaves() -> None:
+    """Rows of a file that is gone stay; an entry of a file that was never read does not. A listing must be whole."""
+    before = [entry(1, "a", "1"), entry(2, "b", "1", "refused"), entry(3, "c", "1", "refused")]
+    offered = source.Plan((source.Input("c", "1", ({},), 1),))
+    assert planning.vanished(offered, before) == [2]
+    assert planning.vanished(source.Plan((), state={"lsn": 1}), before) == []
+    plan = planning.make(APPEND, [], range(0), None).model_copy(update={"vanished": [2]})
+    assert planning.leaving(plan, before, ("n/p", "s"), set()) == [2]

@@ -414,6 +414,11 @@ class FilesSource(Located):
     @model_validator(mode="after")
     def _glob_goes_with_a_folder(self) -> Self:
         folder = self.url.endswith("/")
+        if "*" in self.url and self.scheme not in ("http", "https"):
+            beginning, _, _ = self.url.partition("*")
+            before = beginning[: beginning.rindex("/") + 1]
+            pattern = f"{self.url[len(before) :]}{self.glob or ('*' if folder else '')}"
+            raise ValueError(f'a url has no pattern; set url: {before} and glob: "{pattern}"')
         if self.glob is not None and not folder:
             raise ValueError("glob goes with a url that ends in /")
         if self.scheme in _BUCKETS and "/" not in self.url.partition("://")[2]:

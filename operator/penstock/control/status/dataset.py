@@ -39,7 +39,7 @@ def status(graph: Graph, seen: Seen, now: datetime, trouble: Problem | None) -> 
     current = migration is not None and wanted is not None and migration.order == due.target(graph, wanted)
     news = _news(graph, seen)
     conditions = [
-        _table_ready(graph, trouble, migration if current else None),
+        _table_ready(graph, trouble, migration if current else None, exists=before.table is not None),
         _schema_current(graph, migration if current else None),
         _quality(graph, news),
     ]
@@ -57,7 +57,7 @@ def status(graph: Graph, seen: Seen, now: datetime, trouble: Problem | None) -> 
     return status, [end if end is not None and end > now else None]
 
 
-def _table_ready(graph: Graph, trouble: Problem | None, migration: Inspection | None) -> Verdict:
+def _table_ready(graph: Graph, trouble: Problem | None, migration: Inspection | None, *, exists: bool) -> Verdict:
     if trouble is not None:
         return verdicts.false("Ready", trouble.reason, trouble.message)
     if migration is not None and migration.state == "Succeeded":
@@ -73,7 +73,8 @@ def _table_ready(graph: Graph, trouble: Problem | None, migration: Inspection | 
         why = words.without_subject(reachable.message, graph.destination.title)
         return verdicts.false("Ready", "Unreachable", f"{graph.destination.title} is not reachable: {why}")
     held_up = f": {migration.message}" if migration is not None and migration.message else ""
-    return verdicts.false("Ready", "Progressing", f"its table is being made{held_up}")
+    doing = "compared with the schema" if exists else "created"
+    return verdicts.false("Ready", "Progressing", f"its table is being {doing}{held_up}")
 
 
 def _schema_current(graph: Graph, migration: Inspection | None) -> Verdict:

@@ -159,7 +159,9 @@ def _plan(job: Load, claim: Claim, entries: list[InputEntry], listed: Listed) ->
         where = f"Source {job.source.name}: stream {job.stream}"
         chosen = planning.choose(job.dataset, offered, own, job.schema, where)
         ids = ledger.new_input_ids(claim, len(chosen))
-        recorded = ledger.record(claim, planning.make(job.dataset, chosen, ids, offered.state).model_dump_json())
+        made = planning.make(job.dataset, chosen, ids, offered.state)
+        gone = [] if job.cursor is not None else planning.vanished(offered, own)
+        recorded = ledger.record(claim, made.model_copy(update={"vanished": gone}).model_dump_json())
     plan = Plan.model_validate_json(recorded)
     planning.check_not_doubled(job.dataset, plan, entries, identity)
     if job.cursor is not None and job.state is None:

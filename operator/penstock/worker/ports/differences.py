@@ -118,9 +118,21 @@ def check(subject: str, table: str, differences: Sequence[Change], *, has_rows: 
     listed = "; ".join(change.sentence for change in breaking)
     raise InvalidSpec(
         f"{subject}: table {table} differs from the schema in ways that its rows may not fit: {listed}. Nothing was "
-        "changed. Restore the schema or the table, or make a new Dataset with another `table`.",
+        f"changed. {_renaming(differences)}Restore the schema or the table, or make a new Dataset with another "
+        "`table`.",
         "SchemaChanged",
     )
+
+
+def _renaming(differences: Sequence[Change]) -> str:
+    """What to do where a column may only have another name, as after a renaming that was taken back."""
+    gone = [change for change in differences if change.kind == "DropColumn"]
+    new = [change for change in differences if change.kind == "AddColumn"]
+    pairs = [(before.column, after.column) for before in gone for after in new if before.before == after.after]
+    if not pairs or len(gone) > 1 or len(new) > 1:
+        return ""
+    [(before, after)] = pairs
+    return f"If {after} is to be the name of the column {before}, set renamedFrom: {before} in the field {after}. "
 
 
 def require_none(subject: str, table: str, differences: Sequence[Change], *, has_rows: bool) -> None:

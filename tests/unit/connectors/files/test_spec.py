@@ -1,5 +1,6 @@
 """Which auth goes with which URL, and which settings."""
 
+import re
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from pydantic import ValidationError
 
 from penstock.api.destination import DestinationSpec
 from penstock.api.source import SourceSpec
+from penstock.connectors.files.spec import FilesSource
 
 KNOWN = "[sftp.example.com]:2222 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7cK6d5fOAxQN5wEBtrHVpvzhiWgNnPRLKOqAbBBD2k"
 URLS = {
@@ -122,3 +124,16 @@ def test_sftp_urls(url: str) -> None:
 def test_a_container_is_asked_with_a_login_or_at_an_account() -> None:
     with pytest.raises(ValidationError, match=r"needs auth\.azure, or the account in endpointUrl"):
         source("az")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("s3://b/*.csv", 'set url: s3://b/ and glob: "*.csv"'),
+        ("gs://b/a/**/x.csv", 'set url: gs://b/a/ and glob: "**/x.csv"'),
+        ("sftp://h/in/*/", 'set url: sftp://h/in/ and glob: "*/*"'),
+    ],
+)
+def test_a_pattern_in_a_url_is_refused_with_the_glob_to_set(url: str, said: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(said)):
+        FilesSource.model_validate({"url": url, "format": {"csv": {}}})

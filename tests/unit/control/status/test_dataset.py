@@ -49,6 +49,14 @@ def test_a_dataset_is_ready_when_its_table_is_there(run: Any, ready: tuple[str, 
     assert _condition(stage, "Ready", _migrated(stage, **run))[:2] == ready
 
 
+def test_a_table_that_exists_is_compared_and_not_created() -> None:
+    stage = scene.quickstart()
+    running = _migrated(stage, state="Running")
+    assert _condition(stage, "Ready", running)[2] == "its table is being created"
+    stage.cluster.change(Ref("Dataset", "default", "cities"), {"status": {"table": "main.cities"}})
+    assert _condition(stage, "Ready", running)[2] == "its table is being compared with the schema"
+
+
 def test_a_dataset_waits_for_a_lake_that_does_not_answer() -> None:
     stage = scene.quickstart()
     down = {
