@@ -8,6 +8,7 @@ from connectors.contract.adapters import Json
 from connectors.test_stores import Adapter, bench, every
 from penstock.language.errors import InvalidSpec, NotYet
 from penstock.runs.order import DatasetOrder
+from penstock.worker.jobs import applied
 from penstock.worker.ports.ledger import Attempt
 from penstock.worker.ports.tablestore import INPUT_ID, LINEAGE, Standing, TableStore
 from worker.pods import field
@@ -79,6 +80,24 @@ def test_other_changes_of_a_table_with_rows_change_nothing(
             store.alter(changed, claim)
         assert refused.value.reason == "SchemaChanged"
         assert (store.changes(changed), store.changes(there.dataset()), there.ids()) == (differ, [], [1])
+
+
+@every
+def test_the_schema_that_was_applied_last_is_kept(adapter: Adapter, tmp_path: Path) -> None:
+    """Loads go by it while the table cannot take another one, whichever store keeps it."""
+    with bench(adapter, tmp_path) as there:
+        there.load("r1", {"a": [1]})
+        dataset, store = there.dataset(), there.store()
+        refused = there.dataset(field("id", "string", required=True))
+        with store.claim(dataset, Attempt("r2", "worker")) as claim:
+            with pytest.raises(InvalidSpec):
+                applied.ensured(store, claim, refused)  # nothing is recorded yet
+            assert applied.ensured(store, claim, dataset) is dataset
+            before = applied.ensured(store, claim, refused)
+            assert (before.schema_, before.write_mode) == (dataset.schema_, dataset.write_mode)
+        applied.record_first(store, refused)
+        with store.claim(dataset, Attempt("r3", "worker")) as claim:
+            assert applied.ensured(store, claim, refused).schema_ == dataset.schema_
 
 
 def _standing(store: TableStore, dataset: DatasetOrder) -> Standing:

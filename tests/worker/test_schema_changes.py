@@ -102,6 +102,42 @@ def test_a_change_that_is_not_safe_changes_nothing_and_says_which_it_is(tmp_path
     assert pod.work("r2", kind="ingest").datasets[0].counts.loaded == 1
 
 
+def test_a_refused_change_does_not_stop_loads_which_go_by_the_schema_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Write mode and rules of the schema before go with it: a rule of the new one names a field that is not there."""
+    pod = loaded(tmp_path)
+    before = pod.fields
+    pod.fields = [field("id", "int", required=True), field("word", "long"), field("size", "int", required=True)]
+    pod.dataset["quality"] = {"maxBadRatio": "50%", "rules": [{"name": "large", "expression": "size > 3"}]}
+    assert pod.work("m1", kind="migrate").reason == "SchemaChanged"
+    (pod.data / "c.csv").write_text("id,word,price\n5,w,1\nsix,w,1\n")
+    report = pod.work("r2", kind="ingest")
+    assert (report.state, report.datasets[0].counts.loaded) == ("Succeeded", 1)
+    assert "word is string there and long here" in caplog.text
+    assert "goes by the schema before" in caplog.text
+    assert sorted((row["id"], row["word"]) for row in pod.rows()) == [(1, "x"), (2, "y"), (3, "z"), (5, "w")]
+    assert [row["message"] for row in pod.bad()] == ['id: "six" is not an int']
+    changed(pod)  # a schema that the table can take
+    pod.dataset["quality"] = {"maxBadRatio": "50%"}
+    pod.work("m2", kind="migrate")
+    (pod.data / "d.csv").write_text("id,word,price,added\n7,v,1,2026-01-02\n")
+    assert pod.work("r3", kind="ingest").datasets[0].counts.loaded == 1
+    pod.fields = before  # now this is the one that is refused
+    (pod.data / "e.csv").write_text("id,word,price,added\n8,u,1,2026-01-02\n")
+    assert pod.work("r4", kind="ingest").datasets[0].counts.loaded == 1
+    assert {row["id"]: (row["text"], str(row["added"])) for row in pod.rows()}[8] == ("u", "2026-01-02")
+
+
+def test_a_table_that_is_as_no_schema_says_stops_loads(tmp_path: Path) -> None:
+    pod = loaded(tmp_path)
+    with pod.table().update_schema(allow_incompatible_changes=True) as update:
+        update.delete_column("price")
+    pod.fields = [field("id", "string", required=True)]
+    (pod.data / "c.csv").write_text("id,word,price\n5,w,1\n")
+    assert pod.work("r2", kind="ingest").reason in ("SchemaChanged", "DatasetNotReady")
+
+
 def test_a_load_before_the_migration_waits_for_it(tmp_path: Path) -> None:
     pod = loaded(tmp_path)
     changed(pod)

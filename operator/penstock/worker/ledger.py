@@ -2,6 +2,7 @@
 
 Tables: runs (plan and report of each run), inputs (what has been read), states (cursors by stream), leases (who may
 write, and the counters of load ids and input ids), deliveries, delivered keys, charges.
+write, and the counters of load ids and input ids), deliveries, delivered keys, schemas (as applied last).
 """
 
 import json
@@ -61,6 +62,7 @@ TABLES = (
     """CREATE TABLE IF NOT EXISTS penstock_charges (
   subject TEXT NOT NULL, run TEXT NOT NULL, moment TEXT NOT NULL, amount TEXT NOT NULL, currency TEXT NOT NULL,
   PRIMARY KEY (subject, run))""",
+    """CREATE TABLE IF NOT EXISTS penstock_schemas (subject TEXT NOT NULL PRIMARY KEY, applied TEXT NOT NULL)""",
 )
 
 
@@ -222,6 +224,23 @@ class SqlLedger:
         _move_state(cursor, claim, settlement)
         _remove_inputs(cursor, claim, settlement)
         _enter_inputs(cursor, claim, settlement)
+
+    def applied_schema(self, subject: str) -> str | None:
+        """The schema that was recorded last, as it was given; None before the first."""
+        with self.database.transaction() as cursor:
+            cursor.execute("SELECT applied FROM penstock_schemas WHERE subject = ?", (subject,))
+            row = cursor.fetchone()
+        return None if row is None else str(row[0])
+
+    def record_schema(self, subject: str, applied: str, *, replace: bool) -> None:
+        """Record the schema that the subject's table has; without `replace` only where none is recorded."""
+        with self.database.transaction() as cursor:
+            if replace:
+                cursor.execute("DELETE FROM penstock_schemas WHERE subject = ?", (subject,))
+            cursor.execute(
+                "INSERT INTO penstock_schemas (subject, applied) VALUES (?, ?) ON CONFLICT (subject) DO NOTHING",
+                (subject, applied),
+            )
 
     def delivered_keys(self, subject: str, period: KeyPeriod) -> list[str]:
         """The keys that earlier deliveries have left, as they were given, of the deliveries that count."""

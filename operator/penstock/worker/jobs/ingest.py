@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from penstock.language.errors import InvalidSpec
@@ -10,6 +10,7 @@ from penstock.runs.order import DatasetOrder, RunOrder, SourceOrder
 from penstock.runs.report import DatasetReport
 from penstock.worker import planning, report, steps
 from penstock.worker.connectors import Connectors
+from penstock.worker.jobs import applied
 from penstock.worker.planning import Plan
 from penstock.worker.pod import Pod
 from penstock.worker.ports import cursors
@@ -114,7 +115,7 @@ def load(job: Load, progress: Progress = Progress()) -> DatasetReport:
         steps.reached("claimed")
         if claim.report is not None:  # committed before: the same report, marked as earlier
             return report.complete(claim, job.store, job.dataset, report.earlier(claim))
-        job.store.ensure(job.dataset)
+        job = replace(job, dataset=applied.ensured(job.store, claim, job.dataset))
         job.store.describe(job.dataset, claim)
         job.store.sweep(claim, job.dataset)  # what killed attempts of this run left behind
         entries = job.store.ledger.inputs(claim.subject)

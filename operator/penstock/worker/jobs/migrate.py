@@ -7,6 +7,7 @@ from penstock.runs.order import DatasetOrder, RunOrder
 from penstock.runs.report import DatasetReport
 from penstock.worker import report
 from penstock.worker.connectors import Connectors
+from penstock.worker.jobs import applied
 from penstock.worker.pod import Pod
 from penstock.worker.ports.ledger import Attempt
 from penstock.worker.ports.tablestore import TableStore
@@ -41,6 +42,7 @@ def _migrate(order: RunOrder, dataset: DatasetOrder, pod: Pod, connectors: Conne
     if store.changes(dataset):
         _alter(order, dataset, store, pod)
     store.ensure(dataset)
+    applied.record_first(store, dataset)
     _describe(order, dataset, store, pod)
     entry = report.standing(store, dataset, DatasetReport(name=dataset.owner.name, state="Ready"))
     log.info("%s: table %s is ready", dataset.owner.name, entry.table)

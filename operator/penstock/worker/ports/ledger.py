@@ -217,6 +217,15 @@ class Ledger(Protocol):
     def state(self, subject: str, identity: str, stream: str) -> Json:
         """The state that the last commit of this stream left, None before the first."""
 
+    def applied_schema(self, subject: str) -> str | None:
+        """The schema that was recorded last, as it was given; None before the first."""
+
+    def record_schema(self, subject: str, applied: str, *, replace: bool) -> None:
+        """Record the schema that the subject's table has; without `replace` only where none is recorded.
+
+        With `replace`, the subject's lease must be held.
+        """
+
     def tail(self, subject: str, length: int = 3) -> list[Commit]:
         """The newest commits that loaded rows, newest first."""
 

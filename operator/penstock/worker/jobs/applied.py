@@ -1,0 +1,68 @@
+"""The schema that a Dataset's runs go by: its own, or the one applied last, while the table cannot take the new one.
+
+A change of a schema that its table's rows may not fit is refused by the migration. It must not stop the Pipelines that
+load the table. So the ledger keeps the schema that was applied last, with the write mode and the rules that go with it.
+"""
+
+import json
+import logging
+
+from penstock.api.fields import Schema
+from penstock.api.quality import RowRule
+from penstock.language import lenient
+from penstock.language.errors import InvalidSpec
+from penstock.language.model import Model
+from penstock.language.traits import WriteMode
+from penstock.runs.order import DatasetOrder
+from penstock.worker.ports.ledger import Claim
+from penstock.worker.ports.tablestore import TableStore
+
+log = logging.getLogger(__name__)
+
+
+class Applied(Model):
+    """What the ledger keeps: all of a Dataset that depends on the columns of its table."""
+
+    schema_: Schema
+    write_mode: WriteMode
+    rules: list[RowRule] | None = None
+
+
+def record_first(store: TableStore, dataset: DatasetOrder) -> None:
+    """Record the Dataset's schema where none is recorded: the table is as it says."""
+    store.ledger.record_schema(dataset.owner.marker, _text(dataset), replace=False)
+
+
+def ensured(store: TableStore, claim: Claim, dataset: DatasetOrder) -> DatasetOrder:
+    """The Dataset as its table is: with its own schema, or else with the one that was applied last.
+
+    The table is created where it is missing. Raises as `TableStore.ensure` where it is as neither of them says.
+    """
+    recorded = store.ledger.applied_schema(claim.subject)
+    try:
+        store.ensure(dataset)
+    except InvalidSpec as refused:
+        before = None if recorded is None else _before(dataset, recorded)
+        if refused.reason != "SchemaChanged" or before is None:
+            raise
+        store.ensure(before)
+        log.warning("%s This run goes by the schema before.", refused.message)
+        return before
+    if recorded != _text(dataset):
+        store.ledger.record_schema(claim.subject, _text(dataset), replace=True)
+    return dataset
+
+
+def _text(dataset: DatasetOrder) -> str:
+    applied = Applied(schema_=dataset.schema_, write_mode=dataset.write_mode, rules=dataset.quality.rules)
+    return applied.model_dump_json(by_alias=True, exclude_none=True)
+
+
+def _before(dataset: DatasetOrder, recorded: str) -> DatasetOrder | None:
+    """The Dataset with what was recorded; None where that cannot be read."""
+    try:
+        applied = lenient.read(Applied, json.loads(recorded))
+    except ValueError:  # of another version
+        return None
+    quality = dataset.quality.model_copy(update={"rules": applied.rules})
+    return dataset.model_copy(update={"schema_": applied.schema_, "write_mode": applied.write_mode, "quality": quality})
