@@ -1,8 +1,8 @@
 """The ledger in SQL: what `ports.ledger.Ledger` says, over any Database, in the SQL that SQLite and PostgreSQL share.
 
 Tables: runs (plan and report of each run), inputs (what has been read), states (cursors by stream), leases (who may
-write, and the counters of load ids and input ids), deliveries, delivered keys, charges.
-write, and the counters of load ids and input ids), deliveries, delivered keys, schemas (as applied last).
+write, and the counters of load ids and input ids), deliveries, delivered keys, charges,
+schemas (as applied last).
 """
 
 import json
