@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from connectors.contract.increments import read
 from penstock.connectors.duckdb.source import DuckdbSource
 from penstock.language.errors import InvalidSpec, NotYet
 from penstock.runs.order import SourceOrder
@@ -401,3 +402,45 @@ def test_a_long_query_ends_when_the_run_is_stopped(file: Path) -> None:
     finally:
         timer.cancel()
         signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize(
+    ("declared", "first", "later", "back"),
+    [
+        ("UBIGINT", "18446744073709551613", "18446744073709551614", "5"),
+        ("HUGEINT", "'170141183460469231731687303715884105726'", "'170141183460469231731687303715884105727'", "5"),
+        ("DECIMAL(38,10)", "'0.0000000001'", "'0.0000000002'", "5"),
+        ("DATE", "'2026-01-31'", "'2026-02-01'", "2d"),
+        ("TIMESTAMP", "'2026-01-31 10:00:00.000001'", "'2026-01-31 10:00:00.000002'", "1h"),
+        ("TIMESTAMP_NS", "'2026-01-31 10:00:00.000000001'", "'2026-01-31 10:00:00.000000002'", "1h"),
+        ("TIMESTAMPTZ", "'2026-01-31 10:00:00.000001+01'", "'2026-01-31 09:00:00.000002+00'", "1h"),
+        ("VARCHAR", "'it''s'", "'it''t'", None),
+    ],
+)
+def test_each_type_of_cursor_is_compared_exactly(
+    file: Path, declared: str, first: str, later: str, back: str | None
+) -> None:
+    _fill(file, f"CREATE TABLE t (id INTEGER PRIMARY KEY, changed {declared})")
+    _fill(file, f"INSERT INTO t VALUES (1, {first}), (2, NULL)")
+    begun = read(_source(file), "t", "changed")
+    assert (begun.ids, begun.ignored) == ([1], 1)
+    _fill(file, f"INSERT INTO t VALUES (3, {later}), (4, {first})")
+    assert read(_source(file), "t", "changed", begun.state).ids == [4, 3]
+    if back is not None:
+        merged = read(_source(file), "t", "changed", begun.state, append=False, lookback=back)
+        assert merged.ids[0] == 2
+        assert sorted(merged.ids) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("declared", "odd"), [("DATE", "'infinity'"), ("TIMESTAMPTZ", "'-infinity'")])
+def test_infinity_moves_no_mark(file: Path, declared: str, odd: str) -> None:
+    _fill(file, f"CREATE TABLE t (id INTEGER PRIMARY KEY, changed {declared}); INSERT INTO t VALUES (1, {odd})")
+    _fill(file, "INSERT INTO t VALUES (2, '2026-01-01')")
+    assert read(_source(file), "t", "changed").ids == [2]
+
+
+@pytest.mark.parametrize("declared", ["DOUBLE", "UUID", "INTEGER[]", "ENUM('a')", "BLOB"])
+def test_what_cannot_be_compared_is_no_cursor(file: Path, declared: str) -> None:
+    _fill(file, f"CREATE TABLE t (id INTEGER PRIMARY KEY, changed {declared})")
+    with pytest.raises(InvalidSpec, match="cannot be a cursor"):
+        read(_source(file), "t", "changed")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from connectors.contract.increments import read
 from penstock.connectors.mysql.source import MysqlSource
 from penstock.language.errors import InvalidSpec, NotYet, PenstockError
 from penstock.runs import places
@@ -210,3 +211,55 @@ def test_a_connection_that_is_cut_is_tried_again(shop: Shop) -> None:
             with pytest.raises(NotYet) as failed:
                 list(works)
     assert failed.value.reason == "Unreachable"
+
+
+@pytest.mark.parametrize(
+    ("declared", "first", "later", "delay"),
+    [
+        ("BIGINT UNSIGNED", "18446744073709551614", "18446744073709551615", None),
+        ("DECIMAL(65,30)", "'1.000000000000000000000000000001'", "'1.000000000000000000000000000002'", None),
+        ("DATE", "'2026-01-31'", "'2026-02-01'", "0s"),
+        ("DATETIME(6)", "'2026-01-31 10:00:00.000001'", "'2026-01-31 10:00:00.000002'", "0s"),
+        ("TIMESTAMP(3) NULL", "'2026-01-31 10:00:00.001'", "'2026-01-31 10:00:00.002'", "0s"),
+        ("VARCHAR(20) CHARACTER SET latin1", "'it''s'", "'it''t'", None),
+    ],
+)
+def test_each_type_of_cursor_is_compared_exactly(
+    shop: Shop, declared: str, first: str, later: str, delay: str | None
+) -> None:
+    name = shop.server.database(f"cursor_{abs(hash(declared))}", f"CREATE TABLE t (id INT PRIMARY KEY, at {declared})")
+    source, insert = shop.source(name), "INSERT INTO t VALUES"
+    shop.server.execute(f"{insert} (1, {first}), (2, NULL)", database=name)
+    begun = read(source, "t", "at", delay=delay)
+    assert (begun.ids, begun.ignored) == ([1], 1)
+    shop.server.execute(f"{insert} (3, {later}), (4, {first})", database=name)
+    assert read(source, "t", "at", begun.state, delay=delay).ids == [4, 3]
+    assert sorted(read(source, "t", "at", begun.state, append=False, delay=delay).ids) == [1, 2, 3, 4]
+
+
+def test_days_that_do_not_exist_move_no_mark(shop: Shop) -> None:
+    table, lax = "CREATE TABLE t (id INT PRIMARY KEY, at DATE)", "SET sql_mode = 'ALLOW_INVALID_DATES'"
+    rows_ = "INSERT INTO t VALUES (1, '2026-01-31'), (2, '0000-00-00'), (3, '2026-01-00'), (4, '2025-02-31')"
+    name = shop.server.database("odd_days", table, lax, rows_)
+    begun = read(shop.source(name), "t", "at", delay="0s")
+    assert (begun.ids, begun.ignored) == ([1], 3)
+
+
+def test_dates_and_times_need_a_delay_and_keep_to_it(shop: Shop) -> None:
+    table = "CREATE TABLE t (id INT PRIMARY KEY, at DATETIME(6), utc TIMESTAMP(6) NULL)"
+    rows_ = "INSERT INTO t VALUES (1, NOW(6) - INTERVAL 11 MINUTE, NOW(6) - INTERVAL 11 MINUTE), (2, NOW(6), NOW(6))"
+    name = shop.server.database("late", table, "SET time_zone = DEFAULT", rows_)
+    for column in ("at", "utc"):
+        with pytest.raises(InvalidSpec, match="Set `delay`"):
+            read(shop.source(name), "t", column)
+        assert read(shop.source(name), "t", column, delay="10m").ids == [1]
+        assert read(shop.source(name), "t", column, delay="10m", append=False).ids == [1]
+        assert read(shop.source(name), "t", column, delay="0s").ids == [1, 2]
+
+
+@pytest.mark.parametrize("declared", ["DOUBLE", "ENUM('b','a')", "SET('a')", "BLOB", "VARBINARY(9)", "TIME"])
+def test_what_cannot_be_compared_is_no_cursor(shop: Shop, declared: str) -> None:
+    table = f"CREATE TABLE t (id INT PRIMARY KEY, at {declared})"
+    name = shop.server.database(f"odd_cursor_{abs(hash(declared))}", table)
+    with pytest.raises(InvalidSpec, match="cannot be a cursor"):
+        read(shop.source(name), "t", "at")

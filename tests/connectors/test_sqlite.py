@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from connectors.contract.increments import read
 from penstock.connectors.sqlite import cells
 from penstock.connectors.sqlite.source import SqliteSource
 from penstock.language.errors import InvalidSpec, NotYet
@@ -193,3 +194,44 @@ def test_many_rows_come_in_chunks(file: Path) -> None:
     assert len(chunks) > 2
     assert sum(chunk.read for chunk in chunks) == 250_000
     assert [chunk.lines_of([0])[0] for chunk in chunks[:2]] == [1, 1 + chunks[0].read]
+
+
+@pytest.mark.parametrize(
+    ("declared", "first", "later", "odd"),
+    [
+        ("INTEGER", "9007199254740993", "9007199254740994", "'text'"),
+        ("TEXT", "'2026-01-31'", "'2026-02-01'", "x'00'"),
+        ("TEXT", "'it''s'", "'it''t'", "'z' || char(0)"),
+        ("DATETIME", "'2026-01-31'", "'2026-02-01'", "7"),
+    ],
+)
+def test_a_cursor_compares_values_of_one_type(file: Path, declared: str, first: str, later: str, odd: str) -> None:
+    table = f"CREATE TABLE t (id TEXT PRIMARY KEY, at {declared})"
+    _fill(file, f"{table}; INSERT INTO t VALUES ('a', {first}), ('b', {odd}), ('c', NULL)")
+    begun = read(_source(file), "t", "at")
+    assert (begun.ids, begun.ignored) == (["a"], 2)
+    _fill(file, f"INSERT INTO t VALUES ('d', {later}), ('e', {first}), ('f', {odd})")
+    rest = read(_source(file), "t", "at", begun.state)
+    assert (rest.ids, rest.ignored) == (["e", "d"], 3)
+    merged = read(_source(file), "t", "at", begun.state, append=False)
+    assert sorted(merged.ids) == ["a", "b", "c", "d", "e", "f"]
+
+
+@pytest.mark.parametrize(("declared", "value"), [("REAL", "1.5"), ("BLOB", "x'00'"), ("NUMERIC", "1.5")])
+def test_what_cannot_be_compared_exactly_is_no_cursor(file: Path, declared: str, value: str) -> None:
+    _fill(file, f"CREATE TABLE t (id INTEGER PRIMARY KEY, at {declared}); INSERT INTO t VALUES (1, {value})")
+    with pytest.raises(InvalidSpec, match="cannot be a cursor"):
+        read(_source(file), "t", "at")
+
+
+def test_a_query_is_read_by_a_cursor_too(file: Path) -> None:
+    _fill(file, "CREATE TABLE t (id INTEGER, at INTEGER); INSERT INTO t VALUES (1, 5), (2, 6)")
+    source = _source(file, queries=[{"name": "q", "sql": "SELECT id, at * 10 AS at FROM t;"}])
+    with pytest.raises(InvalidSpec, match="no primary key"):
+        read(source, "q", "at")
+    begun = read(source, "q", "at", delay="0s")
+    _fill(file, "INSERT INTO t VALUES (3, 7)")
+    assert (begun.ids, read(source, "q", "at", begun.state, delay="0s").ids) == (["1", "2"], ["3"])
+    other = _source(file, queries=[{"name": "q", "sql": "SELECT id, at FROM t"}])
+    with pytest.raises(InvalidSpec, match="another table or query"):
+        read(other, "q", "at", begun.state, delay="0s")

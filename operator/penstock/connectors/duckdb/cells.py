@@ -95,10 +95,14 @@ class Relation:
     key: tuple[int, ...] = ()
     query: bool = False
 
-    def reading(self, wanted: Sequence[int]) -> "Reading":
-        """How the columns at these positions are read."""
-        # positions, not names: two columns of a query may have one name
+    @property
+    def source(self) -> str:
+        """What stands after FROM, with the columns x0, x1, …: two columns of a query may have one name."""
         numbered = ", ".join(f"x{number}" for number in range(len(self.columns)))
+        return f"(\n{self.sql}\n) AS source ({numbered})"
+
+    def reading(self, wanted: Sequence[int], clauses: str = "") -> "Reading":
+        """How the columns at these positions are read; `clauses` follow what stands after FROM."""
         values, misfits = [], []
         for number, position in enumerate(wanted):
             column, x = self.columns[position], f"x{position}"
@@ -108,7 +112,7 @@ class Relation:
         key = ", ".join(f"CAST(x{position} AS VARCHAR)" for position in self.key)
         keys = [f"concat_ws(', ', {key}) AS key"] if self.key else []
         listed = ", ".join([*values, *misfits, *keys]) or "1 AS none"
-        return Reading(f"SELECT {listed} FROM (\n{self.sql}\n) AS source ({numbered})", len(wanted))
+        return Reading(f"SELECT {listed} FROM {self.source} {clauses}", len(wanted))
 
 
 @dataclass(frozen=True)

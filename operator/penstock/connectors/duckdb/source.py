@@ -1,22 +1,27 @@
 # ruff: noqa: S608 - SQL is built here; every name in it goes through engine.name, and a query has been checked
 """DuckDB as a Source: tables, views and queries, all read in one transaction."""
 
+import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import duckdb
 import pyarrow as pa
 
 from penstock.connectors.duckdb import cells, database, faults
 from penstock.connectors.duckdb.cells import Relation
+from penstock.connectors.duckdb.cursors import DuckdbCursor
 from penstock.connectors.duckdb.database import Worker
 from penstock.connectors.duckdb.spec import DuckdbSource as DuckdbSpec
 from penstock.language.errors import InvalidSpec
 from penstock.runs.order import SourceOrder
 from penstock.worker.pod import Pod
+from penstock.worker.ports import cursors
 from penstock.worker.ports.chunks import Columns
+from penstock.worker.ports.cursors import Interval
 from penstock.worker.ports.database import Streams
 from penstock.worker.ports.source import (
     CursorRequest,
@@ -63,7 +68,7 @@ class DuckdbSource:
 
     @contextmanager
     def session(self, requests: Sequence[StreamRequest]) -> Iterator["_Session"]:
-        del requests  # full reads only: a state is not needed
+        del requests  # `plan` says what is read
         with self._transaction() as worker:
             yield _Session(self, worker)
 
@@ -123,6 +128,16 @@ class DuckdbSource:
         names = [column.name for column in columns]
         return Relation(sql, columns, tuple(names.index(part) for part in key))
 
+    @property
+    def subject(self) -> str:
+        """The Source and its file, for messages."""
+        return self._file.subject
+
+    @property
+    def location(self) -> str:
+        """Where the file is."""
+        return self._spec.location
+
     @contextmanager
     def failures(self, worker: Worker, where: str = "") -> Iterator[None]:
         """Translate what DuckDB raises. `where` names the table or query.
@@ -147,26 +162,44 @@ class _Session:
         self._source, self._worker = source, worker
 
     def plan(self, stream: str, cursor: CursorRequest | None = None) -> Plan:
-        del cursor  # its traits say that it has none
-        self._source.relation(self._worker, stream)
-        return Plan((Input(stream, "", ({"stream": stream},)),))
+        relation = self._source.relation(self._worker, stream)
+        whole = Input(stream, "", ({"stream": stream},))
+        if cursor is None:
+            return Plan((whole,))
+        whole = replace(whole, name=f"{self._source.location}/{stream}")
+        with self._source.failures(self._worker, _where(stream, relation)):
+            return cursors.plan(self._cursor(stream, relation, cursor.column), cursor, whole, time.time())
+
+    def _cursor(self, stream: str, relation: Relation, column: str) -> DuckdbCursor:
+        fingerprint = (self._source.location, stream, column)
+        return DuckdbCursor(self._ask, relation, fingerprint, f"{self._source.subject}{_where(stream, relation)}")
+
+    def _ask(self, sql: str) -> list[tuple[Any, ...]]:
+        return self._worker.do(lambda: self._worker.connection.execute(sql).fetchall())
 
     def readers(self, stream: str, parts: Sequence[Json]) -> Generator[OpenReader, None, None]:
         for part in parts:
-            yield partial(self._open, str(part["stream"]))
+            yield partial(self._open, str(part["stream"]), cursors.interval_of(part))
         del stream
 
-    def _open(self, stream: str) -> Reader:
+    def _open(self, stream: str, interval: Interval | None) -> Reader:
         relation = self._source.relation(self._worker, stream)
         names = tuple(column.name for column in relation.columns)
         types = tuple(column.source_type for column in relation.columns)
-        return Reader(Columns(names, types, partial=True), partial(self._works, stream, relation))
+        clauses, end = "", cursors.WHOLE
+        if interval is not None:
+            with self._source.failures(self._worker, _where(stream, relation)):
+                cursor = self._cursor(stream, relation, interval.state.fingerprint.column)
+                clauses, end = cursors.clauses(cursor.sql, interval), cursors.end(cursor, interval)
+        works = partial(self._works, stream, relation, clauses)
+        columns = Columns(names, types, partial=True)
+        return Reader(columns, works, state=lambda: end.state, ignored=lambda: end.ignored)
 
-    def _works(self, stream: str, relation: Relation, columns: Sequence[str]) -> Iterator[Work]:
+    def _works(self, stream: str, relation: Relation, clauses: str, columns: Sequence[str]) -> Iterator[Work]:
         names = [column.name for column in relation.columns]
-        reading = relation.reading([names.index(name) for name in columns])
+        reading = relation.reading([names.index(name) for name in columns], clauses)
         first = 1
-        with self._source.failures(self._worker, f", {'query' if relation.query else 'table'} {stream}"):
+        with self._source.failures(self._worker, _where(stream, relation)):
             reader = self._worker.do(partial(_begin, self._worker.connection, reading.sql))
             while batches := self._worker.do(partial(_next, reader)):
                 yield partial(reading.chunk, batches, first)
@@ -174,6 +207,10 @@ class _Session:
 
     def acknowledge(self, states: Mapping[str, Json]) -> None:
         del states  # nothing is kept at the source
+
+
+def _where(stream: str, relation: Relation) -> str:
+    return f", {'query' if relation.query else 'table'} {stream}"
 
 
 def _selecting(connection: Connection, sql: str) -> str | None:

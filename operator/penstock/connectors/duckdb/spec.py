@@ -13,7 +13,8 @@ class DuckdbSource(Selection, DatabaseFile):
         title="DuckDB",
         description="Tables and queries of a DuckDB database file.",
         source="penstock.connectors.duckdb.source:DuckdbSource",
-        sync=("full",),
+        sync=("full", "incremental"),
+        cursors=True,
         types=(
             ("BOOLEAN", "`boolean`", ""),
             ("TINYINT to INTEGER, UTINYINT, USMALLINT", "`int`", ""),

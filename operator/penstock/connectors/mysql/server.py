@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import pymysql
@@ -109,6 +110,10 @@ class Server:
             self._begin()
 
     def _begin(self) -> None:
+        [times] = self.rows("SELECT UTC_TIMESTAMP(6), NOW(6)")
+        universal, local = (datetime.fromisoformat(str(each)) for each in times)
+        self.clock = universal, local
+        """When the transaction began, by the server's clock: in UTC, and in the time zone of the user's sessions."""
         for statement in (
             "SET SESSION time_zone = '+00:00'",
             "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
@@ -121,6 +126,17 @@ class Server:
         with self.failures(), self._connection.cursor() as cursor:
             cursor.execute(sql, tuple(parameters) or None)
             return list(cursor.fetchall())
+
+    def described(self, sql: str, where: str) -> Sequence[Any]:
+        """The columns of a statement, each with `name`, `type_code`, `flags` and `charsetnr`, as the server says."""
+        with self.failures(where):
+            cursor: Any = self._connection.cursor()
+            cursor.execute(sql)
+            return list(cursor._result.fields)
+
+    def quoted(self, text: str) -> str:
+        """A text as a literal."""
+        return str(self._connection.escape(text))
 
     def columns(self, sql: str, where: str) -> tuple[str, ...]:
         """The names of a query's columns. Raises InvalidSpec unless it is one SELECT."""

@@ -1,5 +1,6 @@
 """MySQL and MariaDB as a Source: tables, views and queries, all read in one transaction."""
 
+import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,12 +9,15 @@ from typing import cast
 
 from penstock.connectors.mysql import columns
 from penstock.connectors.mysql.columns import Column
+from penstock.connectors.mysql.cursors import MysqlCursor
 from penstock.connectors.mysql.server import Server, statement
 from penstock.connectors.mysql.spec import MysqlSource as MysqlSpec
 from penstock.language.errors import InvalidSpec
 from penstock.runs.order import SourceOrder
 from penstock.worker.pod import Pod
+from penstock.worker.ports import cursors
 from penstock.worker.ports.chunks import Columns
+from penstock.worker.ports.cursors import Interval
 from penstock.worker.ports.database import Streams
 from penstock.worker.ports.source import (
     CursorRequest,
@@ -48,10 +52,10 @@ class _Relation:
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
 
-    def select(self, wanted: Sequence[Column]) -> str:
-        """The statement that reads these columns and then those of the key."""
+    def select(self, wanted: Sequence[Column], clauses: str = "") -> str:
+        """The statement that reads these columns and then those of the key; `clauses` follow what is after FROM."""
         listed = [column.sql for column in wanted] + [columns.name(each) for each in self.key]
-        return f"SELECT {', '.join(listed) or '1'} FROM {self.sql}"  # noqa: S608 - quoted names, a checked query
+        return f"SELECT {', '.join(listed) or '1'} FROM {self.sql} {clauses}"  # noqa: S608 - quoted names, a checked query
 
 
 class MysqlSource:
@@ -91,7 +95,7 @@ class MysqlSource:
 
     @contextmanager
     def session(self, requests: Sequence[StreamRequest]) -> Iterator["_Session"]:
-        del requests  # full reads only: a state is not needed
+        del requests  # `plan` says what is read
         with self._connected() as server:
             yield _Session(self, server)
 
@@ -124,6 +128,11 @@ class MysqlSource:
         named_columns = tuple(columns.column(str(name), str(declared)) for name, declared, _ in rows)
         return _Relation(f"table {stream}", columns.name(stream), named_columns, key)
 
+    @property
+    def location(self) -> str:
+        """The server and the database."""
+        return self.spec.location
+
     def input_name(self, stream: str) -> str:
         """The name of a stream's input, which no other Source has."""
         return f"{self.spec.location}/{stream}"
@@ -138,28 +147,39 @@ class _Session:
         self._source, self._server = source, server
 
     def plan(self, stream: str, cursor: CursorRequest | None = None) -> Plan:
-        del cursor  # its traits say that it has none
-        self._source.relation(self._server, stream)
-        return Plan((Input(self._source.input_name(stream), "", ({"stream": stream},)),))
+        relation = self._source.relation(self._server, stream)
+        whole = Input(self._source.input_name(stream), "", ({"stream": stream},))
+        if cursor is None:
+            return Plan((whole,))
+        return cursors.plan(self._cursor(stream, relation, cursor.column), cursor, whole, time.time())
+
+    def _cursor(self, stream: str, relation: _Relation, column: str) -> MysqlCursor:
+        where, fingerprint = f"{self._source.streams.where}, {relation.where}", (self._source.location, stream, column)
+        return MysqlCursor(self._server, relation.sql, relation.key, fingerprint, where)
 
     def readers(self, stream: str, parts: Sequence[Json]) -> Generator[OpenReader, None, None]:
         del stream
         for part in parts:
-            yield partial(self._open, str(part["stream"]))
+            yield partial(self._open, str(part["stream"]), cursors.interval_of(part))
 
-    def _open(self, stream: str) -> Reader:
+    def _open(self, stream: str, interval: Interval | None) -> Reader:
         relation = self._source.relation(self._server, stream)
         names = tuple(column.name for column in relation.columns)
         types = tuple(column.duckdb_type for column in relation.columns)
-        return Reader(Columns(names, types, partial=True), partial(self._works, relation))
+        clauses, end = "", cursors.WHOLE
+        if interval is not None:
+            cursor = self._cursor(stream, relation, interval.state.fingerprint.column)
+            clauses, end = cursors.clauses(cursor.sql, interval), cursors.end(cursor, interval)
+        there, works = Columns(names, types, partial=True), partial(self._works, relation, clauses)
+        return Reader(there, works, state=lambda: end.state, ignored=lambda: end.ignored)
 
-    def _works(self, relation: _Relation, names: Sequence[str]) -> Iterator[Work]:
+    def _works(self, relation: _Relation, clauses: str, names: Sequence[str]) -> Iterator[Work]:
         by_name = {column.name: column for column in relation.columns}
         wanted = [by_name[name] for name in names]
         key = range(len(wanted), len(wanted) + len(relation.key))
         first = 1
         count = max(1, _CHUNK_CELLS // max(1, len(wanted)))
-        for rows in self._server.batches(relation.select(wanted), count, relation.where):
+        for rows in self._server.batches(relation.select(wanted, clauses), count, relation.where):
             yield partial(columns.chunk, rows, wanted, key, first)
             first += len(rows)
 

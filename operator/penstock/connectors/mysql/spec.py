@@ -16,7 +16,8 @@ class MysqlSource(Selection, DatabaseServer):
         description="Tables, views and queries of a MySQL or MariaDB database.",
         source="penstock.connectors.mysql.source:MysqlSource",
         auth=("basic",),
-        sync=("full",),
+        sync=("full", "incremental"),
+        cursors=True,
         types=(
             ("`TINYINT` to `BIGINT`, `YEAR`", "`long`", "everything fits"),
             ("`BIGINT UNSIGNED`, `BIT(n)`", "`decimal(20,0)`, or `long` where it fits", "what the field's type says"),
@@ -40,6 +41,9 @@ class MysqlSource(Selection, DatabaseServer):
             "All streams of a run are read in one transaction (REPEATABLE READ, WITH CONSISTENT SNAPSHOT, READ ONLY). "
             "Tables of engines without transactions, such as MyISAM, are not part of this snapshot.",
             "If a table is altered while it is read, the run fails and is tried again.",
+            "With `sync: incremental`, the `cursor` is a column of whole numbers, `DECIMAL`, `DATE`, `DATETIME`, "
+            "`TIMESTAMP` or text. For dates and times `delay` is required. See "
+            "[incremental reading](../incremental.md).",
         ),
         example="examples/08-mysql",
     )

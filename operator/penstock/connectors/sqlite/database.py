@@ -1,5 +1,6 @@
 """A SQLite database, opened to be read and nothing else."""
 
+import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ _READ_ONLY = frozenset(
         sqlite3.SQLITE_TRANSACTION,
     }
 )
+KEY_HASH = "penstock_key_hash"
+"""The name of a function of ours: a hash of a text."""
 _FORBIDDEN_FUNCTIONS = frozenset({"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"})
 
 _Result = TypeVar("_Result")
@@ -42,14 +45,14 @@ class Database:
 
     def columns(self, sql: str) -> tuple[str, ...]:
         """The names of a query's columns. Raises sqlite3.Error unless it is one statement that reads."""
-        self._in_thread(partial(self._read, f"EXPLAIN {_statement(sql)}"))  # by itself, before it stands in brackets
-        empty = f"SELECT * FROM (\n{_statement(sql)}\n) LIMIT 0"  # noqa: S608 - the authorizer allows reading alone
+        self._in_thread(partial(self._read, f"EXPLAIN {statement(sql)}"))  # by itself, before it stands in brackets
+        empty = f"SELECT * FROM (\n{statement(sql)}\n) LIMIT 0"  # noqa: S608 - the authorizer allows reading alone
         cursor = self._in_thread(partial(self._read, empty))
         return tuple(str(column[0]) for column in cursor.description or ())
 
     def batches(self, sql: str, rows: int) -> Iterator[list[Row]]:
         """The rows of a query, at most so many at once, and about _CHUNK_BYTES of text."""
-        cursor = self._in_thread(partial(self._read, _statement(sql)))
+        cursor = self._in_thread(partial(self._read, statement(sql)))
         while batch := self._in_thread(partial(_fetch, cursor, rows)):
             yield batch
 
@@ -83,10 +86,15 @@ class Database:
 def _connect(root: Path, name: str) -> sqlite3.Connection:
     connection = sqlitefile.connect(root, name, mode="ro", timeout=_BUSY_SECONDS, isolation_level=None)
     connection.text_factory = _text
+    connection.create_function(KEY_HASH, 1, _hash, deterministic=True)
     connection.execute("PRAGMA query_only = ON")
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     return connection
+
+
+def _hash(text: str | bytes) -> str:
+    return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()[:16]
 
 
 def _authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:
@@ -122,5 +130,6 @@ def name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _statement(sql: str) -> str:
+def statement(sql: str) -> str:
+    """A query without the semicolon at its end."""
     return sql.strip().removesuffix(";")

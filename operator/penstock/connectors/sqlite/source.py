@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -10,12 +11,15 @@ from typing import cast
 from penstock.connectors.files.stores import beneath
 from penstock.connectors.sqlite import cells
 from penstock.connectors.sqlite import database as sqlite_database
-from penstock.connectors.sqlite.database import Database
+from penstock.connectors.sqlite.cursors import SqliteCursor
+from penstock.connectors.sqlite.database import Database, statement
 from penstock.connectors.sqlite.spec import SqliteSource as SqliteSpec
 from penstock.language.errors import InvalidSpec, NotYet, PenstockError
 from penstock.runs.order import SourceOrder
 from penstock.worker.pod import Pod
+from penstock.worker.ports import cursors
 from penstock.worker.ports.chunks import Columns
+from penstock.worker.ports.cursors import Interval
 from penstock.worker.ports.database import Streams
 from penstock.worker.ports.source import (
     CursorRequest,
@@ -101,7 +105,7 @@ class SqliteSource:
 
     @contextmanager
     def session(self, requests: Sequence[StreamRequest]) -> Iterator["_Session"]:
-        del requests  # full reads only: a state is not needed
+        del requests  # `plan` says what is read
         with self._connected() as database:
             yield _Session(self, database)
 
@@ -148,6 +152,16 @@ class SqliteSource:
         sql = f"SELECT {listed} FROM {sqlite_database.name(stream)}"  # noqa: S608 - quoted names only
         affinities = tuple(cells.affinity(declared) for _, declared, _ in rows)
         return self._checked(stream, cells.Relation(sql, names, affinities, tuple(position for _, position in keyed)))
+
+    @property
+    def subject(self) -> str:
+        """The Source and its file, for messages."""
+        return f"{self._subject}: {self._spec.path}"
+
+    @property
+    def location(self) -> str:
+        """Where the file is."""
+        return self._spec.location
 
     def input_name(self, stream: str) -> str:
         """The name of a stream's input, which no other Source of the namespace has."""
@@ -199,25 +213,40 @@ class _Session:
         self._source, self._database = source, database
 
     def plan(self, stream: str, cursor: CursorRequest | None = None) -> Plan:
-        del cursor  # its traits say that it has none
-        self._source.relation(self._database, stream)
-        return Plan((Input(self._source.input_name(stream), "", ({"stream": stream},)),))
+        relation = self._source.relation(self._database, stream)
+        whole = Input(self._source.input_name(stream), "", ({"stream": stream},))
+        if cursor is None:
+            return Plan((whole,))
+        with self._source.failures(_where(stream, relation)):
+            return cursors.plan(self._cursor(stream, relation, cursor.column), cursor, whole, time.time())
+
+    def _cursor(self, stream: str, relation: cells.Relation, column: str) -> SqliteCursor:
+        where = f"{self._source.subject}, {_where(stream, relation)}"
+        return SqliteCursor(self._database, relation, (self._source.location, stream, column), where)
 
     def readers(self, stream: str, parts: Sequence[Json]) -> Generator[OpenReader, None, None]:
         for part in parts:
-            yield partial(self._open, str(part["stream"]))
+            yield partial(self._open, str(part["stream"]), cursors.interval_of(part))
         del stream
 
-    def _open(self, stream: str) -> Reader:
+    def _open(self, stream: str, interval: Interval | None) -> Reader:
         relation = self._source.relation(self._database, stream)
         types = tuple(cells.DUCKDB_TYPES[name] for name in relation.affinities)
-        return Reader(Columns(relation.names, types, partial=True), partial(self._works, stream, relation))
+        sql, end = relation.sql, cursors.WHOLE
+        if interval is not None:
+            with self._source.failures(_where(stream, relation)):
+                cursor = self._cursor(stream, relation, interval.state.fingerprint.column)
+                end = cursors.end(cursor, interval)
+            sql = f"SELECT * FROM (\n{statement(sql)}\n) {cursors.clauses(cursor.sql, interval)}"  # noqa: S608
+        works = partial(self._works, stream, relation, sql)
+        columns = Columns(relation.names, types, partial=True)
+        return Reader(columns, works, state=lambda: end.state, ignored=lambda: end.ignored)
 
-    def _works(self, stream: str, relation: cells.Relation, columns: Sequence[str]) -> Iterator[Work]:
+    def _works(self, stream: str, relation: cells.Relation, sql: str, columns: Sequence[str]) -> Iterator[Work]:
         wanted = [relation.names.index(name) for name in columns]
         first = 1
         with self._source.failures(_where(stream, relation)):
-            for rows in self._database.batches(relation.sql, max(1, _CHUNK_CELLS // len(relation.names))):
+            for rows in self._database.batches(sql, max(1, _CHUNK_CELLS // len(relation.names))):
                 yield partial(cells.chunk, rows, relation, wanted, first)
                 first += len(rows)
 

@@ -13,7 +13,8 @@ class SqliteSource(Selection, DatabaseFile):
         title="SQLite",
         description="Tables and queries of a SQLite database file.",
         source="penstock.connectors.sqlite.source:SqliteSource",
-        sync=("full",),
+        sync=("full", "incremental"),
+        cursors=True,
         types=(
             ("INTEGER affinity (INT, BIGINT, …)", "`long`", "a cell that is not an integer makes its row bad"),
             ("REAL affinity (REAL, DOUBLE, FLOAT)", "`double`", "a cell that is not a number makes its row bad"),
@@ -28,6 +29,8 @@ class SqliteSource(Selection, DatabaseFile):
             "All streams of a run are read in one transaction, so they are consistent with each other.",
             "If another process has locked the database, the run is tried again. Changes that another process commits "
             "during the run are not read.",
+            "With `sync: incremental`, the `cursor` is a column of integers or text. A cell of another type is treated "
+            "like a null. See [incremental reading](../incremental.md).",
             "Symbolic links in the volume are not followed, also not links that are created during a run: the "
             "database, its journal and its WAL are opened in the folder that was checked.",
             "The volume may be read-only, unless the database is in WAL mode: then SQLite must create the `-shm` file "
