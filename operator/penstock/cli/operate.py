@@ -42,7 +42,10 @@ class JsonLines(logging.Formatter):
 )
 @click.option("--worker-image", metavar="IMAGE", help="Image of every worker Pod; a manifest cannot choose another.")
 @click.option(
-    "--health-probe-bind-address", "probes", metavar="[HOST]:PORT", help="Serve /healthz and /readyz here: :8080."
+    "--health-probe-bind-address",
+    "probes",
+    metavar="[HOST]:PORT",
+    help="Serve /healthz, /readyz and /metrics here: :8080.",
 )
 @click.option(
     "--leader-elect/--no-leader-elect",

@@ -20,6 +20,7 @@ from penstock.control.cluster.port import Cluster, ClusterError, Conflict, Listi
 from penstock.control.cluster.store import SELECTOR, Store, datasets_of, finished, uses_of, version_of
 from penstock.control.gate import Gate
 from penstock.control.heap import Heap
+from penstock.control.metrics import Metrics
 from penstock.control.notices import Notices
 from penstock.control.pace import Pace
 from penstock.control.reconcile import World, publish, reconcile
@@ -49,7 +50,9 @@ class Controller:
         self.gate = Gate(cluster, self.store, settings, _utc_now, self.pace)
         self._cluster = cluster
         self._settings = settings
-        self._world = World(cluster, self.store, settings)
+        self.metrics = Metrics({"work_queue_length": lambda: len(self.queue)})
+        self.metrics.gauges["watch_silence_seconds"] = lambda: self.silence
+        self._world = World(cluster, self.store, settings, metrics=self.metrics)
         self._failures: dict[Key, int] = {}
         self._namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
         self._notices = Notices(log)
@@ -282,9 +285,10 @@ class Controller:
 
     async def _reconcile(self, key: Key) -> None:
         """Reconcile one object, and set when to look at it again. Raises what `_work` repeats it for."""
-        now = _utc_now()
+        now, began = _utc_now(), time.monotonic()
         try:
             again = await reconcile(key, self._world, now)
+            self.metrics.reconciled(key, time.monotonic() - began)
         except Conflict as conflict:
             await self._refresh(key, conflict)
             return

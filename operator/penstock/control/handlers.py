@@ -82,6 +82,9 @@ async def _until_lost(leading: "asyncio.Future[None]") -> None:
 async def _act(cluster: client.HttpCluster, settings: Settings, health: Health, ready: asyncio.Event | None) -> None:
     """Watch, decide and write until cancelled; then let what is under way finish."""
     controller = Controller(cluster, settings)
+    controller.metrics.api_calls = cluster.answers
+    controller.metrics.gauges["work_loop_longest_block_seconds"] = lambda: health.heartbeat.longest_block
+    health.metrics = controller.metrics.text
     inbox = Inbox(lambda manifest, deleted: controller.seen(manifest, deleted=deleted), controller.pace)
     with threads.running("kopf") as thread:
         watch = _Watch(thread, _registry(inbox, cluster), settings, ready)

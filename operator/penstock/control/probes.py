@@ -1,7 +1,8 @@
-"""The probes of the operator's Pod, served from its start in a thread of their own.
+"""The probes of the operator's Pod and its metrics, served from its start in a thread of their own.
 
 `/healthz` (liveness) fails when the operator receives nothing from the API server, or when its work loop does not run:
 then a restart helps. `/readyz` (readiness) fails until the operator can do its work; its body says what it waits for.
+`/metrics` is empty as long as another operator acts.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from penstock.control import threads
+from penstock.control import metrics, threads
 from penstock.control.heartbeat import Heartbeat
 
 BLIND_SECONDS = 600
@@ -38,6 +39,8 @@ class Health:
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
     silence: Callable[[], float] = field(default=lambda: 0.0)
     """For how many seconds the API server has sent nothing; 0 as long as nothing is watched."""
+    metrics: Callable[[], bytes] = field(default=lambda: b"")
+    """The metrics in the text format of Prometheus."""
 
     @property
     def message(self) -> str:
@@ -79,9 +82,12 @@ async def _start(health: Health, address: str) -> web.AppRunner:
         state = health.state
         return _answer(state.message, good=state.ready)
 
+    async def measured(_: web.Request) -> web.Response:
+        return web.Response(body=health.metrics(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
     host, _, port = address.rpartition(":")
     application = web.Application()
-    application.add_routes([web.get("/healthz", live), web.get("/readyz", ready)])
+    application.add_routes([web.get("/healthz", live), web.get("/readyz", ready), web.get("/metrics", measured)])
     runner = web.AppRunner(application, handle_signals=False, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:

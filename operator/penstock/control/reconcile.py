@@ -10,6 +10,7 @@ from penstock.control.cluster.port import Cluster, ClusterError, NotFound, Ref
 from penstock.control.cluster.store import Store
 from penstock.control.desired import objects as desired
 from penstock.control.desired import orders
+from penstock.control.metrics import Metrics
 from penstock.control.resolve import Graph
 from penstock.control.settings import Settings
 from penstock.control.status import events
@@ -27,6 +28,7 @@ class World:
     store: Store
     settings: Settings
     logs: harvest.Logs = field(default_factory=harvest.Logs)
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
@@ -36,6 +38,7 @@ async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
     """
     graph = resolve.references(key, world.store, world.settings)  # manifest -> typed model -> closed graph
     if graph is None:
+        world.metrics.forget(key)
         return None
     await encoding.prepare(orders.of(graph))  # beside the work loop, where there are many fields
     graph = orders.checked(graph)
@@ -72,6 +75,7 @@ async def publish(graph: Graph, outcome: status.Outcome, now: datetime, world: W
     live = world.store.get(graph.key)
     if live is None:
         return
+    world.metrics.note(graph.key, graph.spec, outcome.status)
     patch = status.changes(live.get("status") or {}, outcome.status)
     if not patch:
         return
@@ -83,6 +87,7 @@ async def publish(graph: Graph, outcome: status.Outcome, now: datetime, world: W
     except NotFound:
         world.store.remove(live)
         return
+    world.metrics.published(graph.key, graph.status, outcome.status)
     for event in events.of(graph, outcome.status, now):
         with contextlib.suppress(ClusterError):  # an Event is a courtesy; what it tells is in status
             await world.cluster.create(event)

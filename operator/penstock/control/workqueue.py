@@ -82,6 +82,10 @@ class WorkQueue(Generic[T]):
         self._later = [entry for entry in self._later if self._due.get(entry[2]) == entry[0]]
         heapq.heapify(self._later)
 
+    def __len__(self) -> int:
+        """How many keys wait to be worked on now."""
+        return len(self._waiting)
+
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is in work; what is set for later does not count."""

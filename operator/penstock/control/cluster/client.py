@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -81,6 +82,8 @@ class HttpCluster:
         self._bucket = bucket
         self._fence = fence
         self.calls: dict[str, int] = {}
+        self.answers: Counter[tuple[str, str]] = Counter()
+        """Requests by method and status code; the code is `none` where there was no answer."""
         """Requests made so far, by verb, for metrics and tests."""
 
     @property
@@ -209,7 +212,12 @@ class HttpCluster:
             # Directly before the request: the wait above may have been long.
             seconds = seconds if method == "GET" else min(seconds, self._fence.check())
             self.calls[method] = self.calls.get(method, 0) + 1
-            response = await self._attempt(method, url, body, content_type, seconds)
+            try:
+                response = await self._attempt(method, url, body, content_type, seconds)
+            except Unavailable:
+                self.answers[method, "none"] += 1
+                raise
+            self.answers[method, str(response.status)] += 1
             if response.status < 400:
                 return response
             error = _error(response.status, await _whole(response), _retry_after(response))
