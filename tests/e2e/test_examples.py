@@ -4,8 +4,11 @@ import contextlib
 import csv
 import gzip
 import json
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -132,6 +135,13 @@ def test_texts_become_values_and_rules_choose_rows(session: Session) -> None:
     session.until(lambda: session.condition("dataset", "payments", "QualityOK")["message"] == said, said)
 
 
+def _penstock(session: Session, *arguments: str) -> str:
+    """The output of one of our commands."""
+    command = [sys.executable, "-m", "penstock", *arguments, "-n", session.namespace]
+    environment = {**os.environ, "KUBECONFIG": str(session.cluster.kubeconfig)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def test_the_rules_of_a_subscription_choose_rows_and_fields(session: Session) -> None:
     session.put("orders", "in", EXAMPLES / "13-subscription-rules" / "data")
     session.kubectl("apply", "-f", str(EXAMPLES / "13-subscription-rules"))
@@ -149,6 +159,15 @@ def test_the_rules_of_a_subscription_choose_rows_and_fields(session: Session) ->
     assert (status["phase"], status["spend"]["amount"], delivered["cost"]) == ("Active", "0.20", "0.20")
     assert status["schema"][2] == {"name": "price", "type": "decimal(10,2)"}
     assert b"example.com" not in b"".join(each.read_bytes() for each in session.fetch("orders", "partner").rglob("*.*"))
+
+    forecast = _penstock(session, "forecast", "orders-partner")
+    assert forecast.startswith("orders-partner: 2 rows, about ")
+    assert forecast.endswith("0.20 EUR; 0.10 EUR of the budget are left")
+    shown = _penstock(session, "preview", "subscription/orders-partner")
+    assert shown.startswith("orders-partner would deliver 2 rows")
+    assert "example.com" not in shown
+    [_, line] = _penstock(session, "deliveries", "orders-partner").splitlines()
+    assert line.split("\t")[1:5] == ["2", f"{delivered['bytes']} bytes", "1", "0.20"]
 
     session.kubectl("patch", "subscription", "orders-partner", "--type=merge", "-p", '{"spec": {"runNonce": "again"}}')
     session.wait("subscription", "orders-partner", "WithinBudget=False")

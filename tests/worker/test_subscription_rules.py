@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from penstock.runs import places
+from penstock.runs import report as reports
+from penstock.runs.report import Preview
 from worker.pods import APod, a_pod, field
 from worker.test_delivery import delivered
 
@@ -155,3 +158,33 @@ def test_a_budget_without_a_price_is_refused(tmp_path: Path) -> None:
     pod = loaded(tmp_path)
     report = delivered(pod, "d1", {"csv": {}}, budget={"amount": "1", "currency": "USD", "period": "daily"})
     assert (report.reason, "no access.pricePerThousand" in (report.message or "")) == ("InvalidSpec", True)
+
+
+def test_a_preview_shows_what_would_be_delivered_and_changes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "penstock")
+    pod = loaded(tmp_path)
+    pod.dataset = {"access": {"fields": ["id", "day"], "filter": "who <> 'ann'", **PRICE["access"]}}
+    rules: Json = {"fields": [{"name": "day"}, {"name": "id", "as": "a"}, {"name": "id", "as": "b"}]}
+    rules |= {"deduplication": {"by": ["id"], "period": "P1D"}}
+    rules |= {"budget": {"amount": "1", "currency": "USD", "period": "daily"}}
+    place = {"url": "file:///volumes/out/", "volume": {"claimName": "out"}, "format": {"csv": {}}}
+    delivery = {"destination": {"name": "partner", "connector": {"files": place}}, **rules}
+
+    def previewed(run_id: str) -> Preview:
+        pod.more = {"delivery": delivery, "preview": {"rows": 1}, "identity": "demo/daily"}
+        caplog.clear()
+        report = pod.work(run_id, kind="preview")
+        assert (report.state, SECRET in caplog.text) == ("Succeeded", False)
+        return Preview.model_validate_json(reports.marked("\n".join(caplog.messages), places.PREVIEW_LINE) or "")
+
+    shown = previewed("p1")
+    assert (shown.columns, shown.rows) == (["day", "a", "b"], [["2026-01-02", "2", "2"]])
+    assert shown.forecast is not None
+    assert (shown.forecast.rows, shown.forecast.cost, shown.forecast.left) == (1, "0.10", "1.00")
+    assert not pod.out.exists() or [*pod.out.rglob("*")] == []
+    delivered(pod, "d1", {"csv": {}}, **rules)
+    after = previewed("p2").forecast
+    assert after is not None
+    assert (after.rows, after.cost, after.left) == (0, "0.00", "0.90")

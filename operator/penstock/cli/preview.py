@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from penstock.runs.report import Preview
 
 if TYPE_CHECKING:
     from penstock.control.cluster.client import HttpCluster
+    from penstock.control.cluster.port import Manifest
     from penstock.control.resolve import Graph
 
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
@@ -41,6 +42,7 @@ _EXAMPLES = """Examples:
   penstock preview flights
   penstock preview flights --only bad --rows 50
   penstock preview source/flights
+  penstock preview subscription/delays
 """
 
 
@@ -57,33 +59,45 @@ _EXAMPLES = """Examples:
 )
 @connection.command
 async def preview(target: Target, words: tuple[str, ...], rows: int, only: str | None, timeout: int) -> None:  # noqa: ASYNC109 - an option's name
-    """Show the first rows of a Dataset and of its quarantine, with the reasons; or the first rows of a Source.
+    """Show the first rows of a Dataset and of its quarantine, with the reasons; or of a Source or a Subscription.
 
-    A NAME without a KIND is a Dataset; if there is none, it is a Source. A Job in the cluster reads the rows, with the
+    A NAME without a KIND is a Dataset; if there is none, it is a Source or a Subscription. Of a Subscription, the rows
+    are shown that it would deliver now; nothing is delivered. A Job in the cluster reads the rows, with the
     settings and Secrets of the object. Sensitive values of a Dataset are masked. A Source has no masking.
     """
     console = terminal.console()
     async with target.open() as cluster:
-        key = objects.key_of(await arguments.find(cluster, target.namespace, words, (("Dataset",), ("Source",))))
-        if key.kind == "Source" and only is not None:
-            raise click.UsageError("--only is for a Dataset: a Source has no quarantine")
-        for part in ("source",) if key.kind == "Source" else ("good", "bad"):
+        key = objects.key_of(
+            await arguments.find(cluster, target.namespace, words, (("Dataset",), ("Source",), ("Subscription",)))
+        )
+        if key.kind != "Dataset" and only is not None:
+            raise click.UsageError(f"--only is for a Dataset: a {key.kind} has no quarantine")
+        parts = {"Source": ("source",), "Subscription": ("delivery",)}.get(key.kind, ("good", "bad"))
+        for part in parts:
             if only not in (None, part):
                 continue
-            try:
-                async with asyncio.timeout(timeout):
-                    shown = await read(cluster, key, rows, quarantined=part == "bad")
-            except TimeoutError:
-                message = (
-                    f"no rows after {timeout} s. See what its Pod waits for: kubectl get pods, kubectl describe pod"
-                )
-                raise InvalidSpec(message) from None
+            shown = await read_within(cluster, key, rows, timeout, quarantined=part == "bad")
             for renderable in _shown(key.name, part, shown, console):
                 console.print(renderable)
 
 
+async def read_within(
+    cluster: "HttpCluster", key: Key, rows: int, seconds: int, *, quarantined: bool = False
+) -> Preview:
+    """What `read` returns. Raises `InvalidSpec` where that takes longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await read(cluster, key, rows, quarantined=quarantined)
+    except TimeoutError:
+        message = f"no rows after {seconds} s. See what its Pod waits for: kubectl get pods, kubectl describe pod"
+        raise InvalidSpec(message) from None
+
+
 async def read(cluster: "HttpCluster", key: Key, rows: int, *, quarantined: bool) -> Preview:
-    """Have a Job read the first rows of a Dataset, its quarantine or a Source; the operator deletes the Job later."""
+    """Have a Job read the first rows of a Dataset, its quarantine, a Source or a Subscription's next delivery.
+
+    The operator deletes the Job later.
+    """
     from penstock.control.desired import objects as standing
     from penstock.control.desired import orders, runs
 
@@ -104,7 +118,7 @@ def shown_in(log: str) -> Preview:
 
 
 async def _graph(cluster: "HttpCluster", key: Key) -> "Graph":
-    """The Source, or the Dataset with its Destination, as the operator would resolve them."""
+    """The object with what it refers to, as the operator would resolve them."""
     from penstock.control import resolve
     from penstock.control.cluster.port import NotFound, Ref
     from penstock.control.cluster.store import Store
@@ -116,9 +130,10 @@ async def _graph(cluster: "HttpCluster", key: Key) -> "Graph":
     except NotFound as error:
         raise InvalidSpec(f"there is no {key}") from error
     store.put(manifest)
-    for destination in (await cluster.list("Destination", key.namespace)).items:
-        store.put(destination)
-    graph = resolve.references(key, store, Settings(worker_image=await _image(cluster, key)))
+    for kind in ("Destination", "Dataset") if key.kind == "Subscription" else ("Destination",):
+        for other in (await cluster.list(kind, key.namespace)).items:
+            store.put(other)
+    graph = resolve.references(key, store, Settings(worker_image=await _image(cluster, key, manifest)))
     if graph is None:
         raise InvalidSpec(f"{key} does not exist")
     if graph.problem is not None:
@@ -127,15 +142,25 @@ async def _graph(cluster: "HttpCluster", key: Key) -> "Graph":
     return graph
 
 
-async def _image(cluster: "HttpCluster", key: Key) -> str:
-    """The image of the object's workers: that of the newest Job that the operator made for it."""
-    selector = f"{objects.OWNER_KIND}={key.kind},{objects.OWNER_NAME}={key.name}"
-    jobs = (await cluster.list("Job", key.namespace, selector)).items
+async def _image(cluster: "HttpCluster", key: Key, manifest: "Manifest") -> str:
+    """The image of the object's workers: that of the newest Job that the operator made for it.
+
+    Of a Subscription that has not delivered yet, that of the newest Job of its Dataset.
+    """
+    jobs = await _jobs(cluster, key)
+    if not jobs and key.kind == "Subscription":
+        name = ((manifest.get("spec") or {}).get("datasetRef") or {}).get("name")
+        jobs = await _jobs(cluster, Key("Dataset", key.namespace, str(name)))
     if not jobs:
         raise InvalidSpec(f"the operator has not started a Job for {key} yet. Is the operator running?")
     newest = max(jobs, key=lambda job: str(job["metadata"]["creationTimestamp"]))
     image: str = newest["spec"]["template"]["spec"]["containers"][0]["image"]
     return image
+
+
+async def _jobs(cluster: "HttpCluster", key: Key) -> "Sequence[Manifest]":
+    selector = f"{objects.OWNER_KIND}={key.kind},{objects.OWNER_NAME}={key.name}"
+    return (await cluster.list("Job", key.namespace, selector)).items
 
 
 async def _log(cluster: "HttpCluster", job: dict[str, Any]) -> str:
@@ -166,6 +191,11 @@ def _titled(name: str, part: str, shown: Preview) -> Text:
         heading = f"the first {words.count(len(shown.rows), 'row')} of {shown.where}"
         return Text.assemble((visible.line(name), "bold"), f": {visible.line(heading)}", style="green")
     whole = shown.total or 0
+    if part == "delivery":
+        some = f", the first {len(shown.rows)}" if len(shown.rows) < whole else ""
+        return Text.assemble(
+            (visible.line(name), "bold"), f" would deliver {words.count(whole, 'row')}{some}", style="green"
+        )
     total = f"{words.count(whole, 'row')} in quarantine" if part == "bad" else words.count(whole, "row")
     some = f", the first {len(shown.rows)}" if len(shown.rows) < whole and part != "bad" else ""
     return Text.assemble(

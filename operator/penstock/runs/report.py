@@ -288,8 +288,19 @@ class BadRows(Model):
     """File, and line or row in it."""
 
 
+class Forecast(Model):
+    """What a Subscription would deliver now. `bytes` are those of the values, before they are encoded."""
+
+    rows: int
+    bytes: int
+    cost: str | None = None
+    currency: str | None = None
+    left: str | None = None
+    """What is left of the budget."""
+
+
 class Preview(Model):
-    """First rows of a Dataset, of its quarantine or of a Source; one line of the log, after `places.PREVIEW_LINE`.
+    """First rows of a Dataset, its quarantine, a Source or a delivery; a line of the log, after `places.PREVIEW_LINE`.
 
     Values are texts as SQL prints them; None is NULL; sensitive ones of a Dataset are masked as `***`.
     """
@@ -302,5 +313,7 @@ class Preview(Model):
     """Rows in the table in all; None for a Source, of which only the beginning is read."""
     bad: list[BadRows] = []
     """Of a quarantine: all its rows by rule, the most frequent first. Of a Source: lines that are no rows."""
+    forecast: Forecast | None = None
+    """Of a Subscription."""
     where: str | None = None
     """Of a Source: the file that was read."""

@@ -140,7 +140,9 @@ def preview(order: RunOrder, here: Pod, connectors: Connectors, outcome: Outcome
     """Print the first rows of the Dataset or of the Source."""
     from penstock.worker.jobs import preview as job
 
-    if order.source is not None:
+    if order.delivery is not None:
+        job.subscription(order, here, connectors)
+    elif order.source is not None:
         job.source(order, here, connectors)
     else:
         outcome.datasets.append(job.dataset(order, here, connectors))

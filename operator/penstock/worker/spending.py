@@ -10,7 +10,7 @@ from penstock.language import times, words
 from penstock.language.errors import InvalidSpec
 from penstock.runs.order import RunOrder
 from penstock.runs.report import SpendReport
-from penstock.worker.ports.ledger import Charge, Claim, Ledger
+from penstock.worker.ports.ledger import Charge, Ledger
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,22 @@ class Account:
     until: str | None = None
     spent: Decimal = Decimal(0)
 
+    @property
+    def left(self) -> str | None:
+        """What is left of the budget; None where there is none."""
+        if self.budget is None:
+            return None
+        return budgets.plain(max(Decimal(self.budget.amount) - self.spent, Decimal(0)))
+
     def require(self, rows: int) -> None:
         """Raise InvalidSpec (BudgetExceeded) where so many rows cost more than is left."""
         if self.budget is None:
             return
-        cost, left = self.price.of_rows(rows), Decimal(self.budget.amount) - self.spent
-        if cost > left:
-            whole, rest = budgets.plain(Decimal(self.budget.amount)), budgets.plain(max(left, Decimal(0)))
+        cost = self.price.of_rows(rows)
+        if self.spent + cost > Decimal(self.budget.amount):
+            whole, currency = budgets.plain(Decimal(self.budget.amount)), self.budget.currency
             raise InvalidSpec(
-                f"{words.count(rows, 'row')} cost {budgets.plain(cost)} {self.budget.currency}, and {rest} of {whole} "
+                f"{words.count(rows, 'row')} cost {budgets.plain(cost)} {currency}, and {self.left} of {whole} "
                 f"are left until {self.until}. Nothing was delivered. Raise the budget, or deliver again then.",
                 "BudgetExceeded",
             )
@@ -50,7 +57,7 @@ class Account:
         )
 
 
-def account(order: RunOrder, ledger: Ledger, claim: Claim, moment: datetime) -> Account | None:
+def account(order: RunOrder, ledger: Ledger, subject: str, moment: datetime) -> Account | None:
     """The account of a delivery that counts as made at this moment; None where the Dataset has no price.
 
     Raises InvalidSpec for a budget without a price, or in another currency.
@@ -67,6 +74,6 @@ def account(order: RunOrder, ledger: Ledger, claim: Claim, moment: datetime) -> 
         raise InvalidSpec(f"budget: the price of the Dataset is in {price.currency}, not in {given.currency}.")
     zone = order.delivery.time_zone if order.delivery is not None else None
     since, until = budgets.bounds(given.period, zone, moment)
-    charges = ledger.charges(claim.subject, since, until)
+    charges = ledger.charges(subject, since, until)
     spent = sum((Decimal(each.amount) for each in charges if each.currency == price.currency), Decimal(0))
     return Account(price, moment, given, since, until, spent)

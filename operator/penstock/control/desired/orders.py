@@ -47,7 +47,10 @@ def checked(graph: Graph) -> Graph:
 
 
 def preview(graph: Graph, rows: int, *, quarantined: bool) -> RunOrder:
-    """The order that shows the first `rows` rows (at most 100) of a Dataset or its quarantine, or of a Source."""
+    """The order that shows the first `rows` rows (at most 100) of a Dataset or its quarantine, or of a Source.
+
+    Of a Subscription: of what it would deliver now.
+    """
     bare = RunOrder(
         kind="preview",
         subject=_subject(graph),
@@ -57,6 +60,9 @@ def preview(graph: Graph, rows: int, *, quarantined: bool) -> RunOrder:
     )
     if isinstance(graph.spec, SourceSpec):
         return bare.model_copy(update={"source": _source(graph.key.name, graph.spec)})
+    if isinstance(graph.spec, SubscriptionSpec):
+        delivered = deliver(graph)
+        return bare.model_copy(update={"datasets": delivered.datasets, "delivery": delivered.delivery})
     return bare.model_copy(update={"datasets": [_own_dataset(graph)]})
 
 

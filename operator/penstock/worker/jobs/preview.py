@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - SQL is built here; every name and literal in it goes through engine.name and engine.text
-"""The first rows of a Dataset, of its quarantine or of a Source, for people to look at: as texts."""
+"""The first rows of a Dataset, its quarantine, a Source or a delivery, for people to look at: as texts."""
 
 import logging
 from collections.abc import Collection, Iterator, Mapping
@@ -10,9 +10,10 @@ import pyarrow as pa
 from penstock.language.errors import InvalidSpec
 from penstock.runs import places
 from penstock.runs.order import RunOrder
-from penstock.runs.report import BadRows, DatasetReport, Preview
-from penstock.worker import report
+from penstock.runs.report import BadRows, DatasetReport, Forecast, Preview
+from penstock.worker import report, spending
 from penstock.worker.connectors import Connectors
+from penstock.worker.jobs import selecting
 from penstock.worker.pod import Pod
 from penstock.worker.ports import chunks
 from penstock.worker.ports.chunks import Chunk
@@ -57,6 +58,54 @@ def dataset(order: RunOrder, pod: Pod, connectors: Connectors) -> DatasetReport:
         )
     _print(shown)
     return report.standing(store, dataset, DatasetReport(name=dataset.owner.name, state="Ready"))
+
+
+def subscription(order: RunOrder, pod: Pod, connectors: Connectors) -> None:
+    """Print the first rows that a delivery would have now, and how much it would be, in one line of the log.
+
+    Raises NotYet (DatasetNotReady) without data, InvalidSpec as a delivery does. Nothing is written or charged.
+    """
+    if order.preview is None or order.delivery is None or len(order.datasets) != 1:
+        raise InvalidSpec("The order to preview a Subscription names one Dataset and a delivery.")
+    dataset, delivery = order.datasets[0], order.delivery
+    columns = selecting.columns_of(delivery, dataset)
+    store = connectors.store_of(dataset.destination, pod)
+    basis = selecting.newest(dataset, store)
+    store.ledger.create()
+    account = spending.account(order, store.ledger, selecting.subject(order), basis.moment)
+    selection = selecting.select(order, store, selecting.subject(order), basis, pod)
+    sensitive = {field.name for field in dataset.schema_.fields if field.sensitive}
+    sources = [column.source for column in columns]  # one field may be delivered under two names
+    first, size = _first_and_size(selection.scan([*dict.fromkeys(sources)]), order.preview.rows)
+    first = first.select(sources).rename_columns([column.target for column in columns])
+    hidden = {column.target for column in columns if column.source in sensitive}
+    forecast = Forecast(rows=selection.rows, bytes=size)
+    if account is not None:
+        cost = account.report(selection.rows).cost
+        forecast = Forecast(
+            rows=selection.rows, bytes=size, cost=cost, currency=account.price.currency, left=account.left
+        )
+    with engine.connect(_MEMORY, 1, pod.scratch) as connection:
+        shown = Preview(
+            columns=first.column_names,
+            numeric=_numeric(first, hidden),
+            rows=_texts(first, hidden, connection),
+            total=selection.rows,
+            forecast=forecast,
+        )
+    _print(shown)
+
+
+def _first_and_size(scan: Scan, rows: int) -> tuple[pa.Table, int]:
+    """The first rows of a scan, and the bytes of the values of all."""
+    parts: list[pa.RecordBatch] = []
+    size = 0
+    for batch in scan.rows:
+        size += batch.nbytes
+        if rows > 0:
+            parts.append(batch.slice(0, rows))
+            rows -= parts[-1].num_rows
+    return pa.Table.from_batches(parts, scan.rows.schema), size
 
 
 def source(order: RunOrder, pod: Pod, connectors: Connectors) -> None:
