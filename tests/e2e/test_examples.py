@@ -37,6 +37,7 @@ def test_every_example_is_tested_here() -> None:
         "14-excel",
         "15-table-deliveries",
         "16-values-and-rules",
+        "17-incremental",
     }
 
 
@@ -184,6 +185,31 @@ def test_the_rules_of_a_subscription_choose_rows_and_fields(session: Session) ->
     ]
     assert denied["reason"] == "AccessDenied"
     assert 'access.fields of Dataset orders does not offer the field "customer"' in denied["message"]
+
+
+def test_a_second_run_reads_what_is_new_by_the_cursor(session: Session, tmp_path: Path) -> None:
+    data = EXAMPLES / "17-incremental" / "data"
+    (tmp_path / "data").mkdir()
+
+    def put(script: str) -> None:
+        with contextlib.closing(sqlite3.connect(tmp_path / "data/tickets.db")) as database:
+            database.executescript((data / script).read_text(encoding="utf-8"))
+        session.put("tickets", "data", tmp_path / "data")
+
+    put("tickets.sql")
+    session.kubectl("apply", "-f", str(EXAMPLES / "17-incremental"))
+    first = session.last_run("pipeline", "tickets", "nonce/first")
+    assert (first["state"], first["rowsRead"], first["rowsLoaded"]) == ("Succeeded", 3, 3), first
+    put("later.sql")
+    session.kubectl("patch", "pipeline", "tickets", "--type=merge", "-p", '{"spec":{"runNonce":"second"}}')
+    second = session.last_run("pipeline", "tickets", "nonce/second")
+    assert [second[name] for name in ("rowsRead", "rowsLoaded", "rowsUnchanged")] == [3, 2, 1]
+
+    def mark() -> str | None:
+        [dataset] = session.get("pipeline", "tickets")["status"]["datasets"]
+        return dataset.get("cursor")
+
+    session.until(lambda: mark() == "2026-03-03 11:45:00", "the cursor of the second run")
 
 
 def test_sqlite_reads_a_table_and_a_query_of_one_moment(session: Session, tmp_path: Path) -> None:

@@ -57,6 +57,29 @@ def _judged(*texts: str, complete: bool = False) -> Verdict:
     return validation.validate(manifests.loads("---".join(texts), "f.yaml"), complete=complete)
 
 
+SQLITE = """
+apiVersion: penstock.dev/v1alpha1
+kind: Source
+metadata: {name: flights}
+spec: {connector: {sqlite: {path: /volumes/shop/shop.db, volume: {claimName: shop}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("sync: full, cursor: id", "cursor goes with sync incremental"),
+        ("sync: incremental, delay: 1m", "delay goes with cursor"),
+        ("sync: incremental, lookback: 1m", "lookback goes with cursor"),
+        ("sync: incremental, cursor: id, delay: soon", "delay"),
+        ("sync: incremental, cursor: id, lookback: -1", "lookback"),
+    ],
+)
+def test_what_goes_with_a_cursor(entry: str, words: str) -> None:
+    (complaint,) = _told(SQLITE, LAKE, DATASET, PIPELINE.replace("sync: incremental", f"stream: t, {entry}"))
+    assert words in complaint
+
+
 def _told(*texts: str) -> list[str]:
     return [str(complaint) for complaint in _judged(*texts).complaints]
 
@@ -113,6 +136,20 @@ def test_references_stay_in_their_namespace() -> None:
         (
             (SOURCE, LAKE, DATASET, PIPELINE.replace("[{", "[{stream: fligths, ")),
             'spec.datasets[0].stream: the Source has no stream "fligths"; did you mean flights?',
+        ),
+        (
+            (SOURCE, LAKE, DATASET, PIPELINE.replace("[{", "[{cursor: id, ")),
+            "spec.datasets[0].cursor: Source flights is files, which finds by itself what is new; remove `cursor`",
+        ),
+        (
+            (SQLITE, LAKE, DATASET, PIPELINE.replace("[{", "[{stream: t, ")),
+            "spec.datasets[0].cursor: sync incremental with Source flights, which is sqlite, needs `cursor`: a column "
+            "whose value grows with each new or changed row, such as updated_at",
+        ),
+        (
+            (SQLITE, LAKE, DATASET, PIPELINE.replace("[{", "[{stream: t, cursor: id, lookback: 1h, ")),
+            "spec.datasets[0].lookback: lookback reads rows again, so it needs writeMode upsert, and Dataset flights "
+            "has append. Use `delay`, or change the Dataset's writeMode.",
         ),
         (
             (LAKE, OUTBOX, DATASET.replace("{name: lake}", "{name: outbox}")),
