@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "plan": "Show what manifests would change, and the effect on the data.",
     "get": "Show all Penstock objects, their state and connections.",
     "run": "Run a Pipeline or a Subscription now.",
+    "cancel": "Cancel the runs of a Pipeline or a Subscription.",
     "logs": "Show the log of the newest run of an object.",
     "preview": "Show the first rows of a Dataset, a Source or a Subscription.",
     "forecast": "Show how much a Subscription would deliver now, and its cost.",
