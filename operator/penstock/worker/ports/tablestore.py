@@ -188,8 +188,14 @@ class Publication:
         return replace(self, report=self.report.model_copy(update={"counts": counts}), inputs=inputs)
 
     def settlement(self) -> Settlement:
-        """What the ledger enters with this commit, of a completed publication."""
-        counts = self.report.counts
+        """What the ledger enters with this commit, of a completed publication.
+
+        By a cursor, most runs of an upsert read rows that are there already: such an input is not entered, since no row
+        names it.
+        """
+        counts, inputs = self.report.counts, self.inputs
+        if self.dataset.cursor is not None:
+            inputs = tuple(each for each in inputs if each.rows or each.quarantined or each.state != "loaded")
         return Settlement(
             report=self.report.model_dump_json(),
             loaded=counts.loaded,
@@ -197,7 +203,7 @@ class Publication:
             committed_at=times.text(datetime.now(UTC)),
             identity=self.identity,
             stream=self.stream,
-            inputs=self.inputs,
+            inputs=inputs,
             leaving=self.leaving,
             keep=self.mode == "upsert",
             state_before=self.state_before,
