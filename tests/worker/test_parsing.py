@@ -5,11 +5,13 @@ import os
 import random
 import re
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from penstock.api import parsedfields
@@ -117,6 +119,64 @@ def test_separators_never_change_a_number_of_json(tmp_path: Path) -> None:
     pod.work()
     values = {row["n"]: row["v"] for row in pod.rows()}
     assert [values.get(number, BAD) for number in range(len(NUMBERS))] == [*NUMBERS.values()]
+
+
+def rounded(text: str, kind: str) -> Any:
+    """The number by Python's decimals, a half away from zero."""
+    if kind == "double":
+        return float(text)
+    scale, digits = (int(kind[10:-1]), int(kind[8:9])) if kind.startswith("decimal") else (0, 18)
+    value = Decimal(text).quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP)
+    if abs(value) >= Decimal(10) ** (digits - scale) and kind.startswith("decimal"):
+        return BAD
+    if kind == "int" and not -(1 << 31) <= value < 1 << 31:
+        return BAD
+    return value if kind.startswith("decimal") else int(value)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("kind", ["int", "long", "double", "decimal(9,2)", "decimal(9,0)"])
+def test_numbers_are_rounded_where_that_is_allowed(seed: int, kind: str, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    texts = ["2.5", "-2.5", "0.5", "2.345", "2.3449999999999999999999", "1e2", "1.25e1", "-0.004", "9999999.995"]
+    for _ in range(300):
+        whole, fraction = chance.randint(-(10**10), 10**10) >> chance.randint(0, 30), chance.randint(0, 10**6)
+        texts.append(f"{whole}.{fraction}{chance.choice(['', '5', '500', 'e2', 'e-3'])}")
+    for text, value in zip(texts, judged([*texts], tmp_path, kind, rounding="allow"), strict=True):
+        assert value == rounded(text, kind), text
+    assert judged(["NaN", "inf", "1.5x", "", "1e999"], tmp_path, kind, rounding="allow") == [BAD] * 5
+
+
+def test_numbers_of_parquet_are_rounded_where_that_is_allowed(tmp_path: Path) -> None:
+    values = [2.345, -0.5, 1e20, float("nan"), None]
+    pq.write_table(pa.table({"v": values, "d": [Decimal("1.5"), None, None, None, None]}), tmp_path / "a.parquet")
+    good, bad = judging.parquet(
+        tmp_path / "a.parquet",
+        [
+            field("v", "decimal(9,2)", rounding="allow"),
+            field("i", "int", from_="d", rounding="allow"),
+            field("e", "int", from_="v * 2", rounding="allow"),
+        ],
+        tmp_path,
+    )
+    assert good[0] == {"v": Decimal("2.35"), "i": 2, "e": 5}
+    assert (good[1]["e"], sorted(bad), good[4]["v"]) == (-1, [2, 3], None)
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_a_value_of_another_type_is_no_value_where_that_is_allowed(form: str, tmp_path: Path) -> None:
+    fields = [field("id", "int", required=True), field("n", "long", minimum="0")]
+    pod = a_pod(tmp_path, *fields, form=csv() if form == "csv" else {"json": {}})
+    pod.dataset["schema"] = {"fields": fields, "onTypeMismatch": "null"}
+    rows = [("1", "7"), ("2", "many"), ("three", "3"), ("4", "-4"), ("5", "3.7")]
+    texts = ["id,n", *(",".join(row) for row in rows)]
+    if form == "json":
+        texts = [f'{{"id": "{first}", "n": "{second}"}}' for first, second in rows]
+    (pod.data / f"a.{form}").write_text("\n".join(texts) + "\n")
+    pod.work()
+    assert sorted((row["id"], row["n"]) for row in pod.rows() if row["n"] is not None) == [(1, 7)]
+    assert sorted(row["id"] for row in pod.rows() if row["n"] is None) == [2, 5]
+    assert sorted((row["field"], row["reason"]) for row in pod.bad()) == [("id", "WrongType"), ("n", "BelowMinimum")]
 
 
 ALL = {

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Self, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import ErrorDetails, InitErrorDetails
@@ -93,6 +93,14 @@ class SchemaField(Model):
     time_zone: parsing.Zone = None
     decimal: parsing.DecimalSeparator = None
     thousands: parsing.ThousandsSeparator = None
+    rounding: Annotated[
+        Literal["allow"] | None,
+        Field(
+            description="allow: round a number that has more digits than the type holds to the nearest value, and a "
+            "half away from zero: 2.345 becomes 2.35 in decimal(9,2), and 3.7 becomes 4 in an int. A number that is "
+            "too large is bad. Default: a number that the type cannot hold exactly is bad."
+        ),
+    ] = None
     sensitive: Annotated[
         bool | None,
         Field(
@@ -154,6 +162,8 @@ def _faults_of_parsing(field: SchemaField) -> Iterator[str]:
         yield f"timeZone goes with timestamptz, not with {field.type}"
     if (field.decimal is not None or field.thousands is not None) and not literals.is_number(field.type):
         yield f"decimal and thousands go with numbers, not with {field.type}"
+    if field.rounding is not None and not literals.is_number(field.type):
+        yield f"rounding goes with numbers, not with {field.type}"
     yield from parsing.separators_fault(field.decimal, field.thousands)
 
 
@@ -196,6 +206,16 @@ class Schema(Model):
             "row with the greater number, date or time. A row without a value in this field is older than all "
             "others. If the values are equal, the row that was read last wins. Default: the row that was read last "
             "wins."
+        ),
+    ] = None
+
+    on_type_mismatch: Annotated[
+        Literal["quarantine", "null"] | None,
+        Field(
+            description="What happens with a value that is not of its field's type. quarantine: the row is bad. null: "
+            "the field has no value in this row, and the row is loaded; a row without a value in a field that is "
+            "required is bad. An expression in `from` that cannot be computed makes the row bad in both cases. "
+            "Default: quarantine."
         ),
     ] = None
 

@@ -96,6 +96,10 @@ def with_field(kind: str, parsing: dict[str, Any] | None = None, **settings: Any
             "spec.schema.fields[0]: decimal and thousands go with numbers, not with string",
         ),
         (
+            with_field("date", rounding="allow"),
+            "spec.schema.fields[0]: rounding goes with numbers, not with date",
+        ),
+        (
             with_field("double", decimal=",", thousands=","),
             "spec.schema.fields[0]: thousands must differ from decimal",
         ),

@@ -112,7 +112,7 @@ def _inside(path: paths.Path, columns: Columns, field: SchemaField, where: str) 
 def _with_exponents(shaped: ShapedField, numbers: NumberFormat) -> ShapedField:
     """The same of JSON, in which 1E5 is as good a way to write a whole number as 100000."""
     plain = lossless.plain_number(shaped.source, numbers)
-    cast = lossless.from_text("decimal(38,0)", plain, shaped.attempt)
+    cast = lossless.from_text("decimal(38,0)", plain, shaped.attempt, _texts(shaped.field))
     cast = Cast(cast.attempt, f"TRY_CAST({cast.accept} AS {lossless.sql_type(shaped.field.type)})")
     return replace(shaped, cast=cast.unless(shaped.direct_value) if shaped.direct else cast)
 
@@ -167,7 +167,8 @@ def _cast(shaped: ShapedField, source: str, written: str, where: str, numbers: N
     if source == _TEXT:
         text = lossless.plain_number(shaped.source, numbers) if lossless.is_number(field.type) else shaped.source
         return lossless.from_text(field.type, text, shaped.attempt, _texts(field))
-    cast = lossless.from_type(source, field.type, shaped.source, shaped.attempt)
+    rounding = field.rounding is not None
+    cast = lossless.from_type(source, field.type, shaped.source, shaped.attempt, rounding=rounding)
     if cast is None:
         message = f"{where}: field {field.name} is {field.type}, and {written} is {source}, which never is one."
         raise InvalidSpec(f"{message} Change the type, or convert it in `from`.", "WrongSpecification")
@@ -176,7 +177,7 @@ def _cast(shaped: ShapedField, source: str, written: str, where: str, numbers: N
 
 def _texts(field: SchemaField) -> lossless.Texts:
     """How texts of the field write days, times, and true and false."""
-    texts = lossless.Texts(tuple(field.formats or ()), field.time_zone)
+    texts = lossless.Texts(tuple(field.formats or ()), field.time_zone, rounding=field.rounding is not None)
     if field.booleans is None:
         return texts
     return replace(texts, true=tuple(field.booleans.true_values), false=tuple(field.booleans.false_values))

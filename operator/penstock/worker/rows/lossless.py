@@ -67,6 +67,8 @@ class Texts:
     zone: str | None = None
     true: tuple[str, ...] = TRUE
     false: tuple[str, ...] = FALSE
+    rounding: bool = False
+    """Whether numbers are rounded to what the type holds, a half away from zero."""
 
 
 AS_USUAL = Texts()
@@ -92,10 +94,8 @@ def comes_as_text(source: str) -> bool:
 def from_text(kind: str, x: str, t: str, texts: Texts = AS_USUAL) -> Cast:  # noqa: PLR0911 - one case a type
     """Read the text `x` as `kind`; `t` names the attempt's column."""
     target = sql_type(kind)
-    if texts.zone is not None and target == "TIMESTAMPTZ":
-        return zones.from_text(x, t, texts.zone, texts.formats)
-    if texts.formats:
-        return _formatted(target, x, t, texts.formats)
+    if (cast := _by_settings(target, x, t, texts)) is not None:
+        return cast
     attempt = f"TRY_CAST({x} AS {target})"
     match target:
         case "VARCHAR":
@@ -117,6 +117,15 @@ def from_text(kind: str, x: str, t: str, texts: Texts = AS_USUAL) -> Cast:  # no
             fits = _full(x, f"{_DATE}[T ]{_CLOCK}{_OFFSET}")
             return Cast(attempt, f"CASE WHEN {patterns.in_years(target, t)} AND {fits} THEN {t} END")
     return _decimal(target, x, t)
+
+
+def _by_settings(target: str, x: str, t: str, texts: Texts) -> Cast | None:
+    """The cast where settings say how texts of the type are read; None where they do not."""
+    if texts.zone is not None and target == "TIMESTAMPTZ":
+        return zones.from_text(x, t, texts.zone, texts.formats)
+    if texts.formats:
+        return _formatted(target, x, t, texts.formats)
+    return _rounded(target, x, t) if texts.rounding and is_number(target) else None
 
 
 def plain_number(x: str, numbers: NumberFormat) -> str:
@@ -143,7 +152,9 @@ def is_number(kind: str) -> bool:
     return kind.lower().partition("(")[0] in ("int", "long", "integer", "bigint", "double", "decimal")
 
 
-def from_type(source: str, kind: str, x: str, t: str) -> Cast | None:  # noqa: PLR0911 - one case a pair
+def from_type(  # noqa: PLR0911 - one case a pair
+    source: str, kind: str, x: str, t: str, *, rounding: bool = False
+) -> Cast | None:
     """Read `x`, of the source type `source`, as `kind`; None where no value of that type can be one."""
     target, given = sql_type(kind), "DECIMAL" if source.startswith("DECIMAL") else source
     aimed = "DECIMAL" if target.startswith("DECIMAL") else target
@@ -151,6 +162,8 @@ def from_type(source: str, kind: str, x: str, t: str) -> Cast | None:  # noqa: P
         return _from_moment(given, target, x, t)
     text = as_text(source, x)
     numeric = (*INTEGERS, *_FLOATS, "DECIMAL")
+    if rounding and given in (*_FLOATS, "DECIMAL") and is_number(kind) and (given, aimed) != ("DOUBLE", "DOUBLE"):
+        return _rounded(target, text, t)
     exact = Cast(f"TRY_CAST({x} AS {target})", f"CASE WHEN TRY_CAST({t} AS {source}) = {x} THEN {t} END")
     match given, aimed:
         case _, "VARCHAR" if given in (*numeric, *_AS_TEXT, "BOOLEAN"):
@@ -281,6 +294,17 @@ def _decimal(target: str, x: str, t: str) -> Cast:
     exponent, shifted = _full(x, _EXPONENT), _shifted(x)
     attempt = f"TRY_CAST(CASE WHEN {exponent} THEN {shifted} ELSE {x} END AS {target})"
     return Cast(attempt, _canonical_or(t, x, f"{_full(x, fits)} OR ({exponent} AND {_full(shifted, fits)})"))
+
+
+def _rounded(target: str, x: str, t: str) -> Cast:
+    """A number with as many digits as the type holds. DuckDB rounds a half away from zero."""
+    if target == "DOUBLE":
+        return Cast(f"TRY_CAST({x} AS DOUBLE)", f"CASE WHEN isfinite({t}) AND {_full(x, _NUMBER)} THEN {t} END")
+    whole = target in ("INTEGER", "BIGINT")
+    wide = "DECIMAL(38,0)" if whole else target
+    plain = f"CASE WHEN {_full(x, _EXPONENT)} THEN {_shifted(x)} ELSE {x} END"
+    accept = f"CASE WHEN {_full(x, _NUMBER)} THEN {t} END"
+    return Cast(f"TRY_CAST({plain} AS {wide})", f"TRY_CAST({accept} AS {target})" if whole else accept)
 
 
 def _shifted(x: str) -> str:

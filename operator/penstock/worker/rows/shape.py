@@ -19,10 +19,14 @@ _TEXT = "VARCHAR"
 
 @dataclass(frozen=True)
 class Limits:
-    """What the Dataset's store cannot hold: characters in any text, and texts longer than so many bytes, by field."""
+    """What values cannot be: the characters that the Dataset's store cannot hold in any text, and the most bytes of a
+    text, by field.
+    """
 
     forbidden: str = ""
     longest: tuple[tuple[str, int], ...] = ()
+    null_on_mismatch: bool = False
+    """Whether the Dataset takes a value that is not of its field's type as no value."""
 
 
 NO_LIMITS = Limits()
@@ -51,6 +55,7 @@ def compiled(fields: Sequence[SchemaField], columns: Columns, where: str, limits
             each,
             masked=not hidden.isdisjoint(each.source_columns),
             forbidden=limits.forbidden if each.field.type == "string" else "",
+            null_on_mismatch=limits.null_on_mismatch,
             longest=dict(limits.longest).get(each.field.name),
         )
         for each in shaped

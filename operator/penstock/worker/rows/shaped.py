@@ -75,6 +75,8 @@ class ShapedField:
     """Whether the source value is a text."""
     may_have_commas: bool = False
     """Whether it is a number in a text file for which no other separators are set."""
+    null_on_mismatch: bool = False
+    """Whether a value that is not of the field's type is no value, and does not make the row bad."""
     masked: bool = False
     """Whether messages must not show the source value: a sensitive field is made from one of the same columns."""
 
@@ -181,6 +183,10 @@ def faults(shaped: ShapedField) -> Iterable[Fault]:
         text = engine.text(f"{field.name}: {message}")
         kind = f"{field.name} {message}"
         yield Fault("shape", field.name, "NotComputable", f"{shaped.expression} IS NULL", text, kind)
+    if shaped.null_on_mismatch and not field.required:
+        if shaped.may_be_exact and shaped.expression_sql is not None:
+            yield _out_of_range(shaped, "lies outside what can be computed with")
+        return
     not_one = f"is not {'an' if field.type == 'int' else 'a'} {field.type}"
     message = f"{engine.text(field.name + ': ')} || {shaped.shown} || {engine.text(' ' + not_one)}"
     kind = f"{field.name} {not_one}"
@@ -191,7 +197,11 @@ def faults(shaped: ShapedField) -> Iterable[Fault]:
         no_value += f" AND NOT contains({shaped.source}, ',')"
     yield Fault("shape", field.name, "WrongType", no_value, message + _hints(shaped), kind + _format_hint(shaped))
     if shaped.may_be_exact and not shaped.exact_is_value:
-        reason = "lies outside what can be computed with" if shaped.expression_sql else not_one
-        message = f"{engine.text(field.name + ': ')} || {shaped.shown} || {engine.text(' ' + reason)}"
-        kind = f"{field.name} {reason}"
-        yield Fault("shape", field.name, "OutOfRange", f"{shaped.exact} IS NOT NULL", message, kind)
+        yield _out_of_range(shaped, "lies outside what can be computed with" if shaped.expression_sql else not_one)
+
+
+def _out_of_range(shaped: ShapedField, reason: str) -> Fault:
+    """That an exact cell is no value."""
+    name = shaped.field.name
+    message = f"{engine.text(name + ': ')} || {shaped.shown} || {engine.text(' ' + reason)}"
+    return Fault("shape", name, "OutOfRange", f"{shaped.exact} IS NOT NULL", message, f"{name} {reason}")

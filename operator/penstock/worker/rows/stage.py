@@ -86,9 +86,10 @@ def _limits(job: Job, plan: Plan) -> Limits:
     """What the store cannot hold. In an upsert the key is in an index, which limits the length of its texts."""
     traits, schema = job.store.traits, job.dataset.schema_
     keys = [field.name for field in schema.fields if field.name in schema.key and field.type == "string"]
+    limits = Limits(traits.forbidden_characters, null_on_mismatch=schema.on_type_mismatch == "null")
     if plan.mode != "upsert" or traits.longest_key is None or not keys:
-        return Limits(traits.forbidden_characters)
-    return Limits(traits.forbidden_characters, tuple((name, traits.longest_key // len(keys)) for name in keys))
+        return limits
+    return replace(limits, longest=tuple((name, traits.longest_key // len(keys)) for name in keys))
 
 
 def _is_small(session: Session, planned: PlannedInput) -> bool:
