@@ -12,6 +12,7 @@ import pytest
 
 from penstock.connectors.files.formats import oldcalendar
 from worker import judging
+from worker.pods import a_pod, csv, field
 
 FILES = Path(__file__).with_name("otherwriters")
 LAST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
@@ -122,3 +123,61 @@ def test_which_versions_of_spark_wrote_the_legacy_calendar() -> None:
     assert not applies(int96=True, version="3.5.1", others="")
     assert applies(int96=False, version="3.5.1", others="")
     assert not applies(int96=True)
+
+
+MORNING = datetime(2024, 1, 31, 12, 0, 0, 123000, tzinfo=UTC)
+TEXTS: list[tuple[Any, ...]] = [
+    (1, "plain", date(2024, 1, 31), MORNING, datetime(2024, 1, 31, 12), 1.5, Decimal("1.50"), True, "a"),
+    (
+        *(2, 'quote "q" \\ back\\"slash', date(1500, 3, 1), datetime(2024, 7, 1, tzinfo=UTC), None),
+        *(1e300, Decimal("-0.01"), False, "b"),
+    ),
+    (3, "line\nbreak\r\nend", None, None, None, None, None, None, "a"),
+    (4, "", date(9999, 12, 31), datetime(2024, 10, 27, 2, 30, tzinfo=UTC), None, None, None, None, "b=c/d"),
+    (5, None, None, None, None, -0.0, None, None, "a"),
+    (6, " lead trail ", *[None] * 6, "a"),
+    (7, "comma, é 日", *[None] * 6, "a"),
+    (8, "#hash\ttab", *[None] * 3, 5e-324, None, None, "a"),
+]
+"""What was written, without its microseconds: Spark writes milliseconds. Row 3 has NaN, and row 4 infinity."""
+TEXT_TYPES = ["long", "string", "date", "timestamptz", "timestamp", "double", "decimal(10,2)", "boolean", "string"]
+NO_NUMBERS = ["NaN", "Infinity", "\\N"]
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("spark.csv", csv(escape="\\")),
+        ("spark-quoteall.csv.gz", csv(escape="\\", delimiter="\t")),
+        ("spark-utf16.csv", csv(escape="\\", encoding="utf-16")),
+        ("spark.jsonl", {"json": {}}),
+    ],
+)
+def test_text_by_spark_keeps_its_values(name: str, form: dict[str, Any], tmp_path: Path) -> None:
+    """CSV lacks the blanks around a text: Spark's writer leaves them out. What it writes beside is ignored."""
+    names = ["id", "t", "d", "ts", "ntz", "x", "n", "b", "p"]
+    fields = [field(each, kind, nullValues=NO_NUMBERS) for each, kind in zip(names, TEXT_TYPES, strict=True)]
+    pod = a_pod(tmp_path, *fields, form=form)
+    (pod.data / name).write_bytes((FILES / name).read_bytes())
+    (pod.data / "_SUCCESS").touch()
+    (pod.data / f".{name}.crc").write_bytes(b"crc\0")
+    assert pod.work().datasets[0].counts.quarantined == 0
+    expected = [tuple(value.strip() if value == " lead trail " else value for value in row) for row in TEXTS]
+    rows = sorted((tuple(row.values()) for row in pod.rows()), key=lambda row: int(row[0]))
+    right = TEXTS if "json" in form else expected
+    assert (rows, [str(row[5]) for row in rows]) == (right, [str(row[5]) for row in right])  # -0.0 equals 0.0
+
+
+@pytest.mark.parametrize("name", ["nested-int96.parquet", "nested-legacy.parquet"])
+def test_lists_structures_and_maps_by_spark(name: str, tmp_path: Path) -> None:
+    fields = [field("s", "date", from_="s.d"), field("m", "date", from_="m.k")]
+    moments = "int96" in name
+    fields.append(field("a", "timestamp" if moments else "date", from_="a[0]"))
+    good, bad = judging.parquet(FILES / name, fields, tmp_path)
+    days = [date(2024, 1, 31), date(1500, 3, 1), None, date(9999, 12, 31), *[None] * 4]
+    assert (bad, [row["s"] for row in good.values()], [row["m"] for row in good.values()]) == ({}, days, days)
+    if moments:
+        first = [datetime(2024, 1, 31, 12, 0, 0, 123456), datetime(2024, 7, 1), None, datetime(2024, 10, 27, 2, 30)]
+        assert [row["a"] for row in good.values()] == [*first, *[None] * 4]
+    else:
+        assert [row["a"] for row in good.values()] == days
