@@ -112,6 +112,9 @@ def _pod(root: Path, url: str, **more: object) -> APod:
         ("/data.csv.gz", gzip.compress(BIG, mtime=0), {"Content-Encoding": "gzip"}, 2000),
         ("/twice.csv.gz", gzip.compress(gzip.compress(BIG, mtime=0), mtime=0), {"Content-Encoding": "gzip"}, 2000),
         ("/plain.csv.gz", gzip.compress(BIG, mtime=0), {}, 2000),
+        ("/members.csv", gzip.compress(BIG[:9000]) + gzip.compress(BIG[9000:]), {"Content-Encoding": "gzip"}, 2000),
+        ("/padded.csv", gzip.compress(PLAIN) + bytes(70_000), {"Content-Encoding": "gzip"}, 2),
+        ("/latin.csv", PLAIN, {"ETag": '"\xe9"'}, 2),
         ("/export", gzip.compress(BIG, mtime=0), {"ETag": 'W/"weak"'}, 2000),
     ],
 )

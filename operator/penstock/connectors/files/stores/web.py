@@ -9,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 import fsspec
+from aiohttp.http_exceptions import HttpProcessingError
 from fsspec.asyn import sync
 
 from penstock.connectors.files.stores import addresses
@@ -66,7 +67,8 @@ class Web:
 
     def open(self, stored: StoredFile) -> BinaryIO:
         """The content as one stream, or InvalidSpec when it is no longer what was listed."""
-        condition = {"If-Match": stored.etag} if stored.etag.startswith('"') else {}  # not for weak or missing tags
+        # not for weak or missing tags, nor for one that would not be sent as the same bytes
+        condition = {"If-Match": stored.etag} if stored.etag.startswith('"') and stored.etag.isascii() else {}
         with trouble(self._subject, self.url, self._translate):
             response = self._request("GET", condition)
             now = _stored_file(self.url, response.headers)
@@ -164,6 +166,9 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def _meaning(subject: str, url: str, error: Exception, remedy: str = "") -> InvalidSpec | NotYet | None:
+    if isinstance(error, aiohttp.ClientResponseError) and isinstance(error.__cause__, HttpProcessingError):
+        message = f"{subject}: the server of {url} sent an answer that is not valid HTTP."
+        return NotYet(f"{message} Check the port and the scheme of the URL.", "Unreachable")
     if isinstance(error, aiohttp.ClientResponseError):
         return status(subject, url, error.status, remedy)
     local = addresses.refused(error)
@@ -176,7 +181,10 @@ def _meaning(subject: str, url: str, error: Exception, remedy: str = "") -> Inva
 
 
 def _stored_file(url: str, headers: Mapping[str, str]) -> StoredFile:
+    """The file that an answer is about. A header is bytes: those that are not UTF-8 are read as Latin-1."""
     mark = headers.get("ETag") or headers.get("Last-Modified") or f"{_UNMARKED} {headers.get('Date', '')}"
+    if not mark.isascii():
+        mark = mark.encode("utf-8", "surrogateescape").decode("latin-1")
     length = headers.get("Content-Length", "")
     return StoredFile(url, mark, int(length) if length.isascii() and length.isdigit() else -1)
 
@@ -225,7 +233,10 @@ class _Download(io.RawIOBase):
 
 
 class _Unpacked(io.RawIOBase):
-    """The content of a body that the server sends as gzip. Raises InvalidSpec where it is none, or is cut."""
+    """The content of a body that the server sends as gzip: all of its members.
+
+    Raises InvalidSpec where it is none, is cut, or something else follows.
+    """
 
     def __init__(self, packed: BinaryIO, url: str, subject: str) -> None:
         self._packed, self._url, self._subject = packed, url, subject
@@ -237,19 +248,28 @@ class _Unpacked(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer)
-        while not self._member.eof:
+        while True:
             block = self._rest or self._packed.read(1 << 16)
+            if self._member.eof:
+                block = block.lstrip(b"\0")  # padding
+                self._rest = b""
+                if block:  # another member, which belongs to the same content
+                    self._member = zlib.decompressobj(_WITH_GZIP_HEADER)
+                elif not (block := self._packed.read(1 << 16)):
+                    return 0
+                else:
+                    self._rest = block
+                    continue
             try:
                 content = self._member.decompress(block, len(view))
             except zlib.error:
                 raise self._wrong("is not gzip") from None
-            self._rest = self._member.unconsumed_tail
+            self._rest = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
             if content:
                 view[: len(content)] = content
                 return len(content)
             if not block:
                 raise self._wrong("ends too early")
-        return 0
 
     def _wrong(self, what: str) -> InvalidSpec:
         message = f"{self._subject}: {self._url} was sent with Content-Encoding: gzip, and what was sent {what}."
