@@ -181,6 +181,28 @@ def test_a_cut_connection_is_no_lost_claim_and_the_next_transaction_has_a_new_on
     assert failed.value.reason == "Timeout"
 
 
+@every
+def test_replaced_inputs_are_kept_while_rows_name_them(make: Make, tmp_path: Path) -> None:
+    ledger = SqlLedger(make(tmp_path))
+    entries = [InputEntry(each, "demo/load", "things", f"{each}", "v", 1, 2, 0, "loaded", "schema") for each in (1, 2)]
+    changes = [
+        replace(SETTLED, inputs=tuple(entries)),
+        replace(SETTLED, leaving=(1, 2), keep=True, displaced={1: 2, 2: 1}),
+        replace(SETTLED, displaced={2: 1}),
+        replace(SETTLED, inputs=(replace(entries[0], id=3), replace(entries[0], id=4))),
+        replace(SETTLED, leaving=(3, 4), keep=True),
+        replace(SETTLED, emptied=True),
+    ]
+    kept = []
+    for number, change in enumerate(changes):
+        with ledger.claim(OWNER, Attempt(f"r{number}", "worker")) as claim:
+            settle(ledger, claim, change)
+        with ledger.database.transaction() as cursor:
+            cursor.execute("SELECT input_id, loaded FROM penstock_inputs ORDER BY input_id")
+            kept.append([tuple(row) for row in cursor.fetchall()])
+    assert kept == [[(1, 2), (2, 2)], [(2, 1)], [], [(3, 2), (4, 2)], [(3, 2), (4, 2)], []]
+
+
 def terminate(database: PostgresDatabase) -> None:
     """End every session of the database's user, as a restart of the server does."""
     systems.terminate(database.place.spec.database)

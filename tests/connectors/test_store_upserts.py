@@ -21,6 +21,7 @@ from penstock.runs import places
 from penstock.runs.order import RunOrder
 from penstock.runs.report import Counts
 from penstock.worker.connectors import Connectors
+from penstock.worker.ledger import SqlLedger
 from penstock.worker.pod import here
 from penstock.worker.ports.ledger import Attempt
 from penstock.worker.ports.tablestore import INPUT_ID, LOAD_ID, LOADED_AT
@@ -206,7 +207,21 @@ def assert_as(model: Model, run: str, counts: Counts, rig: Rig, lineage: dict[st
         there = {column: row[column] for column in (LOAD_ID, LOADED_AT)}
         assert lineage.setdefault(of_run, there) == there
     assert all(len(ids) == 1 for ids in inputs.values())
+    assert Counter(row[INPUT_ID] for row in rows.values()) == {
+        number: count for number, count, _ in named(rig) if count
+    }
+    assert all(count for _, count, state in named(rig) if state == "replaced")
     assert len(rig.rows(suffix="_quarantine")) == report.quarantined
+
+
+def named(rig: Rig) -> list[tuple[int, int, str]]:
+    """The ledger's inputs, those that were replaced too: id, how many rows of the table name it, state."""
+    dataset = RunOrder.model_validate(rig.pod.order()).datasets[0]
+    ledger = Connectors().store_of(dataset.destination, here(rig.pod.environment("reader"))).ledger
+    assert isinstance(ledger, SqlLedger)
+    with ledger.database.transaction() as cursor:
+        cursor.execute("SELECT input_id, loaded, state FROM penstock_inputs ORDER BY input_id")
+        return [(int(number), int(count), str(state)) for number, count, state in cursor.fetchall()]
 
 
 COUNTS = ("loaded", "unchanged", "superseded", "quarantined", "replaced")
@@ -244,6 +259,13 @@ def test_rows_that_are_equal_move_nothing(adapter: Adapter, tmp_path: Path) -> N
         (source.folder / "b.csv").unlink()
         assert rig.work("r3") == 0
         assert table(rig) == before, "absence is no deletion"
+        names = {row[INPUT_ID] for row in before.values()}
+        assert rig.work("r4") == 0
+        assert [number for number, _, state in named(rig) if state == "replaced"] == sorted(names)
+        source.write("a", [Line(1, "eu", "new"), Line(2, "eu", "new")])
+        assert rig.work("r5") == 0
+        left = [number for number, _, state in named(rig) if state == "replaced"]
+        assert left == [max(names)], "an input that no row names is forgotten"
 
 
 @of_a_system

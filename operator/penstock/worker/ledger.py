@@ -223,6 +223,7 @@ class SqlLedger:
             raise taken_over(claim)
         _move_state(cursor, claim, settlement)
         _remove_inputs(cursor, claim, settlement)
+        _forget_replaced(cursor, claim, settlement)
         _enter_inputs(cursor, claim, settlement)
 
     def applied_schema(self, subject: str) -> str | None:
@@ -387,6 +388,17 @@ def _remove_inputs(cursor: Cursor, claim: Claim, settlement: Settlement) -> None
         if cursor.rowcount != 1:
             message = f"{claim.subject}: input {input_id} was to be replaced and is not in the ledger. "
             raise NotYet(f"{message}The run is tried again.", "CountMismatch")
+
+
+def _forget_replaced(cursor: Cursor, claim: Claim, settlement: Settlement) -> None:
+    """Count the rows that name each input, and forget those that were replaced and that no row names any more."""
+    for input_id, rows in settlement.displaced.items():
+        cursor.execute(
+            "UPDATE penstock_inputs SET loaded = loaded - ? WHERE subject = ? AND input_id = ?",
+            (rows, claim.subject, input_id),
+        )
+    statement = "DELETE FROM penstock_inputs WHERE subject = ? AND state = 'replaced'"
+    cursor.execute(statement if settlement.emptied else f"{statement} AND loaded <= 0", (claim.subject,))
 
 
 def _enter_inputs(cursor: Cursor, claim: Claim, settlement: Settlement) -> None:

@@ -25,11 +25,12 @@ class Upsert:
     rows: int = 0
     superseded: Counter[int] = field(default_factory=Counter)
     unchanged: Counter[int] = field(default_factory=Counter)
+    displaced: Counter[int] = field(default_factory=Counter)
 
     @property
     def merged(self) -> Merged:
-        """What became of the staged rows that were not written."""
-        return Merged(self.superseded, self.unchanged)
+        """What became of the staged rows that were not written, and of rows of the table."""
+        return Merged(self.superseded, self.unchanged, self.displaced)
 
 
 class Matches:
@@ -125,6 +126,7 @@ class Copy:
         if not new.num_rows:
             return batch if self.changed else None
         self.done.rows += new.num_rows
+        self.done.displaced.update(_by_input(there, change))
         mask = pc.is_in(pa.arange(0, batch.num_rows), value_set=lines.filter(change))
         columns = [
             pc.replace_with_mask(arrays.one(column.cast(each.type)), mask, arrays.one(new[each.name]))
@@ -162,7 +164,7 @@ def _equal(before: pa.Array, now: pa.Array) -> pa.BooleanArray:
     return same
 
 
-def _by_input(staged: pa.Table, which: pa.BooleanArray) -> Counter[int]:
-    """How many of the rows there are of each input."""
-    counted = pc.value_counts(staged[INPUT_ID].filter(which))
+def _by_input(rows: pa.Table, which: pa.BooleanArray) -> Counter[int]:
+    """How many of the rows there are of each input; those without lineage are not counted."""
+    counted = pc.value_counts(rows[INPUT_ID].filter(which).drop_null())
     return Counter({each["values"]: each["counts"] for each in counted.to_pylist()})

@@ -30,11 +30,14 @@ WITH ranked AS (
   DELETE FROM {staging} USING ranked WHERE ctid = ranked.place AND ranked.rank > 1 RETURNING {input}
 ) SELECT {input}, count(*) FROM gone GROUP BY {input}""")
 _NOT_NEEDED = sql.SQL("""
-WITH gone AS (
-  DELETE FROM {staging} s USING {table} t
-  WHERE s.{part} = ANY(%(parts)s) AND {same_key} AND ({older} OR {equal})
-  RETURNING s.{input}, {older} AS older
-) SELECT {input}, older, count(*) FROM gone GROUP BY {input}, older""")
+WITH pairs AS MATERIALIZED (
+  SELECT s.ctid AS place, s.{input} AS staged, t.{input} AS there,
+    CASE WHEN {older} THEN 'older' WHEN {equal} THEN 'equal' ELSE 'newer' END AS verdict
+  FROM {staging} s JOIN {table} t ON {same_key} WHERE s.{part} = ANY(%(parts)s)
+), gone AS (
+  DELETE FROM {staging} USING pairs WHERE ctid = pairs.place AND pairs.verdict <> 'newer'
+) SELECT verdict, CASE verdict WHEN 'newer' THEN there ELSE staged END, count(*) FROM pairs GROUP BY 1, 2""")
+"""Each staged row and the table's with its key are compared once. The verdict is on the staged row."""
 _WRITE = sql.SQL("""
 WITH written AS (
   INSERT INTO {table} AS t ({names}) SELECT {names} FROM {staging} WHERE {part} = ANY(%(parts)s)
@@ -66,12 +69,14 @@ def upsert(
         return cursor.fetchall()
 
     cursor.execute(_MEMORY)
-    superseded, unchanged = Counter[int](dict(counts(_SUPERSEDED))), Counter[int]()
+    superseded, unchanged, displaced = Counter[int](dict(counts(_SUPERSEDED))), Counter[int](), Counter[int]()
     cursor.own.execute(sql.SQL("ANALYZE {}").format(staging))  # else the next join is planned for a handful of rows
-    for input_id, older, count in counts(_NOT_NEEDED):
-        (superseded if older else unchanged)[input_id] += count
+    counted = {"older": superseded, "equal": unchanged, "newer": displaced}
+    for verdict, input_id, count in counts(_NOT_NEEDED):
+        if input_id is not None:  # else another program has written the row that is displaced
+            counted[verdict][input_id] += count
     [(written, updated)] = counts(_WRITE)
-    return Upsert(written, updated, Merged(superseded, unchanged))
+    return Upsert(written, updated, Merged(superseded, unchanged, displaced))
 
 
 def _terms(dataset: DatasetOrder, every: Sequence[Column]) -> dict[str, sql.Composable]:

@@ -108,8 +108,9 @@ InputState = Literal["loaded", "refused", "replaced"]
 class InputEntry:
     """A version of an input, as a commit left it. `id` is what its rows carry as `_penstock_input_id`.
 
-    `refused`: it could not be read as a whole, and has no rows. `replaced`: an upsert has merged a later version into
-    the table, and rows may still name this one. `schema` is the hash of the Dataset's schema then.
+    `rows` is how many rows of the table name it. `refused`: it could not be read as a whole, and has no rows.
+    `replaced`: an upsert has merged a later version into the table, and rows still name this one. `schema` is the hash
+    of the Dataset's schema then.
     """
 
     id: int
@@ -138,7 +139,11 @@ class Settlement:
     leaving: tuple[int, ...] = ()
     """Ids of inputs whose rows leave with this commit."""
     keep: bool = False
-    """Whether those inputs are kept as `replaced`, because rows may still name them; else they are forgotten."""
+    """Whether those inputs are kept as `replaced` while rows name them; else they are forgotten."""
+    displaced: Mapping[int, int] = field(default_factory=dict)
+    """How many rows of the table named an input and do not any more, by its id."""
+    emptied: bool = False
+    """Whether no row that was in the table before is there now: no input is kept as `replaced` then."""
     state_before: Json = None
     """The stream's state that the run began with; None where there was none."""
     state: Json = None

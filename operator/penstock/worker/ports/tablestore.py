@@ -135,12 +135,17 @@ class Staged:
 
 @dataclass(frozen=True)
 class Merged:
-    """What has become of the staged rows of an upsert, by the ids of their inputs; all others are loaded."""
+    """What has become of the staged rows of an upsert, by the ids of their inputs; all others are loaded.
+
+    And which rows of the table they have displaced.
+    """
 
     superseded: Mapping[int, int] = field(default_factory=dict)
     """Rows with the key of a later row, which was staged too or is in the table."""
     unchanged: Mapping[int, int] = field(default_factory=dict)
     """Rows that the table has with equal values. They change nothing, nor the lineage of the row that is there."""
+    displaced: Mapping[int, int] = field(default_factory=dict)
+    """Rows of the table that got other values, by the inputs that they came from so far."""
 
     def rows_of(self, input_id: int) -> int:
         """How many rows of an input are not loaded."""
@@ -170,13 +175,15 @@ class Publication:
     """Ids of the inputs whose quarantine entries leave, and (append) their rows.
 
     A replace removes all that is there. An upsert removes no rows by their input: the ledger keeps these inputs as
-    `replaced`, since rows that have not changed still name them.
+    `replaced` as long as rows that have not changed name them.
     """
     state_before: Json
     """The stream's state that the run began with; the commit fails where it is another one by now."""
     state: Json
     report: DatasetReport
     """What to answer for this run from now on; all staged rows count as loaded, and none as replaced."""
+    displaced: Mapping[int, int] = field(default_factory=dict)
+    """As `Merged.displaced`, of a completed publication."""
 
     def completed(self, replaced: int, merged: Merged = NOTHING_MERGED) -> "Publication":
         """The publication with the number of rows that left, and with what was merged, in its report and inputs."""
@@ -185,7 +192,8 @@ class Publication:
         update = {"replaced": replaced, "loaded": loaded, "superseded": superseded, "unchanged": unchanged}
         counts = self.report.counts.model_copy(update=update)
         inputs = tuple(replace(each, rows=each.rows - merged.rows_of(each.id)) for each in self.inputs)
-        return replace(self, report=self.report.model_copy(update={"counts": counts}), inputs=inputs)
+        completed = self.report.model_copy(update={"counts": counts})
+        return replace(self, report=completed, inputs=inputs, displaced=merged.displaced)
 
     def settlement(self) -> Settlement:
         """What the ledger enters with this commit, of a completed publication.
@@ -206,6 +214,8 @@ class Publication:
             inputs=inputs,
             leaving=self.leaving,
             keep=self.mode == "upsert",
+            displaced=self.displaced,
+            emptied=self.mode == "replace",
             state_before=self.state_before,
             state=self.state,
         )
