@@ -22,7 +22,7 @@ from penstock.runs import places
 from penstock.runs.order import SourceOrder
 from penstock.worker.pod import Pod
 from penstock.worker.rows import engine
-from support import lookup, mysql, postgres, tlsfront
+from support import configmaps, lookup, mysql, postgres, tlsfront
 
 NAMED, UNNAMED = "localhost", "127.0.0.1"
 KINDS = ("postgres", "mysql")
@@ -71,7 +71,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 
 def source(
-    kind: str, root: Path, place: tuple[str, int], mode: str, authority: str | None
+    kind: str, root: Path, place: tuple[str, int], mode: str, authority: str | None, **more: Any
 ) -> PostgresSource | MysqlSource:
     folder = root / places.SECRETS.lstrip("/") / "shop"
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def source(
         (folder / name).write_text(value)
     connector: dict[str, Any] = {
         "host": place[0], "port": place[1], "sslMode": mode, "database": "postgres" if kind == "postgres" else "shop",
-        "queries": [{"name": "q", "sql": _QUERIES[kind]}],
+        "queries": [{"name": "q", "sql": _QUERIES[kind]}], **more,
     }  # fmt: skip
     auth = {"basic": {"secretRef": {"name": "shop"}}}
     order = SourceOrder.model_validate({"name": "shop", "connector": {kind: connector}, "auth": auth})
@@ -130,7 +130,7 @@ def test_each_mode_checks_what_it_says(
         return
     with pytest.raises(InvalidSpec, match=expected) as refused:
         reading.check()
-    assert refused.value.reason in ("WrongCredentials", "WrongSpecification")
+    assert refused.value.reason == "TlsFailed"
     assert not any(word in str(refused.value) for word in (mysql.PASSWORD, postgres.SUPERUSER + '"', "BEGIN CERT"))
 
 
@@ -142,7 +142,7 @@ def test_a_server_without_tls_is_not_spoken_to_in_plain_text(
     reading = source(kind, tmp_path, (NAMED, servers.without[kind]), mode, servers.authority)
     with pytest.raises(InvalidSpec, match=r"does not speak TLS\. Turn on ssl there") as refused:
         reading.check()
-    assert refused.value.reason == "WrongSpecification"
+    assert refused.value.reason == "TlsFailed"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -154,8 +154,35 @@ def test_an_authority_that_is_no_certificate_is_named(kind: str, servers: Server
 
 
 def test_verify_ca_without_an_authority_says_what_is_missing(servers: Servers, tmp_path: Path) -> None:
-    with pytest.raises(InvalidSpec, match=r"needs the certificate authority: add the key ca\.crt"):
+    with pytest.raises(InvalidSpec, match=r"needs the certificate authority: set caBundle, or add the key ca\.crt"):
         source("postgres", tmp_path, (NAMED, servers.with_tls["postgres"]), "verify-ca", None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_ca_bundle_takes_the_place_of_the_secrets_authority(kind: str, servers: Servers, tmp_path: Path) -> None:
+    other = trustme.CA().cert_pem.bytes().decode()
+    remarks = "# Főtanúsítvány\n"  # as public bundles have them
+    place = (NAMED, servers.with_tls[kind])
+    for bundle, authority, accepted in ((remarks + servers.authority, other, True), (other, servers.authority, False)):
+        configmaps.put(tmp_path, "company", **{"ca.crt": bundle})
+        reading = source(
+            kind, tmp_path, place, "verify-full", authority, caBundle={"configMapRef": {"name": "company"}}
+        )
+        if accepted:
+            assert query(reading) in ("true", "of the front")
+            continue
+        with pytest.raises(InvalidSpec, match="Name the authority that has signed it in caBundle") as refused:
+            reading.check()
+        assert refused.value.reason == "TlsFailed"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_ca_bundle_needs_a_mode_that_checks(kind: str) -> None:
+    spec = {"postgres": PostgresSpec, "mysql": MysqlSpec}[kind]
+    place = {"host": "h", "port": 1, "database": "d", "caBundle": {"configMapRef": {"name": "company"}}}
+    with pytest.raises(ValueError, match="caBundle needs sslMode: verify-full or verify-ca; require checks no"):
+        spec.model_validate(place)
+    assert spec.model_validate({**place, "sslMode": "verify-ca"}).config_maps == ("company",)
 
 
 def connect(kind: str, root: Path, host: str, servers: Servers, look_up: lookup.Changing) -> None:

@@ -1,4 +1,4 @@
-"""TLS before a PostgreSQL server, as PgBouncer gives it: the wheel's server is built without TLS of its own."""
+"""TLS before a server that has none of its own: PostgreSQL's, as PgBouncer gives it, or one of HTTP."""
 
 import select
 import socket
@@ -54,6 +54,28 @@ def serving(server: int, context: ssl.SSLContext) -> Iterator[Front]:
         thread = threading.Thread(target=listening.serve_forever, daemon=True)
         thread.start()
         yield front
+        listening.shutdown()
+        thread.join()
+
+
+@contextmanager
+def https(server: int, context: ssl.SSLContext) -> Iterator[int]:
+    """A front of a server of HTTP, whose connections begin with TLS; its port at 127.0.0.1."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):  # the client does not accept the certificate, or has gone
+                client = context.wrap_socket(self.request, server_side=True)
+                with client, socket.create_connection(("127.0.0.1", server)) as upstream:
+                    _relay(client, upstream)
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = allow_reuse_address = True
+
+    with Server(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever, daemon=True)
+        thread.start()
+        yield listening.server_address[1]
         listening.shutdown()
         thread.join()
 

@@ -8,6 +8,7 @@ import pytest
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.storage.blob import AccountSasPermissions
 
+from penstock.connectors.files.stores import requestsession
 from penstock.connectors.files.stores.azure import Account, BlobContainer
 from penstock.language.errors import InvalidSpec
 from support import azure, lookup, relay
@@ -234,7 +235,11 @@ def test_the_address_that_was_checked_is_connected_to(server: azure.Server) -> N
     credential = AzureNamedKeyCredential(azure.ACCOUNT, azure.KEY)
     host = f"{azure.ACCOUNT}.blob.{lookup.NAME}"  # azurite takes the account from it
     account, names = Account("reader", azure.ACCOUNT, f"http://{host}:{server.port}", credential), lookup.Changing()
-    found = BlobContainer("az://named/in/", None, account, "Source things", (), names).list_files(None)
+    found = BlobContainer(
+        "az://named/in/", None, account, "Source things", (), requestsession.checking("Source things", names)
+    ).list_files(None)
     assert (len(found), names.asked) == (1, [host])
     with pytest.raises(InvalidSpec, match="Nothing is read from there"):
-        BlobContainer("az://named/in/", None, account, "Source things", (), names).list_files(None)
+        BlobContainer(
+            "az://named/in/", None, account, "Source things", (), requestsession.checking("Source things", names)
+        ).list_files(None)

@@ -36,6 +36,7 @@ OUTSIDE: frozenset[Reason] = frozenset(
         "WrongCredentials",
         "ResourceNotFound",
         "Unreachable",
+        "TlsFailed",
         "Timeout",
         "StorageFull",
         "LeaseHeld",
@@ -59,7 +60,7 @@ is read from the ledger. Their first repetitions come quickly."""
 QUICK_SECONDS = (2, 4, 8)
 """The delays of those first repetitions."""
 
-UNANSWERED: frozenset[Reason] = frozenset({"Unreachable", "Timeout", "WrongCredentials", "SecretMissing"})
+UNANSWERED: frozenset[Reason] = frozenset({"Unreachable", "TlsFailed", "Timeout", "WrongCredentials", "SecretMissing"})
 """Failures that mean that a Source or a Destination did not let us in."""
 
 UPKEEP_HISTORY = 2

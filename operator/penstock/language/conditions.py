@@ -67,6 +67,7 @@ Reason = Literal[
     "ResourceNotFound",
     "WrongSpecification",
     "Unreachable",
+    "TlsFailed",
     "Timeout",
     "StorageFull",
     "TooManyBadRows",
@@ -118,6 +119,8 @@ REASONS: Mapping[Reason, str] = {
     "ResourceNotFound": "The system answered, but the bucket, path or file does not exist.",
     "WrongSpecification": "The data does not match the manifest: its format, columns or encoding are different.",
     "Unreachable": "The system did not answer.",
+    "TlsFailed": "There is no TLS connection: the server's certificate is not trusted, has expired or is for another "
+    "name, or the server does not speak TLS. The message says which. See `caBundle` and `sslMode` of the connector.",
     "Timeout": "The system began to answer and did not finish in time.",
     "StorageFull": "No space is left where data is written. Free some space; the run is tried again.",
     "TooManyBadRows": "More rows were bad than `quality.maxBadRatio` allows. Nothing was committed to that "

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from penstock.language.certificates import CA_BUNDLE, CaBundle
 from penstock.language.model import Model
 from penstock.language.scalars import ShortText
 from penstock.language.traits import ConnectorSpec
@@ -99,6 +100,20 @@ class DatabaseServer(ConnectorSpec):
             "of the certificate. verify-ca: also checks the certificate. verify-full: also checks the host name."
         ),
     ] = "require"
+
+    ca_bundle: Annotated[
+        CaBundle | None, Field(description=f"{CA_BUNDLE} Needs `sslMode` verify-ca or verify-full.")
+    ] = None
+
+    @property
+    def config_maps(self) -> tuple[str, ...]:
+        return () if self.ca_bundle is None else (self.ca_bundle.config_map_ref.name,)
+
+    @model_validator(mode="after")
+    def _authorities_are_used(self) -> Self:
+        if self.ca_bundle is not None and not self.ssl_mode.startswith("verify"):
+            raise ValueError(f"caBundle needs sslMode: verify-full or verify-ca; {self.ssl_mode} checks no certificate")
+        return self
 
     @property
     def location(self) -> str:

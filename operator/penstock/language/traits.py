@@ -101,6 +101,11 @@ class ConnectorSpec(Model):
         """The Secrets that a worker needs, beside that of `auth`."""
         return ()
 
+    @property
+    def config_maps(self) -> tuple[str, ...]:
+        """The ConfigMaps that a worker needs."""
+        return ()
+
     def auth_fault(self, member: str | None) -> str | None:
         """What is wrong with this member of `auth` (None: no `auth`) as the connector is configured; None: nothing."""
         if member is None or member in self.traits.auth:

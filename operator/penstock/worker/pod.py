@@ -51,6 +51,11 @@ class Pod:
         file = folder / key
         return file.read_text(encoding="utf-8").strip() if file.is_file() else None
 
+    def config_file(self, name: str, key: str) -> Path | None:
+        """The file of a key of a ConfigMap; None where one of the two does not exist."""
+        file = self.path(f"{places.CONFIG_MAPS}/{name}") / key
+        return file if file.is_file() else None
+
     def order(self) -> RunOrder:
         """The order to carry out. Raises InvalidSpec when there is none or it is of another version."""
         file = self.path(places.ORDER)

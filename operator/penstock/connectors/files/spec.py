@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from penstock.language import paths
+from penstock.language.certificates import CA_BUNDLE, CaBundle
 from penstock.language.model import Model, OneOf
 from penstock.language.scalars import OneCharacter, ShortText, Url
 from penstock.language.traits import ConnectorSpec, DeliveryPlace, Traits
@@ -263,6 +264,15 @@ class Located(ConnectorSpec):
         ),
     ] = None
 
+    ca_bundle: Annotated[
+        CaBundle | None,
+        Field(description=f"{CA_BUNDLE} For servers that are reached by https."),
+    ] = None
+
+    @property
+    def config_maps(self) -> tuple[str, ...]:
+        return () if self.ca_bundle is None else (self.ca_bundle.config_map_ref.name,)
+
     @property
     def scheme(self) -> str:
         """What stands before `://`, in lower case."""
@@ -324,6 +334,8 @@ class Located(ConnectorSpec):
             raise ValueError(f"volume goes with a file:// url, not with {self.scheme}://")
         if self.endpoint_url is not None and self.scheme not in _BUCKETS:
             raise ValueError("endpointUrl goes with an s3://, gs:// or az:// url")
+        if self.ca_bundle is not None:
+            check_encrypted(self.scheme, self.endpoint_url)
         return self
 
 
@@ -468,6 +480,14 @@ class FilesDestination(Located):
     def _options_are_those_of_writing(self) -> Self:
         check_delivered(self.format)
         return self
+
+
+def check_encrypted(scheme: str, endpoint: str | None) -> None:
+    """Raise ValueError where the place is reached without TLS, so that a caBundle has no use."""
+    if scheme not in ("https", *_BUCKETS):
+        raise ValueError(f"caBundle goes with a server that is reached by https, not with {scheme}://")
+    if endpoint is not None and not endpoint.lower().startswith("https://"):
+        raise ValueError("caBundle needs an endpointUrl that begins with https://")
 
 
 def check_delivered(form: Format) -> None:

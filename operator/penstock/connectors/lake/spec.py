@@ -5,8 +5,10 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from penstock.connectors.files.spec import check_encrypted
 from penstock.connectors.postgres.spec import ServerSchema
 from penstock.language.auth import Basic
+from penstock.language.certificates import CA_BUNDLE, CaBundle
 from penstock.language.model import OneOf
 from penstock.language.scalars import Url
 from penstock.language.traits import ConnectorSpec, Traits
@@ -89,6 +91,10 @@ class LakeDestination(ConnectorSpec):
             description="Address of the server if the bucket is not on AWS or Google Cloud: http://minio:9000.",
         ),
     ] = None
+    ca_bundle: Annotated[
+        CaBundle | None,
+        Field(description=f"{CA_BUNDLE} For the bucket; `catalog` has its own."),
+    ] = None
     catalog: Annotated[
         Catalog | None,
         Field(description="The Iceberg catalog; required for a bucket. Default: catalog.db in the folder."),
@@ -103,6 +109,12 @@ class LakeDestination(ConnectorSpec):
     def prefix(self) -> str:
         """The URL of a warehouse in a bucket, which ends in a slash."""
         return f"{self.warehouse.rstrip('/')}/"
+
+    @model_validator(mode="after")
+    def _authorities_are_used(self) -> Self:
+        if self.ca_bundle is not None:
+            check_encrypted(self.scheme, self.endpoint_url)
+        return self
 
     @model_validator(mode="after")
     def _is_a_folder_or_a_bucket(self) -> Self:
@@ -136,6 +148,12 @@ class LakeDestination(ConnectorSpec):
     @property
     def claims(self) -> tuple[str, ...]:
         return () if self.volume is None else (self.volume.claim_name,)
+
+    @property
+    def config_maps(self) -> tuple[str, ...]:
+        own = () if self.ca_bundle is None else (self.ca_bundle.config_map_ref.name,)
+        postgres = self.catalog.postgres if self.catalog is not None else None
+        return own if postgres is None else (*own, *postgres.config_maps)
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -85,7 +85,7 @@ def connect(destination: DestinationOrder, pod: Pod) -> Lake:
     if place.volume is None:
         from penstock.connectors.lake.warehouses.objects import ObjectWarehouse  # its clients take half a second
 
-        store = objects(place.prefix, place.endpoint_url, destination.auth, pod, subject)
+        store = objects(place.prefix, place.endpoint_url, destination.auth, pod, subject, place.ca_bundle)
         warehouse = ObjectWarehouse(store, subject)
     else:
         warehouse = _folder(place, place.volume, pod, subject)

@@ -16,6 +16,7 @@ from penstock.connectors.files.stores import addresses
 from penstock.connectors.mysql.columns import Row
 from penstock.connectors.mysql.spec import MysqlSource as MysqlSpec
 from penstock.language.errors import InvalidSpec, NotYet, PenstockError
+from penstock.worker import certificates
 
 _CONNECT_SECONDS = 15
 _ANSWER_SECONDS = 300
@@ -25,8 +26,6 @@ _CHUNK_BYTES = 16 << 20
 _ENCODERS: dict[Any, Any] = {**converters.encoders}
 """How our parameters are written. There are no decoders: every value arrives as the text that the server prints."""
 _LOST = {CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, CR.CR_CONN_HOST_ERROR}
-_OTHER_NAME = {62, 64}
-"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 _STATEMENT_TIMEOUTS = {1969, 3024}
 """MariaDB's and MySQL's."""
 _READING = re.compile(
@@ -183,10 +182,10 @@ class Server:
             if code in codes:
                 return meaning(where, said)
         if (refused := _certificate_fault(error)) is not None:
-            return InvalidSpec(f"{where}: {refused}", "WrongCredentials")
+            return InvalidSpec(f"{where}: {refused}", "TlsFailed")
         if code == CR.CR_SSL_CONNECTION_ERROR:
             message = f"{where}: the server does not speak TLS. Turn on ssl there, or set `sslMode: disable`."
-            return InvalidSpec(message, "WrongSpecification")
+            return InvalidSpec(message, "TlsFailed")
         if code in _LOST or isinstance(error, OSError):
             return NotYet(f"{where} cannot be reached: {_cause(error)}", "Unreachable")
         return InvalidSpec(f"{where}: {said}.", "WrongSpecification")
@@ -221,7 +220,7 @@ def _tls(mode: str, authority: str | None, where: str) -> ssl.SSLContext | None:
         context = ssl.create_default_context(cadata=authority)
     except (ssl.SSLError, ValueError):
         message = f"{where}: ca.crt in the Secret of auth.basic is no certificate in PEM. Replace it."
-        raise InvalidSpec(message, "WrongCredentials") from None
+        raise InvalidSpec(message, "TlsFailed") from None
     context.check_hostname = mode == "verify-full"
     if mode == "require":
         context.verify_mode = ssl.CERT_NONE
@@ -234,9 +233,7 @@ def _certificate_fault(error: BaseException) -> str | None:
     if not isinstance(inner, ssl.SSLCertVerificationError):
         return None
     said = inner.verify_message.rstrip(".")
-    if inner.verify_code in _OTHER_NAME:
-        return f"{said}. Name the host as its certificate does, or give it a certificate for this name."
-    return f"its certificate was refused: {said}. Give the right `ca.crt` in the Secret of auth.basic."
+    return f"its certificate was refused: {said}. {certificates.remedy(inner.verify_code)}"
 
 
 def _cause(error: BaseException) -> str:

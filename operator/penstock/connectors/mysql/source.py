@@ -14,6 +14,7 @@ from penstock.connectors.mysql.server import Server, statement
 from penstock.connectors.mysql.spec import MysqlSource as MysqlSpec
 from penstock.language.errors import InvalidSpec
 from penstock.runs.order import SourceOrder
+from penstock.worker import certificates
 from penstock.worker.pod import Pod
 from penstock.worker.ports import cursors
 from penstock.worker.ports.chunks import Columns
@@ -77,7 +78,8 @@ class MysqlSource:
             missing = "username" if user is None else "password"
             message = f"{self._subject}: Secret {secret} has no key {missing}. Add it."
             raise InvalidSpec(message, "SecretMissing")
-        return user, password, pod.secret(secret, "ca.crt")
+        trust = certificates.trusted(self.spec.ca_bundle, pod, self._subject)
+        return user, password, pod.secret(secret, "ca.crt") if trust is None else trust.pem()
 
     def check(self) -> None:
         with self._connected() as server:

@@ -1,5 +1,6 @@
 """Connections to a database: settings, deadline, and statements that a signal can end."""
 
+import hashlib
 import select
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from penstock.connectors.postgres import failures
 from penstock.connectors.postgres.spec import Server
 from penstock.language.auth import Auth
 from penstock.language.errors import InvalidSpec
+from penstock.worker import certificates
 from penstock.worker.pod import Pod
 
 _TIMEOUT = 15
@@ -55,12 +57,14 @@ class Place:
             raise InvalidSpec(f"{subject}: auth.basic is missing; it names the Secret with `username` and `password`.")
         name = basic.secret_ref.name
         self._user, self._password = _key(pod, name, "username"), _key(pod, name, "password")
-        self._authority, self._secret = pod.secret(name, "ca.crt"), name
+        trust = certificates.trusted(spec.ca_bundle, pod, subject)
+        self._authority = pod.secret(name, "ca.crt") if trust is None else trust.pem()
         if self._authority is None and spec.ssl_mode == "verify-ca":  # libpq refuses this too, in other words
             message = (
-                f"{subject}: sslMode verify-ca needs the certificate authority: add the key ca.crt to Secret {name}, "
+                f"{subject}: sslMode verify-ca needs the certificate authority: set caBundle, or add the key ca.crt "
             )
-            raise InvalidSpec(f"{message}or use verify-full, which takes those of the system.", "SecretMissing")
+            message += f"to Secret {name}, or use verify-full, which takes those of the system."
+            raise InvalidSpec(message, "SecretMissing")
 
     @property
     def where(self) -> str:
@@ -107,8 +111,9 @@ class Place:
             raise failures.refusal(error, spec, places, self.subject, self._user) from None
 
     def _certificates(self) -> Path:
-        file = self._pod.scratch / f"postgres-{self._secret}.crt"  # a Source and a catalog may differ
-        file.write_text(f"{self._authority}\n", encoding="utf-8")
+        text = f"{self._authority}\n".encode()
+        file = self._pod.scratch / f"postgres-{hashlib.sha256(text).hexdigest()[:16]}.crt"  # a catalog has its own
+        file.write_bytes(text)
         return file
 
 

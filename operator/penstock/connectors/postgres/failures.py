@@ -142,13 +142,14 @@ def _tls_fault(said: str, where: str) -> InvalidSpec | None:
     """What is wrong with the server's TLS or certificate; None where it is something else."""
     if "does not support SSL" in said:
         message = f"{where}: the server does not speak TLS. Turn on ssl there, or set `sslMode: disable`."
-        return InvalidSpec(message, "WrongSpecification")
+        return InvalidSpec(message, "TlsFailed")
     if "does not match host name" in said:
         message = f"{where}: {said}. Name the host as its certificate does, or give it a certificate for this name."
-        return InvalidSpec(message, "WrongSpecification")
+        return InvalidSpec(message, "TlsFailed")
     if any(word in said for word in ("certificate", "SSL error", "root.crt")):
-        message = f"{where}: its certificate was refused: {said}. Give the right `ca.crt` in the Secret of auth.basic."
-        return InvalidSpec(message, "WrongCredentials")
+        message = f"{where}: its certificate was refused: {said}. Name the authority "
+        message += "that has signed it in caBundle, or in `ca.crt` in the Secret of auth.basic."
+        return InvalidSpec(message, "TlsFailed")
     return None
 
 

@@ -204,6 +204,9 @@ def _mounts(graph: Graph, order: RunOrder, scratch: str) -> tuple[list[dict[str,
         mounts.append({"name": f"secret-{number}", "mountPath": f"{places.SECRETS}/{secret}", "readOnly": True})
         # Optional: a Pod whose Secret is missing would hang without a word; the worker says SecretMissing.
         volumes.append({"name": f"secret-{number}", "secret": {"secretName": secret, "optional": True}})
+    for number, name in enumerate(_config_maps(order)):
+        mounts.append({"name": f"config-{number}", "mountPath": f"{places.CONFIG_MAPS}/{name}", "readOnly": True})
+        volumes.append({"name": f"config-{number}", "configMap": {"name": name, "optional": True}})
     for number, claim in enumerate(_claims(order)):
         mounts.append({"name": f"claim-{number}", "mountPath": f"{places.VOLUMES}/{claim}"})
         volumes.append({"name": f"claim-{number}", "persistentVolumeClaim": {"claimName": claim}})
@@ -217,6 +220,10 @@ def _secrets(order: RunOrder) -> list[str]:
         if place.auth is not None:
             secrets.update(place.auth.secrets)
     return sorted(secrets)
+
+
+def _config_maps(order: RunOrder) -> list[str]:
+    return sorted({name for place in _places(order) for name in place.connector.spec.config_maps})
 
 
 def _claims(order: RunOrder) -> list[str]:

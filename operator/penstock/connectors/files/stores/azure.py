@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+import requests
 from azure.core import MatchConditions
 from azure.core import exceptions as errors
 from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobProperties, ContainerClient
 
-from penstock.connectors.files.stores import addresses, requestsession
+from penstock.connectors.files.stores import requestsession
 from penstock.connectors.files.stores.credentials import SecretKeys
 from penstock.connectors.files.stores.globs import matcher
 from penstock.connectors.files.stores.port import StoredFile, gone, status, trouble, unreachable
@@ -93,11 +94,11 @@ class BlobContainer:
         account: Account | None,
         subject: str,
         ignore: Sequence[str] = (),
-        look_up: addresses.LookUp = addresses.system,
+        session: requests.Session | None = None,
     ) -> None:
         self.url, self._subject, self._ignore = url, subject, ignore
         self._server = account.url if account is not None else endpoint or ""
-        session = requestsession.checking(subject, look_up)
+        session = session or requestsession.checking(subject)
         transport = RequestsTransport(session=session, connection_timeout=15, read_timeout=60)
         self._remedy = (
             "It was asked without any: name a Secret in auth.azure."

@@ -20,6 +20,7 @@ from penstock.connectors.files.stores.globs import matcher
 from penstock.connectors.files.stores.port import BLOCK, StoredFile, Upload, gone, status, trouble, unreachable
 from penstock.connectors.files.stores.resolver import Resolver, without_redirects
 from penstock.language.errors import InvalidSpec, NotYet
+from penstock.worker.certificates import Authorities
 
 _PUBLIC = "https://s3.amazonaws.com"
 _PRECONDITION_FAILED = (409, 412)
@@ -85,6 +86,7 @@ class Bucket:
         identity: Keys | PodIdentity | None,
         subject: str,
         ignore: Sequence[str] = (),
+        trust: Authorities | None = None,
     ) -> None:
         self._ignore = ignore
         self.url, self._endpoint, self._subject = url, endpoint, subject
@@ -99,7 +101,7 @@ class Bucket:
             secret=keys and keys.secret,
             token=keys and keys.token,
             endpoint_url=endpoint,
-            client_kwargs={"region_name": region or "us-east-1"},
+            client_kwargs={"region_name": region or "us-east-1", "verify": str(trust.file) if trust else None},
             config_kwargs={
                 "connect_timeout": 15,
                 "read_timeout": 60,

@@ -7,7 +7,10 @@ from penstock.connectors.files.stores.credentials import SecretKeys
 from penstock.connectors.files.stores.folder import Folder
 from penstock.connectors.files.stores.port import ObjectStore, Store
 from penstock.language.auth import Auth
+from penstock.language.certificates import CaBundle
 from penstock.language.errors import InvalidSpec
+from penstock.worker import certificates
+from penstock.worker.certificates import Authorities
 from penstock.worker.pod import Pod
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ def at(place: Located, auth: Auth | None, pod: Pod, subject: str) -> Store:
     ignore = place.ignore if isinstance(place, FilesSource) else []
     secret = auth.secret if auth is not None else None
     keys = SecretKeys(pod, secret, subject) if secret is not None else None
+    trust = certificates.trusted(place.ca_bundle, pod, subject)
     match place.scheme:
         case "file":
             return _folder(place, pod, subject, ignore)
@@ -31,15 +35,18 @@ def at(place: Located, auth: Auth | None, pod: Pod, subject: str) -> Store:
 
             hosts = place.redirects.hosts if isinstance(place, FilesSource) and place.redirects is not None else []
             login = webcredentials.credentials_of(auth, keys) if auth is not None and keys is not None else None
-            return Web(place.url, subject, hosts, login)
-    return _remote(place, auth, keys, subject, ignore)
+            return Web(place.url, subject, hosts, login, trust)
+    return _remote(place, (auth, keys), subject, ignore, trust)
 
 
-def objects(url: str, endpoint: str | None, auth: Auth | None, pod: Pod, subject: str) -> ObjectStore:
+def objects(
+    url: str, endpoint: str | None, auth: Auth | None, pod: Pod, subject: str, bundle: CaBundle | None = None
+) -> ObjectStore:
     """The prefix of a bucket on S3 or Google Cloud Storage. Raises InvalidSpec as `at` does."""
     secret = auth.secret if auth is not None else None
     keys = SecretKeys(pod, secret, subject) if secret is not None else None
-    return _bucket(url, endpoint, (auth, keys), subject)
+    trust = certificates.trusted(bundle, pod, subject)
+    return _bucket(url, endpoint, (auth, keys), subject, trust=trust)
 
 
 def _bucket(
@@ -48,17 +55,18 @@ def _bucket(
     credentials: tuple[Auth | None, SecretKeys | None],
     subject: str,
     ignore: "Sequence[str]" = (),
+    trust: Authorities | None = None,
 ) -> ObjectStore:
     auth, keys = credentials
     if url.startswith("gs://"):
         from penstock.connectors.files.stores import gcs
 
         account = gcs.service_account_of(keys) if keys is not None else None
-        return gcs.GoogleBucket(url, endpoint, account, subject, ignore)
+        return gcs.GoogleBucket(url, endpoint, account, subject, ignore, trust)
     from penstock.connectors.files.stores import bucket
 
     identity = bucket.keys_of(keys) if keys is not None else None if auth is None else bucket.PodIdentity()
-    return bucket.Bucket(url, endpoint, identity, subject, ignore)
+    return bucket.Bucket(url, endpoint, identity, subject, ignore, trust)
 
 
 def _folder(place: Located, pod: Pod, subject: str, ignore: "Sequence[str]") -> Store:
@@ -71,16 +79,24 @@ def _folder(place: Located, pod: Pod, subject: str, ignore: "Sequence[str]") -> 
     return Folder(place.url, mount, inside, subject, ignore)
 
 
-def _remote(place: Located, auth: Auth | None, keys: SecretKeys | None, subject: str, ignore: "Sequence[str]") -> Store:
+def _remote(
+    place: Located,
+    credentials: tuple[Auth | None, SecretKeys | None],
+    subject: str,
+    ignore: "Sequence[str]",
+    trust: Authorities | None,
+) -> Store:
     """A store of objects, or a server of files. Its libraries take up to a second, so only its own are imported."""
+    auth, keys = credentials
     if place.scheme == "az":
-        from penstock.connectors.files.stores import azure
+        from penstock.connectors.files.stores import azure, requestsession
 
         named = azure.account_of(keys, place.endpoint_url) if keys is not None else None
-        return azure.BlobContainer(place.url, place.endpoint_url, named, subject, ignore)
+        session = requestsession.checking(subject, trust=trust)
+        return azure.BlobContainer(place.url, place.endpoint_url, named, subject, ignore, session)
     if place.scheme == "sftp":
         from penstock.connectors.files.stores import sftp
 
         assert keys is not None and auth is not None and auth.ssh is not None  # noqa: S101, PT018 - the spec wants it
         return sftp.SftpServer(place.url, sftp.login_of(keys, auth.ssh.known_hosts), subject, ignore)
-    return _bucket(place.url, place.endpoint_url, (auth, keys), subject, ignore)
+    return _bucket(place.url, place.endpoint_url, credentials, subject, ignore, trust)

@@ -23,6 +23,8 @@ from penstock.connectors.files.stores.port import StoredFile, Upload, gone, stat
 from penstock.connectors.files.stores.ranges import RangeStream
 from penstock.connectors.files.stores.resolver import Resolver, without_redirects
 from penstock.language.errors import InvalidSpec, NotYet
+from penstock.worker import certificates
+from penstock.worker.certificates import Authorities
 
 os.environ.setdefault(
     "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false"
@@ -44,9 +46,13 @@ class _Files(core.GCSFileSystem):  # type: ignore[misc]  # gcsfs ships no types
     session_kwargs: dict[str, Any]
     _request = retry_request(retries=3)(core.GCSFileSystem._request.__wrapped__)
 
+    def __init__(self, trust: Authorities | None, **settings: Any) -> None:
+        self._trust = trust
+        super().__init__(**settings)
+
     async def _set_session(self) -> Any:
         if self._session is None:  # a connector wants a running loop
-            connector = aiohttp.TCPConnector(resolver=Resolver(None))
+            connector = aiohttp.TCPConnector(resolver=Resolver(None), ssl=certificates.context(self._trust))
             self.session_kwargs = {
                 **self.session_kwargs,
                 "connector": connector,
@@ -59,11 +65,12 @@ class _Credentials(service_account.Credentials):
     """Credentials that get their token from an address that was checked, whoever asks for it; gcsfs does so, too."""
 
     subject = ""
+    trust: Authorities | None = None
     look_up: addresses.LookUp = staticmethod(addresses.system)
 
     def refresh(self, request: Any) -> None:
         del request  # gcsfs brings one that follows redirects
-        with requestsession.checking(self.subject, self.look_up) as session:
+        with requestsession.checking(self.subject, self.look_up, self.trust) as session:
             session.max_redirects = 0
             super().refresh(partial(Request(session), timeout=_LOGIN_SECONDS))  # type: ignore[no-untyped-call]
 
@@ -95,14 +102,20 @@ class GoogleBucket:
     """A prefix of a bucket, or one object in it."""
 
     def __init__(
-        self, url: str, endpoint: str | None, account: ServiceAccount | None, subject: str, ignore: Sequence[str] = ()
+        self,
+        url: str,
+        endpoint: str | None,
+        account: ServiceAccount | None,
+        subject: str,
+        ignore: Sequence[str] = (),
+        trust: Authorities | None = None,
     ) -> None:
         self.url, self._subject, self._ignore = url, subject, ignore
         self._endpoint, self._account = endpoint or _PUBLIC, account
         if endpoint is not None:
             addresses.check_url(endpoint, subject)
         if account is not None:
-            account.credentials.subject = subject
+            account.credentials.subject, account.credentials.trust = subject, trust
         self._remedy = (
             "It was asked without any: name a Secret in auth.googleServiceAccount."
             if account is None
@@ -110,6 +123,7 @@ class GoogleBucket:
         )
         self._bucket, _, self._prefix = url.removeprefix("gs://").partition("/")
         self.files: Any = _Files(
+            trust,
             token="anon" if account is None else account.credentials,
             endpoint_url=endpoint.rstrip("/") if endpoint else None,
             requests_timeout=aiohttp.ClientTimeout(total=None, sock_connect=15, sock_read=60),

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from penstock.connectors.files.stores import addresses
 from penstock.language.errors import InvalidSpec, NotYet, PenstockError
+from penstock.worker import certificates
 
 BLOCK = 8 << 20
 """Bytes of one ranged read."""
@@ -143,9 +144,12 @@ def unreachable(subject: str, url: str, server: str, error: BaseException) -> No
         case socket.gaierror() as failed:
             cause = f"the name {address.hostname} could not be looked up: {failed.strerror}."
         case ssl.SSLCertVerificationError() as refused:
-            cause = f"the certificate of {origin} is not accepted: {refused.verify_message}."
+            remedy = certificates.remedy(refused.verify_code)
+            cause = f"the certificate of {origin} is not accepted: {refused.verify_message.rstrip('.')}. {remedy}"
+            return NotYet(f"{subject}: {url} cannot be reached: {cause}", "TlsFailed")
         case ssl.SSLError():
             cause = f"no TLS with {origin}. Perhaps it speaks plain http: check the URL."
+            return NotYet(f"{subject}: {url} cannot be reached: {cause}", "TlsFailed")
         case ConnectionError():
             cause = f"{origin} closed the connection."
         case OSError() as other if other.strerror:

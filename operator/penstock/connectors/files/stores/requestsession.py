@@ -14,16 +14,22 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from penstock.connectors.files.stores import addresses
+from penstock.worker.certificates import Authorities
 
 _BLOCK = 32 << 10
 """Bytes that are read from a connection at once."""
 _TIMEOUT = 15.0
 
 
-def checking(subject: str, look_up: addresses.LookUp = addresses.system) -> requests.Session:
-    """A session whose requests raise InvalidSpec for a host with an address that is never connected to."""
+def checking(
+    subject: str, look_up: addresses.LookUp = addresses.system, trust: Authorities | None = None
+) -> requests.Session:
+    """A session that trusts these authorities, or those of the system.
+
+    Its requests raise InvalidSpec for a host with an address that is never connected to.
+    """
     session = requests.Session()
-    adapter = _Adapter(subject, look_up)
+    adapter = _Adapter(subject, look_up, trust)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
@@ -32,8 +38,8 @@ def checking(subject: str, look_up: addresses.LookUp = addresses.system) -> requ
 class _Adapter(HTTPAdapter):
     """What makes the connections of a session."""
 
-    def __init__(self, subject: str, look_up: addresses.LookUp) -> None:
-        self._subject, self._look_up = subject, look_up
+    def __init__(self, subject: str, look_up: addresses.LookUp, trust: Authorities | None) -> None:
+        self._subject, self._look_up, self._trust = subject, look_up, trust
         super().__init__()
 
     def init_poolmanager(self, *settings: Any, **named: Any) -> None:
@@ -44,6 +50,8 @@ class _Adapter(HTTPAdapter):
         host = urlsplit(request.url or "").hostname or ""
         if addresses.is_metadata(host):  # also where a proxy would connect to it
             raise addresses.never(self._subject, host, host)
+        if self._trust is not None:  # REQUESTS_CA_BUNDLE in the environment would take the place of the session's own
+            named["verify"] = str(self._trust.file)
         return super().send(request, *settings, **named)
 
 

@@ -17,6 +17,8 @@ from penstock.connectors.files.stores.port import BLOCK, StoredFile, gone, statu
 from penstock.connectors.files.stores.resolver import Resolver
 from penstock.connectors.files.stores.webcredentials import ANONYMOUS, WebCredentials
 from penstock.language.errors import InvalidSpec, NotYet
+from penstock.worker import certificates
+from penstock.worker.certificates import Authorities
 
 _HEADERS = {"Accept-Encoding": "identity"}  # what a server would compress on the way has no size to check against
 _MOST_REDIRECTS = 5
@@ -33,9 +35,14 @@ class Web:
     """
 
     def __init__(
-        self, url: str, subject: str, hosts: Sequence[str] = (), credentials: WebCredentials | None = None
+        self,
+        url: str,
+        subject: str,
+        hosts: Sequence[str] = (),
+        credentials: WebCredentials | None = None,
+        trust: Authorities | None = None,
     ) -> None:
-        self.url, self._subject, self._credentials = url, subject, credentials
+        self.url, self._subject, self._credentials, self._trust = url, subject, credentials, trust
         self._own = (urlsplit(url).hostname or "").lower()
         self._hosts = {self._own, *(host.lower() for host in hosts)}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=15, sock_read=60)
@@ -46,7 +53,7 @@ class Web:
     async def _client(self, **given: Any) -> aiohttp.ClientSession:
         """A session that keeps bodies as they come, keeps no cookies, and connects to no local address by a name."""
         given.pop("loop", None)
-        connector = aiohttp.TCPConnector(resolver=Resolver(self._own))
+        connector = aiohttp.TCPConnector(resolver=Resolver(self._own), ssl=certificates.context(self._trust))
         return aiohttp.ClientSession(
             connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(), **given
         )
