@@ -1,13 +1,19 @@
 """What starts a run, what holds it back, and what is told of it."""
 
+import functools
 import json
 import signal
+import ssl
+import threading
 import time
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
-from support import manifests
+from support import manifests, tlsfront
 from support.clusters import Cluster, Session
 from support.manifests import GOOD
 
@@ -279,3 +285,32 @@ def test_a_load_starts_a_delivery_within_the_limit_of_its_systems_and_makes_its_
     status = session.get("subscription", "cities")["status"]
     assert status["handledLoads"] == [{"dataset": "cities", "load": loaded}]
     assert status["deliveries"][0]["rows"] == 4
+
+
+def test_a_server_of_our_own_authority_is_trusted_by_its_ca_bundle(session: Session, tmp_path: Path) -> None:
+    if session.cluster.place.enter:
+        pytest.skip("the server runs on this machine alone")
+    right, wrong = trustme.CA(), trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    right.issue_cert("localhost").configure_cert(context)
+    (tmp_path / "a.csv").write_text(GOOD)
+    for name, authority in (("right", right), ("wrong", wrong)):
+        bundle = {"ca.crt": authority.cert_pem.bytes().decode()}
+        session.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": bundle})
+
+    def source(name: str, bundle: str) -> manifests.Manifest:
+        place = {"url": f"https://localhost:{port}/a.csv", "format": {"csv": {}}}
+        files = {**place, "caBundle": {"configMapRef": {"name": bundle}}}
+        return manifests.of("Source", name, {"connector": {"files": files}})
+
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with tlsfront.https(server.server_address[1], context) as port:
+            session.apply(source("cities", "right"), source("others", "wrong"), manifests.lake(), manifests.dataset())
+            session.apply(manifests.pipeline())
+            assert session.last_run("pipeline", "cities", "nonce/1")["rowsLoaded"] == 3
+            refused = session.until(lambda: session.condition("source", "others", "Reachable"), "it is checked")
+            assert (refused["status"], refused["reason"]) == ("False", "TlsFailed")
+            assert "Name the authority that has signed it in caBundle" in refused["message"]
+        server.shutdown()

@@ -36,8 +36,8 @@ class MysqlSource(Selection, DatabaseServer):
             ("`BINARY`, `VARBINARY`, `BLOB`, spatial types", "`string`", "bytes that are not UTF-8 make their row bad"),
         ),
         notes=(
-            "`auth.basic` names a Secret with the keys `username` and `password`. Add `ca.crt` if `sslMode` "
-            "verifies the server and its certificate authority is not one of the system.",
+            "`auth.basic` names a Secret with the keys `username` and `password`. Set `caBundle`, or add `ca.crt` to "
+            "the Secret, if `sslMode` verifies the server and its certificate authority is not one of the system.",
             "All streams of a run are read in one transaction (REPEATABLE READ, WITH CONSISTENT SNAPSHOT, READ ONLY). "
             "Tables of engines without transactions, such as MyISAM, are not part of this snapshot.",
             "If a table is altered while it is read, the run fails and is tried again.",

@@ -16,8 +16,8 @@ _COLUMNS = 1590
 """Columns of a Dataset's table: PostgreSQL allows 1,600, among them those of lineage and of staging."""
 
 _CREDENTIALS = (
-    "`auth.basic` names a Secret with the keys `username` and `password`. Add `ca.crt` if `sslMode` verifies the "
-    "server and its certificate authority is not one of the system."
+    "`auth.basic` names a Secret with the keys `username` and `password`. Set `caBundle`, or add `ca.crt` to the "
+    "Secret, if `sslMode` verifies the server and its certificate authority is not one of the system."
 )
 
 

@@ -94,6 +94,24 @@ def test_each_claim_and_each_secret_is_mounted_once_where_the_worker_looks() -> 
     assert secret == {"secretName": "keys", "optional": True}
 
 
+def test_the_config_map_of_a_ca_bundle_is_mounted_and_may_be_missing() -> None:
+    stage = Scene()
+    web = manifests.source(url="https://h/a.csv", caBundle={"configMapRef": {"name": "company"}}, glob=None)
+    web["spec"]["connector"]["files"] = {
+        key: value for key, value in web["spec"]["connector"]["files"].items() if key not in ("volume", "glob")
+    }
+    stage.apply(web, manifests.lake(), manifests.dataset(), manifests.pipeline())
+    spec = _job(stage.graph("Pipeline", "cities"))["spec"]["template"]["spec"]
+    [volume] = [volume for volume in spec["volumes"] if volume.get("configMap", {}).get("name") == "company"]
+    assert volume["configMap"] == {"name": "company", "optional": True}  # the worker says that it is missing
+    mounts = {mount["name"]: mount for mount in spec["containers"][0]["volumeMounts"]}
+    assert mounts[volume["name"]] == {
+        "name": volume["name"],
+        "mountPath": "/etc/penstock/configmaps/company",
+        "readOnly": True,
+    }
+
+
 def test_a_claim_that_is_source_and_target_is_mounted_once() -> None:
     stage = Scene()
     stage.apply(manifests.source(), manifests.lake(claim="in"), manifests.dataset(), manifests.pipeline())
