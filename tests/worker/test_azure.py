@@ -145,16 +145,16 @@ def test_signatures_and_anonymous_requests(
 
 def test_nobody_at_the_endpoint_and_no_container(server: azure.Server, tmp_path: Path) -> None:
     pod = container_pod(tmp_path, server, "exports")
-    for number, (endpoint, said) in enumerate(
+    for number, (endpoint, reason, said) in enumerate(
         (
-            ("http://127.0.0.1:9/a", "connection refused by http://127.0.0.1:9"),
-            ("http://no-such-host.invalid/a", "no-such-host.invalid"),
-            (server.endpoint.replace("http://", "https://"), "TLS"),
+            ("http://127.0.0.1:9/a", "Unreachable", "connection refused by http://127.0.0.1:9"),
+            ("http://no-such-host.invalid/a", "Unreachable", "no-such-host.invalid"),
+            (server.endpoint.replace("http://", "https://"), "TlsFailed", "no TLS with"),
         )
     ):
         pod.connector["endpointUrl"] = endpoint
         report = pod.work(f"r{number}")
-        assert (report.reason, pod.code) == ("Unreachable", 3)
+        assert (report.reason, pod.code) == (reason, 3)
         assert said in (report.message or "")
     other = container_pod(tmp_path / "other", server, "no-such-container")
     assert (other.work("r4").reason, other.code) == ("ResourceNotFound", 2)

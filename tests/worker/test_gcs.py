@@ -138,7 +138,7 @@ def test_nobody_at_the_endpoint_and_no_bucket(server: gcs.Server, tmp_path: Path
     assert "no-such-host.invalid" in (report.message or "")
     pod.connector["endpointUrl"] = server.endpoint.replace("http://", "https://")
     report = pod.work("r3")
-    assert (report.reason, pod.code) == ("Unreachable", 3)
+    assert (report.reason, pod.code) == ("TlsFailed", 3)
     assert "TLS" in (report.message or "")
     other = bucket_pod(tmp_path / "other", server.endpoint, "no-such-bucket")
     assert (other.work("r4").reason, other.code) == ("ResourceNotFound", 2)

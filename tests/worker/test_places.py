@@ -116,7 +116,7 @@ def test_nobody_there_is_told_with_the_server_and_the_cause_and_tried_again(
     connector = {key: value.format(server.format(address)) for key, value in place.items()}
     pod = a_pod(tmp_path, A, B, connector=connector)
     report = pod.work(kind="inspect-source")
-    assert (pod.code, report.reason) == (3, "Unreachable")
+    assert (pod.code, report.reason) == (3, "TlsFailed" if server.startswith("https") else "Unreachable")
     told = f"Source things: {connector['url']} cannot be reached: {cause.format(address)}"
     assert (report.message or "").startswith(told)
 
