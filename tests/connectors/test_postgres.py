@@ -389,7 +389,7 @@ def test_the_reason_says_what_is_wrong_with_the_connection(server: Server, datab
     assert (type(closed), closed.reason) == (NotYet, "Unreachable")
     assert "nothing listens on port 1" in closed.message
     plain = checked(sslMode="require")
-    assert (type(plain), plain.reason) == (InvalidSpec, "WrongSpecification")
+    assert (type(plain), plain.reason) == (InvalidSpec, "TlsFailed")
     assert "sslMode: disable" in plain.message
     missing = checked(database="nothing")
     assert (type(missing), missing.reason) == (InvalidSpec, "ResourceNotFound")

@@ -295,7 +295,7 @@ LakeOnS3.faults = (
     Fault("no such database", "ResourceNotFound", _catalog(database="nothing")),
     Fault("no such schema", "ResourceNotFound", _catalog(schema="nothing")),
     Fault("no Secret of the catalog", "SecretMissing", _catalog(auth={"basic": {"secretRef": {"name": "nowhere"}}})),
-    Fault("no TLS at the catalog", "WrongSpecification", _catalog(sslMode="require")),
+    Fault("no TLS at the catalog", "TlsFailed", _catalog(sslMode="require")),
     Fault("wrong password of the catalog", "WrongCredentials", _secret("catalog", "password", "wrong-tests")),
     Fault("no password of the catalog", "SecretMissing", _incomplete_catalog),
     Fault("may not use the schema", "WrongCredentials", _may_not_use),

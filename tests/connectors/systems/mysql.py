@@ -171,7 +171,7 @@ Mysql.faults = (
     Fault("nothing listens", "Unreachable", faults.with_settings(port=1)),
     # MySQL does not say whether the database is missing or may not be used
     Fault("no such database", "WrongCredentials", faults.with_settings(database="nothing")),
-    Fault("no TLS there", "WrongSpecification", faults.with_settings(sslMode="verify-full")),
+    Fault("no TLS there", "TlsFailed", faults.with_settings(sslMode="verify-full")),
     Fault("wrong password", "WrongCredentials", _wrong_password),
     Fault("no permission on one table", "ResourceNotFound", _no_permission),  # MySQL hides what may not be read
     Fault("a table that is not there", "ResourceNotFound", faults.drop_a_table),

@@ -234,7 +234,7 @@ _OF_BOTH = (
     Fault("no such host", "Unreachable", faults.with_settings(host="nowhere.invalid")),
     Fault("nothing listens", "Unreachable", faults.with_settings(port=1)),
     Fault("no such database", "ResourceNotFound", faults.with_settings(database="nothing")),
-    Fault("no TLS there", "WrongSpecification", faults.with_settings(sslMode="require")),
+    Fault("no TLS there", "TlsFailed", faults.with_settings(sslMode="require")),
     Fault("wrong password", "WrongCredentials", _wrong_password),
 )
 Postgres.faults = (
