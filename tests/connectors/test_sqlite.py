@@ -224,6 +224,14 @@ def test_what_cannot_be_compared_exactly_is_no_cursor(file: Path, declared: str,
         read(_source(file), "t", "at")
 
 
+def test_what_is_sorted_is_kept_in_the_scratch_folder(file: Path) -> None:
+    _fill(file, "CREATE TABLE t (id INTEGER PRIMARY KEY, at TEXT)")
+    assert read(_source(file), "t", "at").ids == []
+    with closing(sqlite3.connect(":memory:")) as same_process:
+        (folder,) = same_process.execute("PRAGMA temp_store_directory").fetchone()
+    assert Path(folder) == file.parents[2] / "scratch"
+
+
 def test_a_query_is_read_by_a_cursor_too(file: Path) -> None:
     _fill(file, "CREATE TABLE t (id INTEGER, at INTEGER); INSERT INTO t VALUES (1, 5), (2, 6)")
     source = _source(file, queries=[{"name": "q", "sql": "SELECT id, at * 10 AS at FROM t;"}])

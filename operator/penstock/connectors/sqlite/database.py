@@ -34,10 +34,13 @@ _Result = TypeVar("_Result")
 class Database:
     """A read-only connection, whose statements a signal's handler can end by raising."""
 
-    def __init__(self, root: Path, name: str) -> None:
-        """Open the file `name` beneath the claim `root`. Raises FileNotFoundError, `beneath.Refused`, sqlite3.Error."""
+    def __init__(self, root: Path, name: str, scratch: Path) -> None:
+        """Open the file `name` beneath the claim `root`. Raises FileNotFoundError, `beneath.Refused`, sqlite3.Error.
+
+        Rows that are sorted go into temporary files in `scratch`: a Pod has no other folder that can be written.
+        """
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
-        self._connection = self._in_thread(partial(_connect, root, name))
+        self._connection = self._in_thread(partial(_connect, root, name, scratch))
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """All rows of a statement of ours."""
@@ -83,12 +86,15 @@ class Database:
             raise
 
 
-def _connect(root: Path, name: str) -> sqlite3.Connection:
+def _connect(root: Path, name: str, scratch: Path) -> sqlite3.Connection:
     connection = sqlitefile.connect(root, name, mode="ro", timeout=_BUSY_SECONDS, isolation_level=None)
     connection.text_factory = _text
     connection.create_function(KEY_HASH, 1, _hash, deterministic=True)
     connection.execute("PRAGMA query_only = ON")
     connection.execute("PRAGMA trusted_schema = OFF")
+    if connection.execute("PRAGMA temp_store_directory").fetchall() != [(str(scratch),)]:  # it is of the process
+        folder = str(scratch).replace("'", "''")
+        connection.execute(f"PRAGMA temp_store_directory = '{folder}'")
     connection.execute("PRAGMA cell_size_check = ON")
     return connection
 

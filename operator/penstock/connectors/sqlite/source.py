@@ -90,6 +90,7 @@ class SqliteSource:
         if not mount.is_dir():
             message = f"{self._subject}: claim {self._spec.volume.claim_name} is not mounted. Create it."
             raise InvalidSpec(message, "ResourceNotFound")
+        self._scratch = pod.scratch
         self._mount, self._name = mount, self._spec.path.removeprefix(f"{self._spec.volume.mount_path}/")
         self._file = mount / self._name
 
@@ -112,7 +113,7 @@ class SqliteSource:
     @contextmanager
     def _connected(self) -> Iterator[Database]:
         with self.failures():
-            database = Database(self._mount, self._name)
+            database = Database(self._mount, self._name, self._scratch)
         try:
             with self.failures():
                 database.execute("BEGIN")
