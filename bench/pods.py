@@ -33,9 +33,9 @@ def prepare(folder: Path, order: dict[str, Any], *, empty: tuple[str, ...] = ())
     (folder / "etc/penstock/order/order.json").write_text(json.dumps(order))
 
 
-def work(folder: Path) -> Cost:
+def work(folder: Path, run: str = "bench") -> Cost:
     """Run the worker of the Pod. Raises RuntimeError, with its report, where it fails."""
-    environment = {"PENSTOCK_POD_ROOT": str(folder), "PENSTOCK_RUN_ID": "bench", "PENSTOCK_MEMORY_LIMIT": str(LIMIT)}
+    environment = {"PENSTOCK_POD_ROOT": str(folder), "PENSTOCK_RUN_ID": run, "PENSTOCK_MEMORY_LIMIT": str(LIMIT)}
     begun = time.perf_counter()
     command = [sys.executable, "-m", "penstock.worker"]
     process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)

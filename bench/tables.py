@@ -58,9 +58,9 @@ def _seconds(pid: str, *, reaped: bool) -> float:
     return (user + system + (child_user + child_system if reaped else 0)) / _TICKS
 
 
-def copy_binary(server: Server, file: Path) -> Cost:
-    """COPY the file into an empty table."""
-    server.execute("DROP TABLE IF EXISTS raw", "CREATE TABLE raw (LIKE orders)", "CHECKPOINT")
+def copy_binary(server: Server, file: Path, like: str = "orders") -> Cost:
+    """COPY the file into an empty table that is like another one."""
+    server.execute("DROP TABLE IF EXISTS raw", f"CREATE TABLE raw (LIKE {like})", "CHECKPOINT")
     before, begun, own = server_seconds(server), time.perf_counter(), time.process_time()
     with (
         server.connect() as connection,

@@ -25,6 +25,9 @@ from penstock.worker.ports.differences import Change
 from penstock.worker.ports.ledger import Attempt, Claim, Ledger
 from penstock.worker.ports.tablestore import LINEAGE, Publication, Scan, Staged, Standing, Traits
 
+_BATCH, _READAHEAD = 32_768, 1
+"""Rows of a batch, and batches that are read before they are asked for. Arrow's own 16 batches take half a gigabyte."""
+
 
 class LakeStore:
     """Iceberg tables under one warehouse."""
@@ -175,7 +178,10 @@ def _scan(warehouse: Warehouse, table: Table, columns: Sequence[str], at: str | 
     paths = [warehouse.path(task.file.file_path) for task in tasks]
     with warehouse.failures(table.location()):
         dataset = ds.dataset(paths, schema=schema, format="parquet", filesystem=warehouse.filesystem)
-        reader = dataset.scanner(columns=list(columns)).to_reader()
+        scanner = dataset.scanner(
+            columns=[*columns], batch_size=_BATCH, batch_readahead=_READAHEAD, fragment_readahead=1
+        )
+        reader = scanner.to_reader()
     return Scan(_reader(warehouse, table, schema, reader), total, str(number))
 
 

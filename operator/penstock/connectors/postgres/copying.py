@@ -19,6 +19,8 @@ from penstock.worker.ports.target import DeliveredColumn
 from penstock.worker.sqltables import Column
 
 _NUL = b"\0"
+_ROWS_AT_ONCE = 8192
+"""Rows that are encoded at once: the fewer, the less memory."""
 T = TypeVar("T")
 
 
@@ -104,9 +106,9 @@ class _Encoding:
                 _cast(batch.column(name), each.type) for name, each in zip(self.sources, self.schema, strict=True)
             ]
             accepted = self.refusals.accepted(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
-            if accepted.num_rows:
-                self.rows += accepted.num_rows
-                yield self._counted(encoder.write_batch(accepted))
+            self.rows += accepted.num_rows
+            for first in range(0, accepted.num_rows, _ROWS_AT_ONCE):
+                yield self._counted(encoder.write_batch(accepted.slice(first, _ROWS_AT_ONCE)))
         yield self._counted(encoder.finish())
 
     def _counted(self, data: bytes) -> bytes:
