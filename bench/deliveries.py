@@ -90,7 +90,15 @@ def main(rows: int) -> None:
     pods.prepare(FOLDER, _order("ingest", None), empty=("volumes/data", "volumes/lake"))
     statement = f"COPY ({_VALUES.replace('?', str(rows))}) TO '{FOLDER}/volumes/data/orders.parquet' (FORMAT parquet)"
     # In a process of its own: the peak memory of a worker begins with that of the process that starts it.
-    subprocess.run([sys.executable, "-c", "import duckdb, sys; duckdb.execute(sys.argv[1])", statement], check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import duckdb, sys; duckdb.execute('SET enable_progress_bar = false'); duckdb.execute(sys.argv[1])",
+            statement,
+        ],
+        check=True,
+    )
     pods.work(FOLDER)
     with postgres.serve() as server:
         _deliver(server, 0, first=True)  # warm
