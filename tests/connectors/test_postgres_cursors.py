@@ -317,6 +317,22 @@ def test_a_full_load_is_not_appended_to(shop: Shop) -> None:
     shop.pod.dataset |= {"sync": "incremental", "writeMode": "append", "cursor": "at"}
     reason, _ = refused(shop.run())
     assert reason == "AlreadyLoaded"
+    shop.pod.dataset["delay"] = "0s"
+    assert refused(shop.run())[0] == "AlreadyLoaded"
+
+
+def test_a_full_load_ends_the_mark(server: Server, tmp_path: Path) -> None:
+    shop = Shop(server, tmp_path, "ended")
+    shop.create("bigint")
+    shop.add((1, "1"))
+    shop.load()
+    incremental = {**shop.pod.dataset}
+    shop.add((2, "2"))
+    shop.pod.dataset |= {"sync": "full", "writeMode": "replace", "cursor": None}
+    assert shop.load() == (2, [1, 2])
+    shop.pod.dataset |= incremental
+    assert refused(shop.run())[0] == "AlreadyLoaded"
+    assert shop.ids() == [1, 2]
 
 
 def test_more_ties_than_a_state_holds_wait_for_a_greater_value(shop: Shop) -> None:

@@ -14,6 +14,7 @@ from penstock.connectors.sqlite.source import SqliteSource
 from penstock.language.errors import InvalidSpec, NotYet
 from penstock.runs.order import SourceOrder
 from penstock.worker.pod import Pod
+from penstock.worker.ports import cursors
 from penstock.worker.ports.source import StreamRequest
 from penstock.worker.rows import engine
 
@@ -222,6 +223,14 @@ def test_what_cannot_be_compared_exactly_is_no_cursor(file: Path, declared: str,
     _fill(file, f"CREATE TABLE t (id INTEGER PRIMARY KEY, at {declared}); INSERT INTO t VALUES (1, {value})")
     with pytest.raises(InvalidSpec, match="cannot be a cursor"):
         read(_source(file), "t", "at")
+
+
+def test_a_state_without_a_mark_belongs_to_no_cursor(file: Path) -> None:
+    _fill(file, "CREATE TABLE t (id INTEGER PRIMARY KEY, at TEXT); INSERT INTO t VALUES (7, 'a')")
+    state = read(_source(file), "t", "at").state
+    with pytest.raises(InvalidSpec, match="another cursor"):
+        read(_source(file), "t", "id", state)
+    assert read(_source(file), "t", "id", cursors.without_mark(state)).ids == [7]
 
 
 def test_what_is_sorted_is_kept_in_the_scratch_folder(file: Path) -> None:

@@ -165,7 +165,7 @@ def _plan(job: Load, claim: Claim, entries: list[InputEntry], listed: Listed) ->
         recorded = ledger.record(claim, made.model_copy(update={"vanished": gone}).model_dump_json())
     plan = Plan.model_validate_json(recorded)
     planning.check_not_doubled(job.dataset, plan, entries, identity)
-    if job.cursor is not None and job.state is None:
+    if job.cursor is not None and cursors.mark(job.state) is None:
         planning.check_first_by_cursor(job.dataset, plan, entries, (identity, job.stream))
     return plan
 
@@ -191,7 +191,7 @@ def _publication(job: Load, plan: Plan, entries: list[InputEntry], staged: Stage
         inputs=tuple(_entry(job, account) for account in staged.inputs),
         leaving=tuple(leaving),
         state_before=job.state,
-        state=staged.state,
+        state=_state_after(job, staged),
         report=DatasetReport(
             name=dataset.owner.name,
             state="Written" if plan.inputs else "Unchanged",
@@ -200,6 +200,13 @@ def _publication(job: Load, plan: Plan, entries: list[InputEntry], staged: Stage
             warnings=accounts.rule_warnings(staged.inputs),
         ),
     )
+
+
+def _state_after(job: Load, staged: StagedRun) -> Json:
+    """The stream's state after the run. A load of the whole stream ends a mark: it has loaded rows beyond it."""
+    if job.cursor is None and cursors.mark(job.state) is not None:
+        return cursors.without_mark(job.state)
+    return staged.state
 
 
 def _shown_mark(dataset: DatasetOrder, state: Json) -> str | None:

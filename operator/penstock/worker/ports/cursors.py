@@ -222,6 +222,11 @@ def not_comparable(name: str, where: str) -> InvalidSpec:
     )
 
 
+def without_mark(state: Json) -> Json:
+    """The state of a cursor as before the first run."""
+    return State(fingerprint=State.model_validate(state).fingerprint).model_dump(mode="json")
+
+
 def mark(state: Json) -> str | None:
     """The mark of a state, for people; None where there is none, or where the state is not that of a cursor."""
     try:
@@ -238,6 +243,8 @@ def _state(stream: CursorStream, request: CursorRequest) -> State:
         state = State.model_validate(request.state)
     except ValidationError:
         raise InvalidSpec(f"{stream.where}: the state in the ledger is not that of a cursor. {_REMEDY}") from None
+    if state.mark is None and not state.seen:  # a full load has ended it
+        return State(fingerprint=stream.fingerprint)
     differing = [name for name in _PARTS if getattr(state.fingerprint, name) != getattr(stream.fingerprint, name)]
     if differing:
         raise InvalidSpec(
