@@ -129,6 +129,18 @@ def test_a_refused_change_does_not_stop_loads_which_go_by_the_schema_before(
     assert {row["id"]: (row["text"], str(row["added"])) for row in pod.rows()}[8] == ("u", "2026-01-02")
 
 
+def test_a_refused_change_does_not_stop_deliveries(tmp_path: Path) -> None:
+    pod = loaded(tmp_path)
+    pod.fields = [field("id", "int", required=True), field("word", "long"), field("size", "int", required=True)]
+    assert pod.work("m1", kind="migrate").reason == "SchemaChanged"
+    assert delivered(pod, "d1", {"csv": {}}, suffix="things").state == "Succeeded"
+    [file] = pod.out.rglob("*.csv")
+    assert sorted(file.read_text().splitlines()) == ["1,x,1.50", "2,y,2.50", "3,z,3.50", "id,word,price"]
+    fields = [{"name": "size"}]
+    report = delivered(pod, "d2", {"csv": {}}, suffix="sizes", fields=fields)
+    assert report.reason == "SchemaChanged", "the table has no such column yet"
+
+
 def test_a_table_that_is_as_no_schema_says_stops_loads(tmp_path: Path) -> None:
     pod = loaded(tmp_path)
     with pod.table().update_schema(allow_incompatible_changes=True) as update:

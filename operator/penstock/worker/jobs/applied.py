@@ -6,6 +6,7 @@ load the table. So the ledger keeps the schema that was applied last, with the w
 
 import json
 import logging
+from collections.abc import Collection
 
 from penstock.api.fields import Schema
 from penstock.api.quality import RowRule
@@ -14,6 +15,7 @@ from penstock.language.errors import InvalidSpec
 from penstock.language.model import Model
 from penstock.language.traits import WriteMode
 from penstock.runs.order import DatasetOrder
+from penstock.worker.ports import differences
 from penstock.worker.ports.ledger import Claim
 from penstock.worker.ports.tablestore import TableStore
 
@@ -51,6 +53,26 @@ def ensured(store: TableStore, claim: Claim, dataset: DatasetOrder) -> DatasetOr
     if recorded != _text(dataset):
         store.ledger.record_schema(claim.subject, _text(dataset), replace=True)
     return dataset
+
+
+def readable(store: TableStore, dataset: DatasetOrder, used: Collection[str]) -> DatasetOrder:
+    """The Dataset with the schema that its table has: its own, or else the one that was applied last.
+
+    `used` are fields that the reader names. Raises InvalidSpec (SchemaChanged) and NotYet (DatasetNotReady) where the
+    table is as neither of them says, or has not all of these fields.
+    """
+    differ = store.changes(dataset)
+    if not differ:
+        return dataset
+    recorded = store.ledger.applied_schema(dataset.owner.marker)
+    before = None if recorded is None else _before(dataset, recorded)
+    subject = f"Dataset {dataset.owner.name}"
+    if before is None or store.changes(before) or not {*used} <= {field.name for field in before.schema_.fields}:
+        standing = store.standing(dataset)
+        differences.require_none(subject, dataset.table, differ, has_rows=standing is not None and standing.rows > 0)
+        return dataset
+    log.warning("%s: its new schema is not applied yet. This run goes by the schema before.", subject)
+    return before
 
 
 def _text(dataset: DatasetOrder) -> str:

@@ -17,7 +17,7 @@ from penstock.runs.order import DatasetOrder, DeliveryOrder, RunOrder
 from penstock.runs.report import DeliveryReport
 from penstock.worker import spending, steps
 from penstock.worker.connectors import Connectors
-from penstock.worker.jobs import selecting
+from penstock.worker.jobs import applied, selecting
 from penstock.worker.jobs.selecting import Basis
 from penstock.worker.pod import Pod
 from penstock.worker.ports.ledger import Attempt, Charge, Claim, DeliveredKeys, Delivery, Ledger, Settlement
@@ -36,7 +36,8 @@ def deliver(order: RunOrder, pod: Pod, connectors: Connectors) -> tuple[Delivery
 
     Raises NotYet (DatasetNotReady) while the Dataset has no data.
     """
-    if order.delivery is None or len(order.datasets) != 1:
+    delivery = order.delivery
+    if delivery is None or len(order.datasets) != 1:
         raise InvalidSpec("The order to deliver names one Dataset and a delivery.")
     dataset = order.datasets[0]
     store = connectors.store_of(dataset.destination, pod)
@@ -46,15 +47,17 @@ def deliver(order: RunOrder, pod: Pod, connectors: Connectors) -> tuple[Delivery
             done = DeliveryReport.model_validate_json(claim.report).model_copy(update={"earlier": True})
             return done, claim.attempt
         steps.reached("claimed")
+        dataset = applied.readable(store, dataset, _used(delivery))
+        order = order.model_copy(update={"datasets": [dataset]})
         basis = _basis(dataset, store, claim)
         steps.reached("snapshot recorded")
-        columns = selecting.columns_of(order.delivery, dataset)
+        columns = selecting.columns_of(delivery, dataset)
         account = spending.account(order, store.ledger, subject, basis.moment)
         selection = selecting.select(order, store, claim.subject, basis, pod)
         if account is not None:
             account.require(selection.rows)
         batch = _batch(order, store.ledger, claim, basis, columns, selection.scan)
-        delivered = connectors.target_of(order.delivery.destination, pod).deliver(batch)
+        delivered = connectors.target_of(delivery.destination, pod).deliver(batch)
         steps.reached("delivered")
         if account is not None:
             delivered = delivered.model_copy(update={"spend": account.report(delivered.rows)})
@@ -65,6 +68,14 @@ def deliver(order: RunOrder, pod: Pod, connectors: Connectors) -> tuple[Delivery
         if delivered.refused:
             log.info("%s: %s left out, as onRefusedRow says", subject, words.count(delivered.refused, "row"))
         return delivered, claim.attempt
+
+
+def _used(delivery: DeliveryOrder) -> set[str]:
+    """The fields that a delivery names, outside of expressions."""
+    used = {field.name for field in delivery.fields}
+    for rule in (delivery.deduplication, delivery.frequency):
+        used |= {*rule.by} if rule is not None else set()
+    return used
 
 
 def _place(done: DeliveryReport) -> str:
