@@ -237,7 +237,7 @@ def test_a_percentage_written_as_a_number_is_told_how_to_be_written() -> None:
 
 def test_a_union_without_or_with_two_members_is_told_with_its_members() -> None:
     (line,) = _told("Source", {"connector": {"files": {"url": "s3://a/", "format": {}}}})
-    assert line == "spec.connector.files.format: choose exactly one of csv, json, parquet"
+    assert line == "spec.connector.files.format: choose exactly one of csv, json, parquet, excel"
 
 
 def test_an_unknown_kind_is_told_with_the_nearest() -> None:
