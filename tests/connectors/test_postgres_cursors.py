@@ -192,6 +192,17 @@ def test_who_cannot_see_transactions_must_set_a_delay(shop: Shop, tmp_path: Path
     assert shop.load() == (1, [1, 2, 3])
 
 
+def test_rows_that_come_from_elsewhere_need_a_delay(shop: Shop) -> None:
+    shop.create("timestamptz")
+    shop.execute("CREATE MATERIALIZED VIEW copy AS SELECT * FROM things", "CREATE FOREIGN DATA WRAPPER nothing")
+    shop.execute("CREATE SERVER far FOREIGN DATA WRAPPER nothing")
+    shop.execute("CREATE FOREIGN TABLE remote (id bigint, at timestamptz) SERVER far")
+    port = the_source(shop.pod.root, source(shop.server, shop.name))
+    for stream in ("copy", "remote"):
+        with pytest.raises(InvalidSpec, match=r"foreign table or a materialized view.*Set `delay`"):
+            read(port, stream, "at")
+
+
 def test_a_standby_needs_a_delay_and_waits_until_it_has_replayed_something(tmp_path: Path) -> None:
     with postgres.serve() as running:
         rows = "INSERT INTO things VALUES (1, '2026-01-01')"

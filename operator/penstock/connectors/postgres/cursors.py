@@ -1,6 +1,7 @@
 """A stream of PostgreSQL and its cursor: the SQL for `worker.ports.cursors`, over the columns p0, p1, …"""
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 from psycopg import sql
@@ -104,4 +105,5 @@ class PostgresCursor:
         """How far the mark may go, by the transactions that are open."""
         if self._seen is None:
             return Limit()
-        return self._seen.limit(self._connection, self.fingerprint.kind, delay, self.where)
+        seen = replace(self._seen, copied=self._relation.copied)
+        return seen.limit(self._connection, self.fingerprint.kind, delay, self.where)

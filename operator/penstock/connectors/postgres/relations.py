@@ -78,6 +78,8 @@ class Relation:
     bytes: int | None = None
     query: bool = False
     table: sql.Identifier | None = None
+    copied: bool = False
+    """Whether its rows come from elsewhere: a foreign table, a materialized view."""
 
     @property
     def where(self) -> str:
@@ -146,7 +148,7 @@ def of_table(connection: Connection, table: Table) -> Relation:
     readable_key = all(rows[number][3] for _, number in keyed)
     key = tuple(number for _, number in keyed) if readable_key else ()
     size = table.bytes if table.kind in "rm" else None
-    return Relation(table.stream, tuple(columns), inner, key, size, table=table.identifier)
+    return Relation(table.stream, tuple(columns), inner, key, size, table=table.identifier, copied=table.kind in "fm")
 
 
 def of_query(connection: Connection, stream: str, text: str, place: Place) -> Relation:

@@ -29,6 +29,8 @@ class Transactions:
 
     `oldest` is when the oldest open transaction began; `prepared` is when the first prepared transaction was prepared.
     `visible` is whether all transactions can be seen. `replayed` is the time of the newest transaction on a standby.
+    `copied` is whether the rows come from other transactions: at the server of a foreign table, or before a
+    materialized view was refreshed.
     """
 
     now: datetime
@@ -38,12 +40,13 @@ class Transactions:
     oldest: datetime | None
     prepared: datetime | None
     replayed: datetime | None
+    copied: bool = False
 
     def limit(self, connection: Connection, kind: Kind, delay: int | None, where: str) -> Limit:
         """How far a mark may go. Raises InvalidSpec where only `delay`, in seconds, can tell and it is None."""
         if kind in ("number", "string"):
             return Limit()
-        if delay is None and (self.standby or not self.visible):
+        if delay is None and (self.standby or self.copied or not self.visible):
             raise InvalidSpec(f"{where}: {self._cause} {_REMEDY}", "WrongSpecification")
         if delay is None and self.prepared is not None:
             why = "its place while there is a prepared transaction; see pg_prepared_xacts, or set `delay`"
@@ -57,7 +60,9 @@ class Transactions:
     def _cause(self) -> str:
         if self.standby:
             return "the server is a standby, which does not show the open transactions of its primary."
-        return "the user cannot see the transactions of other users."
+        if self.copied:
+            return "it is a foreign table or a materialized view, whose rows come from transactions that are not shown."
+        return "the user cannot see the transactions of other users; GRANT pg_read_all_stats allows it."
 
     def _instant(self, delay: int) -> tuple[datetime, str]:
         """Up to when all rows are there, and why no further."""
@@ -79,10 +84,7 @@ class Transactions:
         return str(row[0]) if row is not None else ""
 
 
-_REMEDY = (
-    "Set `delay` to the time that the longest transaction takes, or 0s if there is only one writer. Or GRANT "
-    "pg_read_all_stats to the user, on a primary server."
-)
+_REMEDY = "Set `delay` to the time that the longest transaction takes, or 0s if there is only one writer."
 
 
 def look(connection: Connection) -> Transactions:
