@@ -84,6 +84,7 @@ bench: $(READY) $(VENV)-bench/.ready ## The operator at scale; ingest against ra
 	@$(BIN)/python -m bench.databases
 	@$(BIN)/python -m bench.tables
 	@$(BIN)/python -m bench.deliveries
+	@$(BIN)/python -m bench.deliveryrules
 
 .PHONY: crds
 crds: $(READY) ## Write what is generated from the models: crds/, docs/conditions.md and docs/kinds.md
