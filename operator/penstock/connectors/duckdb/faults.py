@@ -65,6 +65,9 @@ _MEANINGS: tuple[tuple[tuple[str, ...], Callable[[str], PenstockError]], ...] = 
 )
 """What DuckDB's messages mean, by parts of them: it has no codes that tell these apart."""
 
+_NO_MEMORY = ("failed to pin block", "failed to allocate")
+"""Parts of DuckDB's messages where memory was short, also in those of other failures: of a commit, for example."""
+
 
 def meaning(error: Exception, subject: str) -> PenstockError:
     """What the failure means. A failure of a query keeps DuckDB's own sentence, which quotes the query alone."""
@@ -87,4 +90,6 @@ def translated(subject: str) -> Iterator[None]:
     except duckdb.OutOfMemoryException:
         raise  # the worker says how to raise its memory
     except (duckdb.Error, OSError) as error:
+        if isinstance(error, duckdb.Error) and any(part in str(error).lower() for part in _NO_MEMORY):
+            raise duckdb.OutOfMemoryException(str(error)) from None
         raise meaning(error, subject) from None
