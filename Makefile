@@ -86,6 +86,10 @@ bench: $(READY) $(VENV)-bench/.ready ## The operator at scale; ingest against ra
 	@$(BIN)/python -m bench.deliveries
 	@$(BIN)/python -m bench.deliveryrules
 
+.PHONY: helm
+helm: $(READY) ## Build Helm from its Go module into ~/.cache/penstock, once, for the tests of the chart
+	@cd tests && ../$(BIN)/python -c 'from pathlib import Path; from support import gobuild; print(gobuild.binary(Path("helm"), "helm.sh/helm/v3/cmd/helm", "helm", "-ldflags=-s -w"))'
+
 .PHONY: crds
 crds: $(READY) ## Write what is generated from the models: crds/, docs/conditions.md and docs/kinds.md
 	@$(BIN)/penstock crds --docs docs

@@ -20,10 +20,8 @@ def binary(module: Path, package: str, name: str, *flags: str) -> Path:
 
     Raises `Missing` where there is no Go toolchain or the build fails.
     """
-    files = sorted(path for path in module.iterdir() if path.suffix in (".go", ".mod", ".sum"))
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
-    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "penstock" / f"{name}-{digest}"
-    program = folder / name
+    program = _place(module, name)
+    folder = program.parent
     if program.exists():
         return program
     if shutil.which("go") is None:
@@ -44,3 +42,15 @@ def binary(module: Path, package: str, name: str, *flags: str) -> Path:
         if built.returncode != 0:
             raise Missing(f"{name} does not build: {built.stderr[-500:]}")
         return unfinished.rename(program)
+
+
+def built(module: Path, name: str) -> Path | None:
+    """The program of the Go module in the folder `module`, if it was built before."""
+    program = _place(module, name)
+    return program if program.exists() else None
+
+
+def _place(module: Path, name: str) -> Path:
+    files = sorted(path for path in module.iterdir() if path.suffix in (".go", ".mod", ".sum"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "penstock" / f"{name}-{digest}" / name
