@@ -129,7 +129,9 @@ def test_a_refused_change_does_not_stop_loads_which_go_by_the_schema_before(
     assert {row["id"]: (row["text"], str(row["added"])) for row in pod.rows()}[8] == ("u", "2026-01-02")
 
 
-def test_a_refused_change_does_not_stop_deliveries(tmp_path: Path) -> None:
+def test_a_refused_change_does_not_stop_deliveries_and_previews(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     pod = loaded(tmp_path)
     pod.fields = [field("id", "int", required=True), field("word", "long"), field("size", "int", required=True)]
     assert pod.work("m1", kind="migrate").reason == "SchemaChanged"
@@ -137,6 +139,15 @@ def test_a_refused_change_does_not_stop_deliveries(tmp_path: Path) -> None:
     [file] = pod.out.rglob("*.csv")
     assert sorted(file.read_text().splitlines()) == ["1,x,1.50", "2,y,2.50", "3,z,3.50", "id,word,price"]
     fields = [{"name": "size"}]
+    caplog.set_level("INFO")
+    pod.kind, pod.more = "preview", {"preview": {"rows": 10}, "source": None}
+    assert pod.work("p1").state == "Succeeded"
+    assert '"columns":["id","word","price"]' in caplog.text
+    pod.fields[1]["sensitive"] = True  # which holds at once
+    caplog.clear()
+    pod.work("p2")
+    assert '["1","***","1.50"]' in caplog.text
+    pod.kind = "deliver"
     report = delivered(pod, "d2", {"csv": {}}, suffix="sizes", fields=fields)
     assert report.reason == "SchemaChanged", "the table has no such column yet"
 

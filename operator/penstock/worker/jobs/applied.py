@@ -7,6 +7,7 @@ load the table. So the ledger keeps the schema that was applied last, with the w
 import json
 import logging
 from collections.abc import Collection
+from typing import cast
 
 from penstock.api.fields import Schema
 from penstock.api.quality import RowRule
@@ -14,7 +15,7 @@ from penstock.language import lenient
 from penstock.language.errors import InvalidSpec
 from penstock.language.model import Model
 from penstock.language.traits import WriteMode
-from penstock.runs.order import DatasetOrder
+from penstock.runs.order import DatasetOrder, DeliveryOrder, RunOrder
 from penstock.worker.ports import differences
 from penstock.worker.ports.ledger import Claim
 from penstock.worker.ports.tablestore import TableStore
@@ -64,6 +65,7 @@ def readable(store: TableStore, dataset: DatasetOrder, used: Collection[str]) ->
     differ = store.changes(dataset)
     if not differ:
         return dataset
+    store.ledger.create()  # one of an earlier version has no schemas
     recorded = store.ledger.applied_schema(dataset.owner.marker)
     before = None if recorded is None else _before(dataset, recorded)
     subject = f"Dataset {dataset.owner.name}"
@@ -73,6 +75,15 @@ def readable(store: TableStore, dataset: DatasetOrder, used: Collection[str]) ->
         return dataset
     log.warning("%s: its new schema is not applied yet. This run goes by the schema before.", subject)
     return before
+
+
+def delivery(store: TableStore, order: RunOrder) -> RunOrder:
+    """The order of a delivery, or of its preview, with its Dataset as `readable` has it."""
+    asked = cast(DeliveryOrder, order.delivery)
+    used = {field.name for field in asked.fields}
+    for rule in (asked.deduplication, asked.frequency):
+        used |= {*rule.by} if rule is not None else set()
+    return order.model_copy(update={"datasets": [readable(store, order.datasets[0], used)]})
 
 
 def _text(dataset: DatasetOrder) -> str:
@@ -86,5 +97,16 @@ def _before(dataset: DatasetOrder, recorded: str) -> DatasetOrder | None:
         applied = lenient.read(Applied, json.loads(recorded))
     except ValueError:  # of another version
         return None
+    schema = _with_sensitive(applied.schema_, dataset.schema_)
     quality = dataset.quality.model_copy(update={"rules": applied.rules})
-    return dataset.model_copy(update={"schema_": applied.schema_, "write_mode": applied.write_mode, "quality": quality})
+    return dataset.model_copy(update={"schema_": schema, "write_mode": applied.write_mode, "quality": quality})
+
+
+def _with_sensitive(before: Schema, wanted: Schema) -> Schema:
+    """The schema before, in which the fields are sensitive that the wanted one says are: that needs no other table."""
+    hidden = {field.name for field in wanted.fields if field.sensitive}
+    hidden |= {earlier for name, earlier in wanted.renamed.items() if name in hidden}
+    fields = [
+        field.model_copy(update={"sensitive": True}) if field.name in hidden else field for field in before.fields
+    ]
+    return before.model_copy(update={"fields": fields})

@@ -47,8 +47,8 @@ def deliver(order: RunOrder, pod: Pod, connectors: Connectors) -> tuple[Delivery
             done = DeliveryReport.model_validate_json(claim.report).model_copy(update={"earlier": True})
             return done, claim.attempt
         steps.reached("claimed")
-        dataset = applied.readable(store, dataset, _used(delivery))
-        order = order.model_copy(update={"datasets": [dataset]})
+        order = applied.delivery(store, order)
+        dataset = order.datasets[0]
         basis = _basis(dataset, store, claim)
         steps.reached("snapshot recorded")
         columns = selecting.columns_of(delivery, dataset)
@@ -68,14 +68,6 @@ def deliver(order: RunOrder, pod: Pod, connectors: Connectors) -> tuple[Delivery
         if delivered.refused:
             log.info("%s: %s left out, as onRefusedRow says", subject, words.count(delivered.refused, "row"))
         return delivered, claim.attempt
-
-
-def _used(delivery: DeliveryOrder) -> set[str]:
-    """The fields that a delivery names, outside of expressions."""
-    used = {field.name for field in delivery.fields}
-    for rule in (delivery.deduplication, delivery.frequency):
-        used |= {*rule.by} if rule is not None else set()
-    return used
 
 
 def _place(done: DeliveryReport) -> str:

@@ -13,7 +13,7 @@ from penstock.runs.order import RunOrder
 from penstock.runs.report import BadRows, DatasetReport, Forecast, Preview
 from penstock.worker import report, spending
 from penstock.worker.connectors import Connectors
-from penstock.worker.jobs import selecting
+from penstock.worker.jobs import applied, selecting
 from penstock.worker.pod import Pod
 from penstock.worker.ports import chunks
 from penstock.worker.ports.chunks import Chunk
@@ -39,10 +39,10 @@ def dataset(order: RunOrder, pod: Pod, connectors: Connectors) -> DatasetReport:
         raise InvalidSpec("The order to preview names one Dataset and what to show.")
     dataset, asked = order.datasets[0], order.preview
     store = connectors.store_of(dataset.destination, pod)
-    fields = dataset.schema_.fields
     if asked.quarantined:
         scan, hidden = store.scan_quarantine(dataset), set[str]()
     else:
+        fields = applied.readable(store, dataset, ()).schema_.fields
         scan = store.scan(dataset, [field.name for field in fields])
         hidden = {field.name for field in fields if field.sensitive}
     with engine.connect(_MEMORY, 1, pod.scratch) as connection:
@@ -67,16 +67,18 @@ def subscription(order: RunOrder, pod: Pod, connectors: Connectors) -> None:
     """
     if order.preview is None or order.delivery is None or len(order.datasets) != 1:
         raise InvalidSpec("The order to preview a Subscription names one Dataset and a delivery.")
-    dataset, delivery = order.datasets[0], order.delivery
+    asked, delivery = order.preview, order.delivery
+    store = connectors.store_of(order.datasets[0].destination, pod)
+    order = applied.delivery(store, order)
+    dataset = order.datasets[0]
     columns = selecting.columns_of(delivery, dataset)
-    store = connectors.store_of(dataset.destination, pod)
     basis = selecting.newest(dataset, store)
     store.ledger.create()
     account = spending.account(order, store.ledger, selecting.subject(order), basis.moment)
     selection = selecting.select(order, store, selecting.subject(order), basis, pod)
     sensitive = {field.name for field in dataset.schema_.fields if field.sensitive}
     sources = [column.source for column in columns]  # one field may be delivered under two names
-    first, size = _first_and_size(selection.scan([*dict.fromkeys(sources)]), order.preview.rows)
+    first, size = _first_and_size(selection.scan([*dict.fromkeys(sources)]), asked.rows)
     first = first.select(sources).rename_columns([column.target for column in columns])
     hidden = {column.target for column in columns if column.source in sensitive}
     forecast = Forecast(rows=selection.rows, bytes=size)
