@@ -26,7 +26,7 @@ from penstock.worker.ports.ledger import Attempt, Claim, Ledger
 from penstock.worker.ports.tablestore import LINEAGE, Publication, Scan, Staged, Standing, Traits
 
 _BATCH, _READAHEAD = 32_768, 1
-"""Rows of a batch, and batches that are read before they are asked for. Arrow's own 16 batches take half a gigabyte."""
+"""Rows of a batch, and batches that are read from a bucket before they are asked for; Arrow's own 16 are too many."""
 
 
 class LakeStore:
@@ -170,7 +170,8 @@ def _scan(warehouse: Warehouse, table: Table, columns: Sequence[str], at: str | 
     if not tasks:
         return Scan(pa.RecordBatchReader.from_batches(schema, []), 0, str(number))
     total = sum(task.file.record_count for task in tasks)
-    if not reading.unchanged(table, columns):
+    if table.location().startswith("file:") or not reading.unchanged(table, columns):
+        # One batch after the other: reading ahead gains nothing on a volume, and takes memory.
         files = (task.file.file_path for task in tasks)
         # what is read by field ids has their numbers in its schema
         batches = (batch.cast(schema) for file in files for batch in reading.batches(warehouse, table, file, columns))
