@@ -12,7 +12,7 @@ from penstock.language.errors import InvalidSpec
 from penstock.worker.ports.chunks import UNKNOWN, Columns
 from penstock.worker.rows import casting, engine, origins, portions, sourcenames
 from penstock.worker.rows.origins import Origin
-from penstock.worker.rows.shaped import Shape, ShapedField
+from penstock.worker.rows.shaped import HINTED, Shape, ShapedField
 
 _TEXT = "VARCHAR"
 
@@ -47,6 +47,8 @@ def compiled(fields: Sequence[SchemaField], columns: Columns, where: str, limits
         casting.shaped_field(number, field, origin, columns, where)
         for number, (field, origin) in enumerate(zip(fields, froms, strict=True))
     ]
+    if len(shaped) > HINTED:
+        shaped = [replace(each, has_hints=False) for each in shaped]
     _require_bounded(shaped)
     shape = Shape(tuple(shaped), columns.names, columns.open, columns.types, columns.as_written)
     hidden = shape.sensitive

@@ -23,6 +23,8 @@ _WRITTEN = {
 """How dates and times are written where a field sets no `formats`."""
 _NO_VALUE = ("na", "n/a", "#n/a", "null", "none", "nil", "nan", "-", "--", "?", "\\n", "unknown", "")
 """Texts that often mean that there is no value, in lower case."""
+HINTED = 100
+"""Fields of a Dataset up to which messages have hints that depend on the value: in DuckDB, each takes memory."""
 _NULLS = "; if this means no value, add it to nullValues"
 _COMMAS = "; if numbers are written with commas, set decimal or thousands"
 _ISO_DATE = r"^\s*\d{4}-\d{2}-\d{2}"
@@ -71,6 +73,8 @@ class ShapedField:
     """Characters that the Dataset's store cannot hold in a text."""
     longest: int | None = None
     """Bytes that the text can have at most, where the store cannot hold a longer one."""
+    has_hints: bool = True
+    """Whether messages say what to do about a value that is often found in files. Each of them takes memory."""
     is_text: bool = False
     """Whether the source value is a text."""
     may_have_commas: bool = False
@@ -169,7 +173,7 @@ def _hints(shaped: ShapedField) -> str:
     text, sql = f"CAST({shaped.source} AS VARCHAR)", ""
     if hint := _format_hint(shaped):
         sql += f" || CASE WHEN regexp_matches({text}, {engine.text(_ISO_DATE)}) THEN '' ELSE {engine.text(hint)} END"
-    if shaped.field.type != "string" and shaped.is_text and not shaped.masked:
+    if shaped.field.type != "string" and shaped.is_text and not shaped.masked and shaped.has_hints:
         words = ", ".join(engine.text(word) for word in _NO_VALUE)
         sql += f" || CASE WHEN lower(trim({text})) IN ({words}) THEN {engine.text(_NULLS)} ELSE '' END"
     return sql
@@ -191,7 +195,7 @@ def faults(shaped: ShapedField) -> Iterable[Fault]:
     message = f"{engine.text(field.name + ': ')} || {shaped.shown} || {engine.text(' ' + not_one)}"
     kind = f"{field.name} {not_one}"
     no_value = f"{shaped.source} IS NOT NULL AND {shaped.value} IS NULL"
-    if shaped.may_have_commas:
+    if shaped.may_have_commas and shaped.has_hints:
         condition = f"{no_value} AND contains({shaped.source}, ',')"
         yield Fault("shape", field.name, "WrongType", condition, f"{message} || {engine.text(_COMMAS)}", kind + _COMMAS)
         no_value += f" AND NOT contains({shaped.source}, ',')"
