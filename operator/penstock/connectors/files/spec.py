@@ -25,18 +25,13 @@ _FOLDER = r"^(file://|(s3|gs|az|sftp)://[^/?#@]+)/([^?#]*/)?$"
 _BUCKETS = ("s3", "gs", "az")
 """Schemes whose URL begins with the name of a bucket or container."""
 _AUTH: Mapping[str, tuple[str, ...]] = {
-    "s3": ("aws",),
-    "gs": ("googleServiceAccount",),
-    "az": ("azure",),
-    "sftp": ("ssh",),
-    "http": ("basic", "bearer", "apiKey"),
-    "https": ("basic", "bearer", "apiKey"),
-}
+    "s3": ("aws",), "gs": ("googleServiceAccount",), "az": ("azure",), "sftp": ("ssh",),
+    "http": ("basic", "bearer", "apiKey"), "https": ("basic", "bearer", "apiKey"),
+}  # fmt: skip
 """The members of `auth` that go with a URL, by its scheme; none with the others."""
 _READ_ONLY = ("http", "https")
 _WRITING_AUTH = tuple(member for scheme, members in _AUTH.items() for member in members if scheme not in _READ_ONLY)
 _READING_AUTH = tuple(dict.fromkeys(member for members in _AUTH.values() for member in members))
-
 _RECORDS = r"^\$.*\[\*\]$"
 
 Compression = Literal["none", "gzip", "zstd"]
