@@ -88,7 +88,7 @@ bench: $(READY) $(VENV)-bench/.ready ## The operator at scale; ingest against ra
 
 .PHONY: helm
 helm: $(READY) ## Build Helm from its Go module into ~/.cache/penstock, once, for the tests of the chart
-	@cd tests && ../$(BIN)/python -c 'from pathlib import Path; from support import gobuild; print(gobuild.binary(Path("helm"), "helm.sh/helm/v3/cmd/helm", "helm", "-ldflags=-s -w"))'
+	@PYTHONPATH=tests $(BIN)/python -m support.helm
 
 .PHONY: crds
 crds: $(READY) ## Write what is generated from the models: crds/, docs/conditions.md and docs/kinds.md

@@ -13,6 +13,7 @@ import yaml
 
 from house import tree
 from support import gobuild
+from support import helm as helm_module
 from support.clusters import KUBECTL
 from support.manifests import Manifest
 
@@ -22,7 +23,7 @@ CHART = tree.ROOT / "deploy" / "helm" / "penstock"
 @pytest.fixture(scope="module")
 def helm() -> Path:
     """The program."""
-    found = shutil.which("helm") or gobuild.built(tree.ROOT / "tests" / "helm", "helm")
+    found = shutil.which("helm") or gobuild.built(helm_module.MODULE, "helm")
     if found is None:
         pytest.skip("there is no helm here; `make helm` builds it")
     return Path(found)

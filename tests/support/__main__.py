@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from support import azure, clusters, controlplane, gcs, gobuild, images, node, s3
+from support import azure, clusters, controlplane, gcs, gobuild, helm, images, node, s3
 
 KINDS = {"embedded": clusters.embedded, "real": clusters.real, "node": node.cluster}
 
@@ -23,7 +23,7 @@ def _build(cluster: str | None) -> None:
         "embedded": [s3.program],
         "real": [parts, s3.program],
         "node": [parts, s3.program, images.archives],
-        None: [parts, s3.program, gcs.program, azure.program, images.archives],
+        None: [parts, s3.program, gcs.program, azure.program, helm.program, images.archives],
     }
     missing = []
     for build in of_cluster.get(cluster, []):
