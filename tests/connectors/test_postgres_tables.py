@@ -4,6 +4,7 @@ import base64
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pyarrow as pa
 import pytest
 
@@ -446,3 +448,32 @@ def _random(chance: random.Random, kind: str) -> Any:
         "timestamptz": lambda: moment.replace(tzinfo=UTC),
     }
     return makers[kind]()
+
+
+def test_scans_of_one_delivery_have_the_same_order_whatever_other_programs_do(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    files.put("1.csv", b"id,word\n" + b"".join(b"%d,w\n" % number for number in range(1000)))
+    assert files.pod.work("r1").state == "Succeeded"
+    store, dataset = files.store(), DatasetOrder.model_validate(files.pod.order()["datasets"][0])
+
+    def ids() -> list[int]:
+        scan = store.scan(dataset, ["id"])
+        return [row["id"] for batch in scan.rows for row in batch.to_pylist()]
+
+    moved = "UPDATE things SET word = 'moved' WHERE id < 10"  # a row is written again, behind the others
+    clustered = "CREATE INDEX by_word ON things (word, id); CLUSTER things USING by_word"
+    with store.same_order(dataset):
+        before = ids()
+        files.execute(moved)
+        assert ids() == before
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            files.execute("SET lock_timeout = '100ms'", clustered)
+        waits = threading.Thread(target=files.execute, args=(clustered,))
+        waits.start()
+        while not files.tables.server.rows("SELECT 1 FROM pg_locks WHERE NOT granted", files.tables.database):
+            time.sleep(0.02)
+        with pytest.raises(NotYet) as given_up:  # instead of a wait for each other
+            ids()
+        assert given_up.value.reason == "Unreachable"
+    waits.join()
+    assert sorted(ids()) == before

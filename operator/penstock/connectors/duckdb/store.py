@@ -1,7 +1,7 @@
 """DuckDB as a TableStore: what the worker asks of it, carried out by the modules beside this one."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 from penstock.api import checks
@@ -103,6 +103,11 @@ class DuckdbStore:
     def scan(self, dataset: DatasetOrder, columns: Sequence[str], at: str | None = None) -> Scan:
         """The rows of a load, in the order in which they lie."""
         return scan.scan(self.database, dataset, columns, at)
+
+    def same_order(self, dataset: DatasetOrder) -> AbstractContextManager[None]:
+        """Rows stay in the order of their insertion unless another program writes them again."""
+        del dataset
+        return nullcontext()
 
     def scan_quarantine(self, dataset: DatasetOrder) -> Scan:
         """The entries of the quarantine."""

@@ -5,7 +5,7 @@ later ones have greater load ids.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -40,11 +40,31 @@ class Reading:
         return sql.SQL(" WHERE {} <= {}").format(sql.Identifier(LOAD_ID), sql.Literal(self.most))
 
 
-def scan(database: PostgresDatabase, dataset: DatasetOrder, names: Sequence[str], at: str | None) -> Scan:
-    """The rows of a load, by default the newest. Raises NotYet (DatasetNotReady) where they are there no more."""
+@contextmanager
+def share(database: PostgresDatabase, dataset: DatasetOrder) -> Iterator[str]:
+    """The name of a database snapshot that scans can share until the block ends.
+
+    Until then a lock keeps other programs from rewriting the table, as CLUSTER and VACUUM FULL do.
+    """
+    with ExitStack() as stack:
+        connection = _begun(stack, database, dataset, None)
+        connection.execute(
+            sql.SQL("LOCK {} IN ACCESS SHARE MODE").format(sql.Identifier(database.schema, dataset.table))
+        )
+        row = connection.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
+        yield str(row[0]) if row else ""
+
+
+def scan(
+    database: PostgresDatabase, dataset: DatasetOrder, names: Sequence[str], at: str | None, shared: str | None = None
+) -> Scan:
+    """The rows of a load, by default the newest. Raises NotYet (DatasetNotReady) where they are there no more.
+
+    `shared` is the name of the database snapshot to read, see `share`; by default a new one.
+    """
     by_name = {column.name: column for column in sqltables.columns_of_table(dataset)}
     with ExitStack() as stack:
-        connection = _begun(stack, database, dataset)
+        connection = _begun(stack, database, dataset, shared)
         newest = sqltables.commits(PostgresCursor(connection.cursor()), dataset.table)
         newest.require_readable(at, dataset.table, "PostgreSQL")
         snapshot = newest.snapshot if at is None else at
@@ -57,15 +77,20 @@ def scan(database: PostgresDatabase, dataset: DatasetOrder, names: Sequence[str]
 def scan_all(database: PostgresDatabase, dataset: DatasetOrder, table: str, every: Sequence[Column]) -> Scan:
     """All rows of one of the Dataset's tables as they are now."""
     with ExitStack() as stack:
-        connection = _begun(stack, database, dataset)
+        connection = _begun(stack, database, dataset, None)
         return _read(database, connection, Reading(table, tuple(every)), None, stack)
 
 
-def _begun(stack: ExitStack, database: PostgresDatabase, dataset: DatasetOrder) -> Connection:
+def _begun(stack: ExitStack, database: PostgresDatabase, dataset: DatasetOrder, shared: str | None) -> Connection:
     """A connection with a transaction that only reads, in one snapshot. Raises NotYet where there is no table."""
     connection = stack.enter_context(database.place.connected())
     stack.enter_context(failures.translated(database.place.where))
     connections.begin_reading(connection)
+    if shared is not None:
+        # A program that is about to rewrite the table waits for the transaction of `share`, and this scan would wait for
+        # that program. The limit ends this, and the run is tried again.
+        connection.execute("SET LOCAL lock_timeout = '5s'")
+        connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(shared)))
     path = sql.SQL("SET LOCAL search_path = {}, pg_temp").format(sql.Identifier(database.schema))
     connections.execute_all(connection, [path, *(sql.SQL(setting) for setting in _SAME_ORDER)])
     tables.readable(PostgresCursor(connection.cursor()), database.schema, dataset)

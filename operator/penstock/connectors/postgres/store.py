@@ -1,8 +1,8 @@
 """PostgreSQL as a TableStore: what the worker asks of it, carried out by the modules beside this one."""
 
 import threading
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
@@ -56,6 +56,8 @@ class PostgresStore:
         self.ledger = SqlLedger(self.database)
         self._pod = pod
         self._stagings: dict[int, _Staging] = {}
+        self._shared: str | None = None
+        """The database snapshot that scans share, see `same_order`."""
 
     def check(self) -> None:
         """Create a table in the schema, and do not commit it; then the ledger."""
@@ -158,7 +160,17 @@ class PostgresStore:
 
     def scan(self, dataset: DatasetOrder, columns: Sequence[str], at: str | None = None) -> Scan:
         """The rows of a load, in the order in which they lie."""
-        return scan.scan(self.database, dataset, columns, at)
+        return scan.scan(self.database, dataset, columns, at, self._shared)
+
+    @contextmanager
+    def same_order(self, dataset: DatasetOrder) -> Iterator[None]:
+        """Scans share a snapshot of the database, and nobody can rewrite the table."""
+        with scan.share(self.database, dataset) as shared:
+            self._shared = shared
+            try:
+                yield
+            finally:
+                self._shared = None
 
     def scan_quarantine(self, dataset: DatasetOrder) -> Scan:
         """The entries of the quarantine."""

@@ -53,11 +53,12 @@ def deliver(order: RunOrder, pod: Pod, connectors: Connectors) -> tuple[Delivery
         steps.reached("snapshot recorded")
         columns = selecting.columns_of(delivery, dataset)
         account = spending.account(order, store.ledger, subject, basis.moment)
-        selection = selecting.select(order, store, claim.subject, basis, pod)
-        if account is not None:
-            account.require(selection.rows)
-        batch = _batch(order, store.ledger, claim, basis, columns, selection.scan)
-        delivered = connectors.target_of(delivery.destination, pod).deliver(batch)
+        with store.same_order(dataset):
+            selection = selecting.select(order, store, claim.subject, basis, pod)
+            if account is not None:
+                account.require(selection.rows)
+            batch = _batch(order, store.ledger, claim, basis, columns, selection.scan)
+            delivered = connectors.target_of(delivery.destination, pod).deliver(batch)
         steps.reached("delivered")
         if account is not None:
             delivered = delivered.model_copy(update={"spend": account.report(delivered.rows)})

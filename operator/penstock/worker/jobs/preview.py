@@ -75,10 +75,11 @@ def subscription(order: RunOrder, pod: Pod, connectors: Connectors) -> None:
     basis = selecting.newest(dataset, store)
     store.ledger.create()
     account = spending.account(order, store.ledger, selecting.subject(order), basis.moment)
-    selection = selecting.select(order, store, selecting.subject(order), basis, pod)
     sensitive = {field.name for field in dataset.schema_.fields if field.sensitive}
     sources = [column.source for column in columns]  # one field may be delivered under two names
-    first, size = _first_and_size(selection.scan([*dict.fromkeys(sources)]), asked.rows)
+    with store.same_order(dataset):
+        selection = selecting.select(order, store, selecting.subject(order), basis, pod)
+        first, size = _first_and_size(selection.scan([*dict.fromkeys(sources)]), asked.rows)
     first = first.select(sources).rename_columns([column.target for column in columns])
     hidden = {column.target for column in columns if column.source in sensitive}
     forecast = Forecast(rows=selection.rows, bytes=size)

@@ -283,5 +283,11 @@ class TableStore(Protocol):
         Raises NotYet (DatasetNotReady) when there is no table, or the snapshot is gone.
         """
 
+    def same_order(self, dataset: DatasetOrder) -> AbstractContextManager[None]:
+        """Until the block ends, scans of one snapshot have the same rows in the same order.
+
+        Other programs cannot change that, such as a VACUUM FULL of PostgreSQL.
+        """
+
     def scan_quarantine(self, dataset: DatasetOrder) -> Scan:
         """The entries of the quarantine as they are now."""
