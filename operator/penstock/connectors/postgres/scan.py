@@ -87,8 +87,8 @@ def _begun(stack: ExitStack, database: PostgresDatabase, dataset: DatasetOrder, 
     stack.enter_context(failures.translated(database.place.where))
     connections.begin_reading(connection)
     if shared is not None:
-        # A program that is about to rewrite the table waits for the transaction of `share`, and this scan would wait for
-        # that program. The limit ends this, and the run is tried again.
+        # A program that is about to rewrite the table waits for the transaction of `share`, and this scan would wait
+        # for that program. The limit ends this, and the run is tried again.
         connection.execute("SET LOCAL lock_timeout = '5s'")
         connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(shared)))
     path = sql.SQL("SET LOCAL search_path = {}, pg_temp").format(sql.Identifier(database.schema))
