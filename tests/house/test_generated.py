@@ -33,7 +33,11 @@ def test_every_reason_and_condition_is_documented() -> None:
 
 def test_the_failures_that_are_tried_again_by_themselves_are_documented_each_and_no_other() -> None:
     page = Path(tree.ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
-    named = page.partition("whose failure has an outside cause")[2].partition("Such are")[2].partition(".")[0]
+    named = (
+        page.partition("whose failure has an outside cause")[2]
+        .partition("These reasons are outside causes:")[2]
+        .partition(".")[0]
+    )
     assert set(re.findall(r"`(\w+)`", named)) == due.OUTSIDE
 
 
@@ -50,12 +54,12 @@ def test_every_field_is_in_the_reference() -> None:
         above = path
         while "." in above:
             above, _, _ = above.rpartition(".")
-            told = re.search(
+            reference_row = re.search(
                 rf"\| `{re.escape(above.removesuffix('[]'))}` .*Its fields are those of `([^`]+)` of a (\w+)\.",
                 chapters[kind],
             )
-            if told:
-                return documented(told.group(2), told.group(1) + path.removeprefix(above))
+            if reference_row:
+                return documented(reference_row.group(2), reference_row.group(1) + path.removeprefix(above))
         return False
 
     for kind in objects.KINDS.values():
