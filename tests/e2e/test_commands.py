@@ -164,7 +164,7 @@ def test_an_object_is_named_alike_everywhere(states: Session) -> None:
         )
     assert _penstock(states, "preview", "pipeline/never") == (
         1,
-        "Error: this command does not take a Pipeline; it takes a Dataset or Source",
+        "Error: this command does not take a Pipeline; it takes a Dataset, Source or Subscription",
     )
 
 
