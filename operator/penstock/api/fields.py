@@ -212,10 +212,10 @@ class Schema(Model):
     on_type_mismatch: Annotated[
         Literal["quarantine", "null"] | None,
         Field(
-            description="What happens with a value that is not of its field's type. quarantine: the row is bad. null: "
-            "the field has no value in this row, and the row is loaded; a row without a value in a field that is "
-            "required is bad. An expression in `from` that cannot be computed makes the row bad in both cases. "
-            "Default: quarantine."
+            description="What happens with a value that is not of its field's type. quarantine: the row is bad. "
+            '"null", in quotes: the field has no value in this row, and the row is loaded; a row without a value in a '
+            "field that is required is bad. An expression in `from` that cannot be computed makes the row bad in both "
+            "cases. Default: quarantine."
         ),
     ] = None
 

@@ -13,6 +13,9 @@ from penstock.api.findings import Finding
 from penstock.language.errors import InvalidSpec, ManyFaults
 from penstock.language.model import Model
 
+_NULL_IS_A_WORD = ("spec", "schema", "onTypeMismatch")
+"""The one field of the five kinds whose value can be the word null."""
+
 SUFFIXES = (".json", ".yaml", ".yml")
 """The files of a folder that kubectl reads."""
 
@@ -71,11 +74,25 @@ def read(manifest: Mapping[str, Any]) -> tuple[Model | None, list[Finding]]:
         ]
     if "spec" not in manifest:
         return None, [Finding(("spec",), "is missing")]
+    if faults := list(_unquoted_null(manifest)):
+        return None, faults
     try:
         # As the API server reads: "3" is no number, 3 is no string, and time_zone is not timeZone.
         return kind.spec.model_validate(manifest.get("spec"), strict=True, by_alias=True, by_name=False), []
     except ValidationError as error:
         return None, findings.of(error, kind.spec)
+
+
+def _unquoted_null(manifest: Mapping[str, Any]) -> Iterator[Finding]:
+    """A null where the word null was meant. The API server drops it, and the field would silently have its default."""
+    value: Any = manifest
+    for name in _NULL_IS_A_WORD:
+        if not isinstance(value, Mapping) or name not in value:
+            return
+        value = value[name]
+    if value is None:
+        message = 'is empty: without quotes YAML reads null as no value. Write "null" in quotes, or leave the field out'
+        yield Finding(_NULL_IS_A_WORD, message)
 
 
 def load(paths: Iterable[Path], *, recursive: bool = False) -> list[Manifest | Unreadable]:

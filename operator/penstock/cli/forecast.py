@@ -1,5 +1,7 @@
 """`penstock forecast`: how much a Subscription would deliver now, counted by a worker in the cluster."""
 
+from decimal import Decimal
+
 import click
 from rich.text import Text
 
@@ -46,4 +48,6 @@ def in_words(counted: Forecast) -> str:
     text = ", ".join(parts)
     if counted.left is not None:
         text += f"; {counted.left} {counted.currency} of the budget are left"
+        if counted.cost is not None and Decimal(counted.cost) > Decimal(counted.left):
+            text += ", so nothing would be delivered"
     return text

@@ -15,8 +15,8 @@ from penstock.api.documents import Unreadable
 from penstock.api.manifests import Manifest
 from penstock.cli import changes, changeviews, terminal
 from penstock.cli.connection import Target
-from penstock.language import visible, words
-from penstock.language.errors import InvalidSpec
+from penstock.language import words
+from penstock.language.errors import InvalidSpec, ManyFaults
 
 _EXAMPLES = """Examples:
 
@@ -118,8 +118,8 @@ def _check(wanted: Sequence[Manifest], live: Sequence[Mapping[str, Any]]) -> Non
         and not (each.position.file.startswith(_CLUSTER) and (each.subject, str(each.finding)) in before)
     ]
     if errors:
-        listed = "\n".join(visible.line(str(each)) for each in errors[:20])
-        raise InvalidSpec(f"the manifests have {words.count(len(errors), 'error')}:\n{listed}")
+        heading = f"the manifests have {words.count(len(errors), 'error')}:"
+        raise ManyFaults([heading, *(str(each) for each in errors[:20])])
 
 
 def _as_manifest(live: Mapping[str, Any]) -> Manifest:

@@ -49,13 +49,15 @@ async def of_job(cluster: "Cluster", namespace: str, job: str) -> str:
 
 def failed_attempt(pods: Sequence[Pod]) -> str:
     """How the newest of a Job's Pods failed, while the Job has yet to start another one."""
+    number = len(pods)
     for container in (pods[-1].get("status") or {}).get("containerStatuses") or []:
         ended = (container.get("state") or {}).get("terminated") or {}
         reported = summary.decode(ended.get("message") or "")
         if reported is not None and reported.message:
-            why = f"{reported.reason}. {reported.message.rstrip('.')}"
-            return f"attempt {len(pods)} failed: {why}. Another attempt follows"
-    return f"attempt {len(pods)} ended without a report. Another attempt follows"
+            why = f"attempt {number} failed: {reported.reason}. {reported.message.rstrip('.')}"
+            # With this exit code the Job fails at once.
+            return why if ended.get("exitCode") == places.EXIT_CONFIGURATION else f"{why}. Another attempt follows"
+    return f"attempt {number} ended without a report. Another attempt follows"
 
 
 def in_log(log: str) -> str:

@@ -45,6 +45,14 @@ _KEYS = "unknown field; without quotes YAML reads the keys yes, no, on, off, y a
             f"{_DATASET}, schema: {{fields: [{{name: a, type: decimal(12,2)}}]}}",
             'in quotes, "decimal(12,2)"',
         ),
+        *[
+            (
+                "Dataset",
+                f"{_DATASET}, schema: {{fields: [{{name: a, type: string}}], onTypeMismatch: {null}}}",
+                'spec.schema.onTypeMismatch: is empty: without quotes YAML reads null as no value. Write "null" in quo',
+            )
+            for null in ("null", "~", "")
+        ],
         ("Dataset", f"{_DATASET}, primaryKey: [a]", "spec.primaryKey: unknown field; it belongs in schema"),
         ("Pipeline", "sourceRef: s, datasets: [d]", "spec.sourceRef: must be an object, not a string: write {name: s}"),
         ("Pipeline", "sourceRef: s, datasets: [d]", "datasets[0]: must be an object with datasetRef and sync, not a s"),

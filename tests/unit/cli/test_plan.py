@@ -184,6 +184,9 @@ def test_manifests_that_are_not_valid_and_several_namespaces_are_errors(tmp_path
     before = _folder(tmp_path / "before", *SET)
     bad = _folder(tmp_path / "bad", manifests.dataset(writeMode="apend"))
     assert "writeMode" in str(_run("-f", bad, "--against", before).exception)
+    faults = _folder(tmp_path / "faults", manifests.dataset(writeMode="apend", table=1))
+    lines = str(_run("-f", faults, "--against", before).exception).splitlines()
+    assert [lines[0], len(lines)] == ["the manifests have 2 errors:", 3], "each error is a line"
     two = [
         {**each, "metadata": {**each["metadata"], "namespace": name}} for each, name in zip(SET, "abcd", strict=False)
     ]

@@ -69,6 +69,10 @@ def test_between_two_attempts_the_cause_is_told() -> None:
     assert _words(_pod("1", "Failed", containerStatuses=ended)) == (
         "attempt 1 failed: Unreachable. no answer from s3://b. Another attempt follows"
     )
+    ended[0]["state"]["terminated"]["exitCode"] = places.EXIT_CONFIGURATION  # type: ignore[index]
+    assert _words(_pod("1", "Failed", containerStatuses=ended)) == (
+        "attempt 1 failed: Unreachable. no answer from s3://b"
+    ), "the Job fails at once"
     assert (
         _words(_pod("1", "Failed"), _pod("2", "Failed")) == "attempt 2 ended without a report. Another attempt follows"
     )

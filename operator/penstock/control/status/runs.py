@@ -208,10 +208,17 @@ def _with_what_it_waits_for(run: Run, observed: Observed, graph: Graph, before: 
 
 
 def _without_job(run: Run) -> Run:
+    """A run whose Job is gone; one that was not over is cancelled, and waits for nothing any more."""
     if run.over:
         return run
+    nothing = {"waiting": None, "pod_waits": None, "last_failure": None}
     return run.model_copy(
-        update={"state": "Cancelled", "reason": "Cancelled", "message": "its Job was deleted before it finished"}
+        update={
+            "state": "Cancelled",
+            "reason": "Cancelled",
+            "message": "its Job was deleted before it finished",
+            **nothing,
+        }
     )
 
 

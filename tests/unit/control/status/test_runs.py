@@ -62,6 +62,16 @@ def test_a_run_whose_job_is_gone_is_remembered_and_cancelled_if_it_was_not_over(
     assert _words(_status(before={"runs": [_told("nonce/1", before, job="gone")]})) == [("1", state)]
 
 
+def test_a_cancelled_run_waits_for_nothing_any_more() -> None:
+    waiting = {"cause": "MaxConcurrentRuns", "object": "Source/cities", "since": "2026-11-22T12:00:00Z"}
+    pod = {"pod": "x-1", "reason": "Unschedulable", "message": "no disk"}
+    failure = {"reason": "Unreachable", "message": "no answer"}
+    run = _told("nonce/1", "Waiting", job="gone", waiting=waiting, podWaits=pod, lastFailure=failure)
+    (told,) = _status(before={"runs": [run]})["runs"]
+    assert told["state"] == "Cancelled"
+    assert not {"waiting", "podWaits", "lastFailure"} & {*told}
+
+
 def test_a_deleted_later_attempt_is_not_forgotten_for_an_earlier_failure() -> None:
     before = {"runs": [_told("nonce/1", "Running", job="gone", attempt=2)]}
     status = _status(jobs.observed(state="Failed", reason="Unreachable"), before=before)
