@@ -143,7 +143,7 @@ def upserting(adapter: Adapter, root: Path, *, versioned: bool = False) -> Itera
 
 
 def table(rig: Rig) -> dict[tuple[int, str], Json]:
-    """The table's rows by key; no key stands twice."""
+    """The table's rows by key; no key occurs twice."""
     rows = rig.rows()
     by_keys = {(row["id"], row["region"]): row for row in rows}
     assert len(by_keys) == len(rows)

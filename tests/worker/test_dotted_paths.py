@@ -61,7 +61,7 @@ def test_a_path_leads_into_a_line(written: str, kind: str, value: Any, tmp_path:
     [
         ('{"user": "x"}', "WrongPath", "user.geo needs an object where there is none"),
         ('{"user": [1]}', "WrongPath", "user.geo needs an object where there is none"),
-        ('{"user": {"geo": 1, "geo": 2}}', "RepeatedKey", 'the key "geo" stands more than once in the object'),
+        ('{"user": {"geo": 1, "geo": 2}}', "RepeatedKey", 'the key "geo" occurs more than once in the object'),
         ('{"user": {"geo": "\\ud83d"}}', "LoneSurrogate", None),
         ('{"user": {"geo": NaN}}', "NotJson", None),
     ],

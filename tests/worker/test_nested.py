@@ -113,7 +113,7 @@ REFUSED = [
     ('{"orders": [{"id": 1}],}', "a comma stands before }"),
     ('{"orders": [{"id": 1}]} x', "text follows the end of the document"),
     ('{"orders": [{"id": 1}]}\n{"orders": []}', "text follows the end of the document"),
-    ('{"orders": [{"id": 1}], "orders": []}', '"orders" stands more than once'),
+    ('{"orders": [{"id": 1}], "orders": []}', '"orders" occurs more than once'),
     ('{"orders": [{"id": 1}], "n": NaN}', "NaN is not a number"),
     ('{"orders": [{"id": 1}], "n": [01]}', "is not JSON"),
     ('{"n": , "orders": []}', "a value is missing"),

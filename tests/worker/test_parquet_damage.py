@@ -99,7 +99,7 @@ def test_a_name_that_stands_twice_matters_only_to_its_fields(tmp_path: Path) -> 
     pq.write_table(pa.Table.from_arrays([[1], [2], [3]], names=["x", "n", "x"]), path)
     good, _ = judging.parquet(path, [field("n", "long")], tmp_path)
     assert good == {0: {"n": 2}}
-    with pytest.raises(InvalidSpec, match='needs the column "x", which stands twice'):
+    with pytest.raises(InvalidSpec, match='needs the column "x", which occurs twice'):
         judging.parquet(path, [field("x", "long")], tmp_path)
 
 

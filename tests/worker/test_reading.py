@@ -179,8 +179,8 @@ def test_a_missing_column_shows_those_that_are_there(header: str, said: str, tmp
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        ("a,a", 'the column "a", which stands twice in it, as columns 1, 2.'),
-        ("x,A,y,A", 'the column "a", which stands twice in it, as columns 2, 4.'),
+        ("a,a", 'the column "a", which occurs twice in it, as columns 1, 2.'),
+        ("x,A,y,A", 'the column "a", which occurs twice in it, as columns 2, 4.'),
         ("A,x,\xc3\xa4", None),
         ("aA,Aa,aa", 'the column "a", which is not there'),
         ("x,x,,,a", None),

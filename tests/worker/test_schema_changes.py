@@ -115,7 +115,7 @@ def test_a_refused_change_does_not_stop_loads_which_go_by_the_schema_before(
     report = pod.work("r2", kind="ingest")
     assert (report.state, report.datasets[0].counts.loaded) == ("Succeeded", 1)
     assert "word is string there and long here" in caplog.text
-    assert "goes by the schema before" in caplog.text
+    assert "uses the schema that was applied last" in caplog.text
     assert sorted((row["id"], row["word"]) for row in pod.rows()) == [(1, "x"), (2, "y"), (3, "z"), (5, "w")]
     assert [row["message"] for row in pod.bad()] == ['id: "six" is not an int']
     changed(pod)  # a schema that the table can take

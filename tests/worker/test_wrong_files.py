@@ -94,7 +94,7 @@ REFUSED: list[tuple[str, Json, bytes, str]] = [
         "twice",
         csv(),
         b"id,name,price,day,name\n",
-        'needs the column "name", which stands twice in it, as columns 2, 5.',
+        'needs the column "name", which occurs twice in it, as columns 2, 5.',
     ),
     ("wrapped", JSON, json.dumps({"data": ROWS}).encode(), "inside of each line, name it in format.json.records."),
     ("UTF-16 JSON", JSON, LINES.decode().encode("utf-16"), "is UTF-16; files must be UTF-8"),

@@ -123,11 +123,11 @@ def _lacking(ours: Schema, served: Schema, path: str) -> Iterator[str]:
     """Depth first; fields inside a field that is lacking are not listed."""
     for name, inner in ours.get("properties", {}).items():
         place = f"{path}.{name}".lstrip(".")
-        known = served.get("properties", {}).get(name)
-        if known is None:
+        existing = served.get("properties", {}).get(name)
+        if existing is None:
             yield place
         else:
-            yield from _lacking(inner, known, place)
+            yield from _lacking(inner, existing, place)
     for key in ("items", "additionalProperties"):
         if key in ours:
             yield from _lacking(ours[key], served.get(key, {}), f"{path}[]")

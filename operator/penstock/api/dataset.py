@@ -138,7 +138,7 @@ class DatasetStatus(Model):
         Time | None,
         Field(
             description="When the newest run ended that loaded the Dataset or found nothing new for it; RFC 3339. The "
-            "condition Fresh goes by it."
+            "condition Fresh is computed from it."
         ),
     ] = None
     last_run: Annotated[str | None, Field(max_length=253, description="Id of the run that loaded them.")] = None

@@ -28,7 +28,7 @@ def access(dataset: DatasetSpec) -> Iterator[Finding]:
         if name not in names:
             yield Finding(here, f'there is no field "{name}"; {findings.suggestion(name, names)}')
         elif name in given[:index]:
-            yield Finding(here, f'the field "{name}" stands twice')
+            yield Finding(here, f'the field "{name}" occurs twice')
 
 
 def denied(subscription: SubscriptionSpec, dataset: DatasetSpec) -> Iterator[Finding]:
@@ -95,7 +95,7 @@ def faults(subscription: SubscriptionSpec, dataset: DatasetSpec) -> Iterator[Fin
             if each not in fields:
                 yield _no_field(here, each, fields, name)
             elif each in given.by[:index]:
-                yield Finding(here, f'the field "{each}" stands twice')
+                yield Finding(here, f'the field "{each}" occurs twice')
 
 
 def _no_field(path: Path, name: str, fields: Mapping[str, SchemaField], dataset: str) -> Finding:

@@ -2,7 +2,7 @@
 
 kubectl reads with go-yaml v2 (sigs.k8s.io/yaml) and hands on JSON: a bare date and `12:30:00` stay strings, `y` and
 `on` are booleans, `1e3` is the number 1000, `017` is 15. PyYAML resolves by other rules, so only its parser is used
-here. Three things are stricter: a key that stands twice is an error (kubectl silently takes the last), so is a tag that
+here. Three things are stricter: a key that occurs twice is an error (kubectl silently takes the last), so is a tag that
 is no type of JSON, and size, depth and aliases are bounded.
 """
 
@@ -217,7 +217,7 @@ class _Reader:
                 continue
             name = self._key(key)
             if name in own:
-                raise Unreadable(self._at(key), f'the key "{name}" stands twice; remove one of the two')
+                raise Unreadable(self._at(key), f'the key "{name}" occurs twice; remove one of the two')
             self.positions[(*path, name)] = self._at(key)
             own[name] = self.value(inner, (*path, name))
         return merged | own

@@ -287,7 +287,7 @@ def _names_that_stand_twice(fields: Sequence[_Named]) -> Iterator[InitErrorDetai
     for field in fields:
         if field.name and field.name.lower() in seen:
             yield _fault(
-                ("fields", field.index), field.name, f'the name "{field.name}" stands twice (case does not count)'
+                ("fields", field.index), field.name, f'the name "{field.name}" occurs twice (case does not count)'
             )
         seen.add(field.name.lower())
 
@@ -302,7 +302,7 @@ def _renames_of_fields(fields: Sequence[_Named]) -> Iterator[InitErrorDetails]:
         if before in names and before != field.name.lower():
             fault = f'"{field.renamed_from}" is still the name of a field, so no column can be renamed from it'
         elif before in seen:
-            fault = f'"{field.renamed_from}" stands twice as renamedFrom; one column becomes one field'
+            fault = f'"{field.renamed_from}" occurs twice as renamedFrom; one column becomes one field'
         if fault:
             yield _fault(("fields", field.index, "renamedFrom"), field.renamed_from, fault)
         seen.add(before)
@@ -322,7 +322,7 @@ def _faults_of_key(schema: Schema) -> Iterator[InitErrorDetails]:
         if field is None:
             yield _fault(place, name, _no_field(name, fields))
         elif name in schema.key[:index]:
-            yield _fault(place, name, f'the field "{name}" stands twice')
+            yield _fault(place, name, f'the field "{name}" occurs twice')
         elif field.type == "double":
             yield _fault(place, name, f"{name} is a double, which has no exact equality; use a decimal or a long")
         elif field.required is False:

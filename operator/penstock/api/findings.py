@@ -58,16 +58,16 @@ def listed(findings: Sequence[Finding]) -> list[str]:
     return lines
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was probably meant; case and underscores do not count (`source_ref` is `sourceRef`)."""
-    plain = {name.lower(): name for name in known}
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """The one of `choices` that was probably meant; case and underscores do not count (`source_ref` is `sourceRef`)."""
+    plain = {name.lower(): name for name in choices}
     close = difflib.get_close_matches(word.lower().replace("_", ""), plain, n=1, cutoff=0.6)
     return plain[close[0]] if close else None
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
+def suggestion(word: str, choices: Iterable[str]) -> str:
     """`did you mean x?`, or what there is to choose from."""
-    names = list(known)
+    names = list(choices)
     if meant := nearest(word, names):
         return f"did you mean {meant}?"
     if not names:
@@ -135,7 +135,8 @@ def _not_a_string(details: ErrorDetails, model: type[Model]) -> str:
     if not isinstance(given, int | float):
         return f"must be a string, not {_noun(given)}"
     field, quoted = _field_at(model, details["loc"]), json.dumps(given)
-    patterns = [str(found) for rule in (field.metadata if field else []) if (found := getattr(rule, "pattern", None))]
+    rules = field.metadata if field else []
+    patterns = [str(pattern) for rule in rules if (pattern := getattr(rule, "pattern", None))]
     if all(re.search(pattern, quoted) for pattern in patterns):
         return f'must be a string: write it in quotes, "{quoted}"'
     return f"must be a string. {_PATTERNS.get(patterns[0]) or _documentation(details, model)}"
@@ -280,14 +281,14 @@ def _field_at(model: type[BaseModel], location: Path) -> FieldInfo | None:
     """The field that a location names; list indexes are stepped over."""
     names = [part for part in location if isinstance(part, str)]
     current: type[BaseModel] | None = model
-    found: FieldInfo | None = None
+    field_info: FieldInfo | None = None
     for name in names:
         if current is None:
             return None
         fields = {field.alias or key: field for key, field in current.model_fields.items()}
-        found = fields.get(name)
-        current = model_of(found.annotation) if found is not None else None
-    return found
+        field_info = fields.get(name)
+        current = model_of(field_info.annotation) if field_info is not None else None
+    return field_info
 
 
 def _model_at(model: type[BaseModel], location: Path) -> type[BaseModel] | None:

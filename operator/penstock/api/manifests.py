@@ -100,14 +100,14 @@ def load(paths: Iterable[Path], *, recursive: bool = False) -> list[Manifest | U
 
     Raises `InvalidSpec` for a path that does not exist, and for a folder without manifests.
     """
-    found: list[Manifest | Unreadable] = []
+    entries: list[Manifest | Unreadable] = []
     for path in paths:
         for file in _files(path, recursive=recursive):
             try:
-                found.extend(loads(file.read_text(encoding="utf-8"), str(file)))
+                entries.extend(loads(file.read_text(encoding="utf-8"), str(file)))
             except UnicodeDecodeError:
-                found.append(Unreadable(Position(str(file), 1, 1), "is not UTF-8 text"))
-    return found
+                entries.append(Unreadable(Position(str(file), 1, 1), "is not UTF-8 text"))
+    return entries
 
 
 def loads(text: str, file: str) -> Iterator[Manifest | Unreadable]:

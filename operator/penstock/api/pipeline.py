@@ -55,8 +55,8 @@ class PipelineDataset(Model):
             min_length=1,
             max_length=255,
             description="For sync incremental with a database: the source column whose value grows with each new or "
-            "changed row, such as updated_at or a sequence number. A run reads the rows from the greatest value that "
-            "was loaded on. Its type: whole number, decimal, date, timestamp, or text.",
+            "changed row, such as updated_at or a sequence number. A run reads the rows with at least the greatest "
+            "value that was loaded. Its type: whole number, decimal, date, timestamp, or text.",
         ),
     ] = None
     lookback: Annotated[
@@ -70,8 +70,8 @@ class PipelineDataset(Model):
         Delay | None,
         Field(
             description="How long rows are left at the source before they are read (10m), so that transactions which "
-            "commit late are not missed; at least as long as the longest transaction. 0s: there are none. Required "
-            "where the open transactions cannot be seen.",
+            "commit late are not missed; at least as long as the longest transaction. 0s: no transaction commits late. "
+            "Required where the open transactions cannot be seen.",
         ),
     ] = None
 
@@ -138,7 +138,7 @@ class PipelineSpec(Model):
     def _consistent(self) -> Self:
         names = [entry.dataset_ref.name for entry in self.datasets]
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise ValueError(f'datasets: the Dataset "{twice}" stands twice')
+            raise ValueError(f'datasets: the Dataset "{twice}" occurs twice')
         if self.time_zone is not None and not self.schedule:
             raise ValueError("timeZone goes with a schedule")
         return self
@@ -266,5 +266,5 @@ class PipelineStatus(Model):
     ] = None
     handled_loads: Annotated[
         list[HandledLoad] | None,
-        Field(max_length=16, description="For each Dataset of trigger.after, the newest load that a run counts for."),
+        Field(max_length=16, description="For each Dataset of trigger.after, the newest load that a run has handled."),
     ] = None

@@ -170,5 +170,5 @@ class SubscriptionStatus(Model):
     ] = None
     handled_loads: Annotated[
         list[HandledLoad] | None,
-        Field(max_length=16, description="For each Dataset of trigger.after, the newest load that a run counts for."),
+        Field(max_length=16, description="For each Dataset of trigger.after, the newest load that a run has handled."),
     ] = None

@@ -1,4 +1,4 @@
-"""What starts a run besides a schedule and a request: a load of another Dataset; and that no two start each other."""
+"""Loads of Datasets that start a run, and Pipelines that would start each other without end."""
 
 from collections.abc import Callable, Hashable, Iterable
 from typing import Annotated, Self, TypeVar
@@ -33,8 +33,8 @@ class Trigger(Model):
             min_length=1,
             max_length=16,
             description="Run when one of these Datasets has been loaded. Loads that come while a run waits or runs "
-            "start one run afterwards, if that run began before them. A run that began after a load, for whatever "
-            "reason, counts for it. A load that was there before this field was set starts a run, too.",
+            "start one run afterwards, if that run began before them. A run that begins after a load handles it, "
+            "whatever started the run. A load that ended before this field was set starts a run, too.",
         ),
     ]
 
@@ -42,7 +42,7 @@ class Trigger(Model):
     def _each_once(self) -> Self:
         names = self.names
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise ValueError(f'after: the Dataset "{twice}" stands twice')
+            raise ValueError(f'after: the Dataset "{twice}" occurs twice')
         return self
 
     @property
@@ -52,7 +52,7 @@ class Trigger(Model):
 
 
 class HandledLoad(Model):
-    """The newest load of a Dataset that a run counts for."""
+    """The newest load of a Dataset that a run has handled."""
 
     dataset: Annotated[ShortText, Field(description="Name of the Dataset.")]
     load: Annotated[Time, Field(description="The `status.lastLoadTime` that it had when the run began; RFC 3339.")]

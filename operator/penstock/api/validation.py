@@ -66,7 +66,7 @@ Filters = Callable[[str, str, Sequence[SchemaField]], None]
 
 
 def validate(
-    found: Iterable[Manifest | Unreadable],
+    entries: Iterable[Manifest | Unreadable],
     *,
     complete: bool = False,
     expressions: Expressions | None = None,
@@ -80,7 +80,7 @@ def validate(
     complaints: list[Complaint] = []
     ours: list[Manifest] = []
     others = 0
-    for entry in found:
+    for entry in entries:
         if isinstance(entry, Unreadable):
             complaints.append(Complaint(entry.position, "error", "", Finding((), entry.message)))
         elif _is_ours(entry):
@@ -174,8 +174,8 @@ def _fields_of_filter(
         return spec.schema_.fields if path[1] == "access" else None
     if not isinstance(spec, SubscriptionSpec):
         return None
-    found = specs.get(("Dataset", namespace, spec.dataset_ref.name))
-    dataset = found[1] if found is not None else None
+    entry = specs.get(("Dataset", namespace, spec.dataset_ref.name))
+    dataset = entry[1] if entry is not None else None
     return deliverychecks.offered(dataset) if isinstance(dataset, DatasetSpec) else None
 
 
@@ -341,11 +341,11 @@ class _References:
 
     def find(self, kind: str, name: str, path: Path) -> Model | None:
         """The spec of what is referred to, if it is in the set and right; a complaint if it is not in the set."""
-        found = self._specs.get((kind, self._namespace, name))
-        if found is not None:
-            return found[1]
-        known = [each for (of, namespace, each) in self._specs if (of, namespace) == (kind, self._namespace)]
-        meant = findings.nearest(name, known)
+        entry = self._specs.get((kind, self._namespace, name))
+        if entry is not None:
+            return entry[1]
+        names = [each for (of, namespace, each) in self._specs if (of, namespace) == (kind, self._namespace)]
+        meant = findings.nearest(name, names)
         ending = f"; did you mean {meant}?" if meant else ""
         fault = Finding(path, f'there is no {kind} "{name}" in these files{ending}')
         self.complaints.append(_complaint(self._manifest, fault, self._missing))

@@ -36,10 +36,11 @@ class RunWaits(Model):
     cause: Annotated[
         Word,
         Field(
-            description="MaxConcurrentRuns: as many runs use the Source or Destination as may. DatasetBusy: another "
-            "run writes the same Dataset. Suspended, Unreachable, NotReady: that is so of the Pipeline or Subscription "
-            "or of what it refers to. Invalid: the manifest must change. Deleted: it is being deleted. JobSuspended: "
-            "a person has suspended the Job. Later versions may add causes."
+            description="MaxConcurrentRuns: as many runs use the Source or Destination as its maxConcurrentRuns "
+            "allows. DatasetBusy: another run writes the same Dataset. Suspended, Unreachable, NotReady: this is the "
+            "state of the Pipeline or Subscription, or of an object that it refers to. Invalid: the manifest must "
+            "change. Deleted: it is being deleted. JobSuspended: a person has suspended the Job. Later versions may "
+            "add causes."
         ),
     ]
     object: Annotated[

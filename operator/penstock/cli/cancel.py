@@ -1,4 +1,4 @@
-"""`penstock cancel`: end the runs of a Pipeline or a Subscription, those that wait too."""
+"""`penstock cancel`: cancel the runs of a Pipeline or a Subscription, also those that wait."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from penstock.cli import arguments, connection, terminal
 from penstock.cli.connection import Target
 from penstock.language import words
 from penstock.language.errors import InvalidSpec
+from penstock.runs.order import RUNS
 
 if TYPE_CHECKING:
     from penstock.control.cluster.port import Cluster
@@ -28,7 +29,7 @@ _EXAMPLES = """Examples:
 @click.argument("names", nargs=-1, required=True, metavar="[KIND/]NAME")
 @connection.command
 async def cancel(target: Target, names: tuple[str, ...]) -> None:
-    """Cancel the runs of a Pipeline or a Subscription that run, wait, or are to be tried again.
+    """Cancel the runs of a Pipeline or a Subscription that are active, wait, or would be tried again.
 
     It deletes their Jobs. For each Dataset a run has committed everything or nothing. A cancelled run is not tried
     again; the next run of the schedule starts as usual.
@@ -39,13 +40,13 @@ async def cancel(target: Target, names: tuple[str, ...]) -> None:
         if key.kind not in ("Pipeline", "Subscription"):
             raise InvalidSpec(f"{key}: only a Pipeline or a Subscription has runs to cancel")
         ended = await end_runs(cluster, manifest)
-    terminal.echo(f"{key}: {'; '.join(ended) or 'no run waits, is under way or is to be tried again'}")
+    terminal.echo(f"{key}: {'; '.join(ended) or 'no run is active, waits or would be tried again'}")
 
 
 async def end_runs(cluster: "Cluster", manifest: Object) -> list[str]:
     """Delete the Jobs of an object's runs that have not ended, or of one that will be tried again; what was done."""
     from penstock.control.cluster.port import Ref
-    from penstock.control.cluster.store import RUNS, finished
+    from penstock.control.cluster.store import finished
 
     key = objects.key_of(manifest)
     selector = f"{objects.OWNER_KIND}={key.kind},{objects.OWNER_NAME}={key.name}"

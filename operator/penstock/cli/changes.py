@@ -85,8 +85,8 @@ def between(before: Sequence[Object], after: Sequence[Object], *, removes: bool)
     return [_change(address, old.get(address), new.get(address), whole) for address in addresses]
 
 
-def _by_address(found: Sequence[Object]) -> dict[Address, Object]:
-    return {(str(each["kind"]), str(each["metadata"]["name"])): each for each in found}
+def _by_address(listed: Sequence[Object]) -> dict[Address, Object]:
+    return {(str(each["kind"]), str(each["metadata"]["name"])): each for each in listed}
 
 
 def _change(address: Address, old: Object | None, new: Object | None, whole: Mapping[Address, Object]) -> ObjectChange:

@@ -29,8 +29,8 @@ _EXAMPLES = """Examples:
 async def forecast(target: Target, words: tuple[str, ...], timeout: int) -> None:  # noqa: ASYNC109 - an option's name
     """Count the rows that a Subscription would deliver now, and what they would cost. Nothing is delivered.
 
-    Values that deduplication.period has delivered already are not counted. The size is that of the values before they
-    are written in the format of the delivery.
+    Rows that deduplication.period leaves out are not counted. The size is that of the values before they are written
+    in the format of the delivery.
     """
     async with target.open() as cluster:
         key = objects.key_of(await arguments.find(cluster, target.namespace, words, (("Subscription",),)))

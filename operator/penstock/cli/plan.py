@@ -41,7 +41,7 @@ _VIEWS = {"text": changeviews.text, "json": changeviews.as_json, "markdown": cha
     "-o", "--output", type=click.Choice([*_VIEWS]), default="text", show_default=True, help="How to print it."
 )
 @click.option("--fail-on", type=click.Choice(["breaking", "changes", "never"]), default="breaking", show_default=True,
-              help="For what the exit code is 2.")  # fmt: skip
+              help="When the exit code is 2.")  # fmt: skip
 @click.option("-n", "--namespace", help="Default: the namespace of the kubeconfig's context.")
 @click.option("--context", help="A context of the kubeconfig. Default: its current one.")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), help="Default: KUBECONFIG, or ~/.kube/config.")
@@ -86,16 +86,16 @@ def _read(paths: tuple[Path, ...], *, recursive: bool) -> tuple[list[Manifest], 
     Raises `InvalidSpec` where an object cannot be read, and for objects of several namespaces.
     """
     namespaces: set[str] = set()
-    found: list[Manifest] = []
+    entries: list[Manifest] = []
     for entry in manifests.load(paths, recursive=recursive):
         if isinstance(entry, Unreadable):
             raise InvalidSpec(f"{entry.position}: {entry.message}")
         if entry.kind in objects.KINDS:
             namespaces |= {entry.namespace} - {""}
-            found.append(replace(entry, object=_without_namespace(entry.object)))
+            entries.append(replace(entry, object=_without_namespace(entry.object)))
     if len(namespaces) > 1:
         raise InvalidSpec(f"the manifests are of the namespaces {', '.join(sorted(namespaces))}: plan each on its own")
-    return found, next(iter(namespaces), None)
+    return entries, next(iter(namespaces), None)
 
 
 def _without_namespace(manifest: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """Manifests that are proposed for the streams of a Source: a Dataset for each, and a Pipeline that loads them.
 
 The types are those that the inspection found. Where a sample of rows is at hand, it shows what the types of texts hide:
-dates in other formats, words for "no value", leading zeros. What is not certain stands in a comment.
+dates in other formats, words for "no value", leading zeros. What is not certain is in a comment.
 """
 
 import re
@@ -185,7 +185,7 @@ def _of_texts(values: Sequence[str]) -> tuple[dict[str, Any], str]:
     if kind is None:
         return {}, ""
     if kind == "comma":
-        return {}, "numbers with a decimal comma: set decimal in the format of the Source, see docs/textfiles.md"
+        return {}, "numbers with a decimal comma: set type and decimal, see docs/values.md"
     seen = words.count(len(values), "value")
     if len(formats) > 1:
         return {}, f"{kind}, but the sample fits {' and '.join(formats)}: set type: {kind} and formats"

@@ -22,13 +22,10 @@ from penstock.control.settings import Settings
 from penstock.language import times
 from penstock.language.conditions import Reason
 from penstock.language.model import Model
-from penstock.runs.order import OrderKind, RunOrder
+from penstock.runs.order import RUNS, OrderKind, RunOrder
 
 UPKEEP: tuple[OrderKind, ...] = ("inspect-source", "inspect-destination", "migrate")
 """What is done once for a spec, and again until it succeeds."""
-
-RUNS: tuple[OrderKind, ...] = ("ingest", "deliver")
-"""What is done again and again, and is admitted by the gate."""
 
 OUTSIDE: frozenset[Reason] = frozenset(
     {

@@ -15,7 +15,7 @@ from penstock.control import due
 from penstock.control.cluster.port import Cluster, ClusterError
 from penstock.control.observe import Observed, Seen
 from penstock.control.resolve import Graph
-from penstock.runs import report
+from penstock.runs import order, report
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def _is_news(run: Observed, graph: Graph) -> bool:
         return run.report.finished_at > (cast(DatasetStatus, graph.status).last_report_time or "")
     if not run.over:
         return False
-    if run.purpose in due.RUNS and graph.key.kind in ("Pipeline", "Subscription"):
+    if run.purpose in order.RUNS and graph.key.kind in ("Pipeline", "Subscription"):
         return all(
             (published.job, published.state) != (run.job, run.state) for published in getattr(graph.status, "runs", [])
         )

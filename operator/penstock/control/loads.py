@@ -1,9 +1,9 @@
 """Runs that a load of another Dataset starts (`trigger.after`). Pure.
 
-A load is known by the `status.lastLoadTime` of its Dataset. When the gate lets a run start, it notes on the Job the
-loads that it has seen by then: the run reads what those loads wrote, whatever started it. The newest ones noted, on
-Jobs and in status, are handled; what is loaded later starts one more run. So a restart misses nothing and repeats
-nothing, and any number of loads during a run start one run after it.
+A load is identified by the `status.lastLoadTime` of its Dataset. When the gate lets a run start, it notes on the Job
+the loads until then: the run reads what they wrote, whatever started it. The newest loads that were noted, on Jobs and
+in status, are handled; what is loaded later starts one more run. So a restart misses nothing and repeats nothing, and
+any number of loads during a run start one run after it.
 """
 
 from typing import cast
@@ -12,12 +12,11 @@ from penstock.api.dataset import DatasetStatus
 from penstock.api.trigger import HandledLoad
 from penstock.control.observe import Seen
 from penstock.control.resolve import Graph
-
-RUNS = ("ingest", "deliver")
+from penstock.runs.order import RUNS
 
 
 def current(graph: Graph) -> dict[str, str]:
-    """The newest load of each Dataset that a Pipeline or Subscription runs after, by name; those never loaded lack."""
+    """The newest load of each Dataset that a Pipeline or Subscription runs after, by name, if it was ever loaded."""
     loads = {node.name: cast(DatasetStatus, node.status).last_load_time for node in graph.after}
     return {name: load for name, load in loads.items() if load is not None}
 
@@ -28,11 +27,11 @@ def note(graph: Graph) -> str:
 
 
 def handled(graph: Graph, seen: Seen) -> list[HandledLoad] | None:
-    """The loads that a run counts for, for status: as published, and as the Jobs say."""
+    """The loads that runs have handled, for status: as published, and as the Jobs say."""
     published: list[HandledLoad] | None = getattr(graph.status, "handled_loads", None)
     newest = {entry.dataset: entry.load for entry in published or []}
     if graph.problem is not None and not graph.after:
-        return published  # who knows what the manifest is to say
+        return published  # the manifest is not valid, so its `after` is unknown
     names = {node.name for node in graph.after}
     for run in seen.runs:
         for name, load in run.loads:

@@ -1,8 +1,8 @@
 """The metrics of the operator, in the text format of Prometheus.
 
-What an object says is noted at each of its reconciliations, in a few small values, and made into text only when
-somebody asks, in the thread of the probes: 5,000 objects cost some hundred bytes each. Runs and rows are counted when a
-status that says that a run has ended was written, so each run counts once, across restarts too.
+Each reconciliation records a few small values of its object, some hundred bytes. They become text only when the
+metrics are requested, in the thread of the probes. Runs and rows are counted when the end of a run has been written to
+the status, so each run is counted once, also across restarts.
 """
 
 from collections import Counter
@@ -56,7 +56,7 @@ class _Waiting:
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """What one object says."""
+    """What was recorded of one object."""
 
     conditions: tuple[tuple[str, float], ...]
     running: int
@@ -66,7 +66,7 @@ class _Standing:
 
 @dataclass
 class Metrics:
-    """What is counted and noted; written by the work loop, read by the thread of the probes."""
+    """What is counted and recorded; written by the work loop, read by the thread of the probes."""
 
     gauges: dict[str, Callable[[], float]] = field(default_factory=dict)
     """How to ask for each of `OPERATOR_GAUGES`."""
@@ -95,7 +95,7 @@ class Metrics:
         self._registry.register(_Noted(self))
 
     def note(self, key: Key, spec: Model | None, status: Model) -> None:
-        """An object says this now."""
+        """Record the values of an object, by its spec and its new status."""
         conditions: list[Condition] = getattr(status, "conditions", [])
         runs: list[Run] = getattr(status, "runs", [])
         self._standings[key] = _Standing(
@@ -110,7 +110,7 @@ class Metrics:
         )
 
     def forget(self, key: Key) -> None:
-        """An object is gone."""
+        """Remove the values of an object that was deleted."""
         self._standings.pop(key, None)
 
     def published(self, key: Key, before: Model, after: Model) -> None:
@@ -141,7 +141,7 @@ class Metrics:
 
 
 class _Noted(Collector):
-    """Makes metrics of what was noted. The copies are taken at once, so the work loop may go on writing."""
+    """Makes metrics of what was recorded. The copies are taken at once, so the work loop can continue to write."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

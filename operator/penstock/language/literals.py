@@ -62,7 +62,7 @@ def read(kind: str, written: str) -> Value:
 def check_format(written: str) -> None:
     """See that strptime can read by a format. Raises ValueError: `"%q" is no directive of strptime, in "%q %Y"`."""
     directives = _DIRECTIVE.findall(written)
-    if wrong := next((found for found in directives if found not in DIRECTIVES), None):
+    if wrong := next((directive for directive in directives if directive not in DIRECTIVES), None):
         raise ValueError(f'"{wrong}" is no directive of strptime, in "{written}"; for instance "%d.%m.%Y"')
     if not {*directives} - {"%%"}:
         raise ValueError(f'"{written}" has no directive, such as %Y, %m and %d: no date is written so')

@@ -35,6 +35,9 @@ VERSION: Literal["penstock.dev/order-v1"] = "penstock.dev/order-v1"
 
 OrderKind = Literal["inspect-source", "inspect-destination", "migrate", "ingest", "deliver", "preview"]
 
+RUNS: tuple[OrderKind, ...] = ("ingest", "deliver")
+"""The orders of runs of a Pipeline or a Subscription, which the gate admits. The others inspect, migrate or preview."""
+
 
 LIMIT = 900 * 1024
 """Bytes of an order as it is in its ConfigMap: compressed, then in base64. A ConfigMap holds 1 MiB."""
@@ -140,15 +143,15 @@ class RunOrder(Model):
 
     def compress(self) -> bytes:
         """`encode()` compressed with gzip; equal orders give equal bytes. Raises `InvalidSpec` (OrderTooLarge)."""
-        found = self.compressed
-        size = len(base64.b64encode(found))
+        compressed = self.compressed
+        size = len(base64.b64encode(compressed))
         if size > LIMIT:
             raise InvalidSpec(
                 f"The order of its runs takes {size:,} bytes compressed, and {LIMIT:,} fit into a ConfigMap. "
                 "Use fewer fields and shorter expressions, or split it.",
                 "OrderTooLarge",
             )
-        return found
+        return compressed
 
     def encode(self) -> str:
         """Canonical JSON: sorted keys, no blanks; equal orders give equal text."""
@@ -190,8 +193,8 @@ def decompress(data: bytes) -> RunOrder:
                 raise ValueError(f"it is damaged: {error}") from None
     if len(data) > UNPACKED_LIMIT:
         raise ValueError(f"it is longer than {UNPACKED_LIMIT:,} bytes")
-    found = json.loads(data)
-    version = found.get("version") if isinstance(found, dict) else None
+    document = json.loads(data)
+    version = document.get("version") if isinstance(document, dict) else None
     if version != VERSION:
         raise ValueError(f"it is of version {version}, and this worker reads {VERSION}")
-    return lenient.read(RunOrder, found)
+    return lenient.read(RunOrder, document)

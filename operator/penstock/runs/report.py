@@ -175,8 +175,8 @@ def details(report: RunReport) -> str:
     """
     shorter = [_each_dataset(report, columns=[]), _each_dataset(report, columns=[], warnings=[])]
     for part in (report, *shorter, report.model_copy(update={"datasets": [], "streams": []})):
-        found = part.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
-        line = places.REPORT_LINE + json.dumps(found, separators=(",", ":"))  # ASCII alone: a terminal may show it
+        document = part.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+        line = places.REPORT_LINE + json.dumps(document, separators=(",", ":"))  # ASCII alone: a terminal may show it
         if len(line) <= DETAILS_LIMIT:
             return line
     return places.REPORT_LINE + "{}"
@@ -224,8 +224,8 @@ def _shown(entry: DatasetReport, logged: DatasetReport | None) -> DatasetReport:
 def marked(log: str, mark: str) -> str | None:
     """What follows `mark` in the last line of a log that begins with it; None where none does."""
     # Only "\n" ends a line: JSON leaves U+0085 and U+2028 as they are, where splitlines would cut.
-    found = [rest for line in log.split("\n") if (rest := after_mark(line, mark)) is not None]
-    return found[-1] if found else None
+    marked = [rest for line in log.split("\n") if (rest := after_mark(line, mark)) is not None]
+    return marked[-1] if marked else None
 
 
 def after_mark(line: str, mark: str) -> str | None:

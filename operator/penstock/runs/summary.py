@@ -121,10 +121,10 @@ def decode(text: str, run: str = "", names: Sequence[str] = ()) -> RunReport | N
     before this are read, too.
     """
     try:
-        found = json.loads(text)
-        if not isinstance(found, dict) or found.get("version") == "penstock.dev/report-v1":
-            return lenient.read(RunReport, found)
-        summary = lenient.read(_Summary, found)
+        document = json.loads(text)
+        if not isinstance(document, dict) or document.get("version") == "penstock.dev/report-v1":
+            return lenient.read(RunReport, document)
+        summary = lenient.read(_Summary, document)
     except (ValueError, RecursionError):
         return None
     if summary.state not in ("Succeeded", "Failed"):
@@ -197,8 +197,8 @@ def _cut(summary: _Summary, message: str | None) -> str | None:
 
 
 def _text(summary: _Summary) -> str:
-    found: dict[str, Any] = summary.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
-    return json.dumps({"version": VERSION, **found}, separators=(",", ":"), ensure_ascii=False)
+    document: dict[str, Any] = summary.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    return json.dumps({"version": VERSION, **document}, separators=(",", ":"), ensure_ascii=False)
 
 
 def _size(summary: _Summary) -> int:

@@ -102,7 +102,7 @@ def ingest(order: RunOrder, here: Pod, connectors: Connectors, outcome: Outcome)
 
     def listed(stream: str, inputs: int) -> None:
         streams = outcome.more.setdefault("streams", [])
-        if all(known.name != stream for known in streams):
+        if all(each.name != stream for each in streams):
             streams.append(StreamReport(name=stream, files=inputs))
 
     job.ingest(order, here, connectors, guard, job.Progress(attempted, listed))

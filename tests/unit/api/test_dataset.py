@@ -46,7 +46,7 @@ def test_a_field_of_the_key_is_required() -> None:
             spec(primaryKey=["ID"]),
             'spec.schema.primaryKey[0]: there is no field "ID"; the fields are id, share, at, word',
         ),
-        (spec(primaryKey=["id", "id"]), 'spec.schema.primaryKey[1]: the field "id" stands twice'),
+        (spec(primaryKey=["id", "id"]), 'spec.schema.primaryKey[1]: the field "id" occurs twice'),
         (
             spec(primaryKey=["share"]),
             "spec.schema.primaryKey[0]: share is a double, which has no exact equality; use a decimal or a long",

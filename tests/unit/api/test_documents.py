@@ -102,7 +102,7 @@ def test_a_broken_document_does_not_hide_the_next() -> None:
 
 def test_a_key_that_stands_twice_is_refused_though_kubectl_takes_the_last() -> None:
     refused = _refused("a: 1\nb: 2\na: 3\n")
-    assert str(refused) == 'a.yaml:3: the key "a" stands twice; remove one of the two'
+    assert str(refused) == 'a.yaml:3: the key "a" occurs twice; remove one of the two'
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ _MERGES = "a: &a {x: 1}\n" + "".join(
         ("a: " + "[" * 5_000, 1, "lie too deep"),
         ("a: " + "{b: " * 5_000, 1, "lie too deep"),
         ("".join(" " * depth + "a:\n" for depth in range(200)), 64, "lie too deep"),
-        ("a: 1\nb: 2\na: 3\n", 3, 'the key "a" stands twice'),
+        ("a: 1\nb: 2\na: 3\n", 3, 'the key "a" occurs twice'),
         ("a: !custom 5", 1, "the tag !custom is not supported; remove it"),
         ("a: !!python/object:os.system {}", 1, "is not supported; remove it"),
         ("a: !!set {b}", 1, "the tag !!set is not supported"),

@@ -180,7 +180,7 @@ def test_no_fault_of_a_field_hides_another() -> None:
 
 
 def test_a_name_that_stands_twice_is_told_beside_other_faults_and_alone() -> None:
-    twice = 'spec.schema.fields[1]: the name "A" stands twice (case does not count)'
+    twice = 'spec.schema.fields[1]: the name "A" occurs twice (case does not count)'
     assert _fields({"name": "a", "type": "varchar"}, {"name": "A", "type": "int"}) == [
         'spec.schema.fields[0].type: "varchar" is not one of our types; did you mean string?',
         twice,
@@ -194,7 +194,7 @@ def test_a_column_is_renamed_to_one_field_from_a_name_that_is_free() -> None:
         'spec.schema.fields[0].renamedFrom: "B" is still the name of a field, so no column can be renamed from it'
     ]
     assert _fields({"name": "a", "renamedFrom": "z", **long}, {"name": "b", "renamedFrom": "z", **long}) == [
-        'spec.schema.fields[1].renamedFrom: "z" stands twice as renamedFrom; one column becomes one field'
+        'spec.schema.fields[1].renamedFrom: "z" occurs twice as renamedFrom; one column becomes one field'
     ]
 
 

@@ -227,7 +227,7 @@ def test_a_filter_that_cannot_work_is_an_error_at_its_field(rules: str, said: st
     ("rules", "said"),
     [
         ("deduplication: {by: [carier]}", 'spec.deduplication.by[0]: Dataset flights has no field "carier"'),
-        ("frequency: {by: [carrier, carrier], min: 2}", 'spec.frequency.by[1]: the field "carrier" stands twice'),
+        ("frequency: {by: [carrier, carrier], min: 2}", 'spec.frequency.by[1]: the field "carrier" occurs twice'),
         ("frequency: {by: [carrier]}", "spec.frequency: frequency needs min or max"),
         ("frequency: {by: [carrier], min: 3, max: 2}", "spec.frequency: min 3 is above max 2"),
         ("deduplication: {by: [carrier], period: P0D}", 'spec.deduplication.period: "P0D" has a length of zero'),

@@ -129,8 +129,8 @@ class Upserting:
             files.write(rows if len(new) == batch.num_rows else rows.take(new))
             if matches.num_rows:
                 matches = matches.sort_by("position")
-                found = rows.take(matches["place"]).add_column(0, "position", matches["position"])
-                spill.add(pc.search_sorted(starts, arrays.one(matches["position"]), side="right"), found)
+                matched = rows.take(matches["place"]).add_column(0, "position", matches["position"])
+                spill.add(pc.search_sorted(starts, arrays.one(matches["position"]), side="right"), matched)
         done.added += files.close()[0]
 
     def _rewrite(self, tasks: Sequence[FileScanTask], spill: Spill, done: Upsert) -> None:

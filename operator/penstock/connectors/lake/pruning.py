@@ -15,7 +15,7 @@ from pyiceberg.types import IntegerType, LongType, NestedField, PrimitiveType
 from penstock.worker.rows import arrays
 
 LONGEST_TEXT = 32
-"""Characters of a text by which files are told apart; statistics have the first 16 as a rule."""
+"""Characters of a text by which files are distinguished; statistics have the first 16 as a rule."""
 MOST_BYTES = 16 << 20
 """Bytes of the ranges of a key's first column. Where the values would take more, neighbours become one range."""
 

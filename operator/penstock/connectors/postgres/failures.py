@@ -125,8 +125,8 @@ def refusal(error: psycopg.Error, spec: Server, places: Sequence[str], subject: 
         failure, reason = (InvalidSpec, "WrongCredentials") if pgconn and pgconn.used_password else (NotYet, None)
         message = f"{where}: the server refused the connection: {said}."
         return failure(message, reason or "Unreachable")  # type: ignore[arg-type]
-    known = next(entry for entry in _MEANINGS if code.startswith(entry[0]))
-    return known[1](f"{where}: {said}. {known[3]}.", known[2])
+    meaning = next(entry for entry in _MEANINGS if code.startswith(entry[0]))
+    return meaning[1](f"{where}: {said}. {meaning[3]}.", meaning[2])
 
 
 def _broken(said: str, where: str) -> NotYet | None:

@@ -1,6 +1,6 @@
 """Staging: rows go by binary COPY into unlogged tables of the claim, which the commit reads and drops.
 
-A claim has two staging tables, of good rows and of quarantine entries; all its Writers share them, told apart by the
+A claim has two staging tables, of good rows and of quarantine entries; all its Writers share them, distinguished by the
 column `penstock_part`. Rows of a COPY that was not ended are never seen; rows of a part that no commit names are not
 published.
 """

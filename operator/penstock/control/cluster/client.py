@@ -30,7 +30,7 @@ from penstock.control.cluster.port import (
 )
 
 WATCH_SECONDS = 300
-"""How long the server keeps a watch open; then we go on from where it ended."""
+"""How long the server keeps a watch open; then we continue from where it ended."""
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PAGE = 100
@@ -103,10 +103,10 @@ class HttpCluster:
 
     async def served(self, api_version: str) -> frozenset[str]:
         try:
-            found = await self._object("GET", f"/apis/{api_version}")
+            listing = await self._object("GET", f"/apis/{api_version}")
         except NotFound:
             return frozenset()
-        return frozenset(resource["name"] for resource in found["resources"])
+        return frozenset(resource["name"] for resource in listing["resources"])
 
     async def list(self, kind: str, namespace: str | None, selector: str = "") -> Listing:
         items: list[Manifest] = []

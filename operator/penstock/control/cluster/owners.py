@@ -35,8 +35,8 @@ def direct(child: Mapping[str, Any]) -> Owner | None:
 def cronjob(job: Mapping[str, Any]) -> str | None:
     """The UID of the CronJob that made a Job; None for a Job that was made otherwise."""
     references = job["metadata"].get("ownerReferences") or []
-    found = (str(one["uid"]) for one in references if one.get("kind") == "CronJob")
-    return next(found, None)
+    uids = (str(one["uid"]) for one in references if one.get("kind") == "CronJob")
+    return next(uids, None)
 
 
 def labels(child: Mapping[str, Any]) -> dict[str, str]:
@@ -55,6 +55,6 @@ def lost_labels(job: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in _ours(template.get("labels") or {}).items() if own.get(name) != value}
 
 
-def _ours(found: Mapping[str, str]) -> dict[str, str]:
+def _ours(given: Mapping[str, str]) -> dict[str, str]:
     names = (objects.MANAGED_BY, objects.OWNER_KIND, objects.OWNER_NAME, objects.PURPOSE)
-    return {name: found[name] for name in names if name in found}
+    return {name: given[name] for name in names if name in given}

@@ -20,6 +20,7 @@ from penstock.control.cluster.triggers import Triggers, after_of
 from penstock.language.errors import InvalidSpec
 from penstock.language.model import Model
 from penstock.language.traits import DeliveryPlace
+from penstock.runs.order import RUNS
 
 T = TypeVar("T")
 
@@ -31,9 +32,6 @@ SELECTOR = f"{objects.MANAGED_BY}={objects.FIELD_MANAGER}"
 
 WRITERS = ("ingest", "migrate")
 """The purposes of Jobs that write a Dataset's table."""
-
-RUNS = ("ingest", "deliver")
-"""The purposes of Jobs that count for `maxConcurrentRuns`."""
 
 USERS = ("ingest", "deliver", "migrate")
 """The purposes of Jobs that use Sources and Destinations; inspections only look at them."""
@@ -236,8 +234,8 @@ class Store:
         if (owner := owners.direct(child)) is not None:
             return owner.key
         for ref in self._cronjobs.get(owners.cronjob(child) or "", ()):
-            found = owners.direct(self._children[ref])
-            return found.key if found is not None else None
+            owner = owners.direct(self._children[ref])
+            return owner.key if owner is not None else None
         return None
 
     def waiting_jobs(self, key: Key | None = None) -> list[Ref]:

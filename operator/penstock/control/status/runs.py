@@ -18,6 +18,7 @@ from penstock.control.waiting import Obstacle
 from penstock.language import times, words
 from penstock.language.conditions import Verdict
 from penstock.language.model import Model
+from penstock.runs.order import RUNS
 from penstock.runs.report import DatasetReport, DeliveryReport
 
 RUNS_LIMIT = 50
@@ -139,7 +140,7 @@ def _runs(graph: Graph, seen: Seen, before: list[Run]) -> list[Run]:
     """Every run we know of, newest first: as its Job tells, and as status remembers it where that is gone."""
     by_id: dict[str, Run] = {}
     newest: dict[str, Observed] = {}
-    for observed in seen.of(*due.RUNS):
+    for observed in seen.of(*RUNS):
         identity = observed.run or due.run_id(graph, observed.slot)
         newest.setdefault(identity, observed)
         run = _with_what_it_waits_for(_run(observed, identity), observed, graph, before)
@@ -307,7 +308,7 @@ def _last_run_succeeded(
 
 def _awaited(graph: Graph, runs: list[Run], handled: Mapping[str, str | None]) -> bool:
     """Whether a run has yet to end before there is a word on the spec as it is: whoever waits for it must not go on."""
-    unread = graph.spec is None  # who knows what it asks for
+    unread = graph.spec is None  # it is unknown what it asks for
     asked = any(value and value != handled[event] for event, value in due.asked(graph).items())
     return unread or asked or any(not run.over for run in runs)
 

@@ -1,4 +1,4 @@
-"""The schema that a Dataset's runs go by: its own, or the one applied last, while the table cannot take the new one.
+"""The schema that a Dataset's runs use: its own, or the one applied last, while the table cannot take the new one.
 
 A change of a schema that its table's rows may not fit is refused by the migration. It must not stop the Pipelines that
 load the table. So the ledger keeps the schema that was applied last, with the write mode and the rules that go with it.
@@ -45,12 +45,12 @@ def ensured(store: TableStore, claim: Claim, dataset: DatasetOrder) -> DatasetOr
     try:
         store.ensure(dataset)
     except InvalidSpec as refused:
-        before = None if recorded is None else _before(dataset, recorded)
-        if refused.reason != "SchemaChanged" or before is None:
+        previous = None if recorded is None else _with_recorded(dataset, recorded)
+        if refused.reason != "SchemaChanged" or previous is None:
             raise
-        store.ensure(before)
-        log.warning("%s This run goes by the schema before.", refused.message)
-        return before
+        store.ensure(previous)
+        log.warning("%s This run uses the schema that was applied last.", refused.message)
+        return previous
     if recorded != _text(dataset):
         store.ledger.record_schema(claim.subject, _text(dataset), replace=True)
     return dataset
@@ -67,14 +67,14 @@ def readable(store: TableStore, dataset: DatasetOrder, used: Collection[str]) ->
         return dataset
     store.ledger.create()  # one of an earlier version has no schemas
     recorded = store.ledger.applied_schema(dataset.owner.marker)
-    before = None if recorded is None else _before(dataset, recorded)
+    previous = None if recorded is None else _with_recorded(dataset, recorded)
     subject = f"Dataset {dataset.owner.name}"
-    if before is None or store.changes(before) or not {*used} <= {field.name for field in before.schema_.fields}:
+    if previous is None or store.changes(previous) or not {*used} <= {field.name for field in previous.schema_.fields}:
         standing = store.standing(dataset)
         differences.require_none(subject, dataset.table, differ, has_rows=standing is not None and standing.rows > 0)
         return dataset
-    log.warning("%s: its new schema is not applied yet. This run goes by the schema before.", subject)
-    return before
+    log.warning("%s: its new schema is not applied yet. This run uses the schema that was applied last.", subject)
+    return previous
 
 
 def delivery(store: TableStore, order: RunOrder) -> RunOrder:
@@ -91,8 +91,8 @@ def _text(dataset: DatasetOrder) -> str:
     return applied.model_dump_json(by_alias=True, exclude_none=True)
 
 
-def _before(dataset: DatasetOrder, recorded: str) -> DatasetOrder | None:
-    """The Dataset with what was recorded; None where that cannot be read."""
+def _with_recorded(dataset: DatasetOrder, recorded: str) -> DatasetOrder | None:
+    """The Dataset with the schema, write mode and rules that were recorded; None where they cannot be read."""
     try:
         applied = lenient.read(Applied, json.loads(recorded))
     except ValueError:  # of another version
@@ -102,11 +102,11 @@ def _before(dataset: DatasetOrder, recorded: str) -> DatasetOrder | None:
     return dataset.model_copy(update={"schema_": schema, "write_mode": applied.write_mode, "quality": quality})
 
 
-def _with_sensitive(before: Schema, wanted: Schema) -> Schema:
-    """The schema before, in which the fields are sensitive that the wanted one says are: that needs no other table."""
+def _with_sensitive(previous: Schema, wanted: Schema) -> Schema:
+    """The previous schema, with the fields marked as sensitive that `wanted` marks: that needs no other table."""
     hidden = {field.name for field in wanted.fields if field.sensitive}
     hidden |= {earlier for name, earlier in wanted.renamed.items() if name in hidden}
     fields = [
-        field.model_copy(update={"sensitive": True}) if field.name in hidden else field for field in before.fields
+        field.model_copy(update={"sensitive": True}) if field.name in hidden else field for field in previous.fields
     ]
-    return before.model_copy(update={"fields": fields})
+    return previous.model_copy(update={"fields": fields})

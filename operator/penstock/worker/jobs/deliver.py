@@ -27,9 +27,6 @@ from penstock.worker.rows.delivery import Scanned
 
 log = logging.getLogger(__name__)
 
-_NO_LIMIT = 2 << 30
-"""Bytes of memory that count as the limit where a Pod has none."""
-
 
 def deliver(order: RunOrder, pod: Pod, connectors: Connectors) -> tuple[DeliveryReport, int]:
     """Deliver once for this run id; the report and the attempt.

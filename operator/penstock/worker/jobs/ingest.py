@@ -203,7 +203,7 @@ def _publication(job: Load, plan: Plan, entries: list[InputEntry], staged: Stage
 
 
 def _state_after(job: Load, staged: StagedRun) -> Json:
-    """The stream's state after the run. A load of the whole stream ends a mark: it has loaded rows beyond it."""
+    """The stream's state after the run. A load of the whole stream removes a mark: it has loaded rows beyond it."""
     if job.cursor is None and cursors.mark(job.state) is not None:
         return cursors.without_mark(job.state)
     return staged.state

@@ -8,7 +8,7 @@ Rows become visible when their transaction commits, and that is not the order of
 not pass a value that an open transaction may still commit. A connector says with `Limit` how far that is. Where it
 cannot know, `delay` decides: a run reads up to the greatest value that an earlier run saw at least `delay` ago.
 
-A connector implements `CursorStream`; `plan` and `next_state` ask it in the one transaction that also reads the rows.
+A connector implements `CursorStream`; `plan` and `end` ask it in the one transaction that also reads the rows.
 """
 
 import difflib
@@ -157,8 +157,8 @@ def plan(stream: CursorStream, request: CursorRequest, whole: Input, now: float)
             limit, seen = _seen_limit(stream, request.delay, before, now)
         elif request.append and stream.sql.key is None:
             raise InvalidSpec(
-                f"{stream.where} has no primary key, so rows with the same value of {request.column} cannot be told "
-                "apart. Set `delay`, or load it into a Dataset with writeMode upsert."
+                f"{stream.where} has no primary key, so rows with the same value of {request.column} cannot be "
+                "distinguished. Set `delay`, or load it into a Dataset with writeMode upsert."
             )
     if limit.why:
         log.info("%s: the mark does not pass %s", stream.where, limit.why)
@@ -243,13 +243,13 @@ def _state(stream: CursorStream, request: CursorRequest) -> State:
         state = State.model_validate(request.state)
     except ValidationError:
         raise InvalidSpec(f"{stream.where}: the state in the ledger is not that of a cursor. {_REMEDY}") from None
-    if state.mark is None and not state.seen:  # a full load has ended it
+    if state.mark is None and not state.seen:  # a full load has removed the mark
         return State(fingerprint=stream.fingerprint)
     differing = [name for name in _PARTS if getattr(state.fingerprint, name) != getattr(stream.fingerprint, name)]
     if differing:
         raise InvalidSpec(
             f"{stream.where}: the mark in the ledger belongs to {words.choice([_PARTS[name] for name in differing])}, "
-            f"so it says nothing about what is new here. {_REMEDY}"
+            f"so it does not say which rows are new here. {_REMEDY}"
         )
     return state
 
@@ -329,7 +329,7 @@ def _upsert(stream: CursorStream, request: CursorRequest, state: State, limit: L
 
 
 def _within(stream: CursorStream, limit: Limit, *, ties: bool) -> list[str]:
-    """The condition that a value is within the limit; `ties`: rows with a value read before are told apart."""
+    """The condition that a value is within the limit; `ties`: rows with the same value can be distinguished."""
     if limit.value is None:
         return []
     return [f"{stream.sql.column} {'<=' if ties or limit.inclusive else '<'} {stream.sql.literal(limit.value)}"]

@@ -68,8 +68,8 @@ def parse(written: str, where: str) -> Parsed:
         again = _checked(_tree(_sql(tree)), written)
         if _tree(_sql(again)) != again:
             raise _Fault("is read in two ways; write it in a simpler way")
-        if found := parsetree.fault(_sql(again)) or parsetree.constant_fault(again):
-            raise _Fault(found)
+        if message := parsetree.fault(_sql(again)) or parsetree.constant_fault(again):
+            raise _Fault(message)
         _require_agreement(written, again if folded == read else read)  # a path is folded after both have read it
     except RecursionError:
         raise InvalidSpec(f"{where}: {_too_deep(written)}") from None
@@ -187,8 +187,8 @@ def _checked(tree: exp.Expr, written: str) -> exp.Expr:
         if level > grammar.DEEPEST:
             raise RecursionError
         node.comments = None
-        if found := grammar.fault(node, written):
-            raise _Fault(found)
+        if message := grammar.fault(node, written):
+            raise _Fault(message)
         levels += [(child, level + 1) for child in node.iter_expressions()]
     grown = growth.measure(tree)
     if grown.total.share > _MOST_TEXTS or len(grown.guarded) > _MOST_GUARDED:

@@ -59,7 +59,7 @@ def fault(sql: str) -> str | None:
     select = selected(sql)
     if isinstance(select, str):
         return select
-    return next((found for node in _nodes(select) if (found := _off_list(node))), None)
+    return next((fault for node in _nodes(select) if (fault := _off_list(node))), None)
 
 
 def selected(sql: str) -> dict[str, Any] | str:

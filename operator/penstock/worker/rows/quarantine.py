@@ -98,8 +98,8 @@ def _payloads_in_base64(entries: pa.Table, character: str) -> pa.Table:
         return entries
     rows = zip(*(entries[name].to_pylist() for name in ("payload", "payload_encoding")), there.to_pylist(), strict=True)
     new = [
-        (base64.b64encode(payload.encode()).decode(), BASE64) if found and encoding == UTF8 else (payload, encoding)
-        for payload, encoding, found in rows
+        (base64.b64encode(payload.encode()).decode(), BASE64) if has_it and encoding == UTF8 else (payload, encoding)
+        for payload, encoding, has_it in rows
     ]
     for name, values in zip(("payload", "payload_encoding"), zip(*new, strict=True), strict=True):
         place = entries.schema.get_field_index(name)

@@ -82,12 +82,12 @@ class Broken:
 
     def warned(self, start: int, rows: int) -> tuple[Warned, ...]:
         """The warnings about so many rows from `start` on."""
-        found = []
+        warned = []
         for rule, mask in self.warnings:
             which = pc.indices_nonzero(mask.slice(start, rows))
             if len(which):
-                found.append(Warned(rule, len(which), tuple(which.slice(0, SAMPLES).to_pylist())))
-        return tuple(found)
+                warned.append(Warned(rule, len(which), tuple(which.slice(0, SAMPLES).to_pylist())))
+        return tuple(warned)
 
 
 def broken(asked: RowQuestion, answer: pa.Table, first: int, bad: pa.BooleanArray) -> Broken | None:

@@ -63,7 +63,7 @@ def index(name: str, columns: Columns, field: str, where: str) -> int:
 def _often(alike: Sequence[int], columns: Columns) -> str:
     places = ", ".join(str(index + 1) for index in alike[:20])
     if len({columns.names[index] for index in alike}) == 1:
-        return f"stands {'twice' if len(alike) == 2 else f'{len(alike)} times'} in it, as columns {places}"
+        return f"occurs {'twice' if len(alike) == 2 else f'{len(alike)} times'} in it, as columns {places}"
     return f"could be any of columns {places}, whose names differ in case alone"
 
 

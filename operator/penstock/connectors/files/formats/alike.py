@@ -74,7 +74,7 @@ def read(
         if matched.false_count == len(matched) or not part.columns:
             break
         parts.append(part)
-        rest = [place for place, found in enumerate(matched.to_pylist()) if not found] if matched.false_count else []
+        rest = [place for place, fits in enumerate(matched.to_pylist()) if not fits] if matched.false_count else []
         before = indices if indices is not None else range(len(matched))
         few = len(rest) < _FEW or len(rest) > len(matched) * 3 / 4
         indices = [before[place] for place in rest]

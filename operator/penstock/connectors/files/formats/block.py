@@ -93,7 +93,7 @@ class Block:
     def spans(self) -> list[tuple[int, int]]:
         """Where each record begins and ends in `data`."""
         if self.record is not None:
-            every = [found.span() for found in self.record.finditer(self.data)]
+            every = [match.span() for match in self.record.finditer(self.data)]
         else:
             ends = [end + 1 for end in self._line_ends.to_pylist()]
             every = [*zip([0, *ends[:-1]], ends, strict=True)] if ends else []

@@ -59,8 +59,8 @@ class Dialect:
         if escaped is None or self.escape not in data or self.quote not in data:
             return data
 
-        def rewritten(found: re.Match[bytes]) -> bytes:
-            field = found.group()
+        def rewritten(match: re.Match[bytes]) -> bytes:
+            field = match.group()
             if self.escape not in field:
                 return field
             return self.quote + self.value(field).replace(self.quote, self.quote * 2) + self.quote

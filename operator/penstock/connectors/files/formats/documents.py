@@ -127,7 +127,7 @@ class _Document:
             name = self._name()
             if name == steps[0]:
                 if seen:
-                    self._refuse(f'"{name}" stands more than once in one object')
+                    self._refuse(f'"{name}" occurs more than once in one object')
                 seen = True
                 yield from self._value(steps[1:], f'"{name}"')
             else:
@@ -240,17 +240,17 @@ class _Document:
 
     def _scalar(self) -> tuple[int, int]:
         while True:
-            found = _SCALAR.match(self._buffer, self._at)
-            if found is None:
+            match = _SCALAR.match(self._buffer, self._at)
+            if match is None:
                 self._refuse("a value is missing")
-            if found.end() < len(self._buffer) or found.end() - self._at > SHOWN or not self._more():
-                return self._at, self._at + len(found[0])
+            if match.end() < len(self._buffer) or match.end() - self._at > SHOWN or not self._more():
+                return self._at, self._at + len(match[0])
 
     def _next(self) -> bytes:
         """The next character that is no blank, which is not taken; nothing at the end."""
         while True:
-            found = _SPACE.match(self._buffer, self._at)
-            self._at = found.end() if found else self._at
+            match = _SPACE.match(self._buffer, self._at)
+            self._at = match.end() if match else self._at
             if self._at < len(self._buffer) or not self._more():
                 return self._buffer[self._at : self._at + 1]
 
@@ -302,8 +302,8 @@ class _Depth:
         if self._escaped:
             self._escaped = False
             at += 1
-        found = _REST_OF_TEXT.match(data, at)
-        at = found.end() if found else at
+        match = _REST_OF_TEXT.match(data, at)
+        at = match.end() if match else at
         if at >= len(data):
             return len(data)
         if data[at] == ord("\\"):  # the last byte: what it escapes comes with the next piece

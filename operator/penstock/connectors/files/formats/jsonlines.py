@@ -84,7 +84,7 @@ def _one_by_one(block: Block, indices: Sequence[int], keys: Sequence[str]) -> _R
     for index in indices:
         start, end = block.span(index)
         try:
-            found, values = _row(block.data[start:end], wanted)
+            row, values = _row(block.data[start:end], wanted)
         except NotARow as bad:
             faults[index] = bad.reason, bad.error
             continue
@@ -94,7 +94,7 @@ def _one_by_one(block: Block, indices: Sequence[int], keys: Sequence[str]) -> _R
         if absent:
             absent.difference_update(values)
         if index < NAMED and len(names) < NAMES:
-            names.update(dict.fromkeys(found))
+            names.update(dict.fromkeys(row))
         if len(rows) % step == 0:
             pieces.append([pa.array(column, pa.string()) for column in columns])
             columns = [[] for _ in keys]
@@ -125,10 +125,10 @@ def _in_order(parts: Sequence[alike.Part], read: _Read, keys: Sequence[str]) -> 
 def layout(written: bytes) -> alike.LineLayout | None:
     """What stands around the line's values; None where it is no object of plain values under different names."""
     try:
-        found = parse(written)
+        parsed = parse(written)
     except NotARow:
         return None
-    if not found or isinstance(found, Repeated) or any(isinstance(value, dict | list) for value in found.values()):
+    if not parsed or isinstance(parsed, Repeated) or any(isinstance(value, dict | list) for value in parsed.values()):
         return None
     line, at, names, before = written.decode(), 0, list[str](), list[str]()
     for member in members(line):
@@ -140,10 +140,10 @@ def layout(written: bytes) -> alike.LineLayout | None:
 
 def _row(written: bytes, wanted: frozenset[str]) -> tuple[dict[str, Any], dict[str, str | None]]:
     """The line's object, and what stands under each of the wanted keys, as text; None for null. Raises NotARow."""
-    found = parse(written)
-    if isinstance(found, Repeated) and (twice := found.names & wanted):
-        raise NotARow("RepeatedKey", f'the key "{min(twice)}" stands more than once in the line')
-    values = {key: found[key] for key in wanted if key in found}
+    parsed = parse(written)
+    if isinstance(parsed, Repeated) and (twice := parsed.names & wanted):
+        raise NotARow("RepeatedKey", f'the key "{min(twice)}" occurs more than once in the line')
+    values = {key: parsed[key] for key in wanted if key in parsed}
     nested = False
     for key, value in values.items():
         if type(value) is str:
@@ -158,4 +158,4 @@ def _row(written: bytes, wanted: frozenset[str]) -> tuple[dict[str, Any], dict[s
         for member in members(line):
             if isinstance(values.get(member.name), dict | list):
                 values[member.name] = line[member.start : member.end]
-    return found, values
+    return parsed, values

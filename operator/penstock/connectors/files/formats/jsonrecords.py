@@ -140,8 +140,8 @@ class _RowsOfBlock:
         except (UnicodeDecodeError, NotARow):
             return whole
         spans = [*_spans(line, (_start(line),), self._inside)]
-        found = spans[place.row]
-        return whole if found is None else line[found[-2] : found[-1]].encode()
+        span = spans[place.row]
+        return whole if span is None else line[span[-2] : span[-1]].encode()
 
 
 def _start(line: str) -> int:
@@ -189,14 +189,14 @@ class _Reading:
         """Add the rows of a record."""
         inside, what = self._rows.inside, self._rows.what
         try:
-            found = parse(written, what)
+            parsed = parse(written, what)
         except NotARow as bad:
             self.read += 1
             self._fault(_Place(index, 0), bad)
             return
-        self.read += _count(found, inside)
+        self.read += _count(parsed, inside)
         text = _Text(written, inside)
-        for number, row in enumerate(_walk(found, (found,), inside)):
+        for number, row in enumerate(_walk(parsed, (parsed,), inside)):
             place = _Place(index, number)
             if isinstance(row, NotARow):
                 self._fault(place, row)
@@ -272,10 +272,10 @@ def _cell(value: Any, column: _Column, text: _Text, row: int) -> str | None:
         return "true" if value else "false"
     if isinstance(value, dict | list):
         return text.of(column, row)
-    found: str = value
-    if not found.isascii():
-        whole_characters(found)
-    return found
+    string: str = value
+    if not string.isascii():
+        whole_characters(string)
+    return string
 
 
 def _value(value: Any, column: _Column) -> Any:
@@ -288,7 +288,7 @@ def _value(value: Any, column: _Column) -> Any:
             shown = paths.of_column(column.key)
             raise NotARow("WrongPath", f"{shown.shown if shown else column.key} needs {called} where there is none")
         if isinstance(value, Repeated) and step in value.names:
-            raise NotARow("RepeatedKey", f'the key "{step}" stands more than once in the object')
+            raise NotARow("RepeatedKey", f'the key "{step}" occurs more than once in the object')
         try:
             value = value[step]  # type: ignore[index] # a name or an index, as `kind` says
         except (KeyError, IndexError):
@@ -316,7 +316,7 @@ def _walk(value: Any, around: tuple[Any, ...], steps: Steps) -> Iterator[tuple[A
             yield NotARow("NoRecords", f"{_shown(steps[: place + 1])} is not there")
             return
         if isinstance(value, Repeated) and step in value.names:
-            yield NotARow("RepeatedKey", f'the key "{step}" stands more than once in the object')
+            yield NotARow("RepeatedKey", f'the key "{step}" occurs more than once in the object')
             return
         value = value[step]
 
@@ -355,8 +355,8 @@ def _spans(line: str, starts: tuple[int, ...], steps: Steps) -> Iterator[tuple[i
             if line[at] != "[":
                 yield None
             return
-        found = [member.start for member in members(line, at) if member.name == step] if line[at] == "{" else []
-        if len(found) != 1:
+        named = [member.start for member in members(line, at) if member.name == step] if line[at] == "{" else []
+        if len(named) != 1:
             yield None
             return
-        at = found[0]
+        at = named[0]

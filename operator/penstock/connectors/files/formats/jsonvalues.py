@@ -66,12 +66,12 @@ def parse(written: bytes, what: str = "line") -> dict[str, Any]:
 
     Raises NotARow, whose message calls it `what`.
     """
-    found = value(written, what)
-    if not isinstance(found, dict):
-        if isinstance(found, list):
+    parsed = value(written, what)
+    if not isinstance(parsed, dict):
+        if isinstance(parsed, list):
             raise NotARow("NotAnObject", f"the {what} is a list, and not an object{_document(what)}")
         raise NotARow("NotAnObject", f"the {what} is JSON, and not an object")
-    return found
+    return parsed
 
 
 def value(written: bytes, what: str = "value") -> Any:
@@ -83,19 +83,19 @@ def value(written: bytes, what: str = "value") -> Any:
     if line.count("{") + line.count("[") > DEEPEST and _depth(line) > DEEPEST:
         raise NotARow("NestedTooDeep", f"objects and lists are nested more than {DEEPEST} deep")
     try:
-        found, end = _DECODER.raw_decode(line)
+        parsed, end = _DECODER.raw_decode(line)
     except json.JSONDecodeError as error:
         raise NotARow("NotJson", _wrong(line, what, error)) from None
     except _NoNumber as word:
         raise NotARow("NotJson", f"the {what} is not JSON: {word} is not a number in JSON") from None
     if end != len(line):
-        raise NotARow("NotJson", f"the {what} is not JSON: {_following(found, line[end:].lstrip(_BLANKS), what)}")
-    return found
+        raise NotARow("NotJson", f"the {what} is not JSON: {_following(parsed, line[end:].lstrip(_BLANKS), what)}")
+    return parsed
 
 
-def _following(found: Any, rest: str, what: str) -> str:
-    """What is wrong with a text that goes on after its value, with `rest`."""
-    if isinstance(found, str) and rest.startswith(":"):
+def _following(parsed: Any, rest: str, what: str) -> str:
+    """What is wrong with a text that has more after its value: `rest`."""
+    if isinstance(parsed, str) and rest.startswith(":"):
         return f"it is a member of an object by itself{_document(what)}"
     if rest.startswith("{"):
         return f"a second object follows; write each on a {what} of its own" if what == "line" else "a comma is missing"
@@ -135,8 +135,8 @@ def _cause(line: str, what: str, error: json.JSONDecodeError) -> str:
 
 def _depth(line: str) -> int:
     depth = deepest = 0
-    for found in _STRUCTURE.finditer(line):
-        mark = found.group()
+    for match in _STRUCTURE.finditer(line):
+        mark = match.group()
         if mark in "[{":
             depth += 1
             deepest = max(deepest, depth)
@@ -167,8 +167,8 @@ def members(line: str, at: int = 0) -> Iterator[Member]:
 
 
 def _after_space(line: str, at: int) -> int:
-    found = _SPACE.match(line, at)
-    return found.end() if found else at
+    match = _SPACE.match(line, at)
+    return match.end() if match else at
 
 
 def elements(line: str, at: int) -> Iterator[tuple[int, int]]:

@@ -1,7 +1,7 @@
 """Cutting text into records without parsing them: where each ends, how many there are, which lines are none.
 
 One regular expression per dialect walks over whole well-formed records at C speed and stops at the first that is not.
-A line whose quoting is broken is set aside as that one line, and reading goes on with the next: an unclosed quote costs
+A line whose quoting is broken is one bad line, and reading continues with the next: an unclosed quote costs
 a line, not the rest of the file.
 
 What a record is depends on its own bytes and those after it, never on where the pieces of the file end: nothing is
@@ -153,8 +153,8 @@ class _Cutter:
         if speaking is None or (buffer.find(speaking.quote, at, stop) < 0 and _ends_lines(buffer, at, stop)):
             end = buffer.rfind(b"\n", at, stop) + 1 or at
         else:
-            found = speaking.run.match(buffer, at, stop)
-            end = found.end() if found else at
+            match = speaking.run.match(buffer, at, stop)
+            end = match.end() if match else at
         return end
 
     def _line_by_line(self, at: int) -> int:
@@ -168,9 +168,9 @@ class _Cutter:
     def _careful(self, at: int, speaking: Dialect) -> int:
         """The record that is longer than a window, has line ends in its fields, or is none."""
         limit = at + self._limits.sought
-        found = speaking.record.match(self._buffer, at, min(limit, len(self._buffer)))
-        if found:
-            end = found.end()
+        match = speaking.record.match(self._buffer, at, min(limit, len(self._buffer)))
+        if match:
+            end = match.end()
             if self._too_long(at, end):
                 self._long(at, end)
             else:

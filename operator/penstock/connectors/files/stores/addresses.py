@@ -126,11 +126,11 @@ def checked(host: str, port: int, subject: str, look_up: LookUp = system) -> lis
     """
     if is_metadata(host):
         raise never(subject, host, host)
-    found = [*dict.fromkeys(look_up(host, port))]
-    for address in found:
+    addresses = [*dict.fromkeys(look_up(host, port))]
+    for address in addresses:
         if is_metadata(address):
             raise never(subject, host, address)
-    return found
+    return addresses
 
 
 def connected(host: str, port: int, subject: str, timeout: float, look_up: LookUp = system) -> socket.socket:

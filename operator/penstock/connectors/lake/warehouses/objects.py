@@ -63,9 +63,9 @@ class ObjectWarehouse:
 
     def size(self, location: str) -> int:
         """Bytes of the object."""
-        known = self._sizes.get(self.path(location))
-        if known is not None:
-            return known
+        size = self._sizes.get(self.path(location))
+        if size is not None:
+            return size
         with self.failures(location):
             return int(self._files.size(location))
 
