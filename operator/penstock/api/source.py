@@ -65,7 +65,7 @@ class Failure(Model):
 
 
 class Inspection(Model):
-    """How the newest inspection stands; what a retry goes on from after a restart."""
+    """The state of the newest inspection, from which retries continue after a restart."""
 
     order: Annotated[str, Field(max_length=64, description="Hash of the order that was carried out.")]
     attempt: Annotated[int, Field(description="Number of the attempt at the same order, from 1.")]

@@ -65,7 +65,7 @@ class Controller:
 
     @property
     def silence(self) -> float:
-        """For how many seconds nothing was received from the API server: what liveness goes by."""
+        """For how many seconds nothing was received from the API server: which decides about liveness."""
         return time.monotonic() - self._last_message
 
     async def end(self) -> None:

@@ -42,7 +42,7 @@ async def reconcile(key: Key, world: World, now: datetime) -> datetime | None:
         return None
     await encoding.prepare(orders.of(graph))  # beside the work loop, where there are many fields
     graph = orders.checked(graph)
-    if graph.meta.deleting:  # what we made for it goes by owner reference, when its finalizers are gone
+    if graph.meta.deleting:  # our objects for it are deleted by their owner references, when its finalizers are gone
         await apply.changes(graph, drift.going(graph.children), [], world.cluster, world.store)
         return None
     seen = observe.of(graph)  # what Jobs did: reports, failures, causes

@@ -226,7 +226,7 @@ def _ensure(lake: Lake, dataset: DatasetOrder, name: str, schema: Schema) -> Tab
             "comment": dataset.description or "",
             "commit.retry.num-retries": "0",  # a retry that rebases made one run commit twice
             "write.parquet.compression-codec": "zstd",
-            # whatever engine rewrites the files keeps the statistics that removing an input goes by
+            # any engine that rewrites the files keeps the statistics by which the rows of an input are removed
             f"write.metadata.metrics.column.{tablestore.INPUT_ID}": "full",
             **lake.warehouse.table_properties,
         }

@@ -73,7 +73,7 @@ def _last_check(graph: Graph) -> str | None:
 
 
 def inspection(graph: Graph, run: Observed | None, published: Inspection | None) -> Inspection | None:
-    """How the newest attempt stands, by its Job or, where there is none to go by, as `published`."""
+    """The state of the newest attempt, by its Job or, where there is none, as `published`."""
     if run is None:
         return published
     failed = run.state == "Failed"

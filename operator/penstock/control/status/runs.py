@@ -307,7 +307,7 @@ def _last_run_succeeded(
 
 
 def _awaited(graph: Graph, runs: list[Run], handled: Mapping[str, str | None]) -> bool:
-    """Whether a run has yet to end before there is a word on the spec as it is: whoever waits for it must not go on."""
+    """Whether a run has yet to end before the result for this spec is known: who waits for it must not continue."""
     unread = graph.spec is None  # it is unknown what it asks for
     asked = any(value and value != handled[event] for event, value in due.asked(graph).items())
     return unread or asked or any(not run.over for run in runs)

@@ -9,7 +9,7 @@ from penstock.language.conditions import Condition, Verdict
 
 
 def published(graph: Graph, verdicts: list[Verdict], now: datetime) -> list[Condition]:
-    """With kstatus' abnormal-true pair: Reconciling while we work, Stalled when only the user can go on."""
+    """With kstatus' abnormal-true pair: Reconciling while we work, Stalled when the user must change something."""
     ready = verdicts[0]
     if ready.reason == "Progressing":
         verdicts = [*verdicts, Verdict(type="Reconciling", status="True", reason="Progressing", message=ready.message)]

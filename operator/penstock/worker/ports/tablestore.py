@@ -270,8 +270,8 @@ class TableStore(Protocol):
     def publish(self, claim: Claim, publication: Publication) -> DatasetReport:
         """Commit: the ledger's settlement, rows, quarantine and removals in one transaction; the completed report.
 
-        Removing goes by `_penstock_input_id`, whatever has rewritten the table since. Raises NotYet (LeaseHeld) when
-        the table was changed meanwhile or the claim is lost; nothing is committed then.
+        Rows are removed by their `_penstock_input_id`, whatever has rewritten the table since. Raises NotYet
+        (LeaseHeld) when the table was changed meanwhile or the claim is lost; nothing is committed then.
         """
 
     def standing(self, dataset: DatasetOrder) -> Standing | None:
