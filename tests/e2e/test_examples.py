@@ -11,6 +11,7 @@ import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow.parquet
@@ -98,9 +99,15 @@ def test_json_lines_replace_a_snapshot(session: Session) -> None:
     second = session.last_run("pipeline", "readings", "nonce/second")
     assert second["rowsLoaded"] == first["rowsLoaded"] == second["rowsReplaced"]
     session.until_rows("readings", first["rowsLoaded"])
+
+    def deliveries() -> list[dict[str, Any]] | None:
+        made: list[dict[str, Any]] = session.get("subscription", "readings")["status"]["deliveries"]
+        return made if len(made) == 2 else None
+
+    assert [each["rows"] for each in session.until(deliveries, "each load is delivered")] == [first["rowsLoaded"]] * 2
     delivered = sorted(session.fetch("readings", "out").rglob("*.json*"))
     lines = [line for file in delivered if "manifest" not in file.name for line in file.read_text().splitlines()]
-    assert len([json.loads(line) for line in lines]) == first["rowsLoaded"]
+    assert len([json.loads(line) for line in lines]) == 2 * first["rowsLoaded"]
 
 
 def test_a_sheet_of_a_workbook_is_loaded(session: Session) -> None:
