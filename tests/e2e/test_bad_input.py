@@ -227,6 +227,11 @@ def test_a_schema_change_is_made_where_it_is_safe_and_refused_where_rows_may_not
         "SchemaChanged",
     )
     assert "extra is in the table only" in seen["message"]
+    session.put("in", "b.csv", GOOD)
+    session.apply(manifests.pipeline(runNonce="meanwhile"))
+    loaded = session.last_run("pipeline", "cities", "nonce/meanwhile")
+    assert (loaded["state"], loaded.get("rowsLoaded")) == ("Succeeded", 3), "a refused change stops no run"
+    assert session.condition("dataset", "cities", "SchemaCurrent")["reason"] == "SchemaChanged"
     session.apply(manifests.dataset(schema={"fields": more}), manifests.pipeline(runNonce="2"))
     session.wait("dataset", "cities", "SchemaCurrent")
     assert session.last_run("pipeline", "cities", "nonce/2")["state"] == "Succeeded"

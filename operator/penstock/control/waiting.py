@@ -9,6 +9,7 @@ from penstock.control import limits
 from penstock.control.observe import Observed
 from penstock.control.resolve import Graph, Node
 from penstock.language import words
+from penstock.language.conditions import Condition
 from penstock.runs.order import OrderKind
 
 
@@ -47,9 +48,17 @@ def _not_usable(node: Node[Any]) -> Obstacle | None:
     if reachable is not None and reachable.status == "False":
         why = words.without_subject(reachable.message, node.title)
         return Obstacle("Unreachable", f"{node.title} is not reachable: {why}", name)
-    if node.key.kind == "Dataset" and (ready is None or ready.status != "True"):
+    if node.key.kind == "Dataset" and not loads_go_on(ready):
         return Obstacle("NotReady", f"Dataset {node.name} is not ready yet", name)
     return None
+
+
+def loads_go_on(ready: Condition | None) -> bool:
+    """Whether runs use a Dataset whose condition Ready is this: also while a change of its schema is refused.
+
+    The worker then goes by the schema that was applied last, and fails where the table is not as that one says.
+    """
+    return ready is not None and (ready.status == "True" or ready.reason == "SchemaChanged")
 
 
 def _full(graph: Graph) -> Obstacle | None:

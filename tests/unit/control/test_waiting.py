@@ -31,6 +31,17 @@ def test_a_run_may_start_when_all_it_needs_is_ready() -> None:
     assert waiting.obstacle(_graph(_startable()), "ingest", []) is None
 
 
+@pytest.mark.parametrize("purpose", ["ingest", "deliver"])
+@pytest.mark.parametrize(
+    ("reason", "waits"), [("SchemaChanged", False), ("TableConflict", True), ("Progressing", True)]
+)
+def test_a_refused_change_of_a_schema_keeps_no_run_from_starting(purpose: Any, reason: str, waits: bool) -> None:
+    stage = scene.quickstart()
+    ready = {"type": "Ready", "status": "False", "reason": reason, "message": "x", "lastTransitionTime": jobs.BEGAN}
+    stage.cluster.change(Ref("Dataset", "default", "cities"), {"status": {"conditions": [ready]}})
+    assert (waiting.obstacle(_graph(stage), purpose, []) is not None) == waits
+
+
 def test_each_obstacle_has_its_cause_and_its_object() -> None:
     stage = scene.quickstart()
     not_ready = Obstacle("NotReady", "Dataset cities is not ready yet", "Dataset/cities")

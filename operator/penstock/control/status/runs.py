@@ -97,7 +97,7 @@ def _not_ready(graph: Graph) -> Verdict | None:
         ready = entry.dataset.condition("Ready")
         if ready is None or ready.reason == "Progressing":
             return verdicts.false("Ready", "Progressing", f"Dataset {entry.dataset.name} is being made")
-        if ready.status != "True":
+        if not waiting.loads_go_on(ready):
             why = words.without_subject(ready.message, entry.dataset.title)
             return verdicts.false("Ready", "DatasetNotReady", f"{entry.dataset.title} is not ready: {why}")
     return None

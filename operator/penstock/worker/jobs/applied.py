@@ -36,6 +36,11 @@ def record_first(store: TableStore, dataset: DatasetOrder) -> None:
     store.ledger.record_schema(dataset.owner.marker, _text(dataset), replace=False)
 
 
+def record(store: TableStore, claim: Claim, dataset: DatasetOrder) -> None:
+    """Record the Dataset's schema as the one that was applied last: the table has just been changed to it."""
+    store.ledger.record_schema(claim.subject, _text(dataset), replace=True)
+
+
 def ensured(store: TableStore, claim: Claim, dataset: DatasetOrder) -> DatasetOrder:
     """The Dataset as its table is: with its own schema, or else with the one that was applied last.
 
@@ -52,7 +57,7 @@ def ensured(store: TableStore, claim: Claim, dataset: DatasetOrder) -> DatasetOr
         log.warning("%s This run uses the schema that was applied last.", refused.message)
         return previous
     if recorded != _text(dataset):
-        store.ledger.record_schema(claim.subject, _text(dataset), replace=True)
+        record(store, claim, dataset)
     return dataset
 
 

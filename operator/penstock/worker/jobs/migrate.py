@@ -55,6 +55,7 @@ def _alter(order: RunOrder, dataset: DatasetOrder, store: TableStore, pod: Pod) 
     with store.claim(dataset, attempt, PATIENCE) as claim:
         for change in store.alter(dataset, claim):
             log.info("%s: changed table %s: %s", dataset.owner.name, dataset.table, change.sentence)
+        applied.record(store, claim, dataset)
 
 
 def _describe(order: RunOrder, dataset: DatasetOrder, store: TableStore, pod: Pod) -> None:

@@ -82,6 +82,7 @@ def test_the_generation_that_was_looked_at_is_told() -> None:
         ({"schedule": ["0 3 * * *"]}, ("True", "Succeeded", ""), "Succeeded", "runs at 0 3 * * * (UTC)"),
         ({"suspend": True}, ("True", "Succeeded", ""), "Suspended", "Pipeline cities is suspended"),
         ({}, ("False", "Progressing", ""), "Progressing", "Dataset cities is being made"),
+        ({}, ("False", "SchemaChanged", "city is in the table only"), "Succeeded", "runs on request"),
         (
             {},
             ("False", "TableConflict", "the table is another's"),
