@@ -266,6 +266,28 @@ def test_lookback_finds_rows_that_came_late(server: Server, tmp_path: Path) -> N
     assert "must be a duration" in refused(shop.run())[1]
 
 
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("integer", ("9", "10", "99", "128")),
+        ("bigint", ("-10", "-9", "999", "1000")),
+        ("numeric(12,2)", ("9.50", "10.00", "99.99", "100.00")),
+        ("numeric", ("9.5", "10", "99.99", "100")),
+        ("timestamptz", ("'0900-01-01'", "'1000-01-01'", "'2026-10-25 02:30+02'", "'2026-10-25 02:10+01'")),
+    ],
+)
+def test_the_mark_is_the_greatest_value_and_not_the_greatest_text(
+    server: Server, tmp_path: Path, kind: str, values: tuple[str, ...]
+) -> None:
+    shop = Shop(server, tmp_path, "order" + kind.partition("(")[0] + str("(" in kind))
+    shop.create(kind)
+    shop.add(*enumerate(values[:2], 1))
+    assert shop.load() == (2, [1, 2])
+    shop.add(*enumerate(values[2:], 3))
+    assert shop.load() == (2, [1, 2, 3, 4])
+    assert shop.load() == (0, [1, 2, 3, 4])
+
+
 def test_lookback_of_a_number(server: Server, tmp_path: Path) -> None:
     shop = Shop(server, tmp_path, "numbers", writeMode="upsert", lookback="10")
     shop.create("integer")

@@ -91,9 +91,13 @@ class PostgresCursor:
         return f"pg_catalog.left({digest}, 16)"
 
     def rows(self, selected: str, condition: str, tail: str = "") -> list[tuple[Any, ...]]:
-        """The rows of this SELECT over the stream."""
+        """The rows of this SELECT of one expression over the stream.
+
+        The expression gets a name of its own. Without it, `p0::text` would be named p0, and ORDER BY p0 would order
+        numbers as texts: 99 after 128.
+        """
         origin = self._relation.origin.as_string(self._connection)
-        text = f"SELECT {selected} FROM {origin} WHERE {condition} {tail}"  # noqa: S608 - quoted names and literals
+        text = f"SELECT {selected} AS selected FROM {origin} WHERE {condition} {tail}"  # noqa: S608 - quoted names and literals
         with (
             failures.translated(self.where),
             connections.attempted(self._connection),
