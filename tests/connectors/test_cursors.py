@@ -70,6 +70,17 @@ def test_rows_with_the_value_of_the_mark_are_loaded_once(adapter: Adapter, mode:
         assert rig.report("r3").datasets[0].cursor == 'b "ä"'
 
 
+def test_a_table_that_was_dropped_is_loaded_from_the_beginning(tmp_path: Path) -> None:
+    with reading(SOURCES["sqlite"], tmp_path, count=3) as rig:
+        prepare(rig)
+        assert rig.work("r1") == 0
+        table = rig.pod.table("d0")
+        table.catalog.drop_table(table.name())
+        rig.add(2, 3)
+        assert rig.work("r2") == 0
+        assert rig.loaded() == rig.expected(5)
+
+
 @every
 def test_a_mark_of_another_cursor_is_refused(adapter: Adapter, tmp_path: Path) -> None:
     with reading(adapter, tmp_path, count=2) as rig:

@@ -128,9 +128,11 @@ def load(job: Load, progress: Progress = Progress()) -> DatasetReport:
 
 
 def _state(order: RunOrder, dataset: DatasetOrder, store: TableStore) -> Json:
+    """The state that the last commit left; None also where the table was dropped, which makes the ledger forget it."""
     store.ledger.create()
     stream = dataset.stream or (order.source.name if order.source else "")
-    return store.ledger.state(dataset.owner.marker, order.identity, stream)
+    state = store.ledger.state(dataset.owner.marker, order.identity, stream)
+    return None if state is None or store.standing(dataset) is None else state
 
 
 def _acknowledge(order: RunOrder, source: SourceOrder, stores: list[TableStore], session: Session) -> None:
