@@ -177,7 +177,7 @@ def test_what_is_wrong_is_named_and_no_secret_is_in_it(shop: Shop) -> None:
         (shop.source("known", host="nowhere.invalid"), NotYet, "Unreachable", "the name of the host is not known"),
         (shop.source("known", port=1), NotYet, "Unreachable", "the connection was refused"),
         (shop.source("unknown"), InvalidSpec, "WrongCredentials", "there is no such database"),
-        (shop.source("known", sslMode="verify-full"), InvalidSpec, "WrongSpecification", "does not speak TLS"),
+        (shop.source("known", sslMode="verify-full"), InvalidSpec, "TlsFailed", "does not speak TLS"),
     ]
     shop.secret(password="wrong-secret")
     wrong.append((shop.source("known"), InvalidSpec, "WrongCredentials", "user or password refused"))

@@ -170,7 +170,7 @@ def test_the_rules_of_a_subscription_choose_rows_and_fields(session: Session) ->
 
     forecast = _penstock(session, "forecast", "orders-partner")
     assert forecast.startswith("orders-partner: 2 rows, about ")
-    assert forecast.endswith("0.20 EUR; 0.10 EUR of the budget are left")
+    assert forecast.endswith("0.20 EUR; 0.10 EUR of the budget are left, so nothing would be delivered")
     shown = _penstock(session, "preview", "subscription/orders-partner")
     assert shown.startswith("orders-partner would deliver 2 rows")
     assert "example.com" not in shown

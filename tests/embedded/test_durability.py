@@ -51,6 +51,7 @@ def test_a_running_job_is_ended_and_retried_and_nothing_is_left_over(tmp_path: P
     )
     kube.apply(job("j", script, backoffLimit=2))
     until(ran.exists)
+    until(lambda: [each for each in kube.get("pods")["items"] if each["status"].get("phase") == "Running"])
     server.kill()
 
     until(lambda: not any(mark in Path(f"/proc/{pid}/cmdline").read_text() for pid in harness.processes_named(mark)))

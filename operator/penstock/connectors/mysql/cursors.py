@@ -64,7 +64,11 @@ class MysqlCursor:
         if kind in ("date", "timestamp", "timestamptz"):  # 0000-00-00, 2024-00-15 and 2024-02-31 are no dates
             date = f"CAST(CAST({column} AS CHAR) AS DATETIME(6))"
             parts = f"YEAR({column}) * MONTH({column}) * DAYOFMONTH({column})"
-            ordinary, without = f"{date} IS NOT NULL AND {parts} > 0", f"{date} IS NULL OR {parts} = 0"
+            # The server may convert 2024-02-31 (ALLOW_INVALID_DATES), so the length of the month is asked for.
+            month = f"MAKEDATE(YEAR({column}), 1) + INTERVAL MONTH({column}) - 1 MONTH"
+            beyond = f"DAYOFMONTH({column}) > DAYOFMONTH(LAST_DAY({month}))"
+            ordinary = f"{date} IS NOT NULL AND {parts} > 0 AND NOT {beyond}"
+            without = f"{date} IS NULL OR {parts} = 0 OR {beyond}"
 
         def literal(text: str) -> str:
             if kind == "number":
