@@ -462,6 +462,7 @@ def test_scans_of_one_delivery_have_the_same_order_whatever_other_programs_do(tm
 
     moved = "UPDATE things SET word = 'moved' WHERE id < 10"  # a row is written again, behind the others
     clustered = "CREATE INDEX by_word ON things (word, id); CLUSTER things USING by_word"
+    assert store.scan(dataset, ["id"]).total == 1000, "and its connection is closed, though no row is read"
     with store.same_order(dataset):
         before = ids()
         files.execute(moved)

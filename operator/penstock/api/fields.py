@@ -241,7 +241,7 @@ class Schema(Model):
     @model_validator(mode="wrap")
     @classmethod
     def _names_are_unique(cls, given: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
-        """Told beside whatever else is wrong with the fields, and so read from what was given."""
+        """Reported together with all other faults of the fields, and therefore read from what was given."""
         try:
             schema, faults = validate(given), list[InitErrorDetails]()
         except ValidationError as error:

@@ -104,7 +104,7 @@ def _diff(field: FieldChange) -> Iterator[str]:
 
 
 def _cell(value: str, *, code: bool = False) -> str:
-    """A value that cannot end the cell, the code or the comment that it stands in."""
+    """A value that cannot end the cell, the code or the comment that contains it."""
     line = visible.line(value)
     return line.replace("```", "'''") if code else line.replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
 

@@ -4,7 +4,6 @@
 While the file is open to be read, nobody writes it, so no transaction is open.
 """
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -42,7 +41,7 @@ class DuckdbCursor:
         kind = "number" if column.kind == "decimal" else _KINDS.get(column.type)
         if kind is None:
             raise cursors.not_comparable(name, where)
-        stream = hashlib.sha256(relation.sql.encode()).hexdigest()[:16] if relation.query else stream
+        stream = cursors.identified(stream, relation.sql if relation.query else None)
         self.fingerprint = Fingerprint(server=server, stream=stream, column=name, kind=kind)
         self.sql = self._expressions(f"x{place}", column, kind)
 

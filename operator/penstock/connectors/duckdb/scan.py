@@ -72,6 +72,7 @@ def _read(
     schema = sqltables.arrow(chosen)
     statement = f"SELECT {columns.names(chosen)} FROM {relation}"
     rows = _batches(database, worker, statement, schema, stack.pop_all())
+    next(rows)  # from here on the file is closed with the rows, also where none of them is read
     return Scan(pa.RecordBatchReader.from_batches(schema, rows), int(total), snapshot)
 
 
@@ -79,6 +80,7 @@ def _batches(
     database: DuckdbDatabase, worker: Worker, statement: str, schema: pa.Schema, stack: ExitStack
 ) -> Iterator[pa.RecordBatch]:
     with stack, faults.translated(database.file.subject):
+        yield pa.RecordBatch.from_pylist([], schema)
         reader = worker.do(lambda: worker.connection.sql(statement).to_arrow_reader(_VECTOR))
         while (batch := worker.do(partial(_next, reader))) is not None:
             yield batch.cast(schema)

@@ -5,7 +5,6 @@ Which transactions are open can be seen by administrators alone, and NOW() is th
 how far dates and times may be read.
 """
 
-import hashlib
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -45,7 +44,7 @@ class MysqlCursor:
         self._server, self._origin, self._key, self.where = server, origin, key, where
         place, stream, name = fingerprint
         kind = self._kind(name)
-        stream = hashlib.sha256(origin.encode()).hexdigest()[:16] if origin.startswith("(") else stream
+        stream = cursors.identified(stream, origin if origin.startswith("(") else None)
         self.fingerprint = Fingerprint(server=place, stream=stream, column=name, kind=kind)
         self.sql = self._expressions(columns.name(name), kind)
 

@@ -1,6 +1,5 @@
 """A stream of PostgreSQL and its cursor: the SQL for `worker.ports.cursors`, over the columns p0, p1, …"""
 
-import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -35,9 +34,8 @@ class PostgresCursor:
         self.where = f"{where}, {relation.where}"
         place, column, kind = self._column(name)
         server = str((connection.execute(_IDENTITY.encode()).fetchone() or ("",))[0])
-        stream = relation.stream
-        if relation.query:
-            stream = hashlib.sha256(relation.origin.as_string(connection).encode()).hexdigest()[:16]
+        query = relation.origin.as_string(connection) if relation.query else None
+        stream = cursors.identified(relation.stream, query)
         self.fingerprint = Fingerprint(server=server, stream=stream, column=column.name, kind=kind)
         self.sql = self._expressions(f"p{place}", column.type, kind)
 

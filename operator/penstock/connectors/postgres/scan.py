@@ -107,6 +107,7 @@ def _read(
     total = int(row[0]) if row else 0
     schema = sqltables.arrow(reading.columns)
     rows = _batches(database, connection, reading, schema, stack.pop_all())
+    next(rows)  # from here on the connection is closed with the rows, also where none of them is read
     return Scan(pa.RecordBatchReader.from_batches(schema, rows), total, snapshot)
 
 
@@ -114,6 +115,7 @@ def _batches(
     database: PostgresDatabase, connection: Connection, reading: Reading, schema: pa.Schema, stack: ExitStack
 ) -> Iterator[pa.RecordBatch]:
     with stack:
+        yield pa.RecordBatch.from_pylist([], schema)
         statement = sql.SQL("COPY (SELECT {} FROM {}{}) TO STDOUT (FORMAT csv)").format(
             columns.names(reading.columns), sql.Identifier(database.schema, reading.table), reading.condition()
         )

@@ -4,7 +4,6 @@
 SQLite has one writer at a time, so no transaction commits a value that was taken before that of a committed one.
 """
 
-import hashlib
 from typing import Any
 
 from penstock.connectors.sqlite import cells
@@ -30,7 +29,7 @@ class SqliteCursor:
         if stored not in _KINDS:
             raise cursors.not_comparable(name, where)
         kind = _KINDS[stored]
-        stream = hashlib.sha256(relation.sql.encode()).hexdigest()[:16] if relation.query else stream
+        stream = cursors.identified(stream, relation.sql if relation.query else None)
         self.fingerprint = Fingerprint(server=server, stream=stream, column=name, kind=kind)
         self.sql = self._expressions(stored)
 

@@ -53,7 +53,7 @@ def deliver(order: RunOrder, pod: Pod, connectors: Connectors) -> tuple[Delivery
         with store.same_order(dataset):
             selection = selecting.select(order, store, claim.subject, basis, pod)
             if account is not None:
-                account.require(selection.rows)
+                account.require(selection.count())
             batch = _batch(order, store.ledger, claim, basis, columns, selection.scan)
             delivered = connectors.target_of(delivery.destination, pod).deliver(batch)
         steps.reached("delivered")

@@ -81,7 +81,7 @@ def ingest(order: RunOrder, pod: Pod, connectors: Connectors, guard: Guard, prog
     if source is None:
         raise InvalidSpec("The order names no Source.")
     stores = [connectors.store_of(dataset.destination, pod) for dataset in order.datasets]
-    states = [_state(order, dataset, store) for dataset, store in zip(order.datasets, stores, strict=True)]
+    states = [_first_state(order, dataset, store) for dataset, store in zip(order.datasets, stores, strict=True)]
     requests = [
         StreamRequest(dataset.stream or source.name, dataset.sync or "full", state)
         for dataset, state in zip(order.datasets, states, strict=True)
@@ -128,10 +128,14 @@ def load(job: Load, progress: Progress = Progress()) -> DatasetReport:
 
 
 def _state(order: RunOrder, dataset: DatasetOrder, store: TableStore) -> Json:
-    """The state that the last commit left; None also where the table was dropped, which makes the ledger forget it."""
     store.ledger.create()
     stream = dataset.stream or (order.source.name if order.source else "")
-    state = store.ledger.state(dataset.owner.marker, order.identity, stream)
+    return store.ledger.state(dataset.owner.marker, order.identity, stream)
+
+
+def _first_state(order: RunOrder, dataset: DatasetOrder, store: TableStore) -> Json:
+    """The state that a run begins with; None where the table was dropped, for the ledger forgets the state then."""
+    state = _state(order, dataset, store)
     return None if state is None or store.standing(dataset) is None else state
 
 

@@ -79,21 +79,20 @@ def subscription(order: RunOrder, pod: Pod, connectors: Connectors) -> None:
     sources = [column.source for column in columns]  # one field may be delivered under two names
     with store.same_order(dataset):
         selection = selecting.select(order, store, selecting.subject(order), basis, pod)
+        count = selection.count()
         first, size = _first_and_size(selection.scan([*dict.fromkeys(sources)]), asked.rows)
     first = first.select(sources).rename_columns([column.target for column in columns])
     hidden = {column.target for column in columns if column.source in sensitive}
-    forecast = Forecast(rows=selection.rows, bytes=size)
+    forecast = Forecast(rows=count, bytes=size)
     if account is not None:
-        cost = account.report(selection.rows).cost
-        forecast = Forecast(
-            rows=selection.rows, bytes=size, cost=cost, currency=account.price.currency, left=account.left
-        )
+        cost = account.report(count).cost
+        forecast = Forecast(rows=count, bytes=size, cost=cost, currency=account.price.currency, left=account.left)
     with engine.connect(_MEMORY, 1, pod.scratch) as connection:
         shown = Preview(
             columns=first.column_names,
             numeric=_numeric(first, hidden),
             rows=_texts(first, hidden, connection),
-            total=selection.rows,
+            total=count,
             forecast=forecast,
         )
     _print(shown)

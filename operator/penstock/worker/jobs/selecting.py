@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
@@ -53,7 +53,8 @@ class Selection:
     """The rows that pass the rules: what scans columns of them, and the keys that later deliveries need."""
 
     scan: Scanned
-    rows: int
+    count: Callable[[], int]
+    """How many rows there are. Without rules the store is asked."""
     keys: DeliveredKeys | None = None
 
 
@@ -69,7 +70,7 @@ def select(order: RunOrder, store: TableStore, subject: str, basis: Basis, pod: 
 
     asked = rules.query(delivery, dataset, basis.moment)
     if asked is None:
-        return Selection(whole, whole([dataset.schema_.fields[0].name]).total)
+        return Selection(whole, lambda: whole([dataset.schema_.fields[0].name]).total)
     period, remembered = _remembered(delivery, basis), None
     if period is not None:
         remembered = rules.unpacked(store.ledger.delivered_keys(subject, period))
@@ -78,7 +79,7 @@ def select(order: RunOrder, store: TableStore, subject: str, basis: Basis, pod: 
     steps.reached("rows selected")
     log.info("%s pass the rules", words.count(selected.rows, "row"))  # how many there are, access.filter may hide
     keys = DeliveredKeys(period, times.text(basis.moment), rules.packed(selected.keys)) if period is not None else None
-    return Selection(lambda columns: rules.taken(whole(columns), selected), selected.rows, keys)
+    return Selection(lambda columns: rules.taken(whole(columns), selected), lambda: selected.rows, keys)
 
 
 def _remembered(delivery: DeliveryOrder, basis: Basis) -> KeyPeriod | None:

@@ -12,6 +12,7 @@ A connector implements `CursorStream`; `plan` and `end` ask it in the one transa
 """
 
 import difflib
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -213,6 +214,11 @@ def find_column(names: Sequence[str], name: str, where: str) -> int:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f'did you mean "{near[0]}"?' if near else f"it has {', '.join(names[:_NAMED])}."
     raise InvalidSpec(f'{where} has no column "{name}" for the cursor; {hint}', "WrongSpecification")
+
+
+def identified(stream: str, query: str | None) -> str:
+    """What a fingerprint calls a stream: its name or, for a query, a hash of the SQL, which may change under a name."""
+    return stream if query is None else hashlib.sha256(query.encode()).hexdigest()[:16]
 
 
 def not_comparable(name: str, where: str) -> InvalidSpec:
