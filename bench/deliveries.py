@@ -40,23 +40,7 @@ def _order(kind: str, server: Server | None) -> dict[str, Any]:
         "subject": {"kind": "Pipeline", "namespace": "bench", "name": "orders"},
         "identity": "subscription:bench/orders",
         "deadlineSeconds": 1800,
-        "datasets": [
-            {
-                "owner": {"kind": "Dataset", "namespace": "bench", "name": "orders"},
-                "destination": {"name": "store", "connector": lake},
-                "table": "orders",
-                "schema": {
-                    "fields": [
-                        {"name": name, "type": ingest.TYPES.get(kind, kind.lower())}
-                        for name, kind in ingest.COLUMNS.items()
-                    ]
-                },
-                "writeMode": "append",
-                "quality": {},
-                "stream": "orders",
-                "sync": "incremental",
-            }
-        ],
+        "datasets": [ingest.dataset({"name": "store", "connector": lake})],
     }
     if server is None:
         return {**order, "source": {"name": "orders", "connector": {"files": files}}}

@@ -122,6 +122,21 @@ def _scan(ending: str, files: str) -> str:
     return f"read_csv('{files}', columns={COLUMNS}, header=true, auto_detect=false)"
 
 
+def dataset(destination: dict[str, Any]) -> dict[str, Any]:
+    """The order's entry of a Dataset with all COLUMNS, which rows of the stream `orders` are appended to."""
+    fields = [{"name": name, "type": TYPES.get(kind, kind.lower())} for name, kind in COLUMNS.items()]
+    return {
+        "owner": {"kind": "Dataset", "namespace": "bench", "name": "orders"},
+        "destination": destination,
+        "table": "orders",
+        "schema": {"fields": fields},
+        "writeMode": "append",
+        "quality": {},
+        "stream": "orders",
+        "sync": "incremental",
+    }
+
+
 def prepare(rows: int, files: int, kind: str = "dirty") -> tuple[Path, Path]:
     """A Pod's folder with the files of that kind, and the folder of the clean ones.
 
@@ -150,7 +165,6 @@ def prepare(rows: int, files: int, kind: str = "dirty") -> tuple[Path, Path]:
 
 
 def _order(form: str) -> dict[str, Any]:
-    fields = [{"name": name, "type": TYPES.get(kind, kind.lower())} for name, kind in COLUMNS.items()]
     lake = {"warehouse": "file:///volumes/lake/wh", "volume": {"claimName": "lake"}}
     source = {"url": "file:///volumes/data/", "volume": {"claimName": "data"}, "format": {form: {}}}
     return {
@@ -162,13 +176,9 @@ def _order(form: str) -> dict[str, Any]:
         "source": {"name": "orders", "connector": {"files": source}},
         "datasets": [
             {
-                "owner": {"kind": "Dataset", "namespace": "bench", "name": "orders"},
-                "destination": {"name": "lake", "connector": {"lake": lake}},
-                "table": "orders",
-                "schema": {"fields": fields},
+                **dataset({"name": "lake", "connector": {"lake": lake}}),
                 "writeMode": "replace",
                 "quality": {"maxBadRatio": "5%"},
-                "stream": "orders",
                 "sync": "full",
             }
         ],

@@ -94,23 +94,7 @@ def _order(server: Server) -> dict[str, Any]:
         "identity": "bench/orders",
         "deadlineSeconds": 600,
         "source": {"name": "orders", "connector": {"files": files}},
-        "datasets": [
-            {
-                "owner": {"kind": "Dataset", "namespace": "bench", "name": "orders"},
-                "destination": {"name": "store", "connector": {"postgres": place}, "auth": auth},
-                "table": "orders",
-                "schema": {
-                    "fields": [
-                        {"name": name, "type": ingest.TYPES.get(kind, kind.lower())}
-                        for name, kind in ingest.COLUMNS.items()
-                    ]
-                },
-                "writeMode": "append",
-                "quality": {},
-                "stream": "orders",
-                "sync": "incremental",
-            }
-        ],
+        "datasets": [ingest.dataset({"name": "store", "connector": {"postgres": place}, "auth": auth})],
     }
 
 

@@ -196,6 +196,23 @@ class TargetAdapter(Adapter):
         """How many batches were delivered, by what the system itself has of them."""
 
 
+class DeliveredTableAdapter(TargetAdapter):
+    """A table that Subscriptions deliver into; its name is a word of SQL, and has letters of both cases."""
+
+    settings: ClassVar[Json] = {"table": "Order"}
+    replaces = True
+
+    @abstractmethod
+    def read(self, table: str) -> list[Json]:
+        """The rows of a table, none where it is missing."""
+
+    def batches(self) -> list[list[Json]]:
+        return [self.read("Order")]
+
+    def delivered(self) -> int:
+        return len(self.read("penstock_batches"))
+
+
 SOURCES: dict[str, type[SourceAdapter]] = {}
 STORES: dict[str, type[StoreAdapter]] = {}
 TARGETS: dict[str, type[TargetAdapter]] = {}

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 import duckdb
 
@@ -20,12 +20,12 @@ from connectors.contract.adapters import (
     BAD,
     Adapter,
     Cell,
+    DeliveredTableAdapter,
     Fault,
     Json,
     Row,
     SourceAdapter,
     StoreAdapter,
-    TargetAdapter,
 )
 
 _COLUMNS = {
@@ -194,17 +194,8 @@ class Tables(Created, StoreAdapter):
         return sum(path.is_file() for path in self.file.with_name(f"{self.file.name}.penstock").rglob("*"))
 
 
-class DeliveredTable(Created, TargetAdapter):
-    """A table that Subscriptions deliver into; its name is a word of SQL."""
-
-    settings: ClassVar[Json] = {"table": "Order"}
-    replaces = True
-
-    def batches(self) -> list[list[Json]]:
-        return [self.read("Order")]
-
-    def delivered(self) -> int:
-        return len(self.read("penstock_batches"))
+class DeliveredTable(Created, DeliveredTableAdapter):
+    """A table that Subscriptions deliver into."""
 
 
 def _not_mounted(adapter: Database) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 import psycopg
 from psycopg import sql
@@ -19,12 +19,12 @@ from connectors.contract.adapters import (
     BAD,
     Adapter,
     Cell,
+    DeliveredTableAdapter,
     Fault,
     Json,
     Row,
     SourceAdapter,
     StoreAdapter,
-    TargetAdapter,
 )
 from support import postgres
 from support.postgres import Server
@@ -208,17 +208,8 @@ class Tables(InSchema, StoreAdapter):
         return int(self.server.rows(listed, self.database)[0][0])
 
 
-class DeliveredTable(InSchema, TargetAdapter):
-    """A table that Subscriptions deliver into; its name is a word of SQL, and has letters of both cases."""
-
-    settings: ClassVar[Json] = {"table": "Order"}
-    replaces = True
-
-    def batches(self) -> list[list[Json]]:
-        return [self.read("Order")]
-
-    def delivered(self) -> int:
-        return len(self.read("penstock_batches"))
+class DeliveredTable(InSchema, DeliveredTableAdapter):
+    """A table that Subscriptions deliver into."""
 
 
 def _wrong_password(adapter: Database) -> None:
